@@ -1,0 +1,190 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/step_state.h"
+#include "kernels/thread_pool.h"
+#include "kernels/view.h"
+#include "kernels/warp.h"
+
+namespace fulmar {
+
+// Where a backend's work goes: CPU backends use the pool, others keep their own handle.
+struct Stream {
+  ThreadPool* pool = nullptr;
+  void* native = nullptr;
+};
+
+// How a window slides over rows and columns. Padding may be asymmetric ('same' at stride 2 is).
+struct Window {
+  std::array<int64_t, 2> stride{1, 1};
+  std::array<int64_t, 2> dilation{1, 1};
+  std::array<int64_t, 4> padding{};  // top, bottom, left, right
+};
+
+// Extent that a window of `kernel` taps leaves of `in`: (in + before + after - dilation * (kernel -
+// 1)
+// - 1) / stride + 1, and 0 where the window does not fit.
+constexpr int64_t window_extent(int64_t in, int64_t kernel, int64_t stride, int64_t dilation,
+                                int64_t before, int64_t after) {
+  const int64_t room = in + before + after - dilation * (kernel - 1) - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+struct Resize {
+  Interpolation interpolation = Interpolation::bilinear;
+  // Which source position an output pixel i reads: false: (i + .5) * in/out - .5 (half-pixel
+  // centres), true: i * (in - 1)/(out - 1). Positions are clamped to the source. Nearest:
+  // floor(position + .5).
+  bool align_corners = false;
+};
+
+struct CrossEntropy {
+  double label_smoothing = 0;  // target' = (1 - s) target + s / classes
+  int64_t ignore_index = -1;   // rows with this label count nothing (index labels only)
+};
+
+struct AdamW {
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, weight_decay = 0;
+  bool decay_scaled_by_lr = true;  // theta -= (scaled ? lr * decay : decay) * theta, before Adam
+  bool keras_epsilon = true;  // epsilon added before bias correction of v (Keras) or after (torch)
+};
+
+// One folder of arithmetic: every kernel of the engine for one kind of device, behind one list.
+//
+// Tensors are contiguous unless a line says "strided". Float tensors have the backend's `real`
+// type, parameters and statistics included; sums over pixels (marked f64) are double everywhere. An
+// operand marked "?" may be an empty View. `work` is scratch memory of the size that the kernel's
+// own
+// `_workspace` line gives. Outputs never overlap inputs, but for pointwise and pointwise_grad,
+// whose output may be an input. Results don't depend on the number of threads.
+struct Backend {
+  static constexpr uint32_t current_version = 1;
+  uint32_t version;
+  const char* name;      // "cpu", "reference"
+  const char* (*isa)();  // instruction set or device in use: "AVX3_SPR"
+  DType real;            // element type of float tensors
+
+  // Memory and order. All kernels of a stream run in the order of their calls.
+  void* (*allocate)(Stream&, size_t bytes);  // 64-byte aligned; Error(device) when there is none
+  void (*release)(Stream&, void*, size_t bytes);
+  void (*copy_in)(Stream&, void* device, const void* host, size_t bytes);
+  void (*copy_out)(Stream&, void* host, const void* device, size_t bytes);
+  void (*synchronize)(Stream&);
+
+  // Elementary
+  void (*copy)(Stream&, const View& x, const View& y);        // strided, same shape and type
+  void (*fill)(Stream&, const View& y, double value);         // strided
+  void (*broadcast)(Stream&, const View& x, const View& y);   // x's extents are y's or 1
+  void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
+  int64_t (*count_nonfinite)(Stream&, const View& x);         // waits; NaN and infinities in x
+
+  // y = F::f(x...), dx = F::df(saved, dy); `functor` is its place in the list of pointwise.h.
+  void (*pointwise)(Stream&, int functor, std::span<const View> x, const View& y, double alpha,
+                    double beta);
+  void (*pointwise_grad)(Stream&, int functor, const View& saved, const View& dy, const View& dx,
+                         double alpha, double beta);
+
+  // Convolution (cross-correlation). x [N,H,W,Ci], w [Kh,Kw,Ci/groups,Co], bias? [Co], y
+  // [N,Ho,Wo,Co]; output channel group g reads input channel group g.
+  void (*conv2d)(Stream&, const View& x, const View& w, const View& bias, const View& y,
+                 const Window&, int64_t groups);
+  void (*conv2d_input_grad)(Stream&, const View& dy, const View& w, const View& dx, const Window&,
+                            int64_t groups);
+  void (*conv2d_weight_grad)(Stream&, const View& x, const View& dy, const View& dw, const Window&,
+                             int64_t groups, void* work);
+  size_t (*conv2d_weight_grad_workspace)(Stream&, const View& x, const View& dy, const View& dw,
+                                         const Window&, int64_t groups);
+
+  // Depthwise convolution. x [N,H,W,C], w [Kh,Kw,C], y [N,Ho,Wo,C]
+  void (*depthwise_conv2d)(Stream&, const View& x, const View& w, const View& y, const Window&);
+  void (*depthwise_conv2d_input_grad)(Stream&, const View& dy, const View& w, const View& dx,
+                                      const Window&);
+  void (*depthwise_conv2d_weight_grad)(Stream&, const View& x, const View& dy, const View& dw,
+                                       const Window&, void* work);
+  size_t (*depthwise_conv2d_weight_grad_workspace)(Stream&, const View& x, const View& dy,
+                                                   const View& dw, const Window&);
+
+  // Batch normalisation (Ioffe & Szegedy 2015) in parts, so that a collective can stand between
+  // them. x, dy, y, dx [N,H,W,C]; gamma, beta, mean, var, shift [C]. sums f64 [3,C]: sum(x -
+  // shift), sum((x - shift)^2), number of elements
+  void (*channel_sums)(Stream&, const View& x, const View& shift, const View& sums);
+  // mean = shift + s0/n, var = s1/n - (s0/n)^2 (biased)
+  void (*moments)(Stream&, const View& sums, const View& shift, const View& mean, const View& var);
+  // running = momentum * running + (1 - momentum) * batch; the variance with n/(n-1) where
+  // `unbiased`
+  void (*update_running)(Stream&, const View& mean, const View& var, const View& sums,
+                         const View& running_mean, const View& running_var, double momentum,
+                         bool unbiased);
+  // y = gamma (x - mean) / sqrt(var + epsilon) + beta
+  void (*batch_norm)(Stream&, const View& x, const View& gamma, const View& beta, const View& mean,
+                     const View& var, const View& y, double epsilon);
+  // sums f64 [2,C]: sum(dy), sum(dy (x - mean))
+  void (*batch_norm_grad_sums)(Stream&, const View& dy, const View& x, const View& mean,
+                               const View& sums);
+  // Through the batch's own mean and variance, whose element count is in `sums` [3,C]:
+  // dx = gamma/s (dy - g0/n - (x - mean) g1/(n s^2)), s = sqrt(var + epsilon), g = grad_sums [2,C]
+  void (*batch_norm_grad)(Stream&, const View& dy, const View& x, const View& gamma,
+                          const View& mean, const View& var, const View& sums,
+                          const View& grad_sums, const View& dx, double epsilon);
+  // dgamma = g1 / sqrt(var + epsilon), dbeta = g0
+  void (*batch_norm_param_grad)(Stream&, const View& grad_sums, const View& var, const View& dgamma,
+                                const View& dbeta, double epsilon);
+
+  // Pooling over a window of kernel[0] x kernel[1] taps; padding never wins a maximum and is not
+  // counted in an average. argmax u8: tap row * kernel width + tap column, the first of equals.
+  void (*max_pool)(Stream&, const View& x, const View& y, const View& argmax,
+                   std::array<int64_t, 2> kernel, const Window&);
+  void (*max_pool_grad)(Stream&, const View& dy, const View& argmax, const View& dx,
+                        std::array<int64_t, 2> kernel, const Window&);
+  void (*average_pool)(Stream&, const View& x, const View& y, std::array<int64_t, 2> kernel,
+                       const Window&);
+  void (*average_pool_grad)(Stream&, const View& dy, const View& dx, std::array<int64_t, 2> kernel,
+                            const Window&);
+
+  void (*resize)(Stream&, const View& x, const View& y, const Resize&);
+  void (*resize_grad)(Stream&, const View& dy, const View& dx, const Resize&);
+
+  // Over the last axis (classes); rows are pixels.
+  void (*softmax)(Stream&, const View& x, const View& y);
+  // labels: i32 [...,1] class indices, or real [...,K] soft targets t; class_weight? c [K];
+  // pixel_weight? q [...,1]; log p = log softmax(logits):
+  // row_loss [...,1] = -q sum_k c_k t'_k log p_k (t' smoothed), row_weight [...,1] = q sum_k c_k
+  // t_k
+  void (*softmax_cross_entropy)(Stream&, const View& logits, const View& labels,
+                                const View& class_weight, const View& pixel_weight,
+                                const View& row_loss, const View& row_weight, const CrossEntropy&);
+  // dlogits from drow_loss
+  void (*softmax_cross_entropy_grad)(Stream&, const View& logits, const View& labels,
+                                     const View& class_weight, const View& pixel_weight,
+                                     const View& drow_loss, const View& dlogits,
+                                     const CrossEntropy&);
+
+  // y = x keep / (1 - rate); keep where uniform(word i%4 of philox(seed, draw, id << 40 | i/4)) >=
+  // rate, i the element's number, seed and draw from StepState
+  void (*dropout)(Stream&, const View& x, const View& y, const StepState* state, double rate,
+                  uint64_t id);
+
+  // sum = (first micro-batch ? 0 : sum) + g / micro_batches, flat
+  void (*accumulate)(Stream&, const View& g, const View& sum, const StepState* state);
+  // One step over the flat arenas (Loshchilov & Hutter 2019; Kingma & Ba 2015), t = state->step:
+  // m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2; Keras: theta -= lr sqrt(1-b2^t)/(1-b1^t)
+  // m/(sqrt(v)+eps), torch: theta -= lr/(1-b1^t) m/(sqrt(v/(1-b2^t))+eps). g [P]; theta, m, v [P]
+  // in place.
+  void (*adamw)(Stream&, const View& g, const View& theta, const View& m, const View& v,
+                const Segment* segments, int64_t segment_count, const StepState* state,
+                const AdamW&);
+
+  // source [N,Hs,Ws,B] of u8, u16, f32 or f64 (strided), samples N records -> y [N,H,W,B]
+  void (*warp)(Stream&, const View& source, const WarpSample* samples, const View& y,
+               const WarpOptions&);
+};
+
+// The backends that are built in.
+FULMAR_API const Backend& cpu_backend();
+FULMAR_API const Backend& reference_backend();
+
+}  // namespace fulmar

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "kernels/api.h"
+
+namespace fulmar {
+
+// What went wrong, as far as a caller has to act differently on it.
+enum class ErrorKind {
+  usage,     // arguments or shapes that don't fit together
+  file,      // a file that can't be read, understood or written
+  device,    // a device that is missing or failed, or memory that ran out
+  diverged,  // a value became NaN or infinite
+  cancelled  // the caller asked to stop
+};
+
+// The one exception type of the engine. The message says what was wrong, where, and what to do.
+class FULMAR_API Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  ErrorKind kind() const { return kind_; }
+
+ private:
+  ErrorKind kind_;
+};
+
+[[noreturn]] inline void usage_error(const std::string& message) {
+  throw Error(ErrorKind::usage, message);
+}
+[[noreturn]] inline void file_error(const std::string& message) {
+  throw Error(ErrorKind::file, message);
+}
+[[noreturn]] inline void device_error(const std::string& message) {
+  throw Error(ErrorKind::device, message);
+}
+
+}  // namespace fulmar

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+
+// Every pointwise function of the engine. One function is a struct in pointwise_functors.inc, a
+// line here and a row in the op tests; each backend compiles the same source for its own number
+// type.
+#define FULMAR_POINTWISE(X) \
+  X(Add)                    \
+  X(Sub)                    \
+  X(Mul)                    \
+  X(Div)                    \
+  X(DivNoNan)               \
+  X(Gate)                   \
+  X(Affine)                 \
+  X(Relu)                   \
+  X(LeakyRelu)              \
+  X(Sigmoid)                \
+  X(Tanh)                   \
+  X(Softplus)               \
+  X(Exp)                    \
+  X(Log)                    \
+  X(Sqrt)                   \
+  X(Square)                 \
+  X(Abs)
+
+namespace fulmar::pointwise {
+
+// What the derivative of a function of one argument is computed from, beside dy.
+enum class Saved { none, input, output };
+
+}  // namespace fulmar::pointwise

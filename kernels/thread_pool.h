@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/api.h"
+
+namespace fulmar {
+
+// Threads that share out numbered tasks. What a task computes must depend on its number alone,
+// never on the worker or the number of threads: then results have the same bits with any of them.
+class FULMAR_API ThreadPool {
+ public:
+  // threads <= 0: one per available processor. The calling thread is one of them.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+
+  // Calls body(task, worker) for every task in [0, tasks), worker in [0, threads()); returns when
+  // all are done. The first exception thrown by a task is rethrown here. Calls from several threads
+  // run one after the other; a call from inside a task runs its tasks on that task's thread.
+  template <class Body>
+  void run(int64_t tasks, const Body& body) {
+    run_erased(tasks, &body, [](const void* b, int64_t task, int worker) {
+      (*static_cast<const Body*>(b))(task, worker);
+    });
+  }
+
+  // Memory of a worker, at least `bytes` long and 64-byte aligned, kept from call to call. Only one
+  // piece per worker: a task asks for all it needs at once.
+  void* scratch(int worker, size_t bytes);
+
+ private:
+  using Call = void (*)(const void* body, int64_t task, int worker);
+  void run_erased(int64_t tasks, const void* body, Call call);
+
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fulmar

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace fulmar {
+
+enum class Interpolation : int32_t { nearest, bilinear };
+// What a sample outside the source reads: the band's fill value, or the nearest source pixel.
+enum class Border : int32_t { fill, clamp };
+
+// x' = a[0] x + a[1] y + a[2],  y' = a[3] x + a[4] y + a[5]; x is the column, y the row, in pixels,
+// integers at pixel centres.
+struct Affine {
+  std::array<double, 6> a{1, 0, 0, 0, 1, 0};
+};
+
+// How one image of a batch is sampled. Plain bytes: a batch of them is a u8 tensor [N, sizeof].
+struct WarpSample {
+  Affine map;  // output pixel -> source pixel
+
+  // A chain of picture operations cuts at the frame of each: an output pixel that `to_frame[k]`
+  // takes outside [0, frame_width - 1] x [0, frame_height - 1] (by half a pixel or more) is fill.
+  static constexpr int max_frames = 2;
+  int64_t frames = 0;
+  std::array<Affine, max_frames> to_frame{};
+  std::array<double, 2> frame_height{}, frame_width{};
+
+  int64_t source_height = 0, source_width = 0;  // valid part of the slot, at its top left corner
+
+  double gain = 1;     // multiplies every scaled value
+  double speckle = 0;  // s.d. of multiplicative noise max(0, 1 + speckle * n), n ~ N(0, 1)
+  uint64_t seed = 0;   // key of that noise: philox(seed, band, output pixel)
+};
+
+// What all images of a tape share; part of a model's preprocessing record.
+struct WarpOptions {
+  static constexpr int max_bands = 16;
+  Interpolation interpolation = Interpolation::bilinear;
+  Border border = Border::fill;
+  std::array<float, max_bands> scale{};  // value = source * scale + offset
+  std::array<float, max_bands> offset{};
+  std::array<float, max_bands> fill{};  // in source units: outside, NaN and nodata read this
+  bool has_nodata = false;
+  float nodata = 0;
+  // Last, per image over all pixels and bands: (x - mean) / max(s.d., 1/sqrt(n)), as
+  // tf.image.per_image_standardization.
+  bool standardize = false;
+};
+
+}  // namespace fulmar
