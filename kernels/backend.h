@@ -114,7 +114,7 @@ struct Backend {
   void (*channel_sums)(Stream&, const View& x, const View& shift, const View& sums);
   // mean = shift + s0/n, var = s1/n - (s0/n)^2 (biased)
   void (*moments)(Stream&, const View& sums, const View& shift, const View& mean, const View& var);
-  // running = momentum * running + (1 - momentum) * batch; the variance with n/(n-1) where
+  // running = momentum * running + (1 - momentum) * batch; the variance times n/max(n-1, 1) where
   // `unbiased`
   void (*update_running)(Stream&, const View& mean, const View& var, const View& sums,
                          const View& running_mean, const View& running_var, double momentum,
@@ -135,7 +135,9 @@ struct Backend {
                                 const View& dbeta, double epsilon);
 
   // Pooling over a window of kernel[0] x kernel[1] taps; padding never wins a maximum and is not
-  // counted in an average. argmax u8: tap row * kernel width + tap column, the first of equals.
+  // counted in an average. argmax u8: tap row * kernel width + tap column, the first of equals; the
+  // first NaN wins. A window wholly in padding gives -infinity (argmax 0), an average of 0, and
+  // passes no gradient.
   void (*max_pool)(Stream&, const View& x, const View& y, const View& argmax,
                    std::array<int64_t, 2> kernel, const Window&);
   void (*max_pool_grad)(Stream&, const View& dy, const View& argmax, const View& dx,
@@ -153,7 +155,7 @@ struct Backend {
   // labels: i32 [...,1] class indices, or real [...,K] soft targets t; class_weight? c [K];
   // pixel_weight? q [...,1]; log p = log softmax(logits):
   // row_loss [...,1] = -q sum_k c_k t'_k log p_k (t' smoothed), row_weight [...,1] = q sum_k c_k
-  // t_k
+  // t_k. A label outside [0, K) that is not ignored makes its row NaN, gradient included.
   void (*softmax_cross_entropy)(Stream&, const View& logits, const View& labels,
                                 const View& class_weight, const View& pixel_weight,
                                 const View& row_loss, const View& row_weight, const CrossEntropy&);

@@ -6,7 +6,9 @@
 namespace fulmar {
 
 enum class Interpolation : int32_t { nearest, bilinear };
-// What a sample outside the source reads: the band's fill value, or the nearest source pixel.
+// What a tap outside the source reads: the band's fill value, or the nearest source pixel (fill too
+// where the source is empty). Nearest has one tap, floor(position + .5); bilinear two each way,
+// floor(position) and the next.
 enum class Border : int32_t { fill, clamp };
 
 // x' = a[0] x + a[1] y + a[2],  y' = a[3] x + a[4] y + a[5]; x is the column, y the row, in pixels,
@@ -30,7 +32,9 @@ struct WarpSample {
 
   double gain = 1;     // multiplies every scaled value
   double speckle = 0;  // s.d. of multiplicative noise max(0, 1 + speckle * n), n ~ N(0, 1)
-  uint64_t seed = 0;   // key of that noise: philox(seed, band, output pixel)
+  // Key of that noise. With u_k = uniform(word k of philox(seed, band, row * width + column of the
+  // output pixel)): n = sqrt(-2 log(1 - u_0)) cos(2 pi u_1).
+  uint64_t seed = 0;
 };
 
 // What all images of a tape share; part of a model's preprocessing record.
@@ -40,7 +44,8 @@ struct WarpOptions {
   Border border = Border::fill;
   std::array<float, max_bands> scale{};  // value = source * scale + offset
   std::array<float, max_bands> offset{};
-  std::array<float, max_bands> fill{};  // in source units: outside, NaN and nodata read this
+  // In source units: what taps outside, or on NaN, infinity or nodata, read.
+  std::array<float, max_bands> fill{};
   bool has_nodata = false;
   float nodata = 0;
   // Last, per image over all pixels and bands: (x - mean) / max(s.d., 1/sqrt(n)), as
