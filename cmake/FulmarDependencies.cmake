@@ -1,0 +1,31 @@
+# Everything comes from distribution packages (tools/setup.sh); THIRD_PARTY.md says why each is used.
+find_package(Threads REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+
+# Headers and library are sought by hand: pkg-config and CMake files differ between distributions.
+function(fulmar_find_library target header library package)
+  find_path(${target}_INCLUDE_DIR ${header})
+  find_library(${target}_LIBRARY ${library})
+  if(NOT ${target}_INCLUDE_DIR OR NOT ${target}_LIBRARY)
+    message(FATAL_ERROR "${header} or lib${library} not found: install ${package} "
+      "(tools/setup.sh installs everything needed)")
+  endif()
+  mark_as_advanced(${target}_INCLUDE_DIR ${target}_LIBRARY)
+  add_library(fulmar::${target} UNKNOWN IMPORTED)
+  set_target_properties(fulmar::${target} PROPERTIES
+    IMPORTED_LOCATION ${${target}_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${${target}_INCLUDE_DIR})
+endfunction()
+
+fulmar_find_library(hwy hwy/highway.h hwy libhwy-dev)
+# Debian's libhwy is a shared library: its variables must be declared as imported.
+set_property(TARGET fulmar::hwy PROPERTY INTERFACE_COMPILE_DEFINITIONS HWY_SHARED_DEFINE)
+fulmar_find_library(spng spng.h spng libspng-dev)
+
+find_path(stb_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
+if(NOT stb_INCLUDE_DIR)
+  message(FATAL_ERROR "stb_image.h not found: install libstb-dev (tools/setup.sh)")
+endif()
+mark_as_advanced(stb_INCLUDE_DIR)
+add_library(fulmar_stb INTERFACE)
+target_include_directories(fulmar_stb SYSTEM INTERFACE ${stb_INCLUDE_DIR})

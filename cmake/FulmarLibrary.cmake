@@ -1,0 +1,37 @@
+# fulmar_objects holds kernels, engine and model; each folder adds its sources.
+# fulmar is libfulmar.so, made of them; the program links the objects themselves.
+include(CMakePackageConfigHelpers)
+
+add_library(fulmar_objects OBJECT)
+set_target_properties(fulmar_objects PROPERTIES
+  POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+target_compile_definitions(fulmar_objects PRIVATE FULMAR_BUILDING)
+target_link_libraries(fulmar_objects PUBLIC fulmar_flags Threads::Threads
+  PRIVATE fulmar::hwy nlohmann_json::nlohmann_json)
+
+add_library(fulmar SHARED)
+add_library(Fulmar::fulmar ALIAS fulmar)
+set_target_properties(fulmar PROPERTIES
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+  CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+target_compile_features(fulmar PUBLIC cxx_std_20)
+target_link_libraries(fulmar PRIVATE $<BUILD_INTERFACE:fulmar_objects> $<BUILD_INTERFACE:fulmar::hwy>)
+target_include_directories(fulmar INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/fulmar>)
+
+set(FULMAR_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Fulmar)
+install(TARGETS fulmar EXPORT FulmarTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+install(EXPORT FulmarTargets NAMESPACE Fulmar:: DESTINATION ${FULMAR_PACKAGE_DIR} COMPONENT library)
+configure_package_config_file(cmake/FulmarConfig.cmake.in ${PROJECT_BINARY_DIR}/FulmarConfig.cmake
+  INSTALL_DESTINATION ${FULMAR_PACKAGE_DIR})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/FulmarConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/FulmarConfig.cmake ${PROJECT_BINARY_DIR}/FulmarConfigVersion.cmake
+  DESTINATION ${FULMAR_PACKAGE_DIR} COMPONENT library)
+
+# Installs headers of the calling folder under include/fulmar, with the folder's name kept.
+function(fulmar_public_headers)
+  file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  install(FILES ${ARGN} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulmar/${folder} COMPONENT library)
+endfunction()

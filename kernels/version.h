@@ -1,0 +1,13 @@
+#pragma once
+
+#include "kernels/api.h"
+
+namespace fulmar {
+
+// Version of the library, "0.1.0".
+FULMAR_API const char* version();
+
+// Abbreviated commit it was built from, with "+" behind it for a changed tree; "unknown" outside git.
+FULMAR_API const char* commit();
+
+}  // namespace fulmar
