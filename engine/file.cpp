@@ -1,0 +1,287 @@
+#include "engine/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "kernels/error.h"
+
+namespace fulmar {
+namespace {
+
+std::string reason_text(int reason) { return std::generic_category().message(reason); }
+
+const char* advice_for_writing(int reason) {
+  switch (reason) {
+    case ENOSPC:
+    case EDQUOT:
+      return "free some space there or write to another disk";
+    case EACCES:
+    case EPERM:
+      return "choose a folder in which you may write, or change its permissions";
+    case EROFS:
+      return "choose a folder on a disk that can be written";
+    case ENOENT:
+      return "create its folder first";
+    case ENOTDIR:
+      return "a part of the path is a file; choose another path";
+    case EISDIR:
+      return "a folder is there; choose another name";
+    case EFBIG:
+      return "the file system or 'ulimit -f' limits the size of a file";
+    case EIO:
+      return "check the disk";
+    default:
+      return "check the path and the disk";
+  }
+}
+
+const char* advice_for_reading(int reason) {
+  switch (reason) {
+    case ENOENT:
+    case ENOTDIR:
+      return "check the path";
+    case EACCES:
+    case EPERM:
+      return "ask its owner for permission to read it";
+    case EIO:
+      return "check the disk, or copy the file again";
+    default:
+      return "check the path and the disk";
+  }
+}
+
+[[noreturn]] void cannot_write(const std::string& path, int reason) {
+  file_error("cannot write '" + path + "': " + reason_text(reason) + " (" +
+             advice_for_writing(reason) + ")");
+}
+
+[[noreturn]] void cannot_read(const std::string& path, int reason) {
+  file_error("cannot read '" + path + "': " + reason_text(reason) + " (" +
+             advice_for_reading(reason) + ")");
+}
+
+// Linux moves less than 2 GiB in one call.
+constexpr size_t max_chunk_bytes = size_t{1} << 30;
+
+// 0, or the reason for which not all was written.
+int write_all(int file, const void* data, size_t bytes) {
+  const char* from = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t done = ::write(file, from, std::min(bytes, max_chunk_bytes));
+    if (done < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    from += done;
+    bytes -= static_cast<size_t>(done);
+  }
+  return 0;
+}
+
+int sync_file(int file) {
+  while (::fsync(file) != 0)
+    if (errno != EINTR) return errno;
+  return 0;
+}
+
+// Some network file systems have no fsync of folders and say so.
+int sync_folder(int folder) {
+  const int reason = sync_file(folder);
+  return reason == EINVAL || reason == ENOTSUP ? 0 : reason;
+}
+
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
+  if (char* resolved = ::realpath(path.c_str(), nullptr)) {
+    target_ = resolved;
+    std::free(resolved);
+  }
+  struct stat at_target {};
+  const bool exists = ::stat(target_.c_str(), &at_target) == 0;
+  if (exists && !S_ISREG(at_target.st_mode)) {
+    if (S_ISDIR(at_target.st_mode)) cannot_write(path_, EISDIR);
+    file_error("cannot write '" + path_ + "': it is not a regular file (choose another name)");
+  }
+  folder_ = ::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_ < 0) fail(errno);
+  open_temporary();
+  if (exists && ::fchmod(file_, at_target.st_mode & 07777) != 0) fail(errno);
+}
+
+// The lock tells a writer at work from what a killed one left behind.
+void AtomicFile::open_temporary() {
+  const std::string name = target_ + ".tmp";
+  for (int attempt = 0; attempt < 100; attempt++) {
+    file_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (file_ < 0) fail(errno);
+    if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK) {
+        temporary_ = name;
+        fail(errno);
+      }
+      abandon();
+      file_error("cannot write '" + path_ + "': another program is writing it (wait for it or " +
+                 "choose another name)");
+    }
+    // Between open and lock the last holder may have renamed or removed the file.
+    struct stat opened {
+    }, named{};
+    if (::fstat(file_, &opened) == 0 && ::stat(name.c_str(), &named) == 0 &&
+        opened.st_ino == named.st_ino && opened.st_dev == named.st_dev) {
+      temporary_ = name;
+      if (::ftruncate(file_, 0) != 0) fail(errno);
+      return;
+    }
+    ::close(file_);
+    file_ = -1;
+  }
+  fail(EBUSY);
+}
+
+AtomicFile::~AtomicFile() { abandon(); }
+
+void AtomicFile::abandon() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  temporary_.clear();
+  if (file_ >= 0) ::close(file_);
+  if (folder_ >= 0) ::close(folder_);
+  file_ = folder_ = -1;
+}
+
+void AtomicFile::fail(int reason) {
+  abandon();
+  cannot_write(path_, reason);
+}
+
+void AtomicFile::write(const void* data, size_t bytes) {
+  if (const int reason = write_all(file_, data, bytes)) fail(reason);
+}
+
+void AtomicFile::commit() {
+  if (const int reason = sync_file(file_)) fail(reason);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(errno);
+  temporary_.clear();
+  if (const int reason = sync_folder(folder_)) fail(reason);
+  abandon();
+}
+
+void write_file(const std::string& path, std::string_view contents) {
+  AtomicFile file(path);
+  file.write(contents.data(), contents.size());
+  file.commit();
+}
+
+InputFile::InputFile(const std::string& path) : path_(path) {
+  // A pipe without a writer would block.
+  file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file_ < 0) cannot_read(path_, errno);
+  struct stat status {};
+  const int failed = ::fstat(file_, &status) == 0 ? 0 : errno;
+  if (failed == 0 && S_ISREG(status.st_mode)) {
+    bytes_ = static_cast<uint64_t>(status.st_size);
+    return;
+  }
+  ::close(file_);
+  if (failed) cannot_read(path_, failed);
+  file_error("cannot read '" + path_ + "': it is " +
+             (S_ISDIR(status.st_mode) ? "a folder" : "not a regular file") +
+             " (give the path of a file)");
+}
+
+InputFile::~InputFile() { ::close(file_); }
+
+void InputFile::read(void* to, size_t bytes) {
+  char* at = static_cast<char*>(to);
+  while (bytes > 0) {
+    const ssize_t done = ::read(file_, at, std::min(bytes, max_chunk_bytes));
+    if (done < 0) {
+      if (errno == EINTR) continue;
+      cannot_read(path_, errno);
+    }
+    if (done == 0)
+      file_error("cannot read '" + path_ + "': it ends too early (copy it again, or wait until " +
+                 "it is written)");
+    at += done;
+    bytes -= static_cast<size_t>(done);
+  }
+}
+
+std::string read_file(const std::string& path, uint64_t max_bytes) {
+  InputFile file(path);
+  if (file.bytes() > max_bytes)
+    file_error("cannot read '" + path + "': it has " + std::to_string(file.bytes()) +
+               " bytes, at most " + std::to_string(max_bytes) +
+               " are expected (check that it is the right file)");
+  std::string contents(static_cast<size_t>(file.bytes()), '\0');
+  file.read(contents.data(), contents.size());
+  return contents;
+}
+
+AppendFile::AppendFile(const std::string& path) : path_(path) {
+  file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+  if (file_ < 0) cannot_write(path_, errno);
+  struct stat status {};
+  const int failed = ::fstat(file_, &status) == 0 ? 0 : errno;
+  if (failed == 0 && S_ISREG(status.st_mode)) {
+    bytes_ = static_cast<uint64_t>(status.st_size);
+    return;
+  }
+  ::close(file_);
+  if (failed) cannot_write(path_, failed);
+  file_error("cannot write '" + path_ + "': it is not a regular file (choose another name)");
+}
+
+AppendFile::~AppendFile() { ::close(file_); }
+
+void AppendFile::append(std::string_view record) {
+  const int reason = write_all(file_, record.data(), record.size());
+  if (reason == 0) {
+    bytes_ += record.size();
+    return;
+  }
+  std::string also;
+  if (::ftruncate(file_, static_cast<off_t>(bytes_)) != 0)
+    also = "; its last record is incomplete: " + reason_text(errno);
+  file_error("cannot write '" + path_ + "': " + reason_text(reason) + also + " (" +
+             advice_for_writing(reason) + ")");
+}
+
+void AppendFile::truncate(uint64_t bytes) {
+  if (bytes > bytes_)
+    usage_error("'" + path_ + "' has " + std::to_string(bytes_) + " bytes and can't be cut to " +
+                std::to_string(bytes));
+  if (::ftruncate(file_, static_cast<off_t>(bytes)) != 0) cannot_write(path_, errno);
+  bytes_ = bytes;
+}
+
+void AppendFile::sync() {
+  if (const int reason = sync_file(file_)) cannot_write(path_, reason);
+}
+
+void make_folders(const std::string& path) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (!failed) return;
+  const int reason = failed.value();
+  file_error("cannot create the folder '" + path + "': " + reason_text(reason) + " (" +
+             (reason == EEXIST || reason == ENOTDIR ? "a file is in its place; choose another name"
+                                                    : advice_for_writing(reason)) +
+             ")");
+}
+
+}  // namespace fulmar
