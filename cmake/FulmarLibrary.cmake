@@ -15,6 +15,9 @@ set_target_properties(fulmar PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
   CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 target_compile_features(fulmar PUBLIC cxx_std_20)
+# Templates of the standard library are always visible; the map keeps them from being exported.
+target_link_options(fulmar PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map)
+set_target_properties(fulmar PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
 target_link_libraries(fulmar PRIVATE $<BUILD_INTERFACE:fulmar_objects> $<BUILD_INTERFACE:fulmar::hwy>)
 target_include_directories(fulmar INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/fulmar>)

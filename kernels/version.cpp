@@ -1,5 +1,7 @@
 #include "kernels/version.h"
 
+#include "fulmar_commit.h"
+
 namespace fulmar {
 
 const char* version() { return FULMAR_VERSION; }

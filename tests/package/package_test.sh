@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# package_test.sh BUILD WORK CXX: installs the library of BUILD under WORK, moves the copy to another
+# path, and builds and runs against it a program that includes every installed header.
+set -euo pipefail
+build=$1 work=$2 cxx=$3
+source=$(cd "$(dirname "$0")/../.." && pwd)
+rm -rf "$work"
+mkdir -p "$work"
+cmake --install "$build" --prefix "$work/first" --component library >"$work/install.log"
+mv "$work/first" "$work/moved"
+
+if grep -rnE '#include *<(nlohmann|hwy|CLI|spng|stb)' "$work/moved/include"; then
+  echo "a public header includes a third party's"
+  exit 1
+fi
+# build_against_copy SOURCE NAME [ARGUMENT...]: configures, builds and runs it with the moved copy.
+build_against_copy() {
+  local from=$1 name=$2
+  shift 2
+  cmake -S "$from" -B "$work/$name" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved" \
+    -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Release "$@"
+  cmake --build "$work/$name"
+}
+(cd "$work/moved/include/fulmar" && find . -name '*.h' | sort | sed 's,^\./\(.*\),#include "\1",') \
+  >"$work/every_header.inc"
+[ "$(wc -l <"$work/every_header.inc")" -gt 1 ] || { echo "no headers were installed"; exit 1; }
+build_against_copy "$source/tests/package" headers -DEVERY_HEADER="$work/every_header.inc"
+"$work/headers/headers"

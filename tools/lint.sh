@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Checks of the sources themselves; prints what is wrong and exits with 1 if anything is.
+#   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of one machine
+#   tools/lint.sh format   clang-format (version 14: others format differently)
+#   tools/lint.sh tidy [FILE...]   clang-tidy over build/clang (preset clang must be configured)
+#   tools/lint.sh shell    shellcheck over the scripts
+#   tools/lint.sh fix      formats the sources in place
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+files() {  # files PATTERN...: tracked and new files, without ignored ones
+  git ls-files --cached --others --exclude-standard -- "$@" 2>/dev/null | sort -u |
+    while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
+}
+cpp=('*.h' '*.cpp' '*.inc')
+
+tool14() {  # tool14 NAME: version 14 of a clang tool, on which Debian 12 and Ubuntu 22.04 agree
+  local name
+  for name in "$1-14" "$1"; do
+    if command -v "$name" >/dev/null && "$name" --version | grep -q 'version 14\.'; then
+      echo "$name"
+      return
+    fi
+  done
+  echo "lint: $1 version 14 not found: tools/setup.sh --all installs it on Debian 12" >&2
+  return 1
+}
+
+tree() {
+  local bad=0 file lines floor forbidden found
+  while IFS= read -r file; do
+    lines=$(wc -l <"$file")
+    if [ "$lines" -gt 600 ]; then
+      echo "$file: $lines lines, more than 600: does it hold one idea?"
+      bad=1
+    fi
+  done < <(files "${cpp[@]}" '*.cu' '*.cuh' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' '*.md')
+  found=$(files "${cpp[@]}" '*.cu' '*.cuh' |
+    xargs -r awk 'length($0) > 100 && !/[^\x01-\x7f]/ && !/https?:/ {print FILENAME ":" FNR ": " length($0)}')
+  if [ -n "$found" ]; then
+    printf 'lines longer than 100 columns:\n%s\n' "$found"
+    bad=1
+  fi
+  for floor in "kernels:engine|model|data|tools|tests|bench" \
+      "engine:model|data|tools|tests|bench" "model:data|tools|tests|bench" \
+      "data:model|tools|tests|bench" "tools:tests|bench"; do
+    forbidden=${floor#*:}
+    floor=${floor%%:*}
+    found=$(files "$floor/*.h" "$floor/*.cpp" "$floor/*.inc" "$floor/*.cu" "$floor/*.cuh" |
+      xargs -r grep -nHE "^ *# *include *[\"<]($forbidden)/" || true)
+    if [ -n "$found" ]; then
+      printf '%s/ must not include %s:\n%s\n' "$floor" "${forbidden//|/, }" "$found"
+      bad=1
+    fi
+  done
+  found=$(files | grep -vE '\.(npy|bin|png|jpe?g|bmp|safetensors|tiff?)$' |
+    xargs -r grep -nHIE '(^|[^[:alnum:]_.~/-])/(work|home|root|Users)/' || true)
+  if [ -n "$found" ]; then
+    printf 'a path of one machine:\n%s\n' "$found"
+    bad=1
+  fi
+  return "$bad"
+}
+
+case "${1-}" in
+  tree) tree ;;
+  format) clang_format=$(tool14 clang-format); files "${cpp[@]}" | xargs -r "$clang_format" --dry-run -Werror ;;
+  fix) clang_format=$(tool14 clang-format); files "${cpp[@]}" | xargs -r "$clang_format" -i ;;
+  tidy)
+    shift
+    clang_tidy=$(tool14 clang-tidy)
+    if [ $# -gt 0 ]; then printf '%s\n' "$@"; else files '*.cpp'; fi |
+      grep -v '^examples/\|^tests/package/' |
+      xargs -r -n 1 -P "$(nproc)" "$clang_tidy" -p build/clang --quiet 2>&1 |
+      { grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter' || true; }
+    ;;
+  shell)
+    files '*.sh' .ci/run | xargs -r shellcheck
+    ;;
+  *) echo "usage: tools/lint.sh tree|format|tidy [FILE...]|shell|fix" >&2; exit 2 ;;
+esac
