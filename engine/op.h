@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/attributes.h"
+#include "engine/context.h"
+#include "kernels/view.h"
+
+namespace fulmar {
+
+class Tape;
+class Op;
+
+// One output of one node of a tape.
+struct Val {
+  int node = -1;
+  int output = 0;
+
+  explicit operator bool() const { return node >= 0; }  // false: an operand left out
+  friend bool operator==(const Val& a, const Val& b) {
+    return a.node == b.node && a.output == b.output;
+  }
+  friend bool operator!=(const Val& a, const Val& b) { return !(a == b); }
+  friend bool operator<(const Val& a, const Val& b) {
+    return a.node != b.node ? a.node < b.node : a.output < b.output;
+  }
+};
+
+// What a value is for. A plan maps roles to element types, so one tape runs in several precisions.
+enum class Role {
+  activation,
+  parameter,
+  statistic,  // per-channel means and variances
+  sum,        // sums over many pixels: always f64
+  index,      // class labels, positions of maxima: the type that the op says
+  source      // data as read, records, flat arenas' tables: the type that the op says
+};
+
+struct ValueInfo {
+  Shape shape;
+  Role role = Role::activation;
+  DType type = DType::f32;  // of roles index and source; the plan decides the others
+
+  bool is_real() const { return role != Role::index && role != Role::source; }
+};
+
+// The element type that a device gives a value.
+inline DType type_on(const Device& device, const ValueInfo& info) {
+  if (info.role == Role::sum) return DType::f64;
+  return info.is_real() ? device.real() : info.type;
+}
+
+struct Node {
+  std::shared_ptr<const Op> op;
+  std::vector<Val> inputs;  // may hold empty Vals: optional operands left out
+  std::vector<ValueInfo> outputs;
+  std::vector<std::string> scopes;  // outermost first; the last is the layer
+};
+
+// What an op's gradient rule sees.
+struct Vjp {
+  Tape& tape;
+  std::span<const Val> x;       // the node's inputs
+  std::span<const Val> y;       // its outputs
+  std::span<const Val> dy;      // cotangents of the outputs; empty Val: zero
+  const std::vector<bool>& wanted;  // which inputs' cotangents are wanted
+};
+
+struct RunArgs {
+  std::span<const View> in, out;  // empty View: an optional operand left out
+  void* work;                     // workspace_bytes() of scratch memory
+};
+
+// A kind of computation: immutable, free of tensors, shared between tapes.
+class FULMAR_API Op {
+ public:
+  virtual ~Op() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual Attributes attributes() const { return {}; }
+
+  // Shapes and roles of the outputs. Throws Error(usage) where the inputs don't fit; the tape puts
+  // the op's and the layer's name before the message.
+  virtual std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const = 0;
+
+  // Appends the nodes that compute the inputs' cotangents; an empty Val is a zero one.
+  // Default: Error(usage) that says the op has no gradient.
+  virtual std::vector<Val> vjp(const Vjp& v) const;
+
+  virtual size_t workspace_bytes(Device&, const RunArgs&) const { return 0; }
+  virtual void run(Device&, const RunArgs&) const = 0;
+
+  // A value given from outside, or living in a Model: nothing to run.
+  virtual bool is_leaf() const { return false; }
+  // Writes into inputs that live in a Model: kept by dead-code removal, in tape order.
+  virtual bool updates_state() const { return false; }
+  // Output 0 may be written over input `i` where nobody needs that later.
+  virtual bool may_overwrite(int) const { return false; }
+  // Element offset at which input `i` lies in output 0, where the op does nothing but put its inputs
+  // side by side: the plan then lets their producers write there. -1: not such an op.
+  virtual int64_t join_offset(int) const { return -1; }
+};
+
+}  // namespace fulmar

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tape.h"
+#include "kernels/backend.h"
+
+// The builder functions: each appends one op (or a few) to a tape and gives its value.
+// Shapes: x [N,H,W,C], channels last. All throw Error(usage) where shapes don't fit.
+namespace fulmar::ops {
+
+// ---- values from outside
+// Set before each run: a batch of activations, labels, source arrays.
+FULMAR_API Val input(Tape&, const std::string& name, const ValueInfo&);
+struct Initializer {
+  enum class Kind { zeros, ones, glorot_uniform } kind = Kind::zeros;
+  double fan_in = 0, fan_out = 0;  // limit of Glorot's uniform: sqrt(6 / (fan_in + fan_out))
+};
+// A weight that lives in the Model under this name; `decays`: weight decay applies to it.
+FULMAR_API Val parameter(Tape&, const std::string& name, const Shape&, const Initializer&,
+                         bool decays);
+// A statistic that lives in the Model (running mean, running variance).
+FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double initial);
+// A buffer that the Model keeps beside the weights: "step_state", "parameters", "moment1", …
+FULMAR_API Val buffer(Tape&, const std::string& name, const ValueInfo&);
+FULMAR_API Val constant(Tape&, const Shape&, double value);
+
+// ---- pointwise; two operands of different shape are broadcast where an extent is 1
+FULMAR_API Val pointwise(Tape&, std::string_view functor, std::span<const Val> x, double alpha = 0,
+                         double beta = 0);
+FULMAR_API Val add(Tape&, Val a, Val b);
+FULMAR_API Val sub(Tape&, Val a, Val b);
+FULMAR_API Val mul(Tape&, Val a, Val b);
+FULMAR_API Val div(Tape&, Val a, Val b);
+FULMAR_API Val div_no_nan(Tape&, Val a, Val b);             // 0 where b <= 0
+FULMAR_API Val gate(Tape&, Val x, Val a);                   // 0 where x <= 0, else a
+FULMAR_API Val affine(Tape&, Val x, double alpha, double beta);  // alpha x + beta
+FULMAR_API Val relu(Tape&, Val x);
+FULMAR_API Val leaky_relu(Tape&, Val x, double alpha);
+FULMAR_API Val sigmoid(Tape&, Val x);
+FULMAR_API Val tanh(Tape&, Val x);
+FULMAR_API Val softplus(Tape&, Val x);
+FULMAR_API Val exp(Tape&, Val x);
+FULMAR_API Val log(Tape&, Val x);
+FULMAR_API Val sqrt(Tape&, Val x);
+FULMAR_API Val square(Tape&, Val x);
+FULMAR_API Val abs(Tape&, Val x);
+
+// ---- shape
+FULMAR_API Val broadcast(Tape&, Val x, const Shape&);   // extents of 1 repeat
+FULMAR_API Val sum(Tape&, Val x, const Shape&);         // to a shape whose extents are x's or 1
+FULMAR_API Val sum_all(Tape&, Val x);                   // to [1]
+FULMAR_API Val global_average_pool(Tape&, Val x);       // [N,H,W,C] -> [N,1,1,C]
+FULMAR_API Val concat(Tape&, std::span<const Val> x);   // along the channels
+FULMAR_API Val slice(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);
+FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);  // zeros around x
+
+// ---- windows
+// w [Kh,Kw,Ci/groups,Co], bias [Co] or empty
+FULMAR_API Val conv2d(Tape&, Val x, Val w, Val bias, const Window&, int64_t groups = 1);
+FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,Kw,C]
+FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
+FULMAR_API Val average_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
+FULMAR_API Val resize(Tape&, Val x, int64_t height, int64_t width, const Resize&);
+// Padding by which ceil(in / stride) positions come out, the odd one after (Keras' and TensorFlow's
+// 'same').
+FULMAR_API std::array<int64_t, 2> same_padding(int64_t in, int64_t kernel, int64_t stride,
+                                               int64_t dilation);
+
+// ---- batch normalisation
+// With given statistics: y = gamma (x - mean) / sqrt(var + epsilon) + beta. The gradient treats mean
+// and var as constants.
+FULMAR_API Val batch_norm(Tape&, Val x, Val gamma, Val beta, Val mean, Val var, double epsilon);
+struct RunningStatistics {
+  Val mean, var;           // statistics of the Model, updated in place by every run
+  double momentum = 0.99;  // running = momentum running + (1 - momentum) batch
+  bool unbiased = true;    // store the variance with n / (n - 1)
+};
+// With the batch's own mean and variance (biased); sums are taken about the running mean.
+FULMAR_API Val batch_norm_train(Tape&, Val x, Val gamma, Val beta, const RunningStatistics&,
+                                double epsilon);
+
+// ---- classification
+FULMAR_API Val softmax(Tape&, Val x);  // over the channels
+struct Loss {
+  Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
+  Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
+};
+// labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight [N,H,W,1]
+// may be empty.
+FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const CrossEntropy& = {},
+                                      Val class_weight = {}, Val pixel_weight = {});
+
+// ---- training
+FULMAR_API ValueInfo step_state_info();
+// Keeps each element with probability 1 - rate, drawn from the step state's counter and `id`.
+FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
+// Gradients side by side in one flat value, at the offsets (elements) of their segments.
+FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
+// Adds g / micro_batches to the Model's "gradient_sum" (the first micro-batch overwrites it).
+FULMAR_API void accumulate(Tape&, Val g, Val sum);
+// Updates theta and the moments m, v [P] in place; segments: u8 table of Segment.
+FULMAR_API void adamw(Tape&, Val g, Val theta, Val m, Val v, Val segments, const AdamW&);
+
+// ---- images
+// source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]
+FULMAR_API Val warp(Tape&, Val source, Val samples, int64_t height, int64_t width,
+                    const WarpOptions&);
+
+}  // namespace fulmar::ops

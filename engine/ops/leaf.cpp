@@ -1,0 +1,81 @@
+#include "engine/ops/leaf.h"
+
+#include "engine/ops/check.h"
+
+namespace fulmar::ops {
+namespace {
+
+class Constant : public Op {
+ public:
+  Constant(const Shape& shape, double value) : shape_(shape), value_(value) {}
+  std::string_view name() const override { return "constant"; }
+  Attributes attributes() const override { return {{"value", value_}}; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
+    return {activation(shape_)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().fill(device.stream(), args.out[0], value_);
+  }
+
+ private:
+  Shape shape_;
+  double value_;
+};
+
+// A leaf with the same key is the same value.
+Val leaf(Tape& tape, Leaf::Kind kind, const std::string& key, const ValueInfo& info,
+         const Initializer& initializer, bool decays, double initial) {
+  if (tape.has(key)) {
+    const Val known = tape.find(key);
+    require(as_leaf(tape.node(known.node)) != nullptr && tape.shape(known) == info.shape,
+            "'" + key + "' is already a value of shape " + text(tape.shape(known)));
+    return known;
+  }
+  auto op = std::make_shared<Leaf>(kind, key, info);
+  op->initializer = initializer;
+  op->decays = decays;
+  op->initial = initial;
+  const Val value = tape.append(std::move(op), {});
+  tape.name(value, key);
+  return value;
+}
+
+}  // namespace
+
+std::string_view Leaf::name() const {
+  switch (kind_) {
+    case Kind::input: return "input";
+    case Kind::parameter: return "parameter";
+    case Kind::statistic: return "statistic";
+    case Kind::buffer: return "buffer";
+  }
+  return "leaf";
+}
+
+const Leaf* as_leaf(const Node& node) { return dynamic_cast<const Leaf*>(node.op.get()); }
+
+Val input(Tape& tape, const std::string& name, const ValueInfo& info) {
+  require(!tape.has(name), "there are two inputs named '" + name + "'");
+  return leaf(tape, Leaf::Kind::input, name, info, {}, false, 0);
+}
+
+Val parameter(Tape& tape, const std::string& name, const Shape& shape,
+              const Initializer& initializer, bool decays) {
+  return leaf(tape, Leaf::Kind::parameter, name, {shape, Role::parameter, DType::f32}, initializer,
+              decays, 0);
+}
+
+Val statistic(Tape& tape, const std::string& name, const Shape& shape, double initial) {
+  return leaf(tape, Leaf::Kind::statistic, name, {shape, Role::statistic, DType::f32}, {}, false,
+              initial);
+}
+
+Val buffer(Tape& tape, const std::string& name, const ValueInfo& info) {
+  return leaf(tape, Leaf::Kind::buffer, name, info, {}, false, 0);
+}
+
+Val constant(Tape& tape, const Shape& shape, double value) {
+  return tape.append(std::make_shared<Constant>(shape, value), {});
+}
+
+}  // namespace fulmar::ops

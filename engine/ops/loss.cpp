@@ -1,0 +1,98 @@
+#include <vector>
+
+#include "engine/ops.h"
+#include "engine/ops/check.h"
+
+namespace fulmar::ops {
+namespace {
+
+Shape per_pixel(const Shape& x) { return {x.images(), x.height(), x.width(), 1}; }
+
+class Softmax : public Op {
+ public:
+  std::string_view name() const override { return "softmax"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    require_rank4(in[0], "x");
+    return {activation(in[0].shape)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    Tape& t = v.tape;
+    const Val y = v.y[0], dy = v.dy[0];
+    const Val mean = sum(t, mul(t, dy, y), per_pixel(t.shape(y)));
+    return {mul(t, y, sub(t, dy, mean))};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().softmax(device.stream(), args.in[0], args.out[0]);
+  }
+};
+
+Attributes loss_attributes(const CrossEntropy& how) {
+  return {{"label_smoothing", how.label_smoothing}, {"ignore_index", how.ignore_index}};
+}
+
+// logits, labels, class_weight?, pixel_weight?, drow_loss -> dlogits
+class SoftmaxCrossEntropyGrad : public Op {
+ public:
+  explicit SoftmaxCrossEntropyGrad(const CrossEntropy& how) : how_(how) {}
+  std::string_view name() const override { return "softmax_cross_entropy_grad"; }
+  Attributes attributes() const override { return loss_attributes(how_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    return {activation(in[0].shape)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().softmax_cross_entropy_grad(device.stream(), args.in[0], args.in[1], args.in[2],
+                                                args.in[3], args.in[4], args.out[0], how_);
+  }
+
+ private:
+  CrossEntropy how_;
+};
+
+// logits, labels, class_weight?, pixel_weight? -> row_loss, row_weight
+class SoftmaxCrossEntropy : public Op {
+ public:
+  explicit SoftmaxCrossEntropy(const CrossEntropy& how) : how_(how) {}
+  std::string_view name() const override { return "softmax_cross_entropy"; }
+  Attributes attributes() const override { return loss_attributes(how_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    require_rank4(in[0], "logits");
+    require(how_.label_smoothing >= 0 && how_.label_smoothing < 1,
+            "label smoothing must be in [0, 1)");
+    const Shape rows = per_pixel(in[0].shape);
+    const bool indices = !in[1].is_real();
+    require(!indices || in[1].type == DType::i32, "class indices must be i32");
+    require_same(in[1], indices ? rows : in[0].shape, "labels");
+    if (in[2].shape.rank() > 0) require_same(in[2], Shape{in[0].shape[3]}, "class_weight");
+    if (in[3].shape.rank() > 0) require_same(in[3], rows, "pixel_weight");
+    return {activation(rows), activation(rows)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    require(!v.wanted[1] && !v.wanted[2] && !v.wanted[3] && !v.dy[1],
+            "has a gradient for its logits only");
+    return {v.tape.append(std::make_shared<SoftmaxCrossEntropyGrad>(how_),
+                          {v.x[0], v.x[1], v.x[2], v.x[3], v.dy[0]}),
+            {}, {}, {}};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().softmax_cross_entropy(device.stream(), args.in[0], args.in[1], args.in[2],
+                                           args.in[3], args.out[0], args.out[1], how_);
+  }
+
+ private:
+  CrossEntropy how_;
+};
+
+}  // namespace
+
+Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(), {x}); }
+
+Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntropy& how,
+                           Val class_weight, Val pixel_weight) {
+  const Val rows = tape.append(std::make_shared<SoftmaxCrossEntropy>(how),
+                               {logits, labels, class_weight, pixel_weight});
+  const Val weights{rows.node, 1};
+  const Val mean = div_no_nan(tape, sum_all(tape, rows), sum_all(tape, weights));
+  return {mean, rows, weights};
+}
+
+}  // namespace fulmar::ops

@@ -1,0 +1,196 @@
+#include "engine/ops.h"
+#include "engine/ops/check.h"
+
+namespace fulmar::ops {
+namespace {
+
+ValueInfo statistic_info(int64_t channels) {
+  return {Shape{channels}, Role::statistic, DType::f32};
+}
+ValueInfo sums_info(int64_t rows, int64_t channels) {
+  return {Shape{rows, channels}, Role::sum, DType::f64};
+}
+
+// x, shift -> sums [3,C]
+class ChannelSums : public Op {
+ public:
+  std::string_view name() const override { return "channel_sums"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    require_rank4(in[0], "x");
+    require_same(in[1], Shape{in[0].shape[3]}, "shift");
+    return {sums_info(3, in[0].shape[3])};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().channel_sums(device.stream(), args.in[0], args.in[1], args.out[0]);
+  }
+};
+
+// sums, shift -> mean, var
+class Moments : public Op {
+ public:
+  std::string_view name() const override { return "moments"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    const int64_t channels = in[0].shape.channels();
+    return {statistic_info(channels), statistic_info(channels)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().moments(device.stream(), args.in[0], args.in[1], args.out[0], args.out[1]);
+  }
+};
+
+// mean, var, sums, running mean, running var; the last two in place
+class UpdateRunning : public Op {
+ public:
+  UpdateRunning(double momentum, bool unbiased) : momentum_(momentum), unbiased_(unbiased) {}
+  std::string_view name() const override { return "update_running"; }
+  Attributes attributes() const override {
+    return {{"momentum", momentum_}, {"unbiased", unbiased_}};
+  }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
+  bool updates_state() const override { return true; }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().update_running(device.stream(), args.in[0], args.in[1], args.in[2],
+                                    args.in[3], args.in[4], momentum_, unbiased_);
+  }
+
+ private:
+  double momentum_;
+  bool unbiased_;
+};
+
+// dy, x, mean -> sums [2,C]
+class BatchNormGradSums : public Op {
+ public:
+  std::string_view name() const override { return "batch_norm_grad_sums"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    return {sums_info(2, in[1].shape.channels())};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().batch_norm_grad_sums(device.stream(), args.in[0], args.in[1], args.in[2],
+                                          args.out[0]);
+  }
+};
+
+// grad sums, var -> dgamma, dbeta
+class BatchNormParamGrad : public Op {
+ public:
+  explicit BatchNormParamGrad(double epsilon) : epsilon_(epsilon) {}
+  std::string_view name() const override { return "batch_norm_param_grad"; }
+  Attributes attributes() const override { return {{"epsilon", epsilon_}}; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    const Shape shape{in[0].shape.channels()};
+    return {activation(shape), activation(shape)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().batch_norm_param_grad(device.stream(), args.in[0], args.in[1], args.out[0],
+                                           args.out[1], epsilon_);
+  }
+
+ private:
+  double epsilon_;
+};
+
+// dy, x, gamma, mean, var, sums, grad sums -> dx through the batch's own statistics
+class BatchNormGrad : public Op {
+ public:
+  explicit BatchNormGrad(double epsilon) : epsilon_(epsilon) {}
+  std::string_view name() const override { return "batch_norm_grad"; }
+  Attributes attributes() const override { return {{"epsilon", epsilon_}}; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    return {activation(in[1].shape)};
+  }
+  bool may_overwrite(int input) const override { return input == 0; }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().batch_norm_grad(device.stream(), args.in[0], args.in[1], args.in[2],
+                                     args.in[3], args.in[4], args.in[5], args.in[6], args.out[0],
+                                     epsilon_);
+  }
+
+ private:
+  double epsilon_;
+};
+
+// What both forms share: x, gamma, beta, mean, var -> y.
+class BatchNormBase : public Op {
+ public:
+  explicit BatchNormBase(double epsilon) : epsilon_(epsilon) {}
+  Attributes attributes() const override { return {{"epsilon", epsilon_}}; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    require_rank4(in[0], "x");
+    const char* names[] = {"x", "gamma", "beta", "mean", "var"};
+    for (size_t i = 1; i < 5; i++) require_same(in[i], Shape{in[0].shape[3]}, names[i]);
+    return {activation(in[0].shape)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().batch_norm(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
+                                args.in[4], args.out[0], epsilon_);
+  }
+
+ protected:
+  // Adds the gradients of gamma and beta, where wanted, to d.
+  void param_grads(const Vjp& v, Val grad_sums, std::vector<Val>& d) const {
+    const Val dgamma =
+        v.tape.append(std::make_shared<BatchNormParamGrad>(epsilon_), {grad_sums, v.x[4]});
+    d[1] = dgamma;
+    d[2] = Val{dgamma.node, 1};
+  }
+
+  double epsilon_;
+};
+
+class BatchNorm : public BatchNormBase {
+ public:
+  using BatchNormBase::BatchNormBase;
+  std::string_view name() const override { return "batch_norm"; }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    require(!v.wanted[3] && !v.wanted[4], "the mean and variance given are constants");
+    std::vector<Val> d(5);
+    if (v.wanted[0]) {
+      const Val zero = constant(v.tape, v.tape.shape(v.x[1]), 0);
+      d[0] = batch_norm(v.tape, v.dy[0], v.x[1], zero, zero, v.x[4], epsilon_);
+    }
+    if (v.wanted[1] || v.wanted[2])
+      param_grads(v, v.tape.append(std::make_shared<BatchNormGradSums>(), {v.dy[0], v.x[0], v.x[3]}),
+                  d);
+    return d;
+  }
+};
+
+// x, gamma, beta, mean, var, sums; mean and var are functions of x by way of sums, and this op's
+// gradient accounts for that.
+class BatchNormTrain : public BatchNormBase {
+ public:
+  using BatchNormBase::BatchNormBase;
+  std::string_view name() const override { return "batch_norm_train"; }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    std::vector<Val> d(6);
+    const Val dy = v.dy[0], x = v.x[0], gamma = v.x[1], mean = v.x[3], var = v.x[4], sums = v.x[5];
+    const Val grad_sums =
+        v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});
+    if (v.wanted[1] || v.wanted[2]) param_grads(v, grad_sums, d);
+    if (v.wanted[0])
+      d[0] = v.tape.append(std::make_shared<BatchNormGrad>(epsilon_),
+                           {dy, x, gamma, mean, var, sums, grad_sums});
+    return d;
+  }
+};
+
+}  // namespace
+
+Val batch_norm(Tape& tape, Val x, Val gamma, Val beta, Val mean, Val var, double epsilon) {
+  return tape.append(std::make_shared<BatchNorm>(epsilon), {x, gamma, beta, mean, var});
+}
+
+Val batch_norm_train(Tape& tape, Val x, Val gamma, Val beta, const RunningStatistics& running,
+                     double epsilon) {
+  const Val sums = tape.append(std::make_shared<ChannelSums>(), {x, running.mean});
+  const Val mean = tape.append(std::make_shared<Moments>(), {sums, running.mean});
+  const Val var{mean.node, 1};
+  const Val y =
+      tape.append(std::make_shared<BatchNormTrain>(epsilon), {x, gamma, beta, mean, var, sums});
+  tape.append(std::make_shared<UpdateRunning>(running.momentum, running.unbiased),
+              {mean, var, sums, running.mean, running.var});
+  return y;
+}
+
+}  // namespace fulmar::ops

@@ -1,0 +1,242 @@
+#include <array>
+#include <cstring>
+
+#include "engine/ops.h"
+#include "engine/ops/check.h"
+#include "kernels/pointwise.h"
+
+namespace fulmar::ops {
+namespace {
+
+using pointwise::Saved;
+
+// A value on a tape, or a number, as an operand of the functors: the formula of a derivative records
+// itself as ordinary ops, so that it can be differentiated again.
+struct Recorded {
+  Tape* tape = nullptr;
+  Val val;
+  double number = 0;
+
+  Recorded(Tape& t, Val v) : tape(&t), val(v) {}
+  explicit Recorded(double n) : number(n) {}
+  bool is_number() const { return tape == nullptr; }
+};
+
+Val as_value(const Recorded& x, const Recorded& like) {
+  return x.is_number() ? constant(*like.tape, like.tape->shape(like.val), x.number) : x.val;
+}
+
+Recorded binary(std::string_view functor, const Recorded& a, const Recorded& b) {
+  const Recorded& on_tape = a.is_number() ? b : a;
+  const std::array<Val, 2> x{as_value(a, on_tape), as_value(b, on_tape)};
+  return Recorded(*on_tape.tape, ops::pointwise(*on_tape.tape, functor, x));
+}
+Recorded unary(std::string_view functor, const Recorded& x) {
+  return Recorded(*x.tape, ops::pointwise(*x.tape, functor, std::array<Val, 1>{x.val}));
+}
+Recorded scaled(const Recorded& x, double alpha, double beta) {
+  return Recorded(*x.tape, affine(*x.tape, x.val, alpha, beta));
+}
+
+Recorded operator+(const Recorded& a, const Recorded& b) {
+  if (a.is_number() && b.is_number()) return Recorded(a.number + b.number);
+  if (a.is_number()) return scaled(b, 1, a.number);
+  if (b.is_number()) return scaled(a, 1, b.number);
+  return binary("add", a, b);
+}
+Recorded operator-(const Recorded& a) {
+  return a.is_number() ? Recorded(-a.number) : scaled(a, -1, 0);
+}
+Recorded operator-(const Recorded& a, const Recorded& b) {
+  if (a.is_number() || b.is_number()) return a + -b;
+  return binary("sub", a, b);
+}
+Recorded operator*(const Recorded& a, const Recorded& b) {
+  if (a.is_number() && b.is_number()) return Recorded(a.number * b.number);
+  if (a.is_number()) return scaled(b, a.number, 0);
+  if (b.is_number()) return scaled(a, b.number, 0);
+  return binary("mul", a, b);
+}
+Recorded operator/(const Recorded& a, const Recorded& b) {
+  if (b.is_number()) return a * Recorded(1 / b.number);
+  return binary("div", a, b);
+}
+Recorded gate(const Recorded& x, const Recorded& a) { return binary("gate", x, a); }
+Recorded exp(const Recorded& x) { return unary("exp", x); }
+Recorded log(const Recorded& x) { return unary("log", x); }
+Recorded sqrt(const Recorded& x) { return unary("sqrt", x); }
+Recorded tanh(const Recorded& x) { return unary("tanh", x); }
+Recorded abs(const Recorded& x) { return unary("abs", x); }
+
+namespace functors {
+#define FULMAR_INLINE inline
+#include "kernels/pointwise_functors.inc"
+#undef FULMAR_INLINE
+}  // namespace functors
+
+struct Functor {
+  const char* name;
+  int arity;
+  Saved saved;
+  Recorded (*df)(Recorded saved, Recorded dy, Recorded alpha, Recorded beta);
+};
+
+template <class F>
+constexpr Functor describe() {
+  if constexpr (F::arity == 1)
+    return {F::name, 1, F::saved,
+            [](Recorded s, Recorded dy, Recorded a, Recorded b) { return F::df(s, dy, a, b); }};
+  else
+    return {F::name, F::arity, Saved::none, nullptr};
+}
+
+#define FULMAR_DESCRIBE(Name) describe<functors::Name>(),
+constexpr Functor functor_table[] = {FULMAR_POINTWISE(FULMAR_DESCRIBE)};
+#undef FULMAR_DESCRIBE
+
+int functor_index(std::string_view name) {
+  for (size_t i = 0; i < std::size(functor_table); i++)
+    if (name == functor_table[i].name) return static_cast<int>(i);
+  usage_error("there is no pointwise function '" + std::string(name) + "'");
+}
+
+class PointwiseGrad : public Op {
+ public:
+  PointwiseGrad(int functor, double alpha, double beta)
+      : functor_(functor),
+        alpha_(alpha),
+        beta_(beta),
+        name_(std::string(functor_table[functor].name) + "_grad") {}
+
+  std::string_view name() const override { return name_; }
+  Attributes attributes() const override { return {{"alpha", alpha_}, {"beta", beta_}}; }
+  bool may_overwrite(int) const override { return true; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require_same(x[1], x[0].shape, "dy");
+    return {activation(x[0].shape)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    const Recorded dx = functor_table[functor_].df(Recorded(v.tape, v.x[0]), Recorded(v.tape, v.x[1]),
+                                                   Recorded(alpha_), Recorded(beta_));
+    return grad(v.tape, dx.val, v.x, v.dy[0]);
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().pointwise_grad(device.stream(), functor_, args.in[0], args.in[1], args.out[0],
+                                    alpha_, beta_);
+  }
+
+ private:
+  int functor_;
+  double alpha_, beta_;
+  std::string name_;
+};
+
+class Pointwise : public Op {
+ public:
+  Pointwise(int functor, double alpha, double beta)
+      : functor_(functor), alpha_(alpha), beta_(beta) {}
+
+  std::string_view name() const override { return functor().name; }
+  Attributes attributes() const override { return {{"alpha", alpha_}, {"beta", beta_}}; }
+  bool may_overwrite(int) const override { return true; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require(static_cast<int>(x.size()) == functor().arity,
+            "takes " + text(functor().arity) + " operands, " + text(std::ssize(x)) + " given");
+    for (const ValueInfo& info : x) {
+      require(info.is_real(), "takes float tensors");
+      require_same(info, x[0].shape, "an operand");
+    }
+    return {activation(x[0].shape)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    const Val dy = v.dy[0];
+    if (functor().arity == 1) {
+      const Val saved = functor().saved == Saved::input    ? v.x[0]
+                        : functor().saved == Saved::output ? v.y[0]
+                                                           : dy;
+      return {v.tape.append(std::make_shared<PointwiseGrad>(functor_, alpha_, beta_), {saved, dy})};
+    }
+    return binary_vjp(v, dy);
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().pointwise(device.stream(), functor_, args.in, args.out[0], alpha_, beta_);
+  }
+
+ private:
+  const Functor& functor() const { return functor_table[functor_]; }
+
+  std::vector<Val> binary_vjp(const Vjp& v, Val dy) const {
+    Tape& t = v.tape;
+    const Val a = v.x[0], b = v.x[1], y = v.y[0];
+    const std::string_view f = functor().name;
+    const auto pick = [&](auto da, auto db) {
+      return std::vector<Val>{v.wanted[0] ? da() : Val{}, v.wanted[1] ? db() : Val{}};
+    };
+    if (f == "add") return {dy, dy};
+    if (f == "sub") return pick([&] { return dy; }, [&] { return affine(t, dy, -1, 0); });
+    if (f == "mul") return pick([&] { return mul(t, dy, b); }, [&] { return mul(t, dy, a); });
+    if (f == "gate") return pick([&] { return Val{}; }, [&] { return gate(t, a, dy); });
+    if (f == "div")
+      return pick([&] { return div(t, dy, b); },
+                  [&] { return affine(t, mul(t, dy, div(t, y, b)), -1, 0); });
+    if (f == "div_no_nan")
+      return pick([&] { return div_no_nan(t, dy, b); },
+                  [&] { return affine(t, mul(t, dy, div_no_nan(t, y, b)), -1, 0); });
+    return Op::vjp(v);
+  }
+
+  int functor_;
+  double alpha_, beta_;
+};
+
+// The shape that both broadcast to: extents equal, or 1 in one of them; aligned at the channels.
+Shape common_shape(const Shape& a, const Shape& b) {
+  const Shape& longer = a.rank() >= b.rank() ? a : b;
+  const Shape& shorter = a.rank() >= b.rank() ? b : a;
+  Shape common = longer;
+  for (int i = 0; i < shorter.rank(); i++) {
+    int64_t& extent = common[longer.rank() - shorter.rank() + i];
+    require(extent == shorter[i] || extent == 1 || shorter[i] == 1,
+            "operands " + text(a) + " and " + text(b) + " don't fit together");
+    if (extent == 1) extent = shorter[i];
+  }
+  return common;
+}
+
+}  // namespace
+
+Val pointwise(Tape& tape, std::string_view functor, std::span<const Val> x, double alpha,
+              double beta) {
+  const int index = functor_index(functor);
+  std::vector<Val> operands(x.begin(), x.end());
+  if (operands.size() == 2 && tape.shape(x[0]) != tape.shape(x[1])) {
+    const Shape common = common_shape(tape.shape(x[0]), tape.shape(x[1]));
+    for (Val& operand : operands)
+      if (tape.shape(operand) != common) operand = broadcast(tape, operand, common);
+  }
+  return tape.append(std::make_shared<Pointwise>(index, alpha, beta), std::move(operands));
+}
+
+Val add(Tape& tape, Val a, Val b) { return pointwise(tape, "add", std::array{a, b}); }
+Val sub(Tape& tape, Val a, Val b) { return pointwise(tape, "sub", std::array{a, b}); }
+Val mul(Tape& tape, Val a, Val b) { return pointwise(tape, "mul", std::array{a, b}); }
+Val div(Tape& tape, Val a, Val b) { return pointwise(tape, "div", std::array{a, b}); }
+Val div_no_nan(Tape& tape, Val a, Val b) { return pointwise(tape, "div_no_nan", std::array{a, b}); }
+Val gate(Tape& tape, Val x, Val a) { return pointwise(tape, "gate", std::array{x, a}); }
+Val affine(Tape& tape, Val x, double alpha, double beta) {
+  return pointwise(tape, "affine", std::array{x}, alpha, beta);
+}
+Val relu(Tape& tape, Val x) { return pointwise(tape, "relu", std::array{x}); }
+Val leaky_relu(Tape& tape, Val x, double alpha) {
+  return pointwise(tape, "leaky_relu", std::array{x}, alpha);
+}
+Val sigmoid(Tape& tape, Val x) { return pointwise(tape, "sigmoid", std::array{x}); }
+Val tanh(Tape& tape, Val x) { return pointwise(tape, "tanh", std::array{x}); }
+Val softplus(Tape& tape, Val x) { return pointwise(tape, "softplus", std::array{x}); }
+Val exp(Tape& tape, Val x) { return pointwise(tape, "exp", std::array{x}); }
+Val log(Tape& tape, Val x) { return pointwise(tape, "log", std::array{x}); }
+Val sqrt(Tape& tape, Val x) { return pointwise(tape, "sqrt", std::array{x}); }
+Val square(Tape& tape, Val x) { return pointwise(tape, "square", std::array{x}); }
+Val abs(Tape& tape, Val x) { return pointwise(tape, "abs", std::array{x}); }
+
+}  // namespace fulmar::ops

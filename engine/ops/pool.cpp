@@ -1,0 +1,170 @@
+#include <algorithm>
+
+#include "engine/ops.h"
+#include "engine/ops/window.h"
+
+namespace fulmar::ops {
+namespace {
+
+using Taps = std::array<int64_t, 2>;
+
+Attributes pool_attributes(const Taps& kernel, const Window& window) {
+  Attributes all = window_attributes(window);
+  all["kernel"] = std::vector<int64_t>{kernel[0], kernel[1]};
+  return all;
+}
+
+Shape pool_output(const ValueInfo& x, const Taps& kernel, const Window& window) {
+  require_rank4(x, "x");
+  const std::array<int64_t, 2> out = window_output(x.shape, kernel, window);
+  return {x.shape[0], out[0], out[1], x.shape[3]};
+}
+
+class MaxPoolGrad : public Op {
+ public:
+  MaxPoolGrad(const Taps& kernel, const Window& window, const Shape& x)
+      : kernel_(kernel), window_(window), x_(x) {}
+  std::string_view name() const override { return "max_pool_grad"; }
+  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
+    return {activation(x_)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().max_pool_grad(device.stream(), args.in[0], args.in[1], args.out[0], kernel_,
+                                   window_);
+  }
+
+ private:
+  Taps kernel_;
+  Window window_;
+  Shape x_;
+};
+
+// Outputs y and argmax (u8 tap numbers).
+class MaxPool : public Op {
+ public:
+  MaxPool(const Taps& kernel, const Window& window) : kernel_(kernel), window_(window) {}
+  std::string_view name() const override { return "max_pool"; }
+  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    require(kernel_[0] * kernel_[1] <= 255, "a window has at most 255 taps, " + text(kernel_[0]) +
+                                                "x" + text(kernel_[1]) + " given");
+    for (int axis = 0; axis < 2; axis++) {
+      const int64_t reach = window_.dilation[axis] * (kernel_[axis] - 1);
+      require(window_.padding[2 * axis] <= reach && window_.padding[2 * axis + 1] <= reach,
+              "padding must be smaller than the window, else a window has no pixel");
+    }
+    const Shape y = pool_output(in[0], kernel_, window_);
+    return {activation(y), {y, Role::index, DType::u8}};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {v.tape.append(
+        std::make_shared<MaxPoolGrad>(kernel_, window_, v.tape.shape(v.x[0])), {v.dy[0], v.y[1]})};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().max_pool(device.stream(), args.in[0], args.out[0], args.out[1], kernel_,
+                              window_);
+  }
+
+ private:
+  Taps kernel_;
+  Window window_;
+};
+
+class AveragePoolGrad : public Op {
+ public:
+  AveragePoolGrad(const Taps& kernel, const Window& window, const Shape& x)
+      : kernel_(kernel), window_(window), x_(x) {}
+  std::string_view name() const override { return "average_pool_grad"; }
+  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
+    return {activation(x_)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {average_pool(v.tape, v.dy[0], kernel_, window_)};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().average_pool_grad(device.stream(), args.in[0], args.out[0], kernel_, window_);
+  }
+
+ private:
+  Taps kernel_;
+  Window window_;
+  Shape x_;
+};
+
+class AveragePool : public Op {
+ public:
+  AveragePool(const Taps& kernel, const Window& window) : kernel_(kernel), window_(window) {}
+  std::string_view name() const override { return "average_pool"; }
+  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    return {activation(pool_output(in[0], kernel_, window_))};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {v.tape.append(
+        std::make_shared<AveragePoolGrad>(kernel_, window_, v.tape.shape(v.x[0])), {v.dy[0]})};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().average_pool(device.stream(), args.in[0], args.out[0], kernel_, window_);
+  }
+
+ private:
+  Taps kernel_;
+  Window window_;
+};
+
+Attributes resize_attributes(const Resize& how) {
+  return {{"interpolation", std::string(how.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
+          {"align_corners", how.align_corners}};
+}
+
+// The gradient of a resize, and by `adjoint` the resize itself: each is the other's.
+class ResizeOp : public Op {
+ public:
+  ResizeOp(const Resize& how, const Shape& out, bool adjoint)
+      : how_(how), out_(out), adjoint_(adjoint) {}
+  std::string_view name() const override { return adjoint_ ? "resize_grad" : "resize"; }
+  Attributes attributes() const override { return resize_attributes(how_); }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    require_rank4(in[0], "x");
+    require(out_.elements() > 0 && in[0].shape.elements() > 0, "a picture without pixels can't be resized");
+    return {activation(out_)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {v.tape.append(std::make_shared<ResizeOp>(how_, v.tape.shape(v.x[0]), !adjoint_),
+                          {v.dy[0]})};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    const auto kernel = adjoint_ ? device.backend().resize_grad : device.backend().resize;
+    kernel(device.stream(), args.in[0], args.out[0], how_);
+  }
+
+ private:
+  Resize how_;
+  Shape out_;
+  bool adjoint_;
+};
+
+}  // namespace
+
+std::array<int64_t, 2> same_padding(int64_t in, int64_t kernel, int64_t stride, int64_t dilation) {
+  const int64_t out = (in + stride - 1) / stride;
+  const int64_t total = std::max<int64_t>(0, (out - 1) * stride + dilation * (kernel - 1) + 1 - in);
+  return {total / 2, total - total / 2};
+}
+
+Val max_pool(Tape& tape, Val x, std::array<int64_t, 2> kernel, const Window& window) {
+  return tape.append(std::make_shared<MaxPool>(kernel, window), {x});
+}
+
+Val average_pool(Tape& tape, Val x, std::array<int64_t, 2> kernel, const Window& window) {
+  return tape.append(std::make_shared<AveragePool>(kernel, window), {x});
+}
+
+Val resize(Tape& tape, Val x, int64_t height, int64_t width, const Resize& how) {
+  const Shape out{tape.shape(x).images(), height, width, tape.shape(x).channels()};
+  return tape.append(std::make_shared<ResizeOp>(how, out, false), {x});
+}
+
+}  // namespace fulmar::ops

@@ -1,0 +1,196 @@
+#include <algorithm>
+
+#include "engine/ops.h"
+#include "engine/ops/check.h"
+
+namespace fulmar::ops {
+namespace {
+
+// Whether each extent of `small` (aligned at the channels) is that of `large` or 1.
+bool spreads_to(const Shape& small, const Shape& large) {
+  return small.rank() <= large.rank() &&
+         (small.images() == large.images() || small.images() == 1) &&
+         (small.height() == large.height() || small.height() == 1) &&
+         (small.width() == large.width() || small.width() == 1) &&
+         (small.channels() == large.channels() || small.channels() == 1);
+}
+
+class Broadcast : public Op {
+ public:
+  explicit Broadcast(const Shape& shape) : shape_(shape) {}
+  std::string_view name() const override { return "broadcast"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require(x[0].is_real() && spreads_to(x[0].shape, shape_),
+            "x " + text(x[0].shape) + " can't be broadcast to " + text(shape_));
+    return {activation(shape_)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {sum(v.tape, v.dy[0], v.tape.shape(v.x[0]))};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().broadcast(device.stream(), args.in[0], args.out[0]);
+  }
+
+ private:
+  Shape shape_;
+};
+
+class Sum : public Op {
+ public:
+  explicit Sum(const Shape& shape) : shape_(shape) {}
+  std::string_view name() const override { return "sum"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require(x[0].is_real() && spreads_to(shape_, x[0].shape),
+            "x " + text(x[0].shape) + " can't be summed to " + text(shape_));
+    return {activation(shape_)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {broadcast(v.tape, v.dy[0], v.tape.shape(v.x[0]))};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().reduce_sum(device.stream(), args.in[0], args.out[0]);
+  }
+
+ private:
+  Shape shape_;
+};
+
+// The part of `whole` that begins at `begin` and has `shape`.
+View part(const View& whole, std::array<int64_t, 4> begin, const Shape& shape) {
+  View view = whole;
+  view.shape = shape;
+  const int64_t offset = begin[0] * whole.stride[0] + begin[1] * whole.stride[1] +
+                         begin[2] * whole.stride[2] + begin[3];
+  view.data = static_cast<std::byte*>(whole.data) + offset * static_cast<int64_t>(size_of(whole.type));
+  return view;
+}
+
+bool fits(const Shape& shape, std::array<int64_t, 4> begin, const Shape& whole) {
+  return shape.rank() == 4 && whole.rank() == 4 && std::ranges::all_of(begin, [](int64_t b) { return b >= 0; }) &&
+         begin[0] + shape.images() <= whole.images() &&
+         begin[1] + shape.height() <= whole.height() &&
+         begin[2] + shape.width() <= whole.width() &&
+         begin[3] + shape.channels() <= whole.channels();
+}
+
+std::vector<int64_t> as_vector(std::array<int64_t, 4> begin) { return {begin.begin(), begin.end()}; }
+
+class Slice : public Op {
+ public:
+  Slice(std::array<int64_t, 4> begin, const Shape& shape) : begin_(begin), shape_(shape) {}
+  std::string_view name() const override { return "slice"; }
+  Attributes attributes() const override { return {{"begin", as_vector(begin_)}}; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require(fits(shape_, begin_, x[0].shape), "a part " + text(shape_) + " at [" + text(begin_[0]) +
+                                                  "," + text(begin_[1]) + "," + text(begin_[2]) +
+                                                  "," + text(begin_[3]) + "] is not inside x " +
+                                                  text(x[0].shape));
+    return {{shape_, x[0].role, x[0].type}};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {embed(v.tape, v.dy[0], begin_, v.tape.shape(v.x[0]))};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().copy(device.stream(), part(args.in[0], begin_, shape_), args.out[0]);
+  }
+
+ private:
+  std::array<int64_t, 4> begin_;
+  Shape shape_;
+};
+
+class Embed : public Op {
+ public:
+  Embed(std::array<int64_t, 4> begin, const Shape& shape) : begin_(begin), shape_(shape) {}
+  std::string_view name() const override { return "embed"; }
+  Attributes attributes() const override { return {{"begin", as_vector(begin_)}}; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require(fits(x[0].shape, begin_, shape_), "x " + text(x[0].shape) + " does not fit into " + text(shape_));
+    return {{shape_, x[0].role, x[0].type}};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    return {slice(v.tape, v.dy[0], begin_, v.tape.shape(v.x[0]))};
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    const Backend& backend = device.backend();
+    if (args.in[0].shape != shape_) backend.fill(device.stream(), args.out[0], 0);
+    backend.copy(device.stream(), args.in[0], part(args.out[0], begin_, args.in[0].shape));
+  }
+
+ private:
+  std::array<int64_t, 4> begin_;
+  Shape shape_;
+};
+
+class Concat : public Op {
+ public:
+  std::string_view name() const override { return "concat"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    require(!x.empty(), "needs at least one operand");
+    Shape shape = x[0].shape;
+    shape[3] = 0;
+    for (const ValueInfo& info : x) {
+      require_rank4(info, "an operand");
+      Shape rest = info.shape;
+      rest[3] = shape[3];
+      require(rest == shape, "operands " + text(x[0].shape) + " and " + text(info.shape) +
+                                 " differ in more than their channels");
+      shape[3] += info.shape[3];
+    }
+    return {activation(shape)};
+  }
+  std::vector<Val> vjp(const Vjp& v) const override {
+    std::vector<Val> dx;
+    int64_t channel = 0;
+    for (size_t i = 0; i < v.x.size(); i++) {
+      const Shape& shape = v.tape.shape(v.x[i]);
+      dx.push_back(v.wanted[i] ? slice(v.tape, v.dy[0], {0, 0, 0, channel}, shape) : Val{});
+      channel += shape.channels();
+    }
+    return dx;
+  }
+  void run(Device& device, const RunArgs& args) const override {
+    int64_t channel = 0;
+    for (const View& x : args.in) {
+      device.backend().copy(device.stream(), x, part(args.out[0], {0, 0, 0, channel}, x.shape));
+      channel += x.shape.channels();
+    }
+  }
+};
+
+}  // namespace
+
+Val broadcast(Tape& tape, Val x, const Shape& shape) {
+  if (tape.shape(x) == shape) return x;
+  return tape.append(std::make_shared<Broadcast>(shape), {x});
+}
+
+Val sum(Tape& tape, Val x, const Shape& shape) {
+  if (tape.shape(x) == shape) return x;
+  return tape.append(std::make_shared<Sum>(shape), {x});
+}
+
+Val sum_all(Tape& tape, Val x) { return sum(tape, x, {1}); }
+
+Val global_average_pool(Tape& tape, Val x) {
+  const Shape& shape = tape.shape(x);
+  require_rank4(tape.info(x), "x of global_average_pool");
+  const int64_t area = shape.height() * shape.width();
+  require(area > 0, "global_average_pool: x " + text(shape) + " has no pixels");
+  const Val total = sum(tape, x, {shape.images(), 1, 1, shape.channels()});
+  return affine(tape, total, 1.0 / static_cast<double>(area), 0);
+}
+
+Val concat(Tape& tape, std::span<const Val> x) {
+  return tape.append(std::make_shared<Concat>(), {x.begin(), x.end()});
+}
+
+Val slice(Tape& tape, Val x, std::array<int64_t, 4> begin, const Shape& shape) {
+  return tape.append(std::make_shared<Slice>(begin, shape), {x});
+}
+
+Val embed(Tape& tape, Val x, std::array<int64_t, 4> begin, const Shape& shape) {
+  return tape.append(std::make_shared<Embed>(begin, shape), {x});
+}
+
+}  // namespace fulmar::ops
