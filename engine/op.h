@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/attributes.h"
-#include "engine/context.h"
+#include "engine/device.h"
 #include "kernels/view.h"
 
 namespace fulmar {
@@ -65,9 +65,9 @@ struct Node {
 // What an op's gradient rule sees.
 struct Vjp {
   Tape& tape;
-  std::span<const Val> x;       // the node's inputs
-  std::span<const Val> y;       // its outputs
-  std::span<const Val> dy;      // cotangents of the outputs; empty Val: zero
+  std::span<const Val> x;           // the node's inputs
+  std::span<const Val> y;           // its outputs
+  std::span<const Val> dy;          // cotangents of the outputs; empty Val: zero
   const std::vector<bool>& wanted;  // which inputs' cotangents are wanted
 };
 
@@ -101,8 +101,8 @@ class FULMAR_API Op {
   virtual bool updates_state() const { return false; }
   // Output 0 may be written over input `i` where nobody needs that later.
   virtual bool may_overwrite(int) const { return false; }
-  // Element offset at which input `i` lies in output 0, where the op does nothing but put its inputs
-  // side by side: the plan then lets their producers write there. -1: not such an op.
+  // Element offset at which input `i` lies in output 0, where the op does nothing but put its
+  // inputs side by side: the plan then lets their producers write there. -1: not such an op.
   virtual int64_t join_offset(int) const { return -1; }
 };
 

@@ -36,8 +36,8 @@ FULMAR_API Val add(Tape&, Val a, Val b);
 FULMAR_API Val sub(Tape&, Val a, Val b);
 FULMAR_API Val mul(Tape&, Val a, Val b);
 FULMAR_API Val div(Tape&, Val a, Val b);
-FULMAR_API Val div_no_nan(Tape&, Val a, Val b);             // 0 where b <= 0
-FULMAR_API Val gate(Tape&, Val x, Val a);                   // 0 where x <= 0, else a
+FULMAR_API Val div_no_nan(Tape&, Val a, Val b);                  // 0 where b <= 0
+FULMAR_API Val gate(Tape&, Val x, Val a);                        // 0 where x <= 0, else a
 FULMAR_API Val affine(Tape&, Val x, double alpha, double beta);  // alpha x + beta
 FULMAR_API Val relu(Tape&, Val x);
 FULMAR_API Val leaky_relu(Tape&, Val x, double alpha);
@@ -51,17 +51,18 @@ FULMAR_API Val square(Tape&, Val x);
 FULMAR_API Val abs(Tape&, Val x);
 
 // ---- shape
-FULMAR_API Val broadcast(Tape&, Val x, const Shape&);   // extents of 1 repeat
-FULMAR_API Val sum(Tape&, Val x, const Shape&);         // to a shape whose extents are x's or 1
-FULMAR_API Val sum_all(Tape&, Val x);                   // to [1]
-FULMAR_API Val global_average_pool(Tape&, Val x);       // [N,H,W,C] -> [N,1,1,C]
-FULMAR_API Val concat(Tape&, std::span<const Val> x);   // along the channels
+FULMAR_API Val broadcast(Tape&, Val x, const Shape&);  // extents of 1 repeat
+FULMAR_API Val sum(Tape&, Val x, const Shape&);        // to a shape whose extents are x's or 1
+FULMAR_API Val sum_all(Tape&, Val x);                  // to [1]
+FULMAR_API Val global_average_pool(Tape&, Val x);      // [N,H,W,C] -> [N,1,1,C]
+FULMAR_API Val concat(Tape&, std::span<const Val> x);  // along the channels
 FULMAR_API Val slice(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);
 FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);  // zeros around x
 
 // ---- windows
 // w [Kh,Kw,Ci/groups,Co], bias [Co] or empty
 FULMAR_API Val conv2d(Tape&, Val x, Val w, Val bias, const Window&, int64_t groups = 1);
+FULMAR_API Val dense(Tape&, Val x, Val w, Val bias);  // over the channels: w [Ci,Co]
 FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,Kw,C]
 FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
 FULMAR_API Val average_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
@@ -72,8 +73,8 @@ FULMAR_API std::array<int64_t, 2> same_padding(int64_t in, int64_t kernel, int64
                                                int64_t dilation);
 
 // ---- batch normalisation
-// With given statistics: y = gamma (x - mean) / sqrt(var + epsilon) + beta. The gradient treats mean
-// and var as constants.
+// With given statistics: y = gamma (x - mean) / sqrt(var + epsilon) + beta. The gradient treats
+// mean and var as constants.
 FULMAR_API Val batch_norm(Tape&, Val x, Val gamma, Val beta, Val mean, Val var, double epsilon);
 struct RunningStatistics {
   Val mean, var;           // statistics of the Model, updated in place by every run
@@ -90,8 +91,8 @@ struct Loss {
   Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
-// labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight [N,H,W,1]
-// may be empty.
+// labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
+// [N,H,W,1] may be empty.
 FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const CrossEntropy& = {},
                                       Val class_weight = {}, Val pixel_weight = {});
 

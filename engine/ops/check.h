@@ -22,8 +22,8 @@ inline void require_rank4(const ValueInfo& x, const char* what) {
 }
 
 inline void require_same(const ValueInfo& x, const Shape& shape, const char* what) {
-  require(x.shape == shape, std::string(what) + " is " + text(x.shape) + ", " + text(shape) +
-                                " expected");
+  require(x.shape == shape,
+          std::string(what) + " is " + text(x.shape) + ", " + text(shape) + " expected");
 }
 
 inline ValueInfo activation(const Shape& shape) { return {shape, Role::activation, DType::f32}; }

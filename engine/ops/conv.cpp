@@ -20,10 +20,18 @@ struct Kind {
     return all;
   }
   Shape output(const Shape& x, const Shape& w) const {
-    const std::array<int64_t, 2> out = window_output(x, {w[0], w[1]}, window);
-    return {x[0], out[0], out[1], depthwise ? x[3] : w[3]};
+    const std::array<int64_t, 2> taps =
+        depthwise ? std::array{w[0], w[1]} : std::array{w.images(), w.height()};
+    const std::array<int64_t, 2> out = window_output(x, taps, window);
+    return {x[0], out[0], out[1], depthwise ? x[3] : w.channels()};
   }
 };
+
+// The weights of a dense layer [Ci,Co] are a 1x1 kernel.
+View as_kernel(const View& w) {
+  return view_of(w.data, {w.shape.images(), w.shape.height(), w.shape.width(), w.shape.channels()},
+                 w.type);
+}
 
 Val input_grad(Tape& tape, const Kind& kind, Val dy, Val w, const Shape& x);
 Val weight_grad(Tape& tape, const Kind& kind, Val x, Val dy, const Shape& w);
@@ -40,14 +48,17 @@ class Conv : public Op {
     require_rank4(in[0], "x");
     if (kind_.depthwise) {
       require(w.rank() == 3, "w must be [Kh,Kw,C], it is " + text(w));
-      require(x[3] == w[2], "x " + text(x) + " has " + text(x[3]) + " channels, w expects " + text(w[2]));
+      require(x[3] == w[2],
+              "x " + text(x) + " has " + text(x[3]) + " channels, w expects " + text(w[2]));
     } else {
-      require(w.rank() == 4, "w must be [Kh,Kw,Ci/groups,Co], it is " + text(w));
-      require(x[3] == w[2] * kind_.groups, "x " + text(x) + " has " + text(x[3]) +
-                                               " channels, w expects " + text(w[2] * kind_.groups));
-      require(w[3] % kind_.groups == 0,
-              text(w[3]) + " output channels can't be split into " + text(kind_.groups) + " groups");
-      if (in.size() > 2 && in[2].shape.rank() > 0) require_same(in[2], Shape{w[3]}, "bias");
+      require(w.rank() == 4 || w.rank() == 2,
+              "w must be [Kh,Kw,Ci/groups,Co] or [Ci,Co], it is " + text(w));
+      const int64_t expected = w.width() * kind_.groups, filters = w.channels();
+      require(x[3] == expected,
+              "x " + text(x) + " has " + text(x[3]) + " channels, w expects " + text(expected));
+      require(filters % kind_.groups == 0, text(filters) + " output channels can't be split into " +
+                                               text(kind_.groups) + " groups");
+      if (in[2].shape.rank() > 0) require_same(in[2], Shape{filters}, "bias");
     }
     return {activation(kind_.output(x, w))};
   }
@@ -64,8 +75,8 @@ class Conv : public Op {
     if (kind_.depthwise)
       backend.depthwise_conv2d(device.stream(), args.in[0], args.in[1], args.out[0], kind_.window);
     else
-      backend.conv2d(device.stream(), args.in[0], args.in[1], args.in[2], args.out[0], kind_.window,
-                     kind_.groups);
+      backend.conv2d(device.stream(), args.in[0], as_kernel(args.in[1]), args.in[2], args.out[0],
+                     kind_.window, kind_.groups);
   }
 
  private:
@@ -96,8 +107,8 @@ class ConvInputGrad : public Op {
       backend.depthwise_conv2d_input_grad(device.stream(), args.in[0], args.in[1], args.out[0],
                                           kind_.window);
     else
-      backend.conv2d_input_grad(device.stream(), args.in[0], args.in[1], args.out[0], kind_.window,
-                                kind_.groups);
+      backend.conv2d_input_grad(device.stream(), args.in[0], as_kernel(args.in[1]), args.out[0],
+                                kind_.window, kind_.groups);
   }
 
  private:
@@ -125,11 +136,11 @@ class ConvWeightGrad : public Op {
   }
   size_t workspace_bytes(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();
-    return kind_.depthwise
-               ? backend.depthwise_conv2d_weight_grad_workspace(
-                     device.stream(), args.in[0], args.in[1], args.out[0], kind_.window)
-               : backend.conv2d_weight_grad_workspace(device.stream(), args.in[0], args.in[1],
-                                                      args.out[0], kind_.window, kind_.groups);
+    return kind_.depthwise ? backend.depthwise_conv2d_weight_grad_workspace(
+                                 device.stream(), args.in[0], args.in[1], args.out[0], kind_.window)
+                           : backend.conv2d_weight_grad_workspace(
+                                 device.stream(), args.in[0], args.in[1], as_kernel(args.out[0]),
+                                 kind_.window, kind_.groups);
   }
   void run(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();
@@ -137,8 +148,8 @@ class ConvWeightGrad : public Op {
       backend.depthwise_conv2d_weight_grad(device.stream(), args.in[0], args.in[1], args.out[0],
                                            kind_.window, args.work);
     else
-      backend.conv2d_weight_grad(device.stream(), args.in[0], args.in[1], args.out[0], kind_.window,
-                                 kind_.groups, args.work);
+      backend.conv2d_weight_grad(device.stream(), args.in[0], args.in[1], as_kernel(args.out[0]),
+                                 kind_.window, kind_.groups, args.work);
   }
 
  private:
@@ -163,6 +174,11 @@ Val weight_grad(Tape& tape, const Kind& kind, Val x, Val dy, const Shape& w) {
 Val conv2d(Tape& tape, Val x, Val w, Val bias, const Window& window, int64_t groups) {
   require(groups >= 1, "conv2d: groups must be at least 1");
   return forward(tape, Kind{window, groups, false}, x, w, bias);
+}
+
+Val dense(Tape& tape, Val x, Val w, Val bias) {
+  require(tape.shape(w).rank() == 2, "dense: w must be [Ci,Co], it is " + text(tape.shape(w)));
+  return conv2d(tape, x, w, bias, {});
 }
 
 Val depthwise_conv2d(Tape& tape, Val x, Val w, const Window& window) {

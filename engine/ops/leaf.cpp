@@ -44,10 +44,14 @@ Val leaf(Tape& tape, Leaf::Kind kind, const std::string& key, const ValueInfo& i
 
 std::string_view Leaf::name() const {
   switch (kind_) {
-    case Kind::input: return "input";
-    case Kind::parameter: return "parameter";
-    case Kind::statistic: return "statistic";
-    case Kind::buffer: return "buffer";
+    case Kind::input:
+      return "input";
+    case Kind::parameter:
+      return "parameter";
+    case Kind::statistic:
+      return "statistic";
+    case Kind::buffer:
+      return "buffer";
   }
   return "leaf";
 }

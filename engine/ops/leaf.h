@@ -12,7 +12,8 @@ class Leaf : public Op {
  public:
   enum class Kind { input, parameter, statistic, buffer };
 
-  Leaf(Kind kind, std::string key, const ValueInfo& info) : kind_(kind), key_(std::move(key)), info_(info) {}
+  Leaf(Kind kind, std::string key, const ValueInfo& info)
+      : kind_(kind), key_(std::move(key)), info_(info) {}
 
   std::string_view name() const override;
   Attributes attributes() const override { return {{"name", key_}}; }

@@ -71,7 +71,9 @@ class SoftmaxCrossEntropy : public Op {
             "has a gradient for its logits only");
     return {v.tape.append(std::make_shared<SoftmaxCrossEntropyGrad>(how_),
                           {v.x[0], v.x[1], v.x[2], v.x[3], v.dy[0]}),
-            {}, {}, {}};
+            {},
+            {},
+            {}};
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().softmax_cross_entropy(device.stream(), args.in[0], args.in[1], args.in[2],

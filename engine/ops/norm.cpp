@@ -49,8 +49,8 @@ class UpdateRunning : public Op {
   std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
   bool updates_state() const override { return true; }
   void run(Device& device, const RunArgs& args) const override {
-    device.backend().update_running(device.stream(), args.in[0], args.in[1], args.in[2],
-                                    args.in[3], args.in[4], momentum_, unbiased_);
+    device.backend().update_running(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
+                                    args.in[4], momentum_, unbiased_);
   }
 
  private:
@@ -150,8 +150,8 @@ class BatchNorm : public BatchNormBase {
       d[0] = batch_norm(v.tape, v.dy[0], v.x[1], zero, zero, v.x[4], epsilon_);
     }
     if (v.wanted[1] || v.wanted[2])
-      param_grads(v, v.tape.append(std::make_shared<BatchNormGradSums>(), {v.dy[0], v.x[0], v.x[3]}),
-                  d);
+      param_grads(
+          v, v.tape.append(std::make_shared<BatchNormGradSums>(), {v.dy[0], v.x[0], v.x[3]}), d);
     return d;
   }
 };
@@ -165,8 +165,7 @@ class BatchNormTrain : public BatchNormBase {
   std::vector<Val> vjp(const Vjp& v) const override {
     std::vector<Val> d(6);
     const Val dy = v.dy[0], x = v.x[0], gamma = v.x[1], mean = v.x[3], var = v.x[4], sums = v.x[5];
-    const Val grad_sums =
-        v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});
+    const Val grad_sums = v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});
     if (v.wanted[1] || v.wanted[2]) param_grads(v, grad_sums, d);
     if (v.wanted[0])
       d[0] = v.tape.append(std::make_shared<BatchNormGrad>(epsilon_),

@@ -10,8 +10,10 @@ namespace {
 
 using pointwise::Saved;
 
-// A value on a tape, or a number, as an operand of the functors: the formula of a derivative records
-// itself as ordinary ops, so that it can be differentiated again.
+namespace recorded {
+
+// A value on a tape, or a number, as an operand of the functors: the formula of a derivative
+// records itself as ordinary ops, so that it can be differentiated again.
 struct Recorded {
   Tape* tape = nullptr;
   Val val;
@@ -63,16 +65,16 @@ Recorded operator/(const Recorded& a, const Recorded& b) {
 }
 Recorded gate(const Recorded& x, const Recorded& a) { return binary("gate", x, a); }
 Recorded exp(const Recorded& x) { return unary("exp", x); }
-Recorded log(const Recorded& x) { return unary("log", x); }
-Recorded sqrt(const Recorded& x) { return unary("sqrt", x); }
-Recorded tanh(const Recorded& x) { return unary("tanh", x); }
-Recorded abs(const Recorded& x) { return unary("abs", x); }
 
 namespace functors {
 #define FULMAR_INLINE inline
 #include "kernels/pointwise_functors.inc"
 #undef FULMAR_INLINE
 }  // namespace functors
+
+}  // namespace recorded
+
+using recorded::Recorded;
 
 struct Functor {
   const char* name;
@@ -90,7 +92,7 @@ constexpr Functor describe() {
     return {F::name, F::arity, Saved::none, nullptr};
 }
 
-#define FULMAR_DESCRIBE(Name) describe<functors::Name>(),
+#define FULMAR_DESCRIBE(Name) describe<recorded::functors::Name>(),
 constexpr Functor functor_table[] = {FULMAR_POINTWISE(FULMAR_DESCRIBE)};
 #undef FULMAR_DESCRIBE
 
@@ -116,8 +118,8 @@ class PointwiseGrad : public Op {
     return {activation(x[0].shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    const Recorded dx = functor_table[functor_].df(Recorded(v.tape, v.x[0]), Recorded(v.tape, v.x[1]),
-                                                   Recorded(alpha_), Recorded(beta_));
+    const Recorded dx = functor_table[functor_].df(
+        Recorded(v.tape, v.x[0]), Recorded(v.tape, v.x[1]), Recorded(alpha_), Recorded(beta_));
     return grad(v.tape, dx.val, v.x, v.dy[0]);
   }
   void run(Device& device, const RunArgs& args) const override {

@@ -58,8 +58,8 @@ class MaxPool : public Op {
     return {activation(y), {y, Role::index, DType::u8}};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    return {v.tape.append(
-        std::make_shared<MaxPoolGrad>(kernel_, window_, v.tape.shape(v.x[0])), {v.dy[0], v.y[1]})};
+    return {v.tape.append(std::make_shared<MaxPoolGrad>(kernel_, window_, v.tape.shape(v.x[0])),
+                          {v.dy[0], v.y[1]})};
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().max_pool(device.stream(), args.in[0], args.out[0], args.out[1], kernel_,
@@ -102,8 +102,8 @@ class AveragePool : public Op {
     return {activation(pool_output(in[0], kernel_, window_))};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    return {v.tape.append(
-        std::make_shared<AveragePoolGrad>(kernel_, window_, v.tape.shape(v.x[0])), {v.dy[0]})};
+    return {v.tape.append(std::make_shared<AveragePoolGrad>(kernel_, window_, v.tape.shape(v.x[0])),
+                          {v.dy[0]})};
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().average_pool(device.stream(), args.in[0], args.out[0], kernel_, window_);
@@ -115,7 +115,8 @@ class AveragePool : public Op {
 };
 
 Attributes resize_attributes(const Resize& how) {
-  return {{"interpolation", std::string(how.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
+  return {{"interpolation",
+           std::string(how.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
           {"align_corners", how.align_corners}};
 }
 
@@ -128,7 +129,8 @@ class ResizeOp : public Op {
   Attributes attributes() const override { return resize_attributes(how_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "x");
-    require(out_.elements() > 0 && in[0].shape.elements() > 0, "a picture without pixels can't be resized");
+    require(out_.elements() > 0 && in[0].shape.elements() > 0,
+            "a picture without pixels can't be resized");
     return {activation(out_)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {

@@ -61,19 +61,22 @@ View part(const View& whole, std::array<int64_t, 4> begin, const Shape& shape) {
   view.shape = shape;
   const int64_t offset = begin[0] * whole.stride[0] + begin[1] * whole.stride[1] +
                          begin[2] * whole.stride[2] + begin[3];
-  view.data = static_cast<std::byte*>(whole.data) + offset * static_cast<int64_t>(size_of(whole.type));
+  view.data =
+      static_cast<std::byte*>(whole.data) + offset * static_cast<int64_t>(size_of(whole.type));
   return view;
 }
 
 bool fits(const Shape& shape, std::array<int64_t, 4> begin, const Shape& whole) {
-  return shape.rank() == 4 && whole.rank() == 4 && std::ranges::all_of(begin, [](int64_t b) { return b >= 0; }) &&
+  return shape.rank() == 4 && whole.rank() == 4 &&
+         std::ranges::all_of(begin, [](int64_t b) { return b >= 0; }) &&
          begin[0] + shape.images() <= whole.images() &&
-         begin[1] + shape.height() <= whole.height() &&
-         begin[2] + shape.width() <= whole.width() &&
+         begin[1] + shape.height() <= whole.height() && begin[2] + shape.width() <= whole.width() &&
          begin[3] + shape.channels() <= whole.channels();
 }
 
-std::vector<int64_t> as_vector(std::array<int64_t, 4> begin) { return {begin.begin(), begin.end()}; }
+std::vector<int64_t> as_vector(std::array<int64_t, 4> begin) {
+  return {begin.begin(), begin.end()};
+}
 
 class Slice : public Op {
  public:
@@ -81,10 +84,9 @@ class Slice : public Op {
   std::string_view name() const override { return "slice"; }
   Attributes attributes() const override { return {{"begin", as_vector(begin_)}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(fits(shape_, begin_, x[0].shape), "a part " + text(shape_) + " at [" + text(begin_[0]) +
-                                                  "," + text(begin_[1]) + "," + text(begin_[2]) +
-                                                  "," + text(begin_[3]) + "] is not inside x " +
-                                                  text(x[0].shape));
+    require(fits(shape_, begin_, x[0].shape),
+            "a part " + text(shape_) + " at [" + text(begin_[0]) + "," + text(begin_[1]) + "," +
+                text(begin_[2]) + "," + text(begin_[3]) + "] is not inside x " + text(x[0].shape));
     return {{shape_, x[0].role, x[0].type}};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
@@ -105,7 +107,8 @@ class Embed : public Op {
   std::string_view name() const override { return "embed"; }
   Attributes attributes() const override { return {{"begin", as_vector(begin_)}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(fits(x[0].shape, begin_, shape_), "x " + text(x[0].shape) + " does not fit into " + text(shape_));
+    require(fits(x[0].shape, begin_, shape_),
+            "x " + text(x[0].shape) + " does not fit into " + text(shape_));
     return {{shape_, x[0].role, x[0].type}};
   }
   std::vector<Val> vjp(const Vjp& v) const override {

@@ -35,7 +35,8 @@ class Dropout : public Op {
 
 // The elements [begin, begin + shape.elements()) of a flat buffer.
 View segment(const View& flat, int64_t begin, const Shape& shape) {
-  auto* data = static_cast<std::byte*>(flat.data) + begin * static_cast<int64_t>(size_of(flat.type));
+  auto* data =
+      static_cast<std::byte*>(flat.data) + begin * static_cast<int64_t>(size_of(flat.type));
   return view_of(data, shape, flat.type);
 }
 
@@ -48,7 +49,8 @@ class Join : public Op {
     require(in.size() == offsets_.size(), "needs an offset for each operand");
     int64_t end = 0;
     for (size_t i = 0; i < in.size(); i++) {
-      require(in[i].is_real() && offsets_[i] >= end, "operands must be float tensors in order of their offsets, without overlap");
+      require(in[i].is_real() && offsets_[i] >= end,
+              "operands must be float tensors in order of their offsets, without overlap");
       end = offsets_[i] + in[i].shape.elements();
     }
     require(end <= size_, "operands end at " + text(end) + ", the flat value at " + text(size_));

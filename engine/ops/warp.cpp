@@ -13,16 +13,16 @@ class Warp : public Op {
   Attributes attributes() const override {
     return {{"height", height_},
             {"width", width_},
-            {"interpolation", std::string(how_.interpolation == Interpolation::nearest
-                                              ? "nearest"
-                                              : "bilinear")},
+            {"interpolation",
+             std::string(how_.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
             {"standardize", how_.standardize}};
   }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     const Shape& source = in[0].shape;
-    require(in[0].role == Role::source && source.rank() == 4, "source must be a source [N,H,W,bands]");
-    require(source[3] <= WarpOptions::max_bands, "at most " + text(WarpOptions::max_bands) +
-                                                     " bands, source has " + text(source[3]));
+    require(in[0].role == Role::source && source.rank() == 4,
+            "source must be a source [N,H,W,bands]");
+    require(source[3] <= WarpOptions::max_bands,
+            "at most " + text(WarpOptions::max_bands) + " bands, source has " + text(source[3]));
     require(in[1].type == DType::u8 &&
                 in[1].shape == Shape({source[0], static_cast<int64_t>(sizeof(WarpSample))}),
             "samples must hold one WarpSample for each image");

@@ -25,8 +25,9 @@ inline std::array<int64_t, 2> window_output(const Shape& x, std::array<int64_t, 
       window_extent(x.height(), kernel[0], w.stride[0], w.dilation[0], w.padding[0], w.padding[1]),
       window_extent(x.width(), kernel[1], w.stride[1], w.dilation[1], w.padding[2], w.padding[3])};
   require(out[0] > 0 && out[1] > 0, "x " + text(x) + " is smaller than a window of " +
-                                        text(kernel[0]) + "x" + text(kernel[1]) + " taps, dilation " +
-                                        text(w.dilation[0]) + "x" + text(w.dilation[1]));
+                                        text(kernel[0]) + "x" + text(kernel[1]) +
+                                        " taps, dilation " + text(w.dilation[0]) + "x" +
+                                        text(w.dilation[1]));
   return out;
 }
 

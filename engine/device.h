@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/backend.h"
+
+namespace fulmar {
+
+// A backend together with the stream that its work goes to.
+class FULMAR_API Device {
+ public:
+  Device(const Backend& backend, Stream stream) : backend_(&backend), stream_(stream) {}
+
+  const Backend& backend() const { return *backend_; }
+  Stream& stream() { return stream_; }
+  DType real() const { return backend_->real; }
+
+ private:
+  const Backend* backend_;
+  Stream stream_;
+};
+
+// Memory of a device, 64-byte aligned, uninitialised.
+class FULMAR_API DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(Device& device, size_t bytes);
+  ~DeviceBuffer();
+  DeviceBuffer(DeviceBuffer&& other) noexcept;
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
+
+  std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  Device* device_ = nullptr;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace fulmar

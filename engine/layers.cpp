@@ -1,0 +1,186 @@
+#include <functional>
+
+#include "engine/network.h"
+#include "engine/ops.h"
+#include "kernels/error.h"
+
+// The vocabulary of networks, with Keras' names for layers, weights and attributes.
+namespace fulmar {
+namespace {
+
+using ops::Initializer;
+
+Initializer glorot(double fan_in, double fan_out) {
+  return {Initializer::Kind::glorot_uniform, fan_in, fan_out};
+}
+
+// padding: "same" (Keras'), "valid", or "explicit" with pad_top, pad_bottom, pad_left, pad_right.
+Window window_of(const LayerArgs& l, const Shape& x, std::array<int64_t, 2> kernel,
+                 std::array<int64_t, 2> stride, const std::string& default_padding) {
+  Window window;
+  window.stride = stride;
+  window.dilation = l.pair("dilation", 1);
+  for (int axis = 0; axis < 2; axis++)
+    if (kernel[axis] < 1 || stride[axis] < 1 || window.dilation[axis] < 1)
+      usage_error("kernel, stride and dilation must be at least 1");
+  const std::string padding = l.text("padding", default_padding);
+  if (padding == "same") {
+    const auto rows = ops::same_padding(x.height(), kernel[0], stride[0], window.dilation[0]);
+    const auto columns = ops::same_padding(x.width(), kernel[1], stride[1], window.dilation[1]);
+    window.padding = {rows[0], rows[1], columns[0], columns[1]};
+  } else if (padding == "explicit") {
+    window.padding = {l.integer("pad_top"), l.integer("pad_bottom"), l.integer("pad_left"),
+                      l.integer("pad_right")};
+  } else if (padding != "valid") {
+    usage_error("padding '" + padding + "' is none of same, valid, explicit");
+  }
+  return window;
+}
+
+Val weight(LayerArgs& l, const std::string& what, const Shape& shape, double fan_in,
+           double fan_out) {
+  return ops::parameter(l.tape, l.name() + "/" + what, shape, glorot(fan_in, fan_out), true);
+}
+
+Val bias_of(LayerArgs& l, int64_t channels) {
+  if (!l.flag("use_bias", true)) return {};
+  return ops::parameter(l.tape, l.name() + "/bias", Shape{channels}, {}, false);
+}
+
+int64_t positive(LayerArgs& l, const std::string& attribute) {
+  const int64_t value = l.integer(attribute);
+  if (value < 1)
+    usage_error("'" + attribute + "' must be at least 1, it is " + std::to_string(value));
+  return value;
+}
+
+Val conv2d(LayerArgs& l) {
+  const Shape x = l.tape.shape(l.x[0]);
+  const int64_t filters = positive(l, "filters"), groups = l.integer("groups", 1);
+  if (groups < 1 || x.channels() % groups != 0 || filters % groups != 0)
+    usage_error(std::to_string(x.channels()) + " input and " + std::to_string(filters) +
+                " output channels can't be split into " + std::to_string(groups) + " groups");
+  const auto kernel = l.pair("kernel", 1);
+  const int64_t taps = kernel[0] * kernel[1], in = x.channels() / groups;
+  const Window window = window_of(l, x, kernel, l.pair("stride", 1), "same");
+  const Val w = weight(l, "kernel", {kernel[0], kernel[1], in, filters},
+                       static_cast<double>(taps * in), static_cast<double>(taps * filters));
+  return ops::conv2d(l.tape, l.x[0], w, bias_of(l, filters), window, groups);
+}
+
+// Keras counts a depthwise kernel [Kh,Kw,C,1] as fan_in = taps C, fan_out = taps.
+Val depthwise(LayerArgs& l, const Window& window, std::array<int64_t, 2> kernel) {
+  const int64_t channels = l.tape.shape(l.x[0]).channels(), taps = kernel[0] * kernel[1];
+  const Val w = weight(l, "depthwise_kernel", {kernel[0], kernel[1], channels},
+                       static_cast<double>(taps * channels), static_cast<double>(taps));
+  return ops::depthwise_conv2d(l.tape, l.x[0], w, window);
+}
+
+Val depthwise_conv2d(LayerArgs& l) {
+  const auto kernel = l.pair("kernel", 3);
+  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel, l.pair("stride", 1), "same");
+  const Val y = depthwise(l, window, kernel);
+  const Val bias = bias_of(l, l.tape.shape(y).channels());
+  return bias ? ops::add(l.tape, y, bias) : y;
+}
+
+Val separable_conv2d(LayerArgs& l) {
+  const auto kernel = l.pair("kernel", 3);
+  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel, l.pair("stride", 1), "same");
+  const Val d = depthwise(l, window, kernel);
+  const int64_t in = l.tape.shape(d).channels(), filters = positive(l, "filters");
+  const Val w = weight(l, "pointwise_kernel", {1, 1, in, filters}, static_cast<double>(in),
+                       static_cast<double>(filters));
+  return ops::conv2d(l.tape, d, w, bias_of(l, filters), {});
+}
+
+Val batch_normalization(LayerArgs& l) {
+  const int64_t channels = l.tape.shape(l.x[0]).channels();
+  const Shape shape{channels};
+  const double epsilon = l.number("epsilon", 1e-3);
+  const std::string& n = l.name();
+  const Val gamma =
+      ops::parameter(l.tape, n + "/gamma", shape, {Initializer::Kind::ones, 0, 0}, false);
+  const Val beta = ops::parameter(l.tape, n + "/beta", shape, {}, false);
+  const Val mean = ops::statistic(l.tape, n + "/moving_mean", shape, 0);
+  const Val var = ops::statistic(l.tape, n + "/moving_variance", shape, 1);
+  if (l.options.mode == Mode::eval)
+    return ops::batch_norm(l.tape, l.x[0], gamma, beta, mean, var, epsilon);
+  const ops::RunningStatistics running{mean, var, l.number("momentum", 0.99),
+                                       l.options.unbiased_running_variance};
+  return ops::batch_norm_train(l.tape, l.x[0], gamma, beta, running, epsilon);
+}
+
+Val activation(LayerArgs& l) {
+  const std::string function = l.text("function", "relu");
+  if (function == "softmax") return ops::softmax(l.tape, l.x[0]);
+  return ops::pointwise(l.tape, function, l.x, l.number("alpha", 0), l.number("beta", 0));
+}
+
+Val max_pooling2d(LayerArgs& l) {
+  const auto kernel = l.pair("pool_size", 2);
+  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel,
+                                  l.has("stride") ? l.pair("stride", 2) : kernel, "valid");
+  return ops::max_pool(l.tape, l.x[0], kernel, window);
+}
+
+Val average_pooling2d(LayerArgs& l) {
+  const auto kernel = l.pair("pool_size", 2);
+  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel,
+                                  l.has("stride") ? l.pair("stride", 2) : kernel, "valid");
+  return ops::average_pool(l.tape, l.x[0], kernel, window);
+}
+
+Val dropout(LayerArgs& l) {
+  const double rate = l.number("rate", 0.5);
+  if (l.options.mode == Mode::eval || rate == 0) return l.x[0];
+  return ops::dropout(l.tape, l.x[0], rate, l.index);
+}
+
+Val dense(LayerArgs& l) {
+  const int64_t in = l.tape.shape(l.x[0]).channels(), units = positive(l, "units");
+  const Val w =
+      weight(l, "kernel", {in, units}, static_cast<double>(in), static_cast<double>(units));
+  return ops::dense(l.tape, l.x[0], w, bias_of(l, units));
+}
+
+Val resize(LayerArgs& l) {
+  Resize how;
+  const std::string interpolation = l.text("interpolation", "bilinear");
+  if (interpolation != "bilinear" && interpolation != "nearest")
+    usage_error("interpolation '" + interpolation + "' is neither bilinear nor nearest");
+  how.interpolation = interpolation == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
+  how.align_corners = l.flag("align_corners", false);
+  return ops::resize(l.tape, l.x[0], positive(l, "height"), positive(l, "width"), how);
+}
+
+Val add(LayerArgs& l) {
+  Val sum = l.x[0];
+  for (size_t i = 1; i < l.x.size(); i++) sum = ops::add(l.tape, sum, l.x[i]);
+  return sum;
+}
+
+}  // namespace
+
+const std::map<std::string, Layer>& layers() {
+  static const std::map<std::string, Layer> table{
+      {"activation", {activation, 1}},
+      {"add", {add, -1}},
+      {"average_pooling2d", {average_pooling2d, 1}},
+      {"batch_normalization", {batch_normalization, 1}},
+      {"concatenate", {[](LayerArgs& l) { return ops::concat(l.tape, l.x); }, -1}},
+      {"conv2d", {conv2d, 1}},
+      {"dense", {dense, 1}},
+      {"depthwise_conv2d", {depthwise_conv2d, 1}},
+      {"dropout", {dropout, 1}},
+      {"global_average_pooling2d",
+       {[](LayerArgs& l) { return ops::global_average_pool(l.tape, l.x[0]); }, 1}},
+      {"input", {[](LayerArgs& l) { return l.x[0]; }, 0}},
+      {"max_pooling2d", {max_pooling2d, 1}},
+      {"resize", {resize, 1}},
+      {"separable_conv2d", {separable_conv2d, 1}},
+  };
+  return table;
+}
+
+}  // namespace fulmar

@@ -1,0 +1,221 @@
+#include "engine/model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/ops.h"
+#include "engine/ops/leaf.h"
+#include "kernels/error.h"
+#include "kernels/random.h"
+
+namespace fulmar {
+namespace {
+
+using ops::Leaf;
+
+int64_t align_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// FNV-1a: a stream of random numbers for each name.
+uint64_t hash_of(const std::string& name) {
+  uint64_t hash = 14695981039346656037u;
+  for (unsigned char c : name) hash = (hash ^ c) * 1099511628211u;
+  return hash;
+}
+
+std::vector<double> initial_values(const Leaf& leaf, int64_t count, uint64_t seed) {
+  const auto n = static_cast<size_t>(count);
+  if (leaf.kind() == Leaf::Kind::statistic) return std::vector<double>(n, leaf.initial);
+  switch (leaf.initializer.kind) {
+    case ops::Initializer::Kind::zeros:
+      return std::vector<double>(n, 0.0);
+    case ops::Initializer::Kind::ones:
+      return std::vector<double>(n, 1.0);
+    case ops::Initializer::Kind::glorot_uniform:
+      break;
+  }
+  // Glorot & Bengio 2010, as Keras: U(-limit, limit).
+  const double limit = std::sqrt(6 / (leaf.initializer.fan_in + leaf.initializer.fan_out));
+  std::vector<double> values(n);
+  for (size_t i = 0; i < n; i++) {
+    const RandomBits bits = philox(seed, hash_of(leaf.key()), i / 4);
+    values[i] = static_cast<float>((2 * uniform(bits.word[i % 4]) - 1) * limit);
+  }
+  return values;
+}
+
+// Conversion between doubles and a device's float type.
+template <class T>
+void pack(std::span<const double> values, std::vector<std::byte>& bytes) {
+  bytes.resize(values.size() * sizeof(T));
+  for (size_t i = 0; i < values.size(); i++) {
+    const T value = static_cast<T>(values[i]);
+    std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
+  }
+}
+template <class T>
+void unpack(const std::vector<std::byte>& bytes, std::vector<double>& values) {
+  for (size_t i = 0; i < values.size(); i++) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+    values[i] = static_cast<double>(value);
+  }
+}
+
+}  // namespace
+
+Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device) {
+  std::vector<const Leaf*> weights, statistics;
+  for (int n = 0; n < tape.size(); n++) {
+    const Leaf* leaf = ops::as_leaf(tape.node(n));
+    if (!leaf) continue;
+    if (leaf->kind() == Leaf::Kind::parameter) weights.push_back(leaf);
+    if (leaf->kind() == Leaf::Kind::statistic) statistics.push_back(leaf);
+  }
+  const auto shape_of = [&](const Leaf* leaf) { return tape.shape(tape.find(leaf->key())); };
+
+  std::reverse(weights.begin(), weights.end());
+  for (const Leaf* leaf : weights) {
+    parameters_.push_back({leaf->key(), shape_of(leaf), flat_size_, leaf->decays});
+    flat_size_ += align_up(parameters_.back().shape.elements(), parameter_alignment);
+  }
+  std::byte* flat = flat_buffer("parameters").data();
+  for (const Parameter& p : parameters_)
+    views_[p.name] = view_of(flat + p.begin * static_cast<int64_t>(size_of(device.real())), p.shape,
+                             device.real());
+
+  for (const Leaf* leaf : statistics) {
+    statistics_.push_back({leaf->key(), shape_of(leaf)});
+    const View view = view_of(nullptr, statistics_.back().shape, device.real());
+    DeviceBuffer& memory =
+        buffers_.emplace(leaf->key(), DeviceBuffer(device, view.bytes())).first->second;
+    views_[leaf->key()] = view_of(memory.data(), view.shape, view.type);
+  }
+  for (const auto& leaves : {weights, statistics})
+    for (const Leaf* leaf : leaves)
+      write(leaf->key(), initial_values(*leaf, shape_of(leaf).elements(), seed));
+
+  std::vector<Segment> table;
+  for (const Parameter& p : parameters_)
+    table.push_back({p.begin, p.begin + p.shape.elements(), p.decays ? 1 : 0});
+  const size_t table_bytes = table.size() * sizeof(Segment);
+  DeviceBuffer& segments =
+      buffers_.emplace("segments", DeviceBuffer(device, table_bytes)).first->second;
+  device.backend().copy_in(device.stream(), segments.data(), table.data(), table_bytes);
+  views_["segments"] = view_of(segments.data(), segments_info().shape, DType::u8);
+
+  const ValueInfo state = ops::step_state_info();
+  DeviceBuffer& step =
+      buffers_.emplace("step_state", DeviceBuffer(device, sizeof(StepState))).first->second;
+  views_["step_state"] = view_of(step.data(), state.shape, DType::u8);
+  set_step_state({});
+}
+
+int64_t Model::trainable_count() const {
+  int64_t count = 0;
+  for (const Parameter& p : parameters_) count += p.shape.elements();
+  return count;
+}
+
+int64_t Model::parameter_count() const {
+  int64_t count = trainable_count();
+  for (const Statistic& s : statistics_) count += s.shape.elements();
+  return count;
+}
+
+ValueInfo Model::segments_info() const {
+  const auto bytes = static_cast<int64_t>(parameters_.size() * sizeof(Segment));
+  return {Shape{bytes}, Role::source, DType::u8};
+}
+
+// A flat arena, made of zeros when first asked for.
+DeviceBuffer& Model::flat_buffer(const std::string& name) {
+  const auto found = buffers_.find(name);
+  if (found != buffers_.end()) return found->second;
+  const View flat = view_of(nullptr, Shape{flat_size_}, device_->real());
+  DeviceBuffer& memory = buffers_.emplace(name, DeviceBuffer(*device_, flat.bytes())).first->second;
+  views_[name] = view_of(memory.data(), flat.shape, flat.type);
+  device_->backend().fill(device_->stream(), views_[name], 0);
+  return memory;
+}
+
+bool Model::has(const std::string& name) const { return views_.count(name) > 0; }
+
+View Model::find(const std::string& name) {
+  for (const char* flat : {"moment1", "moment2", "gradient_sum"})
+    if (name == flat) flat_buffer(name);
+  const auto found = views_.find(name);
+  if (found == views_.end())
+    usage_error("the model has no '" + name + "': was it made from another network?");
+  return found->second;
+}
+
+View Model::view(const std::string& name, const ValueInfo& info) {
+  const View view = find(name);
+  if (view.shape != info.shape)
+    usage_error("'" + name + "' is " + view.shape.to_string() + " in the model, " +
+                info.shape.to_string() + " on the tape");
+  return view;
+}
+
+std::vector<double> Model::read(const std::string& name) {
+  const View view = find(name);
+  std::vector<std::byte> bytes(view.bytes());
+  device_->backend().copy_out(device_->stream(), bytes.data(), view.data, bytes.size());
+  device_->backend().synchronize(device_->stream());
+  std::vector<double> values(static_cast<size_t>(view.shape.elements()));
+  if (view.type == DType::f64)
+    unpack<double>(bytes, values);
+  else if (view.type == DType::f32)
+    unpack<float>(bytes, values);
+  else
+    usage_error("'" + name + "' holds no float values");
+  return values;
+}
+
+void Model::write(const std::string& name, std::span<const double> values) {
+  const View view = find(name);
+  if (std::ssize(values) != view.shape.elements())
+    usage_error("'" + name + "' has " + std::to_string(view.shape.elements()) + " elements, " +
+                std::to_string(values.size()) + " given");
+  std::vector<std::byte> bytes;
+  if (view.type == DType::f64)
+    pack<double>(values, bytes);
+  else if (view.type == DType::f32)
+    pack<float>(values, bytes);
+  else
+    usage_error("'" + name + "' holds no float values");
+  device_->backend().copy_in(device_->stream(), view.data, bytes.data(), bytes.size());
+}
+
+void Model::set_step_state(const StepState& state) {
+  device_->backend().copy_in(device_->stream(), views_["step_state"].data, &state, sizeof state);
+}
+
+Val joined_gradients(Tape& tape, const Model& model, Val loss) {
+  std::vector<Val> weights;
+  std::vector<int64_t> offsets;
+  for (const Model::Parameter& p : model.parameters()) {
+    weights.push_back(tape.find(p.name));
+    offsets.push_back(p.begin);
+  }
+  const std::vector<Val> gradients = grad(tape, loss, weights);
+  return ops::join(tape, gradients, offsets, model.flat_size());
+}
+
+void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how) {
+  const ValueInfo flat = model.flat_info();
+  const Val theta = ops::buffer(tape, "parameters", flat);
+  const Val m = ops::buffer(tape, "moment1", flat), v = ops::buffer(tape, "moment2", flat);
+  ops::adamw(tape, g, theta, m, v, ops::buffer(tape, "segments", model.segments_info()), how);
+}
+
+void record_accumulate(Tape& tape, const Model& model, Val g) {
+  ops::accumulate(tape, g, gradient_sum(tape, model));
+}
+
+Val gradient_sum(Tape& tape, const Model& model) {
+  return ops::buffer(tape, "gradient_sum", model.flat_info());
+}
+
+}  // namespace fulmar

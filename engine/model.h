@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/tape.h"
+#include "kernels/step_state.h"
+
+namespace fulmar {
+
+// What lasts between runs: weights, running statistics, optimiser moments, step state. Tapes refer
+// to them by name. Weights lie in one flat arena, in reverse order of first use, so that backward
+// finishes a growing prefix of the gradients, which share the layout.
+class FULMAR_API Model {
+ public:
+  struct Parameter {
+    std::string name;
+    Shape shape;
+    int64_t begin = 0;    // element in the flat arenas; a multiple of `parameter_alignment`
+    bool decays = false;  // weight decay applies
+  };
+  struct Statistic {
+    std::string name;
+    Shape shape;
+  };
+  static constexpr int64_t parameter_alignment = 32;  // elements
+
+  // The parameters and statistics that a tape's leaves ask for, initialised from `seed`: each
+  // tensor from its own stream of random numbers, whatever the order.
+  Model(Device& device, const Tape& tape, uint64_t seed);
+
+  Device& device() const { return *device_; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<Statistic>& statistics() const { return statistics_; }
+  int64_t flat_size() const { return flat_size_; }  // elements of a flat arena, gaps included
+  int64_t trainable_count() const;                  // elements of all parameters
+  int64_t parameter_count() const;                  // running statistics included, as Keras counts
+
+  // Where a leaf lives: a parameter, a statistic, or one of the buffers "parameters", "moment1",
+  // "moment2", "gradient_sum" [flat_size], "segments", "step_state"; moments and sums are made (as
+  // zeros) when first asked for. Error(usage) for an unknown name or a shape that differs.
+  View view(const std::string& name, const ValueInfo& info);
+  bool has(const std::string& name) const;
+
+  // Values of a parameter, a statistic or a flat buffer, row-major.
+  std::vector<double> read(const std::string& name);
+  void write(const std::string& name, std::span<const double> values);
+
+  void set_step_state(const StepState& state);
+
+  // Leaves on a tape for training: the flat arenas and the table of segments.
+  ValueInfo flat_info() const { return {Shape{flat_size_}, Role::parameter, DType::f32}; }
+  ValueInfo segments_info() const;
+
+ private:
+  View find(const std::string& name);
+  DeviceBuffer& flat_buffer(const std::string& name);
+
+  Device* device_;
+  std::vector<Parameter> parameters_;
+  std::vector<Statistic> statistics_;
+  int64_t flat_size_ = 0;
+  std::map<std::string, View> views_;
+  std::map<std::string, DeviceBuffer> buffers_;
+};
+
+// Appends what a training step does after the loss: gradients of every parameter, joined in the
+// model's order. Give the result to ops::adamw or ops::accumulate.
+FULMAR_API Val joined_gradients(Tape& tape, const Model& model, Val loss);
+// One AdamW step with flat gradients `g`.
+FULMAR_API void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how);
+// Adds this micro-batch's gradients to the model's "gradient_sum".
+FULMAR_API void record_accumulate(Tape& tape, const Model& model, Val g);
+// The summed gradients, for the tape that applies them.
+FULMAR_API Val gradient_sum(Tape& tape, const Model& model);
+
+}  // namespace fulmar

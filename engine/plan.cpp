@@ -1,0 +1,217 @@
+#include "engine/plan.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "kernels/error.h"
+
+namespace fulmar {
+namespace {
+
+constexpr size_t alignment = 64;
+
+size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+class Planner {
+ public:
+  Planner(const Tape& tape, std::span<const Val> outputs, Device& device,
+          const PlanOptions& options)
+      : tape_(tape), device_(device), options_(options) {
+    plan_.outputs.assign(outputs.begin(), outputs.end());
+    plan_.places.resize(static_cast<size_t>(tape.size()));
+    for (int n = 0; n < tape.size(); n++) plan_.places[n].resize(tape.node(n).outputs.size());
+  }
+
+  Plan make() {
+    find_live();
+    find_last_uses();
+    place_joined();
+    for (int s = 0; s < end(); s++) place_outputs(s);
+    if (options_.reuse)
+      pack();
+    else
+      pack_apart();
+    return std::move(plan_);
+  }
+
+ private:
+  int end() const { return static_cast<int>(plan_.steps.size()); }
+  size_t bytes_of(Val v) const {
+    const ValueInfo& info = tape_.info(v);
+    return static_cast<size_t>(info.shape.elements()) * size_of(type_on(device_, info));
+  }
+  Place& place(Val v) {
+    return plan_.places[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
+  }
+  int& last_use(Val v) {
+    return last_use_[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
+  }
+
+  void find_live() {
+    std::vector<bool> live(static_cast<size_t>(tape_.size()), false);
+    for (Val v : plan_.outputs) {
+      tape_.info(v);
+      live[v.node] = true;
+    }
+    for (int n = tape_.size() - 1; n >= 0; n--) {
+      if (tape_.node(n).op->updates_state()) live[n] = true;
+      if (!live[n]) continue;
+      for (Val x : tape_.node(n).inputs)
+        if (x) live[x.node] = true;
+    }
+    step_of_.assign(static_cast<size_t>(tape_.size()), -1);
+    for (int n = 0; n < tape_.size(); n++) {
+      if (!live[n]) continue;
+      if (tape_.node(n).op->is_leaf()) {
+        plan_.leaves.push_back(n);
+      } else {
+        step_of_[n] = end();
+        plan_.steps.push_back({n});
+      }
+    }
+  }
+
+  void find_last_uses() {
+    last_use_.resize(static_cast<size_t>(tape_.size()));
+    for (int n = 0; n < tape_.size(); n++)
+      last_use_[n].assign(tape_.node(n).outputs.size(), step_of_[n]);
+    for (int s = 0; s < end(); s++)
+      for (Val x : tape_.node(plan_.steps[s].node).inputs)
+        if (x) last_use(x) = s;
+    for (Val v : plan_.outputs) last_use(v) = end();
+  }
+
+  int new_buffer(size_t bytes, int first, int last) {
+    plan_.buffers.push_back({aligned(std::max<size_t>(bytes, 1)), 0, first, last});
+    return static_cast<int>(plan_.buffers.size()) - 1;
+  }
+
+  // The parts of a joined value are written straight into it, so it lives from the first part on.
+  void place_joined() {
+    for (int s = 0; s < end(); s++) {
+      const Node& node = tape_.node(plan_.steps[s].node);
+      if (node.op->join_offset(0) < 0) continue;
+      const Val whole{plan_.steps[s].node, 0};
+      const int buffer = new_buffer(bytes_of(whole), s, last_use(whole));
+      place(whole) = {buffer, 0};
+      for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
+        const Val part = node.inputs[i];
+        if (step_of_[part.node] < 0 || place(part).buffer >= 0 || !options_.reuse) continue;
+        const size_t element = size_of(type_on(device_, tape_.info(part)));
+        place(part) = {buffer, static_cast<size_t>(node.op->join_offset(i)) * element};
+        plan_.buffers[buffer].first = std::min(plan_.buffers[buffer].first, step_of_[part.node]);
+        plan_.buffers[buffer].last = std::max(plan_.buffers[buffer].last, last_use(part));
+      }
+    }
+  }
+
+  // The buffer of an input that dies at this step and that output 0 may take over, or -1.
+  int overwritten(int step) {
+    const Node& node = tape_.node(plan_.steps[step].node);
+    const Val y{plan_.steps[step].node, 0};
+    if (!options_.reuse) return -1;
+    for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
+      const Val x = node.inputs[i];
+      if (!x || !node.op->may_overwrite(i) || place(x).buffer < 0) continue;
+      const Buffer& buffer = plan_.buffers[place(x).buffer];
+      // A buffer that ends here holds nothing else alive: joined values end later.
+      if (buffer.last == step && place(x).offset == 0 && buffer.bytes == aligned(bytes_of(y)))
+        return place(x).buffer;
+    }
+    return -1;
+  }
+
+  void place_outputs(int step) {
+    const int n = plan_.steps[step].node;
+    const Node& node = tape_.node(n);
+    for (int i = 0; i < static_cast<int>(node.outputs.size()); i++) {
+      const Val y{n, i};
+      if (place(y).buffer >= 0) continue;
+      int buffer = i == 0 ? overwritten(step) : -1;
+      if (buffer < 0)
+        buffer = new_buffer(bytes_of(y), step, last_use(y));
+      else
+        plan_.buffers[buffer].last = last_use(y);
+      place(y) = {buffer, 0};
+    }
+    if (const size_t work = workspace_bytes(node); work > 0)
+      plan_.steps[step].work = new_buffer(work, step, step);
+  }
+
+  size_t workspace_bytes(const Node& node) {
+    // Kernels look at shapes and types only.
+    const auto view = [&](const ValueInfo& info) {
+      return view_of(nullptr, info.shape, type_on(device_, info));
+    };
+    std::vector<View> in, out;
+    for (Val x : node.inputs) in.push_back(x ? view(tape_.info(x)) : View{});
+    for (const ValueInfo& info : node.outputs) out.push_back(view(info));
+    return node.op->workspace_bytes(device_, {in, out, nullptr});
+  }
+
+  // Greedy by size (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net
+  // inference"): the smallest gap between the placed buffers that are alive at the same time.
+  void pack() {
+    std::vector<int> order(plan_.buffers.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return plan_.buffers[a].bytes > plan_.buffers[b].bytes; });
+    std::vector<int> placed;  // by offset
+    for (int b : order) {
+      Buffer& buffer = plan_.buffers[b];
+      size_t best = std::numeric_limits<size_t>::max(), best_gap = best, free_from = 0;
+      for (int p : placed) {
+        const Buffer& other = plan_.buffers[p];
+        if (other.last < buffer.first || buffer.last < other.first) continue;
+        if (other.offset >= free_from + buffer.bytes && other.offset - free_from < best_gap) {
+          best = free_from;
+          best_gap = other.offset - free_from;
+        }
+        free_from = std::max(free_from, other.offset + other.bytes);
+      }
+      buffer.offset = best == std::numeric_limits<size_t>::max() ? free_from : best;
+      plan_.arena_bytes = std::max(plan_.arena_bytes, buffer.offset + buffer.bytes);
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
+                                     [&](int x, int y) {
+                                       return plan_.buffers[x].offset < plan_.buffers[y].offset;
+                                     }),
+                    b);
+    }
+  }
+
+  void pack_apart() {
+    for (Buffer& buffer : plan_.buffers) {
+      buffer.offset = plan_.arena_bytes;
+      plan_.arena_bytes += buffer.bytes;
+    }
+  }
+
+  const Tape& tape_;
+  Device& device_;
+  PlanOptions options_;
+  Plan plan_;
+  std::vector<int> step_of_;                // by node; -1: a leaf or dead
+  std::vector<std::vector<int>> last_use_;  // by node and output: step
+};
+
+}  // namespace
+
+Plan plan(const Tape& tape, std::span<const Val> outputs, Device& device,
+          const PlanOptions& options) {
+  return Planner(tape, outputs, device, options).make();
+}
+
+std::string overlap_in(const Plan& plan) {
+  for (size_t i = 0; i < plan.buffers.size(); i++)
+    for (size_t j = i + 1; j < plan.buffers.size(); j++) {
+      const Buffer &a = plan.buffers[i], &b = plan.buffers[j];
+      const bool same_time = a.first <= b.last && b.first <= a.last;
+      const bool same_place = a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+      if (same_time && same_place)
+        return "buffers " + std::to_string(i) + " and " + std::to_string(j) + " overlap";
+    }
+  return {};
+}
+
+}  // namespace fulmar

@@ -1,0 +1,209 @@
+#include "engine/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "engine/ops/leaf.h"
+#include "kernels/error.h"
+
+namespace fulmar {
+namespace {
+
+using ops::Leaf;
+
+const char* plural(int64_t n) { return n == 1 ? "" : "s"; }
+
+template <class To, class From>
+std::vector<To> converted(std::span<const From> values) {
+  return std::vector<To>(values.begin(), values.end());
+}
+
+template <class T>
+std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
+  std::vector<double> values(bytes.size() / sizeof(T));
+  for (size_t i = 0; i < values.size(); i++) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+    values[i] = static_cast<double>(value);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::byte* Arena::at_least(Device& device, size_t bytes) {
+  if (memory_.bytes() < bytes) {
+    memory_ = DeviceBuffer();  // first free, then take: the two need not fit together
+    memory_ = DeviceBuffer(device, bytes);
+  }
+  return memory_.data();
+}
+
+Session::Session(Context& context, Device& device, std::shared_ptr<const Tape> tape,
+                 std::span<const Val> outputs, Model* model, std::shared_ptr<Arena> arena,
+                 const SessionOptions& options)
+    : context_(&context),
+      device_(&device),
+      tape_(std::move(tape)),
+      model_(model),
+      arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
+      options_(options),
+      plan_(fulmar::plan(*tape_, outputs, device, PlanOptions{options.reuse})) {
+  const auto nodes = static_cast<size_t>(tape_->size());
+  leaves_.resize(nodes);
+  set_.resize(nodes, false);
+  inputs_.resize(nodes);
+  for (int n : plan_.leaves) {
+    const Leaf& leaf = *ops::as_leaf(tape_->node(n));
+    if (leaf.kind() == Leaf::Kind::input) continue;
+    if (!model_)
+      usage_error("the tape uses '" + leaf.key() + "', which lives in a Model, and none was given");
+    leaves_[n] = model_->view(leaf.key(), tape_->node(n).outputs[0]);
+    set_[n] = true;
+  }
+}
+
+void Session::set_bytes(Val input, const void* host, size_t bytes) {
+  const ValueInfo& info = tape_->info(input);
+  const Leaf* leaf = ops::as_leaf(tape_->node(input.node));
+  if (!leaf || leaf->kind() != Leaf::Kind::input)
+    usage_error(tape_->describe(input.node) + " is not an input and can't be set");
+  const View wanted = view_of(nullptr, info.shape, type_on(*device_, info));
+  if (bytes != wanted.bytes())
+    usage_error("input '" + leaf->key() + "' takes " + std::to_string(wanted.bytes()) + " bytes (" +
+                info.shape.to_string() + " " + name_of(wanted.type) + "), " +
+                std::to_string(bytes) + " given");
+  DeviceBuffer& memory = inputs_[input.node];
+  if (memory.bytes() != bytes) memory = DeviceBuffer(*device_, bytes);
+  device_->backend().copy_in(device_->stream(), memory.data(), host, bytes);
+  bind(input, memory.data());
+}
+
+void Session::bind(Val input, void* device_memory) {
+  const ValueInfo& info = tape_->info(input);
+  const View view = view_of(device_memory, info.shape, type_on(*device_, info));
+  if (leaves_[input.node].data != view.data) base_ = nullptr;  // views are bound anew
+  leaves_[input.node] = view;
+  set_[input.node] = true;
+}
+
+void Session::set(Val input, std::span<const double> values) {
+  const DType type = type_on(*device_, tape_->info(input));
+  if (type == DType::f64) return set_bytes(input, values.data(), values.size_bytes());
+  if (type != DType::f32) usage_error(std::string("float values for an input of ") + name_of(type));
+  const auto narrow = converted<float>(values);
+  set_bytes(input, narrow.data(), narrow.size() * sizeof(float));
+}
+
+void Session::set(Val input, std::span<const float> values) {
+  const DType type = type_on(*device_, tape_->info(input));
+  if (type == DType::f32) return set_bytes(input, values.data(), values.size_bytes());
+  const auto wide = converted<double>(values);
+  set(input, std::span<const double>(wide));
+}
+
+void Session::set(Val input, std::span<const int32_t> values) {
+  const DType type = type_on(*device_, tape_->info(input));
+  if (type != DType::i32) usage_error(std::string("i32 values for an input of ") + name_of(type));
+  set_bytes(input, values.data(), values.size_bytes());
+}
+
+void Session::bind_views() {
+  for (int n : plan_.leaves)
+    if (!set_[n])
+      usage_error("input '" + ops::as_leaf(tape_->node(n))->key() + "' was not set before run()");
+  std::byte* base = arena_->at_least(*device_, plan_.arena_bytes);
+  if (base == base_) return;
+  base_ = base;
+  bound_.clear();
+  for (const Plan::Step& step : plan_.steps) {
+    const Node& node = tape_->node(step.node);
+    Bound bound;
+    for (Val x : node.inputs) bound.in.push_back(x ? view(x) : View{});
+    for (int i = 0; i < static_cast<int>(node.outputs.size()); i++)
+      bound.out.push_back(view(Val{step.node, i}));
+    if (step.work >= 0) bound.work = base_ + plan_.buffers[step.work].offset;
+    bound_.push_back(std::move(bound));
+  }
+}
+
+View Session::view(Val value) {
+  const ValueInfo& info = tape_->info(value);
+  const Place& place = plan_.place(value);
+  if (place.buffer < 0) {
+    if (!leaves_[value.node].data)
+      usage_error(tape_->describe(value.node) +
+                  " has no memory in this session: make it an output");
+    return leaves_[value.node];
+  }
+  return view_of(base_ + plan_.buffers[place.buffer].offset + place.offset, info.shape,
+                 type_on(*device_, info));
+}
+
+void Session::run_step(size_t step) {
+  if (context_->cancel.load(std::memory_order_relaxed))
+    throw Error(ErrorKind::cancelled, "cancelled");
+  const Bound& bound = bound_[step];
+  tape_->node(plan_.steps[step].node).op->run(*device_, {bound.in, bound.out, bound.work});
+  if (options_.debug) check_finite(step);
+}
+
+void Session::run() {
+  bind_views();
+  for (size_t step = 0; step < plan_.steps.size(); step++) run_step(step);
+}
+
+std::vector<double> Session::run_timed() {
+  using Clock = std::chrono::steady_clock;
+  bind_views();
+  std::vector<double> seconds;
+  for (size_t step = 0; step < plan_.steps.size(); step++) {
+    const auto start = Clock::now();
+    run_step(step);
+    device_->backend().synchronize(device_->stream());
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return seconds;
+}
+
+void Session::check_finite(size_t step) {
+  const int n = plan_.steps[step].node;
+  for (size_t i = 0; i < bound_[step].out.size(); i++) {
+    if (!tape_->node(n).outputs[i].is_real()) continue;
+    const View& out = bound_[step].out[i];
+    const int64_t bad = device_->backend().count_nonfinite(device_->stream(), out);
+    if (bad > 0)
+      throw Error(ErrorKind::diverged, tape_->describe(n) + ": " + std::to_string(bad) + " of " +
+                                           std::to_string(out.shape.elements()) + " value" +
+                                           plural(out.shape.elements()) + " are NaN or infinite");
+  }
+}
+
+std::vector<double> Session::read(Val output) {
+  const bool leaf = plan_.place(output).buffer < 0;
+  if (!leaf && std::find(plan_.outputs.begin(), plan_.outputs.end(), output) == plan_.outputs.end())
+    usage_error(tape_->describe(output.node) +
+                " is not an output of this session: its memory may be in use for something else");
+  const View from = view(output);
+  std::vector<std::byte> bytes(from.bytes());
+  device_->backend().copy_out(device_->stream(), bytes.data(), from.data, bytes.size());
+  device_->backend().synchronize(device_->stream());
+  switch (from.type) {
+    case DType::f64:
+      return as_doubles<double>(bytes);
+    case DType::f32:
+      return as_doubles<float>(bytes);
+    case DType::i32:
+      return as_doubles<int32_t>(bytes);
+    case DType::u16:
+      return as_doubles<uint16_t>(bytes);
+    case DType::u8:
+      return as_doubles<uint8_t>(bytes);
+    case DType::bf16:
+      break;
+  }
+  usage_error("bf16 values have no host type");
+}
+
+}  // namespace fulmar

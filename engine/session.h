@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/context.h"
+#include "engine/model.h"
+#include "engine/plan.h"
+
+namespace fulmar {
+
+// Memory for activations, shared by the Sessions of one thread: each run may overwrite the others'
+// results. Grows to what the largest needs.
+class FULMAR_API Arena {
+ public:
+  std::byte* at_least(Device& device, size_t bytes);
+  size_t bytes() const { return memory_.bytes(); }
+
+ private:
+  DeviceBuffer memory_;
+};
+
+struct SessionOptions {
+  bool debug =
+      false;  // after each node: are its outputs finite? Error(diverged) names the first bad
+  bool reuse = true;  // see PlanOptions
+};
+
+// Runs a tape on a device. Not for use by two threads at a time.
+class FULMAR_API Session {
+ public:
+  Session(Context& context, Device& device, std::shared_ptr<const Tape> tape,
+          std::span<const Val> outputs, Model* model = nullptr,
+          std::shared_ptr<Arena> arena = nullptr, const SessionOptions& options = {});
+
+  const Tape& tape() const { return *tape_; }
+  const Plan& plan() const { return plan_; }
+
+  // Copies host values, row-major, into an input. The bytes must be exactly the input's.
+  void set_bytes(Val input, const void* host, size_t bytes);
+  // Converts to the element type that the input has on this device.
+  void set(Val input, std::span<const double> values);
+  void set(Val input, std::span<const float> values);
+  void set(Val input, std::span<const int32_t> values);
+  // Uses the caller's device memory as an input from now on: nothing is copied.
+  void bind(Val input, void* device_memory);
+
+  // Runs all steps in order. Error(usage) where an input was never set, Error(cancelled) when the
+  // context's flag is up.
+  void run();
+  // As run(), and gives the seconds that each step took (by its place in plan().steps).
+  std::vector<double> run_timed();
+
+  // Values of an output (of the list given at construction) after a run, or of a leaf.
+  std::vector<double> read(Val output);
+  // Its memory on the device, until the next run.
+  View view(Val value);
+
+ private:
+  struct Bound {
+    std::vector<View> in, out;
+    void* work = nullptr;
+  };
+  void bind_views();
+  View leaf_view(int node);
+  void run_step(size_t step);
+  void check_finite(size_t step);
+
+  Context* context_;
+  Device* device_;
+  std::shared_ptr<const Tape> tape_;
+  Model* model_;
+  std::shared_ptr<Arena> arena_;
+  SessionOptions options_;
+  Plan plan_;
+  std::vector<View> leaves_;          // by node
+  std::vector<bool> set_;             // by node: input has a value
+  std::vector<DeviceBuffer> inputs_;  // by node: memory of inputs that were copied
+  std::vector<Bound> bound_;          // by step
+  std::byte* base_ = nullptr;         // arena that bound_ points into
+};
+
+}  // namespace fulmar
