@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/view.h"
+
+namespace fulmar {
+
+// One tensor of every batch, by name. Extents are the same for all batches of a source; the first is
+// the batch size. A picture task has, with `image` the name of a source array:
+//   image          u8, u16 or f32 [N,H,W,bands]   slots: a picture lies at its slot's top left corner
+//   image/samples  u8  [N, sizeof(WarpSample)]    how each slot is sampled, and how much of it is valid
+//   label          i32 [N,1,1,1]                  (or, for masks, whatever the task wants)
+//   weight         f32 [N,1,1,1]                  0 for slots that only fill up the last batch, else 1
+struct TensorSpec {
+  std::string name;
+  DType type = DType::f32;
+  Shape shape;
+};
+
+// A batch in host memory, ready to be copied: one View for each spec, in their order, valid until the
+// next call.
+struct Batch {
+  std::vector<View> tensors;
+  std::vector<int64_t> samples;  // which sample of the dataset lies in each used slot
+};
+
+// Where training and evaluation get their batches from. Batches are numbered within an epoch and
+// depend on (seed, epoch, number) alone, never on threads or on timing.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+
+  virtual const std::vector<TensorSpec>& tensors() const = 0;
+  virtual int64_t batches_per_epoch() const = 0;
+
+  // Starts at batch `first` of an epoch (a resumed run starts in the middle of one).
+  virtual void start(int64_t epoch, int64_t first) = 0;
+  // The next batch, or nullptr after the epoch's last. Throws what a loader thread threw.
+  virtual const Batch* next() = 0;
+};
+
+}  // namespace fulmar
