@@ -36,7 +36,7 @@ tree() {
     fi
   done < <(files "${cpp[@]}" '*.cu' '*.cuh' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' '*.md')
   found=$(files "${cpp[@]}" '*.cu' '*.cuh' |
-    xargs -r awk 'length($0) > 100 && !/[^\x01-\x7f]/ && !/https?:/ {print FILENAME ":" FNR ": " length($0)}')
+    LC_ALL=C xargs -r grep -nHE '^[ -~]{101,}$' | grep -v 'https\?:' || true)
   if [ -n "$found" ]; then
     printf 'lines longer than 100 columns:\n%s\n' "$found"
     bad=1

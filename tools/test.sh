@@ -27,8 +27,6 @@ build() {  # build PRESET: configures and builds it under build/PRESET
     echo "tools/test.sh: the build of preset $1 failed (build/$1.log)" >&2
     exit 1
   fi
-  # What CMake has to say about CUDA is worth seeing.
-  grep -- '-- CUDA' "build/$1.log" || true
   echo "== $1: built in $((SECONDS - start)) s"
 }
 
@@ -62,7 +60,8 @@ fi
 tools/setup.sh --all
 presets=(release clang asan tsan debug)
 for preset in "${presets[@]}"; do build "$preset"; done
-build cuda
+echo "== cuda: configure"
+cmake --preset cuda | grep -e '-- CUDA'
 
 # One ctest over everything: the presets' own tests and the linters.
 mkdir -p build/all
@@ -70,7 +69,7 @@ mkdir -p build/all
   for preset in "${presets[@]}"; do echo "subdirs(\"$PWD/build/$preset\")"; done
   for linter in format tidy shell; do
     echo "add_test(\"lint $linter\" \"$PWD/tools/lint.sh\" $linter)"
-    echo "set_tests_properties(\"lint $linter\" PROPERTIES TIMEOUT 1800)"
+    echo "set_tests_properties(\"lint $linter\" PROPERTIES TIMEOUT 1800 PROCESSORS $jobs)"
   done
 } >build/all/CTestTestfile.cmake
 run_tests build/all
