@@ -1,0 +1,47 @@
+#include <cmath>
+
+#include "kernels/random.h"
+#include "kernels/reference/kernels.h"
+#include "kernels/reference/loops.h"
+
+namespace fulmar::reference {
+
+void dropout(Stream&, const View& x, const View& y, const StepState* state, double rate,
+             uint64_t id) {
+  for (int64_t i = 0; i < x.shape.elements(); i++) {
+    const RandomBits bits =
+        philox(state->seed, state->draw, id << 40 | static_cast<uint64_t>(i / 4));
+    const bool keep = uniform(bits.word[i % 4]) >= rate;
+    reals(y)[i] = keep ? reals(x)[i] / (1 - rate) : 0;
+  }
+}
+
+void accumulate(Stream&, const View& g, const View& sum, const StepState* state) {
+  const double count = static_cast<double>(state->micro_batches);
+  for (int64_t i = 0; i < g.shape.elements(); i++)
+    reals(sum)[i] = (state->micro_batch == 0 ? 0 : reals(sum)[i]) + reals(g)[i] / count;
+}
+
+void adamw(Stream&, const View& g, const View& theta, const View& m, const View& v,
+           const Segment* segments, int64_t segment_count, const StepState* state,
+           const AdamW& options) {
+  const double b1 = options.beta1, b2 = options.beta2, eps = options.epsilon;
+  const double lr = state->learning_rate, t = static_cast<double>(state->step);
+  const double correction1 = 1 - std::pow(b1, t), correction2 = 1 - std::pow(b2, t);
+  const double decay =
+      options.decay_scaled_by_lr ? lr * options.weight_decay : options.weight_decay;
+  for (int64_t s = 0; s < segment_count; s++)
+    for (int64_t i = segments[s].begin; i < segments[s].end; i++) {
+      const double grad = reals(g)[i];
+      double &parameter = reals(theta)[i], &first = reals(m)[i], &second = reals(v)[i];
+      if (segments[s].decays) parameter -= decay * parameter;
+      first = b1 * first + (1 - b1) * grad;
+      second = b2 * second + (1 - b2) * grad * grad;
+      if (options.keras_epsilon)
+        parameter -= lr * std::sqrt(correction2) / correction1 * first / (std::sqrt(second) + eps);
+      else
+        parameter -= lr / correction1 * first / (std::sqrt(second / correction2) + eps);
+    }
+}
+
+}  // namespace fulmar::reference

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "kernels/view.h"
+
+namespace fulmar::test {
+
+// A contiguous tensor that owns its memory.
+template <class T>
+struct Array {
+  Shape shape;
+  std::vector<T> values;
+
+  explicit Array(const Shape& s) : shape(s), values(static_cast<size_t>(s.elements())) {}
+  Array(const Shape& s, std::vector<T> v) : shape(s), values(std::move(v)) {}
+
+  View view() { return view_of(values.data(), shape, dtype_of<T>()); }
+  T& operator[](int64_t i) { return values[static_cast<size_t>(i)]; }
+};
+
+using Reals = Array<double>;
+
+inline uint64_t splitmix64(uint64_t x) {
+  x += 0x9E3779B97F4A7C15u;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+// Element i of stream `seed`, uniform in [low, high).
+inline double uniform_value(uint64_t seed, int64_t i, double low, double high) {
+  const uint64_t bits = splitmix64(splitmix64(seed) + static_cast<uint64_t>(i));
+  return low + (high - low) * static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
+inline Reals random_reals(const Shape& shape, uint64_t seed, double low = -1, double high = 1) {
+  Reals array(shape);
+  for (int64_t i = 0; i < shape.elements(); i++) array[i] = uniform_value(seed, i, low, high);
+  return array;
+}
+
+inline double dot(const Reals& a, const Reals& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.values.size(); i++) sum += a.values[i] * b.values[i];
+  return sum;
+}
+
+}  // namespace fulmar::test
