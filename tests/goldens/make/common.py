@@ -158,6 +158,7 @@ def write(file, tensors, script, versions, **metadata):
     print(f"{file}: {len(tensors)} tensors, {8 + len(text) + at} bytes")
 
 
-if __name__ == "__main__":
-    trainable = parameters()
-    print(sum(v.size for v in trainable.values()))
+def read_metadata(file):
+    with open(OUT / file, "rb") as f:
+        (size,) = struct.unpack("<Q", f.read(8))
+        return json.loads(f.read(size))["__metadata__"]

@@ -23,8 +23,8 @@ def back(t):
 
 
 def case(name, op, inputs, f, **attributes):
-    """Runs f on the inputs (dict role -> array); stores them, y, a dy by the formula, d<role> of each
-    input, and values that f returns beside y (without gradient)."""
+    """Runs f on the inputs (dict role -> array); stores them, y, a dy by the formula, d<role> of
+    each input, and values that f returns beside y (without gradient)."""
     leaves = {
         role: torch.tensor(
             v, dtype=torch.float64, requires_grad=role not in ("running_mean", "running_variance")

@@ -1,5 +1,5 @@
-"""A second derivative from PyTorch in float64: the gradient of S = sum((d logit / d input)^2) by all
-weights of a small smooth network. NHWC [2,9,7,3]: conv 3x3 stride 2 'same' to 4 -> tanh ->
+"""A second derivative from PyTorch in float64: the gradient of S = sum((d logit / d input)^2) by
+all weights of a small smooth network. NHWC [2,9,7,3]: conv 3x3 stride 2 'same' to 4 -> tanh ->
 depthwise 3x3 'same' -> softplus -> conv 1x1 to 5 -> sigmoid -> global average pool -> dense to 2 ->
 logit 1, summed over the batch."""
 
