@@ -1,0 +1,95 @@
+#include "engine/plan.h"
+
+#include <doctest/doctest.h>
+
+#include "engine/context.h"
+#include "engine/model.h"
+#include "engine/network.h"
+#include "engine/ops.h"
+#include "model/polar_low.h"
+
+using namespace fulmar;
+
+namespace {
+
+struct Recorded {
+  Tape tape;
+  Val loss;
+  Val gradients;
+};
+
+// The whole training step of the polar-low network.
+void record_step(Recorded& r, Device& device, const Shape& shape) {
+  const Val x = ops::input(r.tape, "x", {shape});
+  const Val labels =
+      ops::input(r.tape, "label", {{shape.images(), 1, 1, 1}, Role::index, DType::i32});
+  const Val logits = record(model::polar_low(), r.tape, x, {Mode::train});
+  r.loss = ops::softmax_cross_entropy(r.tape, logits, labels).mean;
+  Model model(device, r.tape, 1);
+  r.gradients = joined_gradients(r.tape, model, r.loss);
+  record_adamw(r.tape, model, r.gradients, {});
+}
+
+int step_of(const Plan& plan, int node) {
+  for (size_t s = 0; s < plan.steps.size(); s++)
+    if (plan.steps[s].node == node) return static_cast<int>(s);
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("live values of a training step never overlap") {
+  Context context;
+  Recorded r;
+  record_step(r, context.device("cpu"), {2, 64, 64, 3});
+  const Plan p = plan(r.tape, std::array{r.loss}, context.device("cpu"));
+  CHECK(overlap_in(p) == "");
+  const Plan apart = plan(r.tape, std::array{r.loss}, context.device("cpu"), {.reuse = false});
+  CHECK(p.arena_bytes < apart.arena_bytes / 2);
+}
+
+TEST_CASE("the overlap check sees an overlap") {
+  Plan p;
+  p.buffers = {{64, 0, 0, 3}, {64, 0, 4, 5}};
+  CHECK(overlap_in(p) == "");
+  p.buffers[1].first = 3;
+  CHECK(overlap_in(p) == "buffers 0 and 1 overlap");
+}
+
+TEST_CASE("gradients are written straight into the joined buffer") {
+  Context context;
+  Recorded r;
+  record_step(r, context.device("cpu"), {2, 64, 64, 3});
+  const Plan p = plan(r.tape, std::array{r.loss}, context.device("cpu"));
+  const int whole = p.place(r.gradients).buffer;
+  for (Val part : r.tape.node(r.gradients.node).inputs) CHECK(p.place(part).buffer == whole);
+}
+
+TEST_CASE("what nothing needs is not run, and state updates are") {
+  Context context;
+  Tape tape;
+  const Val x = ops::input(tape, "x", {{1, 4, 4, 2}});
+  const Val dead = ops::square(tape, x);
+  const Val y = ops::relu(tape, x);
+  const Val g = ops::parameter(tape, "gamma", {2}, {}, false), b = ops::parameter(tape, "beta", {2}, {}, false);
+  const ops::RunningStatistics running{ops::statistic(tape, "mean", {2}, 0),
+                                       ops::statistic(tape, "var", {2}, 1)};
+  const Val normed = ops::batch_norm_train(tape, x, g, b, running, 1e-3);
+  const Plan p = plan(tape, std::array{y}, context.device("cpu"));
+  CHECK(step_of(p, dead.node) == -1);
+  CHECK(step_of(p, normed.node) == -1);
+  CHECK(step_of(p, y.node) >= 0);
+  CHECK(step_of(p, tape.size() - 1) >= 0);  // update_running
+}
+
+TEST_CASE("a pointwise op runs in place where its input dies, and only there") {
+  Context context;
+  Tape tape;
+  const Val x = ops::input(tape, "x", {{1, 4, 4, 2}});
+  const Val a = ops::square(tape, x), b = ops::exp(tape, a), c = ops::tanh(tape, b);
+  const Plan p = plan(tape, std::array{c}, context.device("cpu"));
+  CHECK(p.place(a).buffer == p.place(c).buffer);
+  CHECK(p.place(x).buffer == -1);  // an input is never overwritten
+  const Plan kept = plan(tape, std::array{b, c}, context.device("cpu"));
+  CHECK(kept.place(b).buffer != kept.place(c).buffer);
+}

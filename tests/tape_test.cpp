@@ -1,0 +1,124 @@
+#include "engine/tape.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+
+#include "engine/network.h"
+#include "engine/ops.h"
+#include "kernels/error.h"
+#include "model/polar_low.h"
+
+using namespace fulmar;
+
+namespace {
+
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+Val image(Tape& tape, const Shape& shape) { return ops::input(tape, "x", {shape}); }
+
+}  // namespace
+
+TEST_CASE("a shape error names the op, the layer and where it stands") {
+  Tape tape;
+  const Val x = image(tape, {16, 128, 128, 16});
+  const Val w = ops::parameter(tape, "w", {1, 1, 32, 8}, {}, true);
+  const auto block = tape.scope("block 3");
+  const auto layer = tape.scope("separable_conv2d_5");
+  CHECK(message_of([&] { ops::conv2d(tape, x, w, {}, {}); }) ==
+        "conv2d 'separable_conv2d_5' (block 3): x [16,128,128,16] has 16 channels, w expects 32");
+}
+
+TEST_CASE("a network's shape error names the layer") {
+  Network network;
+  network.add("input", "input", {});
+  network.set_scope("block 1");
+  network.add("max_pooling2d", "pool", {"input"}, {{"pool_size", int64_t{5}}});
+  Tape tape;
+  CHECK(message_of([&] { record(network, tape, image(tape, {1, 4, 4, 3}), {}); }) ==
+        "max_pool 'pool' (block 1): x [1,4,4,3] is smaller than a window of 5x5 taps, dilation 1x1");
+}
+
+TEST_CASE("a layer's own error names the layer") {
+  Network network;
+  network.add("input", "input", {});
+  network.add("conv2d", "c", {"input"}, {{"kernel", int64_t{3}}});
+  Tape tape;
+  CHECK(message_of([&] { record(network, tape, image(tape, {1, 4, 4, 3}), {}); }) ==
+        "conv2d 'c': needs the attribute 'filters'");
+}
+
+TEST_CASE("an unknown name suggests the nearest") {
+  Tape tape;
+  record(model::polar_low(), tape, image(tape, {1, 64, 64, 3}), {});
+  CHECK(message_of([&] { tape.find("activaton_14"); }) ==
+        "there is no value named 'activaton_14'; did you mean 'activation_14'?");
+}
+
+TEST_CASE("grad through an op without a rule names it") {
+  Tape tape;
+  const Val x = image(tape, {1, 4, 4, 2});
+  const auto layer = tape.scope("pool");
+  const Val y = ops::max_pool(tape, x, {2, 2}, {{2, 2}});
+  const Val dx = grad(tape, y, x);
+  CHECK(message_of([&] { grad(tape, dx, y); }) ==
+        "no error");  // dx does not depend on y's value, only on where the maximum lies
+  const Val dy = ops::mul(tape, y, y);
+  const Val again = grad(tape, dy, x);
+  CHECK(message_of([&] { grad(tape, again, x); }).find(
+            "grad through max_pool_grad 'pool': has no gradient rule") == 0);
+}
+
+TEST_CASE("the polar-low network has the published shapes and names") {
+  Tape tape;
+  const Network network = model::polar_low();
+  const Val logits = record(network, tape, image(tape, {16, 1024, 1024, 3}), {});
+  CHECK(tape.shape(logits) == Shape{16, 1, 1, 2});
+  CHECK(tape.shape(tape.find("conv2d")) == Shape{16, 512, 512, 8});
+  CHECK(tape.shape(tape.find("activation_14")) == Shape{16, 8, 8, 512});
+  CHECK(tape.shape(tape.find("activation_15")) == Shape{16, 4, 4, 1024});
+  CHECK(tape.find("dense") == logits);
+}
+
+TEST_CASE("a network survives its JSON") {
+  const Network network = model::polar_low();
+  const std::string json = network.to_json();
+  const Network again = Network::from_json(json);
+  CHECK(again.to_json() == json);
+  CHECK(again.call("conv2d_3").scope == "block 3");
+  CHECK(std::get<int64_t>(again.call("separable_conv2d_5").attributes.at("filters")) == 32);
+}
+
+TEST_CASE("a network's JSON that makes no sense is refused with the reason") {
+  const auto refusal = [](const std::string& json) {
+    return message_of([&] { Network::from_json(json); });
+  };
+  CHECK(refusal("{") == "the network is not a JSON list of layers");
+  CHECK(refusal("[{\"op\":\"input\"}]") == "layer 1 needs op, name and inputs");
+  CHECK(refusal(R"([{"op":"conv3d","name":"c","inputs":[]}])") ==
+        "there is no layer 'conv3d' (wanted by 'c')");
+  CHECK(refusal(R"([{"op":"input","name":"i","inputs":[]},{"op":"dense","name":"d","inputs":["j"]}])") ==
+        "dense 'd': there is no layer 'j' before it");
+  CHECK(refusal(R"([{"op":"input","name":"i","inputs":[],"attributes":{"a":{}}}])") ==
+        "layer 1, 'a': a value must be a flag, a number, a text or a list of numbers");
+}
+
+TEST_CASE("names are unique and leaves of one name are one value") {
+  Tape tape;
+  const Val x = image(tape, {1, 2, 2, 1});
+  CHECK(message_of([&] { image(tape, {1, 2, 2, 1}); }) == "there are two inputs named 'x'");
+  const Val w = ops::parameter(tape, "w", {3}, {}, true);
+  CHECK(ops::parameter(tape, "w", {3}, {}, true) == w);
+  CHECK(message_of([&] { ops::parameter(tape, "w", {4}, {}, true); }) ==
+        "'w' is already a value of shape [3]");
+  CHECK(message_of([&] { tape.name(x, "w"); }) ==
+        "two values are named 'w': names on a tape are unique");
+}
