@@ -7,9 +7,7 @@ namespace {
 
 Val input_of(Tape& tape, const TensorSpec& spec) {
   const bool real = spec.type == DType::f32 && spec.name != "image";
-  const Role role = real                      ? Role::activation
-                    : spec.type == DType::i32 ? Role::index
-                                              : Role::source;
+  const Role role = real ? Role::activation : spec.type == DType::i32 ? Role::index : Role::source;
   return ops::input(tape, spec.name, {spec.shape, role, spec.type});
 }
 

@@ -71,7 +71,8 @@ TEST_CASE("what nothing needs is not run, and state updates are") {
   const Val x = ops::input(tape, "x", {{1, 4, 4, 2}});
   const Val dead = ops::square(tape, x);
   const Val y = ops::relu(tape, x);
-  const Val g = ops::parameter(tape, "gamma", {2}, {}, false), b = ops::parameter(tape, "beta", {2}, {}, false);
+  const Val g = ops::parameter(tape, "gamma", {2}, {}, false),
+            b = ops::parameter(tape, "beta", {2}, {}, false);
   const ops::RunningStatistics running{ops::statistic(tape, "mean", {2}, 0),
                                        ops::statistic(tape, "var", {2}, 1)};
   const Val normed = ops::batch_norm_train(tape, x, g, b, running, 1e-3);

@@ -43,8 +43,11 @@ TEST_CASE("a network's shape error names the layer") {
   network.set_scope("block 1");
   network.add("max_pooling2d", "pool", {"input"}, {{"pool_size", int64_t{5}}});
   Tape tape;
-  CHECK(message_of([&] { record(network, tape, image(tape, {1, 4, 4, 3}), {}); }) ==
-        "max_pool 'pool' (block 1): x [1,4,4,3] is smaller than a window of 5x5 taps, dilation 1x1");
+  CHECK(
+      message_of([&] {
+        record(network, tape, image(tape, {1, 4, 4, 3}), {});
+      }) ==
+      "max_pool 'pool' (block 1): x [1,4,4,3] is smaller than a window of 5x5 taps, dilation 1x1");
 }
 
 TEST_CASE("a layer's own error names the layer") {
@@ -52,8 +55,9 @@ TEST_CASE("a layer's own error names the layer") {
   network.add("input", "input", {});
   network.add("conv2d", "c", {"input"}, {{"kernel", int64_t{3}}});
   Tape tape;
-  CHECK(message_of([&] { record(network, tape, image(tape, {1, 4, 4, 3}), {}); }) ==
-        "conv2d 'c': needs the attribute 'filters'");
+  CHECK(message_of([&] {
+          record(network, tape, image(tape, {1, 4, 4, 3}), {});
+        }) == "conv2d 'c': needs the attribute 'filters'");
 }
 
 TEST_CASE("an unknown name suggests the nearest") {
@@ -73,8 +77,9 @@ TEST_CASE("grad through an op without a rule names it") {
         "no error");  // dx does not depend on y's value, only on where the maximum lies
   const Val dy = ops::mul(tape, y, y);
   const Val again = grad(tape, dy, x);
-  CHECK(message_of([&] { grad(tape, again, x); }).find(
-            "grad through max_pool_grad 'pool': has no gradient rule") == 0);
+  CHECK(message_of([&] {
+          grad(tape, again, x);
+        }).find("grad through max_pool_grad 'pool': has no gradient rule") == 0);
 }
 
 TEST_CASE("the polar-low network has the published shapes and names") {
@@ -105,8 +110,10 @@ TEST_CASE("a network's JSON that makes no sense is refused with the reason") {
   CHECK(refusal("[{\"op\":\"input\"}]") == "layer 1 needs op, name and inputs");
   CHECK(refusal(R"([{"op":"conv3d","name":"c","inputs":[]}])") ==
         "there is no layer 'conv3d' (wanted by 'c')");
-  CHECK(refusal(R"([{"op":"input","name":"i","inputs":[]},{"op":"dense","name":"d","inputs":["j"]}])") ==
-        "dense 'd': there is no layer 'j' before it");
+  CHECK(
+      refusal(
+          R"([{"op":"input","name":"i","inputs":[]},{"op":"dense","name":"d","inputs":["j"]}])") ==
+      "dense 'd': there is no layer 'j' before it");
   CHECK(refusal(R"([{"op":"input","name":"i","inputs":[],"attributes":{"a":{}}}])") ==
         "layer 1, 'a': a value must be a flag, a number, a text or a list of numbers");
 }

@@ -1,0 +1,106 @@
+#include "engine/preprocess.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+
+namespace fulmar {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class T>
+T entry(const Json& json, const char* key) {
+  if (!json.contains(key)) usage_error(std::string("preprocessing has no '") + key + "'");
+  try {
+    return json[key].get<T>();
+  } catch (const nlohmann::json::exception&) {
+    usage_error(std::string("preprocessing: '") + key + "' has the wrong type");
+  }
+}
+
+void check(const Preprocess& p) {
+  const auto require = [](bool condition, const char* message) {
+    if (!condition) usage_error(std::string("preprocessing: ") + message);
+  };
+  constexpr int64_t max_side = 1 << 20;
+  require(p.size >= 0 && p.size <= max_side, "the size must be 0 (native) to 1048576");
+  require(p.crop >= 1 && p.crop <= max_side, "the crop must be 1 to 1048576");
+  require(p.size == 0 || p.pad || p.crop <= p.size, "the crop is larger than the size");
+  require(p.bands >= 1 && p.bands <= WarpOptions::max_bands, "there must be 1 to 16 bands");
+  const auto bands = static_cast<size_t>(p.bands);
+  require(p.scale.size() == bands && p.offset.size() == bands && p.fill.size() == bands,
+          "scale, offset and fill must have a value for each band");
+  for (const auto* values : {&p.scale, &p.offset, &p.fill})
+    for (double value : *values)
+      require(std::isfinite(value), "scale, offset and fill must be finite");
+}
+
+}  // namespace
+
+Preprocess Preprocess::of_pictures(int64_t size, int64_t crop, int64_t bands) {
+  Preprocess p;
+  p.size = size;
+  p.crop = crop;
+  p.bands = bands;
+  const auto n = static_cast<size_t>(bands > 0 ? bands : 0);
+  p.scale.assign(n, 1.0 / 255);
+  p.offset.assign(n, 0);
+  p.fill.assign(n, 0);
+  check(p);
+  return p;
+}
+
+WarpOptions Preprocess::warp_options() const {
+  check(*this);
+  WarpOptions options;
+  options.interpolation = size == 0 ? Interpolation::bilinear : resize;
+  options.border = size == 0 ? Border::fill : Border::clamp;
+  for (size_t band = 0; band < scale.size(); band++) {
+    options.scale[band] = static_cast<float>(scale[band]);
+    options.offset[band] = static_cast<float>(offset[band]);
+    options.fill[band] = static_cast<float>(fill[band]);
+  }
+  options.has_nodata = nodata.has_value();
+  options.nodata = static_cast<float>(nodata.value_or(0));
+  options.standardize = standardize;
+  return options;
+}
+
+std::string Preprocess::to_json() const {
+  Json json{{"size", size},
+            {"resize", resize == Interpolation::nearest ? "nearest" : "bilinear"},
+            {"crop", crop},
+            {"bands", bands},
+            {"pad", pad},
+            {"scale", scale},
+            {"offset", offset},
+            {"fill", fill},
+            {"standardize", standardize}};
+  if (nodata) json["nodata"] = *nodata;
+  return json.dump();
+}
+
+Preprocess Preprocess::from_json(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) usage_error("the preprocessing is not a JSON object");
+  Preprocess p;
+  p.size = entry<int64_t>(json, "size");
+  const auto resize = entry<std::string>(json, "resize");
+  if (resize != "nearest" && resize != "bilinear")
+    usage_error("preprocessing: 'resize' must be nearest or bilinear");
+  p.resize = resize == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
+  p.crop = entry<int64_t>(json, "crop");
+  p.bands = entry<int64_t>(json, "bands");
+  p.pad = entry<bool>(json, "pad");
+  p.scale = entry<std::vector<double>>(json, "scale");
+  p.offset = entry<std::vector<double>>(json, "offset");
+  p.fill = entry<std::vector<double>>(json, "fill");
+  p.standardize = entry<bool>(json, "standardize");
+  if (json.contains("nodata")) p.nodata = entry<double>(json, "nodata");
+  check(p);
+  return p;
+}
+
+}  // namespace fulmar

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/api.h"
+#include "kernels/warp.h"
+
+namespace fulmar {
+
+// What happens to a picture before the network: part of the model, so that every user of it does the
+// same. Decode -> bands -> resize to size x size -> centre crop -> scale.
+struct FULMAR_API Preprocess {
+  int64_t size = 0;  // side to resize to, pixels; 0: native, no resize
+  // nearest: Keras' load_img (Pillow), source pixel floor((i + .5) in/out); bilinear: Keras'
+  // image_dataset_from_directory (tf.image.resize), half-pixel centres, no antialias.
+  Interpolation resize = Interpolation::nearest;
+  int64_t crop = 0;           // side of the centre crop that the network sees, pixels
+  int64_t bands = 3;          // 1: grey, 3: RGB; other counts are bands of a raster
+  bool pad = false;           // a picture smaller than the crop is surrounded by fill, else refused
+  std::vector<double> scale;  // by band: value = source scale + offset
+  std::vector<double> offset;
+  std::vector<double> fill;  // by band, source units: outside the picture, NaN and nodata
+  std::optional<double> nodata;
+  bool standardize = false;  // per image, as tf.image.per_image_standardization
+
+  // 8-bit pictures: value = source / 255, black outside.
+  static Preprocess of_pictures(int64_t size, int64_t crop, int64_t bands);
+
+  // The part that all samples of a tape share.
+  WarpOptions warp_options() const;
+
+  std::string to_json() const;
+  // Error(usage) that names the entry and what is wrong with it.
+  static Preprocess from_json(const std::string& json);
+};
+
+}  // namespace fulmar
