@@ -9,20 +9,20 @@
 
 namespace fulmar {
 
-// One tensor of every batch, by name. Extents are the same for all batches of a source; the first is
-// the batch size. A picture task has, with `image` the name of a source array:
-//   image          u8, u16 or f32 [N,H,W,bands]   slots: a picture lies at its slot's top left corner
-//   image/samples  u8  [N, sizeof(WarpSample)]    how each slot is sampled, and how much of it is valid
-//   label          i32 [N,1,1,1]                  (or, for masks, whatever the task wants)
-//   weight         f32 [N,1,1,1]                  0 for slots that only fill up the last batch, else 1
+// One tensor of every batch, by name. Extents are the same for all batches of a source; the first
+// is the batch size. A picture task has, with `image` the name of a source array:
+//   image          u8, u16 or f32 [N,H,W,bands]  slots, a picture at its slot's top left corner
+//   image/samples  u8  [N, sizeof(WarpSample)]   how each slot is sampled, how much of it is valid
+//   label          i32 [N,1,1,1]                 (or, for masks, whatever the task wants)
+//   weight         f32 [N,1,1,1]                 0 for slots that fill up the last batch, else 1
 struct TensorSpec {
   std::string name;
   DType type = DType::f32;
   Shape shape;
 };
 
-// A batch in host memory, ready to be copied: one View for each spec, in their order, valid until the
-// next call.
+// A batch in host memory, ready to be copied: one View for each spec, in their order, valid until
+// the next call.
 struct Batch {
   std::vector<View> tensors;
   std::vector<int64_t> samples;  // which sample of the dataset lies in each used slot

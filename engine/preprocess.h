@@ -10,8 +10,8 @@
 
 namespace fulmar {
 
-// What happens to a picture before the network: part of the model, so that every user of it does the
-// same. Decode -> bands -> resize to size x size -> centre crop -> scale.
+// What happens to a picture before the network: part of the model, so that every user of it does
+// the same. Decode -> bands -> resize to size x size -> centre crop -> scale.
 struct FULMAR_API Preprocess {
   int64_t size = 0;  // side to resize to, pixels; 0: native, no resize
   // nearest: Keras' load_img (Pillow), source pixel floor((i + .5) in/out); bilinear: Keras'
