@@ -23,3 +23,8 @@ if(FULMAR_SANITIZE)
     -fsanitize=${FULMAR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
   target_link_options(fulmar_flags INTERFACE -fsanitize=${FULMAR_SANITIZE})
 endif()
+if(FULMAR_FUZZ)
+  # libFuzzer finds its way by the coverage of the code under test.
+  target_compile_options(fulmar_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(fulmar_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

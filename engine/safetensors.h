@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fulmar {
+
+// Element types of the safetensors format.
+enum class StoredType : uint8_t {
+  f64,
+  f32,
+  f16,
+  bf16,
+  i64,
+  i32,
+  i16,
+  i8,
+  u64,
+  u32,
+  u16,
+  u8,
+  boolean
+};
+
+size_t size_of(StoredType type);
+const char* name_of(StoredType type);  // as in the file: "F32"
+
+// A tensor in somebody else's memory; row-major, of any rank.
+struct StoredTensor {
+  std::string name;
+  StoredType type = StoredType::f32;
+  std::vector<int64_t> shape;
+  const void* data = nullptr;
+
+  int64_t elements() const;
+  size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
+};
+
+// What a safetensors file holds (https://github.com/huggingface/safetensors: 8 bytes of header
+// length, a JSON header, the tensors' bytes without gaps). Files written here carry three entries
+// more in `__metadata__`: `format_version` "1", `data_crc32c` over all tensor bytes, and
+// `header_crc32c` over the JSON with that entry's own eight digits as "00000000"; eight hexadecimal
+// digits each. They are checked and not passed on.
+class Safetensors {
+ public:
+  static constexpr uint64_t max_header_bytes = 100'000'000;
+  static constexpr uint64_t default_max_bytes = uint64_t{16} << 30;
+
+  // Error(file) naming the file, what is wrong and what to do: not such a file, cut short, a
+  // checksum that doesn't fit, a header that breaks the format in any way, or more than
+  // `max_bytes`.
+  static Safetensors read(const std::string& path, uint64_t max_bytes = default_max_bytes);
+  // The same for a file in memory, which is copied; `name` stands for it in messages.
+  static Safetensors parse(std::span<const std::byte> file, const std::string& name,
+                           uint64_t max_bytes = default_max_bytes);
+
+  // In the order of their bytes. The first byte of the first is aligned to 64.
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }
+  const StoredTensor* find(std::string_view name) const;  // nullptr: not there
+  const StoredTensor& at(std::string_view name) const;    // Error(file): not there
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::string& text(const std::string& key) const;  // of metadata; Error(file): not there
+  const std::string& name() const { return name_; }       // path, for messages
+  // What a user should know about the file: one sentence each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  struct Source;
+  static Safetensors load(Source& source, uint64_t max_bytes);
+  void check_sums(const std::string& header, uint64_t data_bytes);
+
+  struct FreeAligned {
+    void operator()(std::byte* bytes) const;
+  };
+  std::string name_;
+  std::unique_ptr<std::byte[], FreeAligned> data_;
+  std::vector<StoredTensor> tensors_;
+  std::map<std::string, size_t, std::less<>> by_name_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<std::string> notes_;
+};
+
+// Writes the file whole or not at all (AtomicFile). Tensors of larger elements come first, so that
+// each is aligned to its element; among equals the given order stays. Error(usage): a name twice, a
+// name or text that is not UTF-8, a metadata key of those above, a header over 100 MB.
+void write_safetensors(const std::string& path, std::span<const StoredTensor> tensors,
+                       const std::map<std::string, std::string>& metadata);
+
+}  // namespace fulmar
