@@ -67,8 +67,8 @@ class SoftmaxCrossEntropy : public Op {
     return {activation(rows), activation(rows)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    require(!v.wanted[1] && !v.wanted[2] && !v.wanted[3] && !v.dy[1],
-            "has a gradient for its logits only");
+    require(!v.wanted[1] && !v.wanted[2] && !v.wanted[3], "has a gradient for its logits only");
+    if (!v.dy[0]) return std::vector<Val>(4);  // the weights of rows don't depend on the logits
     return {v.tape.append(std::make_shared<SoftmaxCrossEntropyGrad>(how_),
                           {v.x[0], v.x[1], v.x[2], v.x[3], v.dy[0]}),
             {},

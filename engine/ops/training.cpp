@@ -58,10 +58,18 @@ class Join : public Op {
   }
   int64_t join_offset(int input) const override { return offsets_[static_cast<size_t>(input)]; }
   void run(Device& device, const RunArgs& args) const override {
+    const Backend& backend = device.backend();
+    int64_t end = 0;
+    const auto zero_until = [&](int64_t begin) {
+      if (begin > end) backend.fill(device.stream(), segment(args.out[0], end, {begin - end}), 0);
+    };
     for (size_t i = 0; i < args.in.size(); i++) {
       const View to = segment(args.out[0], offsets_[i], args.in[i].shape);
-      if (args.in[i].data != to.data) device.backend().copy(device.stream(), args.in[i], to);
+      if (args.in[i].data != to.data) backend.copy(device.stream(), args.in[i], to);
+      zero_until(offsets_[i]);
+      end = offsets_[i] + to.shape.elements();
     }
+    zero_until(size_);
   }
 
  private:

@@ -1,0 +1,185 @@
+#include "engine/checkpoint.h"
+
+#include <cstring>
+#include <deque>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "engine/safetensors.h"
+#include "kernels/error.h"
+
+namespace fulmar {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* moments[] = {"moment1", "moment2"};
+
+std::string moment_name(const char* moment, const std::string& parameter) {
+  return std::string("adamw/") + moment + "/" + parameter;
+}
+
+std::vector<int64_t> extents(const Shape& shape) {
+  std::vector<int64_t> list;
+  for (int axis = 0; axis < shape.rank(); axis++) list.push_back(shape[axis]);
+  return list;
+}
+
+// Tensors to be written, with the memory that they lie in.
+class Tensors {
+ public:
+  explicit Tensors(DType type) : type_(type) {}
+
+  void add(const std::string& name, const Shape& shape, std::span<const double> values) {
+    std::vector<std::byte>& memory = memory_.emplace_back(values.size() * size_of(type_));
+    for (size_t i = 0; i < values.size(); i++) {
+      const auto narrow = static_cast<float>(values[i]);
+      if (type_ == DType::f64)
+        std::memcpy(memory.data() + i * sizeof(double), &values[i], sizeof(double));
+      else
+        std::memcpy(memory.data() + i * sizeof(float), &narrow, sizeof(float));
+    }
+    const StoredType stored = type_ == DType::f64 ? StoredType::f64 : StoredType::f32;
+    list_.push_back({name, stored, extents(shape), memory.data()});
+  }
+  const std::vector<StoredTensor>& list() const { return list_; }
+
+ private:
+  DType type_;
+  std::deque<std::vector<std::byte>> memory_;
+  std::vector<StoredTensor> list_;
+};
+
+std::vector<double> values_of(const StoredTensor& tensor) {
+  std::vector<double> values(static_cast<size_t>(tensor.elements()));
+  const auto* bytes = static_cast<const std::byte*>(tensor.data);
+  for (size_t i = 0; i < values.size(); i++) {
+    if (tensor.type == StoredType::f64) {
+      std::memcpy(&values[i], bytes + i * sizeof(double), sizeof(double));
+    } else {
+      float narrow;
+      std::memcpy(&narrow, bytes + i * sizeof(float), sizeof(float));
+      values[i] = narrow;
+    }
+  }
+  return values;
+}
+
+bool is_float(const StoredTensor& tensor) {
+  return tensor.type == StoredType::f32 || tensor.type == StoredType::f64;
+}
+
+std::span<const double> segment(const std::vector<double>& flat, const Model::Parameter& p) {
+  return std::span(flat).subspan(static_cast<size_t>(p.begin),
+                                 static_cast<size_t>(p.shape.elements()));
+}
+
+void check(const ModelInfo& info) {
+  const auto require = [](bool condition, const std::string& message) {
+    if (!condition) usage_error(message);
+  };
+  const auto classes = static_cast<int64_t>(info.classes.size());
+  require(classes >= 2, "it names fewer than two classes");
+  require(info.positive_class >= -1 && info.positive_class < classes,
+          "its positive class is none of its classes");
+  require((info.positive_class >= 0) == (classes == 2),
+          "a positive class goes with two classes, and only with two");
+  require(info.threshold >= 0 && info.threshold <= 1, "its threshold is outside 0..1");
+}
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model) {
+  check(info);
+  Tensors tensors(model.device().real());
+  for (const Model::Parameter& p : model.parameters())
+    tensors.add(p.name, p.shape, model.read(p.name));
+  for (const Model::Statistic& s : model.statistics())
+    tensors.add(s.name, s.shape, model.read(s.name));
+  std::map<std::string, std::string> metadata{
+      {"fulmar", "model"},
+      {"network", info.network.to_json()},
+      {"preprocess", info.preprocess.to_json()},
+      {"classes", Json(info.classes).dump()},
+      {"positive_class", Json(info.positive_class).dump()},
+      {"threshold", Json(info.threshold).dump()},
+      {"summary", info.summary},
+  };
+  if (!info.training_state.empty()) {
+    metadata["training_state"] = info.training_state;
+    for (const char* moment : moments) {
+      const std::vector<double> flat = model.read(moment);
+      for (const Model::Parameter& p : model.parameters())
+        tensors.add(moment_name(moment, p.name), p.shape, segment(flat, p));
+    }
+  }
+  write_safetensors(path, tensors.list(), metadata);
+}
+
+Checkpoint::Checkpoint(std::string path, std::shared_ptr<const Safetensors> file)
+    : path_(std::move(path)), file_(std::move(file)) {}
+
+const std::vector<std::string>& Checkpoint::notes() const { return file_->notes(); }
+
+Checkpoint Checkpoint::read(const std::string& path) {
+  Checkpoint c(path, std::make_shared<const Safetensors>(Safetensors::read(path)));
+  const auto& metadata = c.file_->metadata();
+  if (!metadata.count("fulmar") || !metadata.count("network"))
+    file_error(path +
+               ": a safetensors file, but not a model written by fulmar: it describes no "
+               "network; use a best.safetensors or last.safetensors of a run folder");
+  try {
+    ModelInfo& info = c.info_;
+    info.network = Network::from_json(c.file_->text("network"));
+    info.preprocess = Preprocess::from_json(c.file_->text("preprocess"));
+    info.classes = Json::parse(c.file_->text("classes")).get<std::vector<std::string>>();
+    info.positive_class = Json::parse(c.file_->text("positive_class")).get<int64_t>();
+    info.threshold = Json::parse(c.file_->text("threshold")).get<double>();
+    info.summary = c.file_->text("summary");
+    if (metadata.count("training_state")) info.training_state = c.file_->text("training_state");
+    check(info);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::file) throw;
+    file_error(path + ": not a usable model: " + error.what());
+  } catch (const nlohmann::json::exception& error) {
+    file_error(path + ": not a usable model: its metadata is not the JSON expected");
+  }
+  return c;
+}
+
+void Checkpoint::restore(Model& model) const {
+  const auto copy = [&](const std::string& name, const Shape& shape) {
+    const StoredTensor& tensor = file_->at(name);
+    if (tensor.shape != extents(shape) || !is_float(tensor))
+      file_error(path_ + ": tensor '" + name + "' does not have the shape " + shape.to_string() +
+                 " that its network needs");
+    return values_of(tensor);
+  };
+  for (const Model::Parameter& p : model.parameters()) model.write(p.name, copy(p.name, p.shape));
+  for (const Model::Statistic& s : model.statistics()) model.write(s.name, copy(s.name, s.shape));
+  if (info_.training_state.empty()) return;
+  for (const char* moment : moments) {
+    std::vector<double> flat = model.read(moment);
+    for (const Model::Parameter& p : model.parameters()) {
+      const std::vector<double> part = copy(moment_name(moment, p.name), p.shape);
+      std::copy(part.begin(), part.end(), flat.begin() + p.begin);
+    }
+    model.write(moment, flat);
+  }
+}
+
+std::vector<std::string> Checkpoint::initialize(Model& model) const {
+  std::vector<std::string> missing;
+  const auto copy = [&](const std::string& name, const Shape& shape) {
+    const StoredTensor* tensor = file_->find(name);
+    if (!tensor || tensor->shape != extents(shape) || !is_float(*tensor))
+      missing.push_back(name);
+    else
+      model.write(name, values_of(*tensor));
+  };
+  for (const Model::Parameter& p : model.parameters()) copy(p.name, p.shape);
+  for (const Model::Statistic& s : model.statistics()) copy(s.name, s.shape);
+  return missing;
+}
+
+}  // namespace fulmar

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/model.h"
+#include "engine/network.h"
+#include "engine/preprocess.h"
+
+namespace fulmar {
+
+class Safetensors;
+
+// What a model file tells beside its weights.
+struct ModelInfo {
+  Network network;
+  Preprocess preprocess;
+  std::vector<std::string> classes;  // in the order of the logits
+  int64_t positive_class = -1;       // of two classes, the one that F1 is about; -1: more classes
+  double threshold = 0.5;            // of two classes: positive where its probability is >= this
+  std::string summary;               // JSON for people: how it was trained and how well
+  std::string training_state;        // JSON for resuming; empty in a model that is only for use
+};
+
+// Writes weights, statistics and, where there is a training state, the optimiser's moments. The file
+// appears whole or not at all. Error(file) where it can't be written.
+FULMAR_API void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model);
+
+// A model file: a safetensors file whose metadata holds the rest.
+class FULMAR_API Checkpoint {
+ public:
+  // Error(file) naming the file and what is wrong with it.
+  static Checkpoint read(const std::string& path);
+
+  const ModelInfo& info() const { return info_; }
+  const std::string& path() const { return path_; }
+  // What a user should know about the file: one sentence each.
+  const std::vector<std::string>& notes() const;
+
+  // Copies weights and statistics into a model of the same network, and the moments where the file
+  // has a training state. Error(file) where a tensor is missing or has another shape.
+  void restore(Model& model) const;
+  // Copies what the model has under the same name and shape and gives the names of what it did not
+  // find: for training on from another model's weights.
+  std::vector<std::string> initialize(Model& model) const;
+
+ private:
+  Checkpoint(std::string path, std::shared_ptr<const Safetensors> file);
+
+  std::string path_;
+  std::shared_ptr<const Safetensors> file_;
+  ModelInfo info_;
+};
+
+}  // namespace fulmar

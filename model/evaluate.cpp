@@ -1,0 +1,82 @@
+#include "model/evaluate.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/error.h"
+
+namespace fulmar::model {
+namespace {
+
+ProgramOptions eval_options(const ModelInfo& info, const CrossEntropy& loss) {
+  ProgramOptions options;
+  options.height = options.width = info.preprocess.crop;
+  options.warp = info.preprocess.warp_options();
+  options.loss = loss;
+  return options;
+}
+
+std::vector<Val> outputs_of(const Program& p) {
+  std::vector<Val> outputs{p.logits, p.probabilities};
+  if (p.loss.mean) outputs.insert(outputs.end(), {p.loss.rows, p.loss.row_weight});
+  return outputs;
+}
+
+}  // namespace
+
+void set_inputs(Session& session, const Program& program, const Batch& batch) {
+  for (size_t i = 0; i < program.inputs.size(); i++) {
+    const Val input = program.inputs[i];
+    const View& view = batch.tensors[i];
+    if (session.tape().info(input).is_real())
+      session.set(input,
+                  std::span(view.as<const float>(), static_cast<size_t>(view.shape.elements())));
+    else
+      session.set_bytes(input, view.data, view.bytes());
+  }
+}
+
+Evaluator::Evaluator(Context& context, Device& device, const ModelInfo& info, Model& model,
+                     const std::vector<TensorSpec>& tensors, const CrossEntropy& loss,
+                     std::shared_ptr<Arena> arena)
+    : program_(record_program(info.network, tensors, eval_options(info, loss))),
+      session_(context, device, program_.tape, outputs_of(program_), &model, std::move(arena)) {}
+
+void Evaluator::predict(const Batch& batch, Predictions& all) {
+  set_inputs(session_, program_, batch);
+  session_.run();
+  const Shape& shape = program_.tape->shape(program_.logits);
+  if (shape.height() != 1 || shape.width() != 1)
+    usage_error("the network gives " + shape.to_string() +
+                ", one row of logits a picture expected");
+  all.classes = shape.channels();
+  const auto used = static_cast<std::ptrdiff_t>(batch.samples.size());
+  const std::vector<double> logits = session_.read(program_.logits);
+  const std::vector<double> probabilities = session_.read(program_.probabilities);
+  all.sample.insert(all.sample.end(), batch.samples.begin(), batch.samples.end());
+  all.logits.insert(all.logits.end(), logits.begin(), logits.begin() + used * all.classes);
+  all.probabilities.insert(all.probabilities.end(), probabilities.begin(),
+                           probabilities.begin() + used * all.classes);
+  if (!program_.loss.mean) return;
+  for (size_t i = 0; i < program_.inputs.size(); i++)
+    if (program_.inputs[i] == program_.tape->find("label")) {
+      const auto* labels = batch.tensors[i].as<const int32_t>();
+      all.label.insert(all.label.end(), labels, labels + used);
+    }
+  for (double loss : session_.read(program_.loss.rows)) all.loss_sum += loss;
+  for (double weight : session_.read(program_.loss.row_weight)) all.weight_sum += weight;
+}
+
+Predictions Evaluator::predict_all(BatchSource& source,
+                                   const std::function<void(int64_t)>& progress) {
+  Predictions all;
+  source.start(0, 0);
+  int64_t done = 0;
+  while (const Batch* batch = source.next()) {
+    predict(*batch, all);
+    if (progress) progress(++done);
+  }
+  return all;
+}
+
+}  // namespace fulmar::model

@@ -1,0 +1,83 @@
+#include "model/train_step.h"
+
+#include <array>
+#include <cmath>
+
+#include "kernels/error.h"
+#include "model/evaluate.h"
+
+namespace fulmar::model {
+namespace {
+
+ProgramOptions train_options(const ModelInfo& info, const TrainStepOptions& options) {
+  ProgramOptions program;
+  program.mode = Mode::train;
+  program.height = program.width = info.preprocess.crop;
+  program.warp = info.preprocess.warp_options();
+  // Augmentation moves pictures by fractions of a pixel.
+  program.warp.interpolation = Interpolation::bilinear;
+  program.loss = options.loss;
+  program.unbiased_running_variance = options.unbiased_running_variance;
+  return program;
+}
+
+Program record_training(const ModelInfo& info, Model& model, const std::vector<TensorSpec>& tensors,
+                        const TrainStepOptions& options) {
+  Program program = record_program(info.network, tensors, train_options(info, options));
+  record_accumulate(*program.tape, model,
+                    joined_gradients(*program.tape, model, program.loss.mean));
+  return program;
+}
+
+std::shared_ptr<const Tape> record_update(Model& model, const AdamW& adamw) {
+  auto tape = std::make_shared<Tape>();
+  record_adamw(*tape, model, gradient_sum(*tape, model), adamw);
+  return tape;
+}
+
+}  // namespace
+
+TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Model& model,
+                     const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
+                     std::shared_ptr<Arena> arena)
+    : context_(context),
+      device_(device),
+      model_(model),
+      program_(record_training(info, model, tensors, options)),
+      arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
+      session_(context, device, program_.tape,
+               std::array{program_.loss.mean, program_.probabilities}, &model, arena_),
+      update_(context, device, record_update(model, options.adamw), {}, &model, arena_) {}
+
+TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {
+  model_.set_step_state(state);
+  set_inputs(session_, program_, batch);
+  session_.run();
+  batch_ = &batch;
+  Result result;
+  result.loss = loss_ = session_.read(program_.loss.mean)[0];
+  result.probabilities = session_.read(program_.probabilities);
+  const int64_t classes = program_.tape->shape(program_.logits).channels();
+  result.probabilities.resize(batch.samples.size() * static_cast<size_t>(classes));
+  if (!std::isfinite(loss_)) report_divergence();
+  return result;
+}
+
+void TrainStep::apply(const StepState& state) {
+  const View sum = model_.view("gradient_sum", model_.flat_info());
+  if (device_.backend().count_nonfinite(device_.stream(), sum) > 0) report_divergence();
+  model_.set_step_state(state);
+  update_.run();
+}
+
+void TrainStep::report_divergence() {
+  // The same batch again, node by node; running statistics are already beyond repair.
+  Session debug(context_, device_, program_.tape, std::array{program_.loss.mean}, &model_, arena_,
+                {.debug = true});
+  set_inputs(debug, program_, *batch_);
+  debug.run();
+  throw Error(ErrorKind::diverged,
+              "the gradients became NaN or infinite when micro-batches were added up");
+}
+
+}  // namespace fulmar::model

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/batch_source.h"
+#include "engine/checkpoint.h"
+#include "engine/session.h"
+#include "model/program.h"
+
+namespace fulmar::model {
+
+struct TrainStepOptions {
+  AdamW adamw{};
+  CrossEntropy loss{};
+  bool unbiased_running_variance = true;
+};
+
+// One optimiser step: gradients of one or more micro-batches, averaged, then AdamW. Two tapes, so
+// that gradients can be looked at before the weights change.
+class FULMAR_API TrainStep {
+ public:
+  TrainStep(Context& context, Device& device, const ModelInfo& info, Model& model,
+            const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
+            std::shared_ptr<Arena> arena = nullptr);
+
+  struct Result {
+    double loss = 0;                    // mean over the micro-batch
+    std::vector<double> probabilities;  // [samples, classes], of the used slots
+  };
+  // Forward and backward of one micro-batch; its gradients are added to the model's sum.
+  Result accumulate(const Batch& batch, const StepState& state);
+  // Updates the weights. Error(diverged) naming the first bad layer where the loss of the last
+  // micro-batch or a gradient is not finite: the weights are then as they were.
+  void apply(const StepState& state);
+
+  const Plan& plan() const { return session_.plan(); }
+  const Tape& tape() const { return *program_.tape; }
+
+ private:
+  [[noreturn]] void report_divergence();
+
+  Context& context_;
+  Device& device_;
+  Model& model_;
+  Program program_;
+  Val gradients_;
+  std::shared_ptr<Arena> arena_;
+  Session session_, update_;
+  const Batch* batch_ = nullptr;
+  double loss_ = 0;
+};
+
+}  // namespace fulmar::model
