@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/view.h"
+
+namespace fulmar::data {
+
+// What a picture's header says. Bands are 1 (grey) or 3 (red, green, blue).
+struct ImageHeader {
+  int64_t height = 0, width = 0, bands = 0;
+  DType type = DType::u8;
+
+  int64_t pixels() const { return height * width; }
+  int64_t bytes() const { return pixels() * bands * static_cast<int64_t>(size_of(type)); }
+};
+
+// A decoded picture, rows from top to bottom, bands side by side in each pixel. 8 bits and fewer
+// are u8 (stretched to 0..255, as Pillow does), 16 bits stay u16 in the machine's byte order.
+struct Image : ImageHeader {
+  bool dropped_alpha = false;  // the file had transparency, which was left out
+  std::vector<uint8_t> data;
+
+  View view() { return view_of(data.data(), {1, height, width, bands}, type); }
+};
+
+struct ImageLimits {
+  int64_t max_pixels = 500'000'000;  // a file that claims more is refused before any allocation
+};
+
+// The picture in `file`, whose format is told by its first bytes. Error(file) with `name` where it
+// is not a picture, damaged, cut short, of a kind that is not read, or larger than the limit.
+Image decode_image(std::span<const uint8_t> file, const std::string& name,
+                   const ImageLimits& limits = {});
+
+Image read_image(const std::string& path, const ImageLimits& limits = {});
+
+// The header alone: what read_image would give, unless the data are damaged.
+ImageHeader probe_image(const std::string& path, const ImageLimits& limits = {});
+
+// Whether a file passes for a picture: by its extension, or, with another one, by its first bytes.
+bool looks_like_image(const std::string& path);
+
+std::string image_formats();  // "PNG, JPEG, BMP"
+
+// The picture with 1 or 3 bands: grey is repeated, colours become (299 R + 587 G + 114 B) / 1000
+// with Pillow's convert("L") rounding. Error(usage) for other counts.
+Image with_channels(Image image, int64_t channels);
+
+}  // namespace fulmar::data

@@ -1,0 +1,55 @@
+#include "data/image.h"
+#include "kernels/error.h"
+
+namespace fulmar::data {
+
+namespace {
+
+// Pillow's convert("L"): ITU-R 601-2 luma in 16-bit fixed point, rounded.
+template <class T>
+T luma(T red, T green, T blue) {
+  if constexpr (std::is_floating_point_v<T>)
+    return 0.299f * red + 0.587f * green + 0.114f * blue;
+  else
+    return static_cast<T>(
+        (uint64_t{red} * 19595 + uint64_t{green} * 38470 + uint64_t{blue} * 7471 + 0x8000) >> 16);
+}
+
+template <class T>
+void convert(const Image& from, Image& to) {
+  const T* in = reinterpret_cast<const T*>(from.data.data());
+  T* out = reinterpret_cast<T*>(to.data.data());
+  if (to.bands == 1)
+    for (int64_t i = 0; i < to.pixels(); i++)
+      out[i] = luma(in[3 * i], in[3 * i + 1], in[3 * i + 2]);
+  else
+    for (int64_t i = 0; i < to.pixels(); i++) out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = in[i];
+}
+
+}  // namespace
+
+Image with_channels(Image image, int64_t channels) {
+  if (image.bands == channels) return image;
+  if ((image.bands != 1 && image.bands != 3) || (channels != 1 && channels != 3))
+    usage_error("a picture of " + std::to_string(image.bands) + " bands can't be made one of " +
+                std::to_string(channels) + "; only grey and RGB turn into each other");
+  Image result = image;
+  result.bands = channels;
+  result.data.assign(static_cast<size_t>(result.bytes()), 0);
+  switch (image.type) {
+    case DType::u8:
+      convert<uint8_t>(image, result);
+      break;
+    case DType::u16:
+      convert<uint16_t>(image, result);
+      break;
+    case DType::f32:
+      convert<float>(image, result);
+      break;
+    default:
+      usage_error(std::string("pictures of type ") + name_of(image.type) + " don't exist");
+  }
+  return result;
+}
+
+}  // namespace fulmar::data
