@@ -23,10 +23,10 @@ struct WarpSample {
 
   // A chain of picture operations cuts at the frame of each: an output pixel that `to_frame[k]`
   // takes outside [0, frame_width - 1] x [0, frame_height - 1] (by half a pixel or more) is fill.
-  static constexpr int max_frames = 2;
+  static constexpr int max_frames = 3;
   int64_t frames = 0;
   std::array<Affine, max_frames> to_frame{};
-  std::array<double, 2> frame_height{}, frame_width{};
+  std::array<double, max_frames> frame_height{}, frame_width{};
 
   int64_t source_height = 0, source_width = 0;  // valid part of the slot, at its top left corner
 
