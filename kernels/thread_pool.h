@@ -37,6 +37,7 @@ class FULMAR_API ThreadPool {
  private:
   using Call = void (*)(const void* body, int64_t task, int worker);
   void run_erased(int64_t tasks, const void* body, Call call);
+  void stop();
 
   struct State;
   std::unique_ptr<State> state_;
