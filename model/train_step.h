@@ -35,8 +35,7 @@ class FULMAR_API TrainStep {
   // micro-batch or a gradient is not finite: the weights are then as they were.
   void apply(const StepState& state);
 
-  const Plan& plan() const { return session_.plan(); }
-  const Tape& tape() const { return *program_.tape; }
+  Session& session() { return session_; }  // forward and backward
 
  private:
   [[noreturn]] void report_divergence();
