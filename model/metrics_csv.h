@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/file.h"
+
+namespace fulmar::model {
+
+// metrics.csv of a run: a header line, then lines of numbers with enough digits to be read back to
+// the same bits; "nan" where there is none. One of the columns is "step".
+class MetricsCsv {
+ public:
+  // Opens or begins the file. In an existing one, lines of steps above `keep_through` are cut away,
+  // and so is everything from a line on that is incomplete or no numbers: what a killed program
+  // leaves. Error(file) where it has other columns; Error(usage) without a column "step".
+  MetricsCsv(const std::string& path, const std::vector<std::string>& columns,
+             int64_t keep_through);
+
+  // One number for each column.
+  void append(std::span<const double> row);
+  void sync() { file_.sync(); }
+
+ private:
+  AppendFile file_;
+  size_t columns_;
+};
+
+struct MetricsTable {
+  std::vector<std::string> columns;
+  std::vector<std::vector<double>> rows;
+};
+
+// All whole lines up to the first that is not. Error(file) where there is no header.
+MetricsTable read_metrics_csv(const std::string& path);
+
+}  // namespace fulmar::model
