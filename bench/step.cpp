@@ -92,7 +92,7 @@ int run(const Args& args) {
   if (args.inference) {
     model::Evaluator evaluator(context, device, info, weights, noise.tensors);
     for (int i = 0; i <= args.runs; i++) {
-      model::Predictions out;
+      model::Outputs out;
       times.push_back(seconds_of([&] { evaluator.predict(noise.batch, out); }));
     }
     if (args.ops) print_ops(evaluator.session(), evaluator.session().run_timed(), args.batch);

@@ -42,7 +42,7 @@ Evaluator::Evaluator(Context& context, Device& device, const ModelInfo& info, Mo
     : program_(record_program(info.network, tensors, eval_options(info, loss))),
       session_(context, device, program_.tape, outputs_of(program_), &model, std::move(arena)) {}
 
-void Evaluator::predict(const Batch& batch, Predictions& all) {
+void Evaluator::predict(const Batch& batch, Outputs& all) {
   set_inputs(session_, program_, batch);
   session_.run();
   const Shape& shape = program_.tape->shape(program_.logits);
@@ -67,9 +67,8 @@ void Evaluator::predict(const Batch& batch, Predictions& all) {
   for (double weight : session_.read(program_.loss.row_weight)) all.weight_sum += weight;
 }
 
-Predictions Evaluator::predict_all(BatchSource& source,
-                                   const std::function<void(int64_t)>& progress) {
-  Predictions all;
+Outputs Evaluator::predict_all(BatchSource& source, const std::function<void(int64_t)>& progress) {
+  Outputs all;
   source.start(0, 0);
   int64_t done = 0;
   while (const Batch* batch = source.next()) {

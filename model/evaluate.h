@@ -12,7 +12,7 @@
 namespace fulmar::model {
 
 // What a model says of every sample of a source, in the order the source gives them.
-struct Predictions {
+struct Outputs {
   int64_t classes = 0;
   std::vector<int64_t> sample;        // number within the dataset
   std::vector<int32_t> label;         // empty where the source has none
@@ -32,9 +32,9 @@ class FULMAR_API Evaluator {
             std::shared_ptr<Arena> arena = nullptr);
 
   // Appends one batch to `all`.
-  void predict(const Batch& batch, Predictions& all);
+  void predict(const Batch& batch, Outputs& all);
   // All batches of an epoch; `progress` is called after each with the number done.
-  Predictions predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
+  Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
 
  private:
   Program program_;
