@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/preprocess.h"
+#include "kernels/api.h"
+#include "kernels/warp.h"
+
+namespace fulmar {
+
+// x -> outer(inner(x)).
+inline Affine compose(const Affine& outer, const Affine& inner) {
+  const auto& o = outer.a;
+  const auto& i = inner.a;
+  return {{o[0] * i[0] + o[1] * i[3], o[0] * i[1] + o[1] * i[4], o[0] * i[2] + o[1] * i[5] + o[2],
+           o[3] * i[0] + o[4] * i[3], o[3] * i[1] + o[4] * i[4], o[3] * i[2] + o[4] * i[5] + o[5]}};
+}
+
+// Reads a picture of `from` pixels as one of `to` pixels: half-pixel centres, as Pillow and
+// tf.image.resize place them.
+FULMAR_API Affine resize_map(int64_t from_height, int64_t from_width, int64_t to_height,
+                             int64_t to_width);
+
+// Where a picture of given extents lies when the network looks at it. The frame is the padded and
+// resized picture, out of whose centre the crop is cut (one pixel up and left of it where the rest
+// is odd, as Keras' CenterCrop does).
+struct FULMAR_API Geometry {
+  // Error(usage) with misfit() where the picture can't be used.
+  Geometry(const Preprocess& preprocess, int64_t height, int64_t width);
+
+  int64_t height, width;              // of the picture
+  int64_t frame_height, frame_width;  // of the frame
+  Affine crop_to_frame, frame_to_picture;
+  bool padded;  // the frame is larger than the picture
+  bool clamps;  // positions outside the picture read its edge, so padding must be cut
+};
+
+// Why a picture of these extents can't be used, with what to do; empty where it can: resizing must
+// not stretch it, and it must not be smaller than the crop, unless the record pads.
+FULMAR_API std::string misfit(const Preprocess& preprocess, int64_t height, int64_t width);
+
+// How a picture of these extents is read for prediction. Error(usage) with misfit().
+FULMAR_API WarpSample centre_sample(const Preprocess& preprocess, int64_t height, int64_t width);
+
+// Cuts everything outside the picture itself.
+FULMAR_API void cut_at_picture(WarpSample& sample, const Geometry& geometry);
+
+}  // namespace fulmar
