@@ -1,0 +1,190 @@
+#include <cmath>
+
+#include "kernels/cpu/ops.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/sums-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+struct Squares {
+  const float *x, *shift;
+  template <class Load>
+  HWY_INLINE void operator()(const Load& load, int64_t e, int64_t phase, V* sum) const {
+    const V centred = hn::Sub(load(x + e), hn::LoadU(D(), shift + phase));
+    sum[0] = hn::Add(sum[0], centred);
+    sum[1] = hn::MulAdd(centred, centred, sum[1]);
+  }
+};
+
+void channel_sums(Stream& stream, const View& x, const View& shift, const View& sums) {
+  const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
+  const float* about = shift.as<float>();
+  const auto tile = period_tile(period_of(channels), channels, [&](int64_t c) { return about[c]; });
+  double* out = sums.as<double>();
+  sum_pixels<2>(stream, 1, pixels, channels, Squares{x.as<float>(), tile.data()}, out);
+  std::fill_n(out + 2 * channels, channels, static_cast<double>(pixels));
+}
+
+struct Correlation {
+  const float *dy, *x, *mean;
+  template <class Load>
+  HWY_INLINE void operator()(const Load& load, int64_t e, int64_t phase, V* sum) const {
+    const V g = load(dy + e);
+    sum[0] = hn::Add(sum[0], g);
+    sum[1] = hn::MulAdd(g, hn::Sub(load(x + e), hn::LoadU(D(), mean + phase)), sum[1]);
+  }
+};
+
+void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const View& mean,
+                          const View& sums) {
+  const int64_t channels = x.shape.channels();
+  const float* m = mean.as<float>();
+  const auto tile = period_tile(period_of(channels), channels, [&](int64_t c) { return m[c]; });
+  sum_pixels<2>(stream, 1, x.shape.pixels(), channels,
+                Correlation{dy.as<float>(), x.as<float>(), tile.data()}, sums.as<double>());
+}
+
+// y[e] = op(load, e, phase) over [pixels][channels] in memory
+template <class Op>
+void for_periods(Stream& stream, int64_t pixels, int64_t channels, float* y, const Op& op) {
+  const Period period = period_of(channels);
+  const int64_t step = lanes();
+  const int64_t grain = rows_per_chunk(period.elements, elementwise_grain) * period.elements;
+  for_chunks(stream, pixels * channels, grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
+    int64_t e = begin;
+    for (; e + period.elements <= end; e += period.elements)
+      for (int64_t phase = 0; phase < period.elements; phase += step)
+        hn::StoreU(op(Whole(), e + phase, phase), D(), y + e + phase);
+    for (int64_t phase = 0; e < end; e += step, phase += step) {
+      const int64_t count = std::min(step, end - e);
+      store_part(op(Part{count}, e, phase), y + e, count);
+    }
+  });
+}
+
+void batch_norm(Stream& stream, const View& x, const View& gamma, const View& beta,
+                const View& mean, const View& var, const View& y, double epsilon) {
+  const int64_t channels = x.shape.channels();
+  const Period period = period_of(channels);
+  const float *g = gamma.as<float>(), *b = beta.as<float>();
+  const float *m = mean.as<float>(), *v = var.as<float>();
+  const auto centre = period_tile(period, channels, [&](int64_t c) { return m[c]; });
+  const auto scale = period_tile(period, channels, [&](int64_t c) {
+    return static_cast<double>(g[c]) / std::sqrt(static_cast<double>(v[c]) + epsilon);
+  });
+  const auto offset = period_tile(period, channels, [&](int64_t c) { return b[c]; });
+  const float* from = x.as<float>();
+  const float *c = centre.data(), *s = scale.data(), *o = offset.data();
+  for_periods(stream, x.shape.pixels(), channels, y.as<float>(),
+              [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
+                const D d;
+                return hn::MulAdd(hn::Sub(load(from + e), hn::LoadU(d, c + phase)),
+                                  hn::LoadU(d, s + phase), hn::LoadU(d, o + phase));
+              });
+}
+
+void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& gamma,
+                     const View& mean, const View& var, const View& sums, const View& grad_sums,
+                     const View& dx, double epsilon) {
+  const int64_t channels = x.shape.channels();
+  const Period period = period_of(channels);
+  const float *g = gamma.as<float>(), *m = mean.as<float>(), *v = var.as<float>();
+  const double *n = sums.as<double>() + 2 * channels, *totals = grad_sums.as<double>();
+  const auto variance = [&](int64_t c) { return static_cast<double>(v[c]) + epsilon; };
+  const auto centre = period_tile(period, channels, [&](int64_t c) { return m[c]; });
+  const auto scale = period_tile(period, channels, [&](int64_t c) {
+    return static_cast<double>(g[c]) / std::sqrt(variance(c));
+  });
+  const auto average = period_tile(period, channels, [&](int64_t c) { return totals[c] / n[c]; });
+  const auto slope = period_tile(
+      period, channels, [&](int64_t c) { return totals[channels + c] / (n[c] * variance(c)); });
+  const float *from = x.as<float>(), *grad = dy.as<float>();
+  const float *c = centre.data(), *s = scale.data(), *a = average.data(), *k = slope.data();
+  for_periods(stream, x.shape.pixels(), channels, dx.as<float>(),
+              [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
+                const D d;
+                const V centred = hn::Sub(load(from + e), hn::LoadU(d, c + phase));
+                const V rest = hn::Sub(load(grad + e), hn::LoadU(d, a + phase));
+                return hn::Mul(hn::LoadU(d, s + phase),
+                               hn::NegMulAdd(centred, hn::LoadU(d, k + phase), rest));
+              });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(channel_sums);
+void channel_sums(Stream& stream, const View& x, const View& shift, const View& sums) {
+  HWY_DYNAMIC_DISPATCH(channel_sums)(stream, x, shift, sums);
+}
+
+HWY_EXPORT(batch_norm_grad_sums);
+void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const View& mean,
+                          const View& sums) {
+  HWY_DYNAMIC_DISPATCH(batch_norm_grad_sums)(stream, dy, x, mean, sums);
+}
+
+HWY_EXPORT(batch_norm);
+void batch_norm(Stream& stream, const View& x, const View& gamma, const View& beta,
+                const View& mean, const View& var, const View& y, double epsilon) {
+  HWY_DYNAMIC_DISPATCH(batch_norm)(stream, x, gamma, beta, mean, var, y, epsilon);
+}
+
+HWY_EXPORT(batch_norm_grad);
+void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& gamma,
+                     const View& mean, const View& var, const View& sums, const View& grad_sums,
+                     const View& dx, double epsilon) {
+  HWY_DYNAMIC_DISPATCH(batch_norm_grad)
+  (stream, dy, x, gamma, mean, var, sums, grad_sums, dx, epsilon);
+}
+
+// The rest is a few operations per channel, in double.
+
+void moments(Stream&, const View& sums, const View& shift, const View& mean, const View& var) {
+  const int64_t channels = mean.shape.elements();
+  const double* s = sums.as<double>();
+  for (int64_t c = 0; c < channels; c++) {
+    const double n = s[2 * channels + c], centre = s[c] / n;
+    const double variance = s[channels + c] / n - centre * centre;
+    mean.as<float>()[c] = static_cast<float>(static_cast<double>(shift.as<float>()[c]) + centre);
+    var.as<float>()[c] = static_cast<float>(variance < 0 ? 0 : variance);  // rounding; NaN stays
+  }
+}
+
+void update_running(Stream&, const View& mean, const View& var, const View& sums,
+                    const View& running_mean, const View& running_var, double momentum,
+                    bool unbiased) {
+  const int64_t channels = mean.shape.elements();
+  const auto move = [momentum](float& running, double batch) {
+    running = static_cast<float>(momentum * static_cast<double>(running) + (1 - momentum) * batch);
+  };
+  for (int64_t c = 0; c < channels; c++) {
+    const double n = sums.as<double>()[2 * channels + c];
+    const double correction = unbiased ? n / std::max(n - 1, 1.0) : 1.0;
+    move(running_mean.as<float>()[c], static_cast<double>(mean.as<float>()[c]));
+    move(running_var.as<float>()[c], static_cast<double>(var.as<float>()[c]) * correction);
+  }
+}
+
+void batch_norm_param_grad(Stream&, const View& grad_sums, const View& var, const View& dgamma,
+                           const View& dbeta, double epsilon) {
+  const int64_t channels = var.shape.elements();
+  const double* g = grad_sums.as<double>();
+  for (int64_t c = 0; c < channels; c++) {
+    const double deviation = std::sqrt(static_cast<double>(var.as<float>()[c]) + epsilon);
+    dgamma.as<float>()[c] = static_cast<float>(g[channels + c] / deviation);
+    dbeta.as<float>()[c] = static_cast<float>(g[c]);
+  }
+}
+
+}  // namespace fulmar::cpu
+#endif

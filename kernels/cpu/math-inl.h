@@ -1,0 +1,60 @@
+// A SIMD vector as a number: what pointwise_functors.inc computes with.
+#if defined(FULMAR_KERNELS_CPU_MATH_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_MATH_INL_H
+#undef FULMAR_KERNELS_CPU_MATH_INL_H
+#else
+#define FULMAR_KERNELS_CPU_MATH_INL_H
+#endif
+
+#include <limits>
+
+#include "hwy/contrib/math/math-inl.h"
+#include "kernels/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+struct Number {
+  V v;
+  HWY_INLINE Number(V value) : v(value) {}
+  HWY_INLINE explicit Number(double value) : v(hn::Set(D(), static_cast<float>(value))) {}
+
+  friend HWY_INLINE Number operator+(Number a, Number b) { return hn::Add(a.v, b.v); }
+  friend HWY_INLINE Number operator-(Number a, Number b) { return hn::Sub(a.v, b.v); }
+  friend HWY_INLINE Number operator*(Number a, Number b) { return hn::Mul(a.v, b.v); }
+  friend HWY_INLINE Number operator/(Number a, Number b) { return hn::Div(a.v, b.v); }
+  friend HWY_INLINE Number operator-(Number a) { return hn::Neg(a.v); }
+
+  friend HWY_INLINE Number abs(Number a) { return hn::Abs(a.v); }
+  friend HWY_INLINE Number sqrt(Number a) { return hn::Sqrt(a.v); }
+  friend HWY_INLINE Number gate(Number x, Number a) {
+    return hn::IfThenZeroElse(hn::Le(x.v, hn::Zero(D())), a.v);
+  }
+
+  // Highway's functions hold on a domain. Beyond it: infinity or 0, and NaN stays.
+  friend HWY_INLINE Number exp(Number a) {
+    const D d;
+    const V bounded = hn::Exp(d, hn::Min(a.v, hn::Set(d, 104.0f)));
+    return hn::IfThenElse(hn::IsNaN(a.v), a.v, bounded);
+  }
+  friend HWY_INLINE Number log(Number a) {
+    const D d;
+    const V zero = hn::Zero(d);
+    const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+    const V nan = hn::Set(d, std::numeric_limits<float>::quiet_NaN());
+    const V beyond = hn::IfThenElse(hn::Eq(a.v, zero), hn::Neg(infinity),
+                                    hn::IfThenElse(hn::Lt(a.v, zero), nan, a.v));
+    const auto inside = hn::And(hn::Gt(a.v, zero), hn::Lt(a.v, infinity));
+    return hn::IfThenElse(inside, hn::Log(d, a.v), beyond);
+  }
+  friend HWY_INLINE Number tanh(Number a) {
+    return hn::IfThenElse(hn::IsNaN(a.v), a.v, hn::Tanh(D(), a.v));
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,104 @@
+#include "kernels/pointwise.h"
+
+#include <string>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/error.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/pointwise.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+#define FULMAR_INLINE HWY_INLINE
+#include "kernels/pointwise_functors.inc"
+#undef FULMAR_INLINE
+
+template <class F>
+void apply(Stream& stream, std::span<const View> x, const View& y, double alpha_value,
+           double beta_value) {
+  const Number alpha(alpha_value), beta(beta_value);
+  float* out = y.as<float>();
+  const float* a = x[0].as<float>();
+  const float* b = F::arity == 2 ? x[1].as<float>() : nullptr;
+  for_chunks(stream, y.shape.elements(), elementwise_grain,
+             [&](int64_t begin, int64_t end, int) HWY_ATTR {
+               if constexpr (F::arity == 2) {
+                 const auto op = [&](V u, V v)
+                                     HWY_ATTR { return F::f(Number(u), Number(v), alpha, beta).v; };
+                 transform(end - begin, out + begin, op, a + begin, b + begin);
+               } else {
+                 const auto op = [&](V u) HWY_ATTR { return F::f(Number(u), alpha, beta).v; };
+                 transform(end - begin, out + begin, op, a + begin);
+               }
+             });
+}
+
+template <class F>
+void apply_grad(Stream& stream, const View& saved, const View& dy, const View& dx,
+                double alpha_value, double beta_value) {
+  if constexpr (F::arity == 1) {
+    const Number alpha(alpha_value), beta(beta_value);
+    const float* g = dy.as<float>();
+    // A function that saves nothing gets dy in its place, and does not look at it.
+    const float* s = F::saved == ::fulmar::pointwise::Saved::none ? g : saved.as<float>();
+    float* out = dx.as<float>();
+    for_chunks(stream, dx.shape.elements(), elementwise_grain,
+               [&](int64_t begin, int64_t end, int) HWY_ATTR {
+                 const auto op = [&](V u, V v) HWY_ATTR {
+                   return F::df(Number(u), Number(v), alpha, beta).v;
+                 };
+                 transform(end - begin, out + begin, op, s + begin, g + begin);
+               });
+  } else {
+    usage_error(std::string("pointwise_grad: '") + F::name +
+                "' has two arguments; its gradient is made of other ops");
+  }
+}
+
+using Apply = void (*)(Stream&, std::span<const View>, const View&, double, double);
+using ApplyGrad = void (*)(Stream&, const View&, const View&, const View&, double, double);
+
+#define FULMAR_APPLY(F) &apply<F>,
+#define FULMAR_APPLY_GRAD(F) &apply_grad<F>,
+constexpr Apply functions[] = {FULMAR_POINTWISE(FULMAR_APPLY)};
+constexpr ApplyGrad gradients[] = {FULMAR_POINTWISE(FULMAR_APPLY_GRAD)};
+#undef FULMAR_APPLY
+#undef FULMAR_APPLY_GRAD
+
+void pointwise(Stream& stream, int functor, std::span<const View> x, const View& y, double alpha,
+               double beta) {
+  functions[functor](stream, x, y, alpha, beta);
+}
+
+void pointwise_grad(Stream& stream, int functor, const View& saved, const View& dy, const View& dx,
+                    double alpha, double beta) {
+  gradients[functor](stream, saved, dy, dx, alpha, beta);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(pointwise);
+void pointwise(Stream& stream, int functor, std::span<const View> x, const View& y, double alpha,
+               double beta) {
+  HWY_DYNAMIC_DISPATCH(pointwise)(stream, functor, x, y, alpha, beta);
+}
+
+HWY_EXPORT(pointwise_grad);
+void pointwise_grad(Stream& stream, int functor, const View& saved, const View& dy, const View& dx,
+                    double alpha, double beta) {
+  HWY_DYNAMIC_DISPATCH(pointwise_grad)(stream, functor, saved, dy, dx, alpha, beta);
+}
+
+}  // namespace fulmar::cpu
+#endif

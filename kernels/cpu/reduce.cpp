@@ -1,0 +1,148 @@
+#include <string>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/error.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/reduce.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/sums-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+struct Plain {
+  const float* x;
+  template <class Load>
+  HWY_INLINE void operator()(const Load& load, int64_t e, int64_t, V* sum) const {
+    sum[0] = hn::Add(sum[0], load(x + e));
+  }
+};
+
+// x [outer][reduced][inner] -> sums [outer][inner]
+void sum_middle(Stream& stream, const float* x, int64_t outer, int64_t reduced, int64_t inner,
+                double* sums) {
+  sum_pixels<1>(stream, outer, reduced, inner, Plain{x}, sums);
+}
+
+template <class T>
+int64_t count_nonfinite_of(Stream& stream, const T* x, int64_t count) {
+  const hn::ScalableTag<T> d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  std::vector<int64_t> found(static_cast<size_t>(stream.pool->threads()));
+  for_chunks(
+      stream, count, elementwise_grain, [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
+        int64_t i = begin, bad = 0;
+        for (; i + step <= end; i += step)
+          bad += step - static_cast<int64_t>(hn::CountTrue(d, hn::IsFinite(hn::LoadU(d, x + i))));
+        for (; i < end; i++) bad += !(x[i] - x[i] == 0);
+        found[worker] += bad;
+      });
+  return std::accumulate(found.begin(), found.end(), int64_t{0});
+}
+
+int64_t count_nonfinite(Stream& stream, const View& x) {
+  if (x.type == DType::f64) return count_nonfinite_of(stream, x.as<double>(), x.shape.elements());
+  return count_nonfinite_of(stream, x.as<float>(), x.shape.elements());
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(sum_middle);
+HWY_EXPORT(count_nonfinite);
+
+int64_t count_nonfinite(Stream& stream, const View& x) {
+  if (x.type == DType::f32 || x.type == DType::f64)
+    return HWY_DYNAMIC_DISPATCH(count_nonfinite)(stream, x);
+  if (x.type == DType::bf16) usage_error("count_nonfinite: the CPU backend has no bf16");
+  return 0;  // integers
+}
+
+namespace {
+
+// Neighbouring axes that are all kept or all reduced are one axis.
+struct Axes {
+  int64_t extent[Shape::max_rank + 1] = {};
+  bool reduced[Shape::max_rank + 1] = {};
+  int count = 0;
+
+  Axes(const Shape& from, const Shape& to) {
+    const int64_t x[] = {from.images(), from.height(), from.width(), from.channels()};
+    const int64_t y[] = {to.images(), to.height(), to.width(), to.channels()};
+    for (int i = 0; i < Shape::max_rank; i++) {
+      if (x[i] == 1) continue;
+      append(x[i], y[i] == 1);
+    }
+  }
+  void append(int64_t size, bool is_reduced) {
+    if (count > 0 && reduced[count - 1] == is_reduced) {
+      extent[count - 1] *= size;
+    } else {
+      extent[count] = size;
+      reduced[count++] = is_reduced;
+    }
+  }
+};
+
+// kept [k0] x reduced [r0] x kept [k1] x reduced [r1]: the rare orders, an output at a time.
+void sum_strided(Stream& stream, const float* x, float* y, int64_t k0, int64_t r0, int64_t k1,
+                 int64_t r1, bool reduced_first) {
+  // reduced_first: x is [r0][k0][r1][k1] instead of [k0][r0][k1][r1].
+  const int64_t inner = reduced_first ? r1 * k1 : k1 * r1;
+  const int64_t step_k0 = reduced_first ? inner : r0 * inner;
+  const int64_t step_r0 = reduced_first ? k0 * inner : inner;
+  const int64_t step_k1 = reduced_first ? 1 : r1, step_r1 = reduced_first ? k1 : 1;
+  for_chunks(stream, k0 * k1, rows_per_chunk(r0 * r1, elementwise_grain),
+             [&](int64_t begin, int64_t end, int) {
+               for (int64_t i = begin; i < end; i++) {
+                 const float* from = x + i / k1 * step_k0 + i % k1 * step_k1;
+                 double sum = 0;
+                 for (int64_t a = 0; a < r0; a++)
+                   for (int64_t b = 0; b < r1; b++)
+                     sum += static_cast<double>(from[a * step_r0 + b * step_r1]);
+                 y[i] = static_cast<float>(sum);
+               }
+             });
+}
+
+}  // namespace
+
+void reduce_sum(Stream& stream, const View& x, const View& y) {
+  const float* from = x.as<float>();
+  float* to = y.as<float>();
+  if (x.shape.elements() == 0) return fill(stream, y, 0);
+  if (x.shape.elements() == y.shape.elements()) {
+    View same = x;
+    same.shape = y.shape;
+    same.stride = y.stride;
+    return copy(stream, same, y);
+  }
+  const Axes axes(x.shape, y.shape);
+  const auto extent = [&](int i) { return i < axes.count ? axes.extent[i] : 1; };
+  const bool reduced_first = axes.count > 0 && axes.reduced[0];
+  if (axes.count == 4 || (axes.count == 3 && reduced_first)) {
+    if (reduced_first)
+      sum_strided(stream, from, to, extent(1), extent(0), extent(3), extent(2), true);
+    else
+      sum_strided(stream, from, to, extent(0), extent(1), extent(2), extent(3), false);
+    return;
+  }
+  // [kept][reduced][kept]; a missing first or last axis counts 1
+  const int64_t outer = reduced_first ? 1 : extent(0);
+  const int64_t reduced = reduced_first ? extent(0) : extent(1);
+  const int64_t inner = reduced_first ? extent(1) : extent(2);
+  if (outer > 64 && reduced * inner < 1024)
+    return sum_strided(stream, from, to, outer, reduced, inner, 1, false);
+  std::vector<double> sums(static_cast<size_t>(outer * inner));
+  HWY_DYNAMIC_DISPATCH(sum_middle)(stream, from, outer, reduced, inner, sums.data());
+  for (size_t i = 0; i < sums.size(); i++) to[i] = static_cast<float>(sums[i]);
+}
+
+}  // namespace fulmar::cpu
+#endif

@@ -1,0 +1,229 @@
+#include "kernels/warp.h"
+
+#include <string>
+#include <type_traits>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/error.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/warp.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/warp-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+struct Columns {
+  int64_t begin, end;
+};
+
+// The columns whose a[0] x + a[1] row + a[2] lies in (-.5, extent - .5). The rounded sum rises or
+// falls with x like the exact one, so its crossings are found by bisection.
+Columns columns_inside(const double* a, double row, double extent, Columns within) {
+  const auto at = [&](int64_t x) { return a[0] * static_cast<double>(x) + a[1] * row + a[2]; };
+  const bool falling = a[0] < 0;
+  const auto first = [&](auto holds) {
+    int64_t low = within.begin, high = within.end;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      if (holds(at(middle)))
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    return low;
+  };
+  // A position that is no number is inside nothing: no `begin` holds.
+  const double last = extent - .5;
+  const int64_t begin = falling ? first([=](double p) { return p < last; })
+                                : first([=](double p) { return p > -.5; });
+  const int64_t end = falling ? first([=](double p) { return p <= -.5; })
+                              : first([=](double p) { return p >= last; });
+  return {begin, std::max(begin, end)};
+}
+
+// The columns of a row that no frame cuts off.
+Columns columns_in_frames(const WarpSample& sample, double row, int64_t width) {
+  Columns columns{0, width};
+  for (const double a : sample.map.a)
+    if (!std::isfinite(a)) return {0, 0};
+  if (sample.source_width < 1 || sample.source_height < 1) return {0, 0};
+  for (int64_t k = 0; k < sample.frames; k++) {
+    const double* a = sample.to_frame[k].a.data();
+    columns = columns_inside(a, row, sample.frame_width[k], columns);
+    columns = columns_inside(a + 3, row, sample.frame_height[k], columns);
+  }
+  return columns;
+}
+
+// y: the row's output, [width][bands]
+template <class T>
+void warp_row(const WarpSource<T>& source, const WarpSample& sample, const WarpOptions& options,
+              int64_t row, int64_t width, int64_t bands, WarpColumns& memory, float* y) {
+  const bool nearest = options.interpolation == Interpolation::nearest;
+  const auto down = static_cast<double>(row);
+  const Columns inside = columns_in_frames(sample, down, width);
+  for (int64_t at = 0; at < width;) {
+    const bool filled = at < inside.begin || at >= inside.end;
+    const int64_t stop = at < inside.begin ? inside.begin : at < inside.end ? inside.end : width;
+    const int64_t count = std::min(most_columns, stop - at);
+    if (filled) {
+      for (int64_t b = 0; b < bands; b++)
+        std::fill_n(memory.value[b], most_columns, options.fill[b]);
+    } else {
+      warp_positions(sample, static_cast<double>(at), down, count, nearest, memory);
+      const auto read = bands == 1   ? warp_taps<1, T>
+                        : bands == 3 ? warp_taps<3, T>
+                                     : warp_taps<0, T>;
+      read(source, count, bands, nearest, options.fill.data(), memory);
+      warp_interpolate<T>(count, bands, nearest, options, memory);
+    }
+    warp_finish(sample, options, row * width + at, count, bands, memory, y + at * bands);
+    at += count;
+  }
+}
+
+struct Moments {
+  double sum = 0, squares = 0;
+};
+
+Moments moments_of(const float* x, int64_t count) {
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> df;
+  auto sum = hn::Zero(d), squares = hn::Zero(d);
+  Moments moments;
+  int64_t i = 0;
+  for (; i + static_cast<int64_t>(hn::Lanes(d)) <= count; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto v = hn::PromoteTo(d, hn::LoadU(df, x + i));
+    sum = hn::Add(sum, v);
+    squares = hn::MulAdd(v, v, squares);
+  }
+  moments.sum = hn::GetLane(hn::SumOfLanes(d, sum));
+  moments.squares = hn::GetLane(hn::SumOfLanes(d, squares));
+  for (; i < count; i++) {
+    const auto v = static_cast<double>(x[i]);
+    moments.sum += v;
+    moments.squares += v * v;
+  }
+  return moments;
+}
+
+template <class T>
+void warp_typed(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+                const WarpOptions& options) {
+  constexpr int64_t rows_per_task = 8;
+  const int64_t height = y.shape.height(), width = y.shape.width(), bands = y.shape.channels();
+  const int64_t images = y.shape.images(), pixels = height * width;
+  const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
+  std::vector<Moments> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
+  stream.pool->run(images * tasks, [&](int64_t task, int) HWY_ATTR {
+    const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
+    const int64_t end = std::min(height, begin + rows_per_task);
+    const WarpSample& sample = samples[image];
+    const WarpSource<T> from{source.at<T>(image, 0, 0), source.stride[1],
+                             source.stride[2],          sample.source_height,
+                             sample.source_width,       options.border == Border::clamp};
+    WarpColumns memory;
+    for (int64_t row = begin; row < end; row++)
+      warp_row(from, sample, options, row, width, bands, memory,
+               y.as<float>() + (image * pixels + row * width) * bands);
+    if (options.standardize)
+      parts[task] = moments_of(y.as<float>() + (image * pixels + begin * width) * bands,
+                               (end - begin) * width * bands);
+  });
+  if (!options.standardize) return;
+  const double n = static_cast<double>(pixels * bands);
+  for (int64_t image = 0; image < images; image++) {
+    Moments total;
+    for (int64_t task = image * tasks; task < (image + 1) * tasks; task++) {
+      total.sum += parts[task].sum;
+      total.squares += parts[task].squares;
+    }
+    const double mean = total.sum / n, variance = total.squares / n - mean * mean;
+    const double deviation =
+        std::max(variance > 0 ? std::sqrt(variance) : variance * 0, 1 / std::sqrt(n));
+    const V centre = hn::Set(D(), static_cast<float>(mean));
+    const V scale = hn::Set(D(), static_cast<float>(1 / deviation));
+    float* values = y.as<float>() + image * pixels * bands;
+    for_chunks(
+        stream, pixels * bands, elementwise_grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
+          transform(
+              end - begin, values + begin,
+              [&](V x) HWY_ATTR { return hn::Mul(hn::Sub(x, centre), scale); }, values + begin);
+        });
+  }
+}
+
+void warp_u8(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+             const WarpOptions& options) {
+  warp_typed<uint8_t>(stream, source, samples, y, options);
+}
+void warp_u16(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+              const WarpOptions& options) {
+  warp_typed<uint16_t>(stream, source, samples, y, options);
+}
+void warp_f32(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+              const WarpOptions& options) {
+  warp_typed<float>(stream, source, samples, y, options);
+}
+void warp_f64(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+              const WarpOptions& options) {
+  warp_typed<double>(stream, source, samples, y, options);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(warp_u8);
+HWY_EXPORT(warp_u16);
+HWY_EXPORT(warp_f32);
+HWY_EXPORT(warp_f64);
+
+namespace {
+
+void check_samples(const View& source, const WarpSample* samples, const View& y) {
+  if (y.shape.channels() > WarpOptions::max_bands)
+    usage_error("warp: " + std::to_string(y.shape.channels()) + " bands, at most " +
+                std::to_string(WarpOptions::max_bands) + " are possible");
+  for (int64_t image = 0; image < y.shape.images(); image++) {
+    const WarpSample& sample = samples[image];
+    if (sample.source_height > source.shape.height() || sample.source_width > source.shape.width())
+      usage_error("warp: sample " + std::to_string(image) + " claims a source of " +
+                  std::to_string(sample.source_height) + "x" + std::to_string(sample.source_width) +
+                  " pixels in slots of " + source.shape.to_string());
+    if (sample.frames < 0 || sample.frames > WarpSample::max_frames)
+      usage_error("warp: sample " + std::to_string(image) + " has " +
+                  std::to_string(sample.frames) + " frames, at most " +
+                  std::to_string(WarpSample::max_frames) + " are possible");
+  }
+}
+
+}  // namespace
+
+void warp(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+          const WarpOptions& options) {
+  check_samples(source, samples, y);
+  switch (source.type) {
+    case DType::u8:
+      return HWY_DYNAMIC_DISPATCH(warp_u8)(stream, source, samples, y, options);
+    case DType::u16:
+      return HWY_DYNAMIC_DISPATCH(warp_u16)(stream, source, samples, y, options);
+    case DType::f32:
+      return HWY_DYNAMIC_DISPATCH(warp_f32)(stream, source, samples, y, options);
+    case DType::f64:
+      return HWY_DYNAMIC_DISPATCH(warp_f64)(stream, source, samples, y, options);
+    default:
+      usage_error(std::string("warp: a source is u8, u16, f32 or f64, not ") +
+                  name_of(source.type));
+  }
+}
+
+}  // namespace fulmar::cpu
+#endif
