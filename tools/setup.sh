@@ -44,13 +44,20 @@ else
   echo "setup: this needs root. Run as root: apt-get install ${missing[*]}" >&2
   exit 1
 fi
+# Debian 12 keeps libFuzzer and the sanitizers' runtimes apart from clang, others don't.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >"$log" 2>&1 || {
+    cat "$log" >&2
+    echo "setup: apt-get $1 failed" >&2
+    exit 1
+  }
+}
 echo "setup: installing them with apt-get"
-"${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-# libFuzzer and the sanitizers: their own package in Debian 12, inside clang's in others.
+apt update
 if [[ " ${missing[*]} " == *" clang "* ]] && apt-cache show libclang-rt-dev >/dev/null 2>&1; then
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends libclang-rt-dev >/dev/null
+  missing+=(libclang-rt-dev)
 fi
+apt install -y --no-install-recommends "${missing[@]}"
 echo "setup: done"
