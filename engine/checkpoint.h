@@ -24,8 +24,8 @@ struct ModelInfo {
   std::string training_state;        // JSON for resuming; empty in a model that is only for use
 };
 
-// Writes weights, statistics and, where there is a training state, the optimiser's moments. The file
-// appears whole or not at all. Error(file) where it can't be written.
+// Writes weights, statistics and, where there is a training state, the optimiser's moments. The
+// file appears whole or not at all. Error(file) where it can't be written.
 FULMAR_API void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model);
 
 // A model file: a safetensors file whose metadata holds the rest.

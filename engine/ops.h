@@ -100,8 +100,8 @@ FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const Cross
 FULMAR_API ValueInfo step_state_info();
 // Keeps each element with probability 1 - rate, drawn from the step state's counter and `id`.
 FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
-// Gradients side by side in one flat value, at the offsets (elements) of their segments; zeros in the
-// gaps.
+// Gradients side by side in one flat value, at the offsets (elements) of their segments; zeros in
+// the gaps.
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
 // Adds g / micro_batches to the Model's "gradient_sum" (the first micro-batch overwrites it).
 FULMAR_API void accumulate(Tape&, Val g, Val sum);

@@ -44,7 +44,8 @@ TEST_CASE("live values of a training step never overlap") {
   record_step(r, context.device("reference"), {2, 64, 64, 3});
   const Plan p = plan(r.tape, std::array{r.loss}, context.device("reference"));
   CHECK(overlap_in(p) == "");
-  const Plan apart = plan(r.tape, std::array{r.loss}, context.device("reference"), {.reuse = false});
+  const Plan apart =
+      plan(r.tape, std::array{r.loss}, context.device("reference"), {.reuse = false});
   CHECK(p.arena_bytes < apart.arena_bytes / 2);
 }
 
