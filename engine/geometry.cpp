@@ -49,8 +49,8 @@ Geometry::Geometry(const Preprocess& preprocess, int64_t picture_height, int64_t
     placed_to_picture = compose(shift(static_cast<double>(-margin(side, width)),
                                       static_cast<double>(-margin(side, height))),
                                 resize_map(side, side, preprocess.size, preprocess.size));
-    // A pixel whose centre falls between two source pixels takes the second: rounding must not decide
-    // (in Pillow it does).
+    // A pixel whose centre falls between two source pixels takes the second: rounding must not
+    // decide (in Pillow it does).
     if (preprocess.resize == Interpolation::nearest) {
       placed_to_picture.a[2] += 1e-9;
       placed_to_picture.a[5] += 1e-9;
