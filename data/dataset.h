@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fulmar::data {
+
+struct Sample {
+  std::string path;
+  std::string name;   // path within the dataset's folder: "pos/cffe42_20191012.png"
+  int32_t label = 0;  // place in `classes`
+  std::string scene;  // samples of one scene are related and stay together
+};
+
+struct Dataset {
+  std::string folder;
+  std::vector<std::string> classes;  // names; the label of a class is its place
+  std::vector<Sample> samples;       // by class, then by name
+
+  std::vector<int32_t> labels() const;
+  std::vector<int64_t> class_counts() const;
+  // Of class names, sample names and labels: what a resumed run must find again.
+  uint64_t fingerprint() const;
+};
+
+// Which scene a picture belongs to: the file's name before the first '_' (without one the picture
+// is a scene of its own), or every picture is its own.
+enum class SceneRule { prefix, file };
+
+// The datasets that a folder holds, found by its layout: FOLDER/train/CLASS/* and, if there,
+// FOLDER/test/CLASS/*; or FOLDER/CLASS/*, then `test` is empty. Classes are the folders' names in
+// byte order; pictures may lie deeper; hidden files and files that are no pictures are stray.
+struct Folder {
+  Dataset train;
+  std::optional<Dataset> test;
+  std::vector<std::string> stray;  // paths
+};
+
+// Error(file), with what is expected: not a folder, no class folders, a single class, a class
+// without pictures, classes of train/ and test/ that differ.
+Folder scan_folder(const std::string& folder, SceneRule rule = SceneRule::prefix);
+
+// For evaluation by a model with these classes, in their order: FOLDER/test where it is there, else
+// FOLDER. Error(file) where a class of the folder is not among them, or one of them is missing.
+Dataset scan_for_classes(const std::string& folder, std::span<const std::string> classes,
+                         SceneRule rule = SceneRule::prefix);
+
+// Pictures for prediction: each path that is a file, and the pictures in each that is a folder, by
+// name. Error(file): a path that is not there, a folder without pictures.
+std::vector<std::string> list_pictures(std::span<const std::string> paths);
+
+struct Split {
+  Dataset train, validation;
+};
+
+// Holds about `fraction` of every class out, whole scenes at a time, drawn by `seed`. As near to the
+// fraction in each class as the scenes allow. Error(usage): a fraction outside (0, 1), or a class
+// whose scenes are too few to have one on each side.
+Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed);
+
+}  // namespace fulmar::data
