@@ -1,0 +1,84 @@
+#include "model/classifier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/geometry.h"
+#include "kernels/error.h"
+
+namespace fulmar::model {
+namespace {
+
+constexpr size_t prepared_shapes = 4;
+
+}  // namespace
+
+struct Classifier::Prepared {
+  Shape shape;
+  DType type;
+  std::vector<WarpSample> samples;
+  std::vector<int64_t> numbers;
+  std::unique_ptr<Evaluator> evaluator;
+};
+
+Classifier::Classifier(Context& context, const std::string& path, const std::string& device)
+    : context_(&context),
+      device_(&context.device(device)),
+      checkpoint_(Checkpoint::read(path)),
+      arena_(std::make_shared<Arena>()) {}
+
+Classifier::~Classifier() = default;
+
+Outputs Classifier::predict(const View& pictures) {
+  Prepared& p = prepare(pictures);
+  const Shape records{pictures.shape.images(), static_cast<int64_t>(sizeof(WarpSample))};
+  Outputs outputs;
+  p.evaluator->predict({{pictures, view_of(p.samples.data(), records, DType::u8)}, p.numbers},
+                       outputs);
+  return outputs;
+}
+
+Classifier::Prepared& Classifier::prepare(const View& pictures) {
+  const auto known = std::find_if(prepared_.begin(), prepared_.end(), [&](const auto& p) {
+    return p->shape == pictures.shape && p->type == pictures.type;
+  });
+  if (known != prepared_.end()) {
+    std::rotate(prepared_.begin(), known, known + 1);
+    return *prepared_.front();
+  }
+
+  const Shape& shape = pictures.shape;
+  const Preprocess& preprocess = info().preprocess;
+  if (shape.rank() != 4 || shape.elements() == 0 || !pictures.is_contiguous())
+    usage_error("pictures " + shape.to_string() + " given, contiguous [N,H,W,bands] expected");
+  if (shape.channels() != preprocess.bands)
+    usage_error("pictures " + shape.to_string() + " have " + std::to_string(shape.channels()) +
+                " bands, the model " + checkpoint_.path() + " takes " +
+                std::to_string(preprocess.bands));
+
+  auto p = std::make_unique<Prepared>();
+  p->shape = shape;
+  p->type = pictures.type;
+  p->samples.assign(static_cast<size_t>(shape.images()),
+                    centre_sample(preprocess, shape.height(), shape.width()));
+  for (int64_t i = 0; i < shape.images(); i++) p->numbers.push_back(i);
+  const std::vector<TensorSpec> tensors{
+      {"image", pictures.type, shape},
+      {"image/samples", DType::u8, {shape.images(), static_cast<int64_t>(sizeof(WarpSample))}}};
+  if (!model_) {
+    ProgramOptions options;
+    options.height = options.width = preprocess.crop;
+    options.warp = preprocess.warp_options();
+    auto model = std::make_unique<Model>(*device_,
+                                         *record_program(info().network, tensors, options).tape, 0);
+    checkpoint_.restore(*model);
+    model_ = std::move(model);
+  }
+  p->evaluator = std::make_unique<Evaluator>(*context_, *device_, info(), *model_, tensors,
+                                             CrossEntropy{}, arena_);
+  prepared_.insert(prepared_.begin(), std::move(p));
+  if (prepared_.size() > prepared_shapes) prepared_.pop_back();
+  return *prepared_.front();
+}
+
+}  // namespace fulmar::model
