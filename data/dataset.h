@@ -56,9 +56,9 @@ struct Split {
   Dataset train, validation;
 };
 
-// Holds about `fraction` of every class out, whole scenes at a time, drawn by `seed`. As near to the
-// fraction in each class as the scenes allow. Error(usage): a fraction outside (0, 1), or a class
-// whose scenes are too few to have one on each side.
+// Holds about `fraction` of every class out, whole scenes at a time, drawn by `seed`. As near to
+// the fraction in each class as the scenes allow. Error(usage): a fraction outside (0, 1), or a
+// class whose scenes are too few to have one on each side.
 Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed);
 
 }  // namespace fulmar::data

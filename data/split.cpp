@@ -57,7 +57,8 @@ Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed) {
     std::swap(scenes[left - 1],
               scenes[static_cast<size_t>(below(bits.word[0], static_cast<int64_t>(left)))]);
   }
-  // In random order, scenes change sides as long as that brings the classes nearer to their targets.
+  // In random order, scenes change sides as long as that brings the classes nearer to their
+  // targets.
   std::vector<int64_t> held(total.size());
   std::vector<bool> scene_is_held(scenes.size());
   for (bool changed = true; changed;) {
