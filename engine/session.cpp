@@ -83,7 +83,7 @@ void Session::set_bytes(Val input, const void* host, size_t bytes) {
 void Session::bind(Val input, void* device_memory) {
   const ValueInfo& info = tape_->info(input);
   const View view = view_of(device_memory, info.shape, type_on(*device_, info));
-  if (leaves_[input.node].data != view.data) base_ = nullptr;  // views are bound anew
+  if (leaves_[input.node].data != view.data) bound_.clear();  // views are bound anew
   leaves_[input.node] = view;
   set_[input.node] = true;
 }
@@ -114,7 +114,8 @@ void Session::bind_views() {
     if (!set_[n])
       usage_error("input '" + ops::as_leaf(tape_->node(n))->key() + "' was not set before run()");
   std::byte* base = arena_->at_least(*device_, plan_.arena_bytes);
-  if (base == base_) return;
+  // A tape of state updates alone needs no arena: its base is null.
+  if (base == base_ && bound_.size() == plan_.steps.size()) return;
   base_ = base;
   bound_.clear();
   for (const Plan::Step& step : plan_.steps) {

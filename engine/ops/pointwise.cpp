@@ -118,9 +118,13 @@ class PointwiseGrad : public Op {
     return {activation(x[0].shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    const Recorded dx = functor_table[functor_].df(
-        Recorded(v.tape, v.x[0]), Recorded(v.tape, v.x[1]), Recorded(alpha_), Recorded(beta_));
-    return grad(v.tape, dx.val, v.x, v.dy[0]);
+    const Functor& functor = functor_table[functor_];
+    // On copies of its own: dy may itself be computed from the saved value, and may be the same one.
+    const std::array<Val, 2> x{affine(v.tape, v.x[0], 1, 0), affine(v.tape, v.x[1], 1, 0)};
+    const Recorded dx = functor.df(Recorded(v.tape, x[0]), Recorded(v.tape, x[1]), Recorded(alpha_),
+                                   Recorded(beta_));
+    if (functor.saved == Saved::none) return {Val{}, grad(v.tape, dx.val, x[1], v.dy[0])};
+    return grad(v.tape, dx.val, x, v.dy[0]);
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().pointwise_grad(device.stream(), functor_, args.in[0], args.in[1], args.out[0],
