@@ -46,12 +46,14 @@ void update_running(Stream&, const View& mean, const View& var, const View& sums
 void batch_norm(Stream& stream, const View& x, const View& gamma, const View& beta,
                 const View& mean, const View& var, const View& y, double epsilon) {
   const int64_t channels = x.shape.channels();
-  for_each(stream, x.shape.pixels(), [&](int64_t pixel) {
-    const double* in = reals(x) + pixel * channels;
-    double* out = reals(y) + pixel * channels;
-    for (int64_t c = 0; c < channels; c++) {
-      const double s = std::sqrt(reals(var)[c] + epsilon);
-      out[c] = reals(gamma)[c] * (in[c] - reals(mean)[c]) / s + reals(beta)[c];
+  for_each(stream, x.shape.images() * x.shape.height(), [&](int64_t row) {
+    for (int64_t p = row * x.shape.width(); p < (row + 1) * x.shape.width(); p++) {
+      const double* in = reals(x) + p * channels;
+      double* out = reals(y) + p * channels;
+      for (int64_t c = 0; c < channels; c++) {
+        const double s = std::sqrt(reals(var)[c] + epsilon);
+        out[c] = reals(gamma)[c] * (in[c] - reals(mean)[c]) / s + reals(beta)[c];
+      }
     }
   });
 }
@@ -74,14 +76,16 @@ void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& 
                      const View& dx, double epsilon) {
   const int64_t channels = x.shape.channels();
   const double *g0 = reals(grad_sums), *g1 = g0 + channels, *n = reals(sums) + 2 * channels;
-  for_each(stream, x.shape.pixels(), [&](int64_t pixel) {
-    const double* in = reals(x) + pixel * channels;
-    const double* grad = reals(dy) + pixel * channels;
-    double* out = reals(dx) + pixel * channels;
-    for (int64_t c = 0; c < channels; c++) {
-      const double s2 = reals(var)[c] + epsilon;
-      out[c] = reals(gamma)[c] / std::sqrt(s2) *
-               (grad[c] - g0[c] / n[c] - (in[c] - reals(mean)[c]) * g1[c] / (n[c] * s2));
+  for_each(stream, x.shape.images() * x.shape.height(), [&](int64_t row) {
+    for (int64_t p = row * x.shape.width(); p < (row + 1) * x.shape.width(); p++) {
+      const double* in = reals(x) + p * channels;
+      const double* grad = reals(dy) + p * channels;
+      double* out = reals(dx) + p * channels;
+      for (int64_t c = 0; c < channels; c++) {
+        const double s2 = reals(var)[c] + epsilon;
+        out[c] = reals(gamma)[c] / std::sqrt(s2) *
+                 (grad[c] - g0[c] / n[c] - (in[c] - reals(mean)[c]) * g1[c] / (n[c] * s2));
+      }
     }
   });
 }

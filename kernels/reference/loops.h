@@ -7,10 +7,15 @@
 
 namespace fulmar::reference {
 
-// body(i) for every i in [0, n). A body writes what only its i owns.
+// body(i) for every i in [0, n), shared out over the pool where there is one. A body writes what
+// only its i owns.
 template <class Body>
-void for_each(const Stream&, int64_t n, const Body& body) {
-  for (int64_t i = 0; i < n; i++) body(i);
+void for_each(const Stream& stream, int64_t n, const Body& body) {
+  if (stream.pool) {
+    stream.pool->run(n, [&](int64_t i, int) { body(i); });
+  } else {
+    for (int64_t i = 0; i < n; i++) body(i);
+  }
 }
 
 // The elements of a contiguous tensor.
