@@ -1,0 +1,88 @@
+#include <array>
+
+#include "op_cases.h"
+
+namespace fulmar::test {
+namespace {
+
+using Values = std::vector<double>;
+
+Build unary(Val (*f)(Tape&, Val)) {
+  return [f](Tape& t, std::span<const Val> x) { return std::vector<Val>{f(t, x[0])}; };
+}
+Build binary(Val (*f)(Tape&, Val, Val)) {
+  return [f](Tape& t, std::span<const Val> x) { return std::vector<Val>{f(t, x[0], x[1])}; };
+}
+
+}  // namespace
+
+void add_pointwise_cases(std::vector<Case>& cases) {
+  const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
+                       Build build, double tolerance = default_tolerance) {
+    cases.push_back({op, what, std::move(x), std::move(build), tolerance});
+  };
+  const Shape odd{2, 3, 5, 7}, one{1, 1, 1, 1}, vector{17}, wide{1, 5, 9, 33};
+
+  add("add", "same shape", {real("a", odd), real("b", odd)}, binary(ops::add));
+  add("add", "a vector of channels", {real("a", odd), real("b", {7})}, binary(ops::add));
+  add("add", "both are broadcast", {real("a", {2, 1, 5, 1}), real("b", {1, 3, 1, 7})},
+      binary(ops::add));
+  add("add", "one element", {real("a", one), real("b", one)}, binary(ops::add));
+  add("add", "an operand with itself", {real("a", odd)},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::add(t, x[0], x[0])}; });
+  add("sub", "same shape", {real("a", odd), real("b", odd)}, binary(ops::sub));
+  add("sub", "a number per image", {real("a", {2, 1, 1, 1}), real("b", odd)}, binary(ops::sub));
+  add("mul", "same shape", {real("a", wide), real("b", wide)}, binary(ops::mul));
+  add("mul", "a number per pixel", {real("a", odd), real("b", {2, 3, 5, 1})}, binary(ops::mul));
+  add("mul", "an operand with itself", {real("a", odd)},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::mul(t, x[0], x[0])}; });
+  add("div", "same shape", {real("a", odd), off_zero("b", odd, 0.3)}, binary(ops::div));
+  add("div", "by a scalar", {real("a", odd), off_zero("b", {1}, 0.3)}, binary(ops::div));
+  add("div_no_nan", "positive", {real("a", odd), real("b", odd, 0.3, 2)}, binary(ops::div_no_nan));
+  add("div_no_nan", "either sign", {real("a", wide), off_zero("b", wide, 0.3)},
+      binary(ops::div_no_nan));
+  add("div_no_nan", "by 0", {real("a", {1}), constant_of(given("b", {1}, {0}))},
+      binary(ops::div_no_nan));
+  add("gate", "either sign", {constant_of(off_zero("x", odd)), real("a", odd)}, binary(ops::gate));
+
+  add("affine", "3x - 2", {real("x", odd)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::affine(t, x[0], 3, -2)};
+  });
+  // Sums of numbers of either sign: the norm of what comes out is that of what goes in.
+  add("relu", "either sign", {off_zero("x", wide)}, unary(ops::relu));
+  add("relu", "one element", {off_zero("x", one)}, unary(ops::relu));
+  add("relu", "all negative", {real("x", odd, -2, -1)}, unary(ops::relu));
+  add("leaky_relu", "slope 0.1", {off_zero("x", wide)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::leaky_relu(t, x[0], 0.1)};
+  });
+  add("sigmoid", "near 0", {real("x", wide, -4, 4)}, unary(ops::sigmoid));
+  add("tanh", "near 0", {real("x", wide, -3, 3)}, unary(ops::tanh));
+  add("softplus", "near 0", {off_zero("x", wide, 0.1, 4)}, unary(ops::softplus));
+  // Far from 0, where a naive formula overflows or loses all digits.
+  const Values far{-80, -30, -15, 15, 30, 80};
+  add("sigmoid", "far from 0", {given("x", {6}, far)}, unary(ops::sigmoid));
+  add("tanh", "far from 0", {given("x", {6}, far)}, unary(ops::tanh));
+  add("tanh", "tiny", {given("x", {4}, {-1e-4, -1e-6, 1e-5, 1e-3})}, unary(ops::tanh));
+  add("softplus", "far from 0", {given("x", {6}, far)}, unary(ops::softplus));
+  add("exp", "near 0", {real("x", wide, -4, 4)}, unary(ops::exp));
+  add("log", "positive", {real("x", wide, 0.1, 5)}, unary(ops::log));
+  add("sqrt", "positive", {real("x", wide, 0.1, 5)}, unary(ops::sqrt));
+  add("square", "either sign", {real("x", vector, -3, 3)}, unary(ops::square));
+  add("abs", "either sign", {off_zero("x", vector)}, unary(ops::abs));
+
+  // In place after another op, with the value used once more: the plan must not overwrite it.
+  add("pointwise", "a chain", {real("x", odd)}, [](Tape& t, std::span<const Val> x) {
+    const Val a = ops::tanh(t, x[0]), b = ops::square(t, a);
+    return std::vector<Val>{ops::mul(t, ops::sub(t, ops::exp(t, b), a), ops::sigmoid(t, b))};
+  });
+  // More elements than a thread takes at a time.
+  Case many{"mul",
+            "many elements",
+            {real("a", {2, 67, 131, 9}), real("b", {2, 67, 131, 9})},
+            binary(ops::mul),
+            default_tolerance};
+  many.parity_only = true;
+  cases.push_back(std::move(many));
+}
+
+}  // namespace fulmar::test

@@ -1,0 +1,91 @@
+#include <array>
+
+#include "op_cases.h"
+
+namespace fulmar::test {
+namespace {
+
+using Taps = std::array<int64_t, 2>;
+
+struct Pool {
+  const char* what;
+  Shape x;
+  Taps kernel;
+  Window window;
+};
+
+const Pool pools[] = {
+    {"3x3, same, stride 2, even size", {2, 8, 6, 4}, {3, 3}, {{2, 2}, {1, 1}, {0, 1, 0, 1}}},
+    {"3x3, same, stride 2, odd size", {2, 7, 5, 17}, {3, 3}, {{2, 2}, {1, 1}, {1, 1, 1, 1}}},
+    {"3x3, one pixel", {2, 1, 1, 3}, {3, 3}, {{2, 2}, {1, 1}, {1, 1, 1, 1}}},
+    {"3x3, two pixels", {1, 2, 2, 8}, {3, 3}, {{2, 2}, {1, 1}, {0, 1, 0, 1}}},
+    {"2x2", {2, 6, 7, 5}, {2, 2}, {{2, 2}, {1, 1}, {}}},
+    {"2x2, stride 3: larger than the kernel", {2, 8, 8, 3}, {2, 2}, {{3, 3}, {1, 1}, {}}},
+    {"3x2, stride 1, asymmetric", {1, 5, 6, 17}, {3, 2}, {{1, 1}, {1, 1}, {1, 1, 1, 0}}},
+    {"3x3, dilation 2", {1, 7, 8, 3}, {3, 3}, {{1, 2}, {2, 2}, {2, 2, 2, 2}}},
+    {"1x1, stride 2", {1, 5, 4, 3}, {1, 1}, {{2, 2}, {1, 1}, {}}},
+    {"5x7", {1, 9, 8, 2}, {5, 7}, {{1, 1}, {1, 1}, {2, 2, 3, 3}}},
+};
+
+}  // namespace
+
+void add_pool_cases(std::vector<Case>& cases) {
+  const auto max_pool = [](const Taps& kernel, const Window& window) {
+    return [=](Tape& t, std::span<const Val> x) {
+      const Val y = ops::max_pool(t, x[0], kernel, window);
+      return std::vector<Val>{y, Val{y.node, 1}};
+    };
+  };
+  const auto average_pool = [](const Taps& kernel, const Window& window) {
+    return [=](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::average_pool(t, x[0], kernel, window)};
+    };
+  };
+  const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
+                       Build build, std::vector<std::string> once, bool large = false) {
+    Case added{op, what, std::move(x), std::move(build), default_tolerance, std::move(once), large};
+    cases.push_back(std::move(added));
+  };
+  for (const Pool& p : pools) {
+    add("max_pool", p.what, {distinct("x", p.x)}, max_pool(p.kernel, p.window), {"x"});
+    add("average_pool", p.what, {real("x", p.x)}, average_pool(p.kernel, p.window), {});
+  }
+  const Pool& same = pools[0];
+  // The first of equals wins on every device; after a ReLU most windows are all 0.
+  add("max_pool", "all equal", {given("x", {1, 6, 4, 3}, std::vector<double>(72, -1.5))},
+      max_pool(same.kernel, same.window), {"x"}, true);
+  add("max_pool", "large", {real("x", {2, 66, 47, 8})}, max_pool(same.kernel, same.window), {"x"},
+      true);
+  add("max_pool", "large, 70 channels", {real("x", {1, 16, 18, 70})},
+      max_pool(same.kernel, same.window), {"x"}, true);
+  add("average_pool", "large", {real("x", {2, 66, 47, 8})}, average_pool(same.kernel, same.window),
+      {}, true);
+
+  struct Size {
+    const char* what;
+    Shape x;
+    int64_t height, width;
+  };
+  const Size sizes[] = {{"up", {2, 4, 5, 3}, 9, 8},
+                        {"down", {2, 9, 8, 3}, 4, 5},
+                        {"double", {1, 3, 4, 17}, 6, 8},
+                        {"mixed", {1, 7, 3, 2}, 3, 7},
+                        {"from one pixel", {2, 1, 1, 3}, 3, 2},
+                        {"to one pixel", {1, 5, 4, 3}, 1, 1},
+                        {"same size", {1, 3, 4, 2}, 3, 4}};
+  for (const Size& s : sizes)
+    for (const bool corners : {false, true})
+      for (const Interpolation how : {Interpolation::bilinear, Interpolation::nearest}) {
+        const Resize resize{how, corners};
+        add("resize",
+            std::string(how == Interpolation::nearest ? "nearest, " : "bilinear, ") +
+                (corners ? "corners, " : "") + s.what,
+            {real("x", s.x)},
+            [resize, s](Tape& t, std::span<const Val> x) {
+              return std::vector<Val>{ops::resize(t, x[0], s.height, s.width, resize)};
+            },
+            {});
+      }
+}
+
+}  // namespace fulmar::test

@@ -1,0 +1,78 @@
+#include <array>
+
+#include "op_cases.h"
+
+namespace fulmar::test {
+
+void add_shape_cases(std::vector<Case>& cases) {
+  const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
+                       Build build, bool large = false) {
+    Case added{op, what, std::move(x), std::move(build), default_tolerance};
+    added.parity_only = large;
+    cases.push_back(std::move(added));
+  };
+  const Shape odd{2, 3, 5, 7};
+  const auto broadcast_to = [](const Shape& to) {
+    return [to](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::broadcast(t, x[0], to)};
+    };
+  };
+  const auto sum_to = [](const Shape& to) {
+    return
+        [to](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::sum(t, x[0], to)}; };
+  };
+  for (const Shape& small : {Shape{1}, Shape{7}, Shape{2, 1, 1, 7}, Shape{2, 3, 5, 1},
+                             Shape{1, 3, 1, 7}, Shape{1, 1, 5, 1}}) {
+    add("broadcast", small.to_string(), {real("x", small)}, broadcast_to(odd));
+    add("sum", "to " + small.to_string(), {real("x", odd)}, sum_to(small));
+  }
+  add("sum", "many pixels to channels", {real("x", {2, 61, 47, 19})}, sum_to({19}), true);
+  add("sum", "many pixels to a number", {real("x", {2, 61, 47, 19})}, sum_to({1}), true);
+  add("sum", "many channels to pixels", {real("x", {1, 3, 5, 1031})}, sum_to({1, 3, 5, 1}), true);
+
+  const auto global = [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::global_average_pool(t, x[0])};
+  };
+  add("global_average_pool", "odd", {real("x", odd)}, global);
+  add("global_average_pool", "one pixel", {real("x", {3, 1, 1, 5})}, global);
+  add("global_average_pool", "wide", {real("x", {2, 8, 8, 130})}, global, true);
+
+  const auto concat = [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::concat(t, x)};
+  };
+  add("concat", "1, 5 and 3 channels",
+      {real("a", {2, 3, 4, 1}), real("b", {2, 3, 4, 5}), real("c", {2, 3, 4, 3})}, concat);
+  add("concat", "one operand", {real("a", odd)}, concat);
+  add("concat", "an operand twice", {real("a", odd)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::concat(t, std::array{x[0], x[0]})};
+  });
+  const auto slice = [](std::array<int64_t, 4> begin, const Shape& shape) {
+    return [=](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::slice(t, x[0], begin, shape)};
+    };
+  };
+  const auto embed = [](std::array<int64_t, 4> begin, const Shape& shape) {
+    return [=](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::embed(t, x[0], begin, shape)};
+    };
+  };
+  add("slice", "inside", {real("x", odd)}, slice({1, 1, 2, 3}, {1, 2, 2, 3}));
+  add("slice", "all", {real("x", odd)}, slice({0, 0, 0, 0}, odd));
+  add("embed", "inside", {real("x", {1, 2, 2, 3})}, embed({1, 1, 2, 3}, odd));
+  add("embed", "all", {real("x", odd)}, embed({0, 0, 0, 0}, odd));
+
+  // Gradients of both operands lie in one flat value; gaps between them must come out as 0.
+  const std::array<int64_t, 2> offsets{0, 32};
+  add("join", "with gaps", {constant_of(real("a", {3, 5})), constant_of(real("b", {2, 1, 3, 2}))},
+      [offsets](Tape& t, std::span<const Val> x) {
+        return std::vector<Val>{ops::join(t, x, offsets, 64)};
+      });
+  add("join", "of computed values",
+      {constant_of(real("a", {3, 5})), constant_of(real("b", {2, 1, 3, 2}))},
+      [offsets](Tape& t, std::span<const Val> x) {
+        const std::array parts{ops::square(t, x[0]), ops::exp(t, x[1])};
+        return std::vector<Val>{ops::join(t, parts, offsets, 64)};
+      });
+}
+
+}  // namespace fulmar::test

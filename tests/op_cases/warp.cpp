@@ -1,0 +1,126 @@
+#include <cmath>
+#include <limits>
+
+#include "kernels/warp.h"
+#include "op_cases.h"
+#include "support/array.h"
+
+namespace fulmar::test {
+namespace {
+
+WarpOptions options(int64_t bands, double scale = 1, double offset = 0, double fill = 0) {
+  WarpOptions how;
+  for (int64_t b = 0; b < bands; b++) {
+    how.scale[b] = static_cast<float>(scale * (1 + 0.25 * static_cast<double>(b)));
+    how.offset[b] = static_cast<float>(offset);
+    how.fill[b] = static_cast<float>(fill + static_cast<double>(b));
+  }
+  return how;
+}
+
+template <class T>
+std::vector<T> picture(const Shape& shape, double most) {
+  std::vector<T> values;
+  for (int64_t i = 0; i < shape.elements(); i++)
+    values.push_back(static_cast<T>(uniform_value(99, i, 0, most)));
+  return values;
+}
+
+// Rotation by `angle` and zoom about the centres of output and source, then a shift.
+Affine turn(double angle, double zoom, double out, double in, double shift) {
+  const double c = std::cos(angle) * zoom, s = std::sin(angle) * zoom;
+  const double from = (out - 1) / 2, to = (in - 1) / 2 + shift;
+  return {{c, -s, to - c * from + s * from, s, c, to - s * from - c * from}};
+}
+
+WarpSample sample(const Affine& map, int64_t height, int64_t width) {
+  WarpSample one;
+  one.map = map;
+  one.source_height = height, one.source_width = width;
+  return one;
+}
+
+}  // namespace
+
+void add_warp_cases(std::vector<Case>& cases) {
+  // A position of up to 50 pixels, rounded to float, is off by up to 4e-6 of a pixel, and so is the
+  // value, relative to the difference of neighbours.
+  const double tolerance = 5e-6;
+  const auto add = [&](const std::string& what, const Shape& shape, Operand source,
+                       const std::vector<WarpSample>& samples, int64_t height, int64_t width,
+                       const WarpOptions& how, double bound) {
+    const Shape table{shape[0], static_cast<int64_t>(sizeof(WarpSample))};
+    cases.push_back({"warp",
+                     what,
+                     {std::move(source), records<WarpSample>("samples", table, DType::u8, samples)},
+                     [=](Tape& t, std::span<const Val> x) {
+                       return std::vector<Val>{ops::warp(t, x[0], x[1], height, width, how)};
+                     },
+                     bound});
+  };
+  const Shape rgb{2, 13, 11, 3};
+  const auto u8 = [](const Shape& s) {
+    return records<uint8_t>("source", s, DType::u8, picture<uint8_t>(s, 255));
+  };
+  const auto u16 = [](const Shape& s) {
+    return records<uint16_t>("source", s, DType::u16, picture<uint16_t>(s, 65535));
+  };
+  const auto f32 = [](const Shape& s) {
+    return records<float>("source", s, DType::f32, picture<float>(s, 1));
+  };
+  const Affine crop{{1, 0, 2, 0, 1, 3}}, flip{{-1, 0, 10, 0, -1, 12}};
+  const Affine turned = turn(0.6, 1.1, 9, 12, 0.3), back = turn(-2.1, 0.8, 9, 12, -1.7);
+
+  add("u8, crop and flip", rgb, u8(rgb), {sample(crop, 13, 11), sample(flip, 13, 11)}, 7, 8,
+      options(3, 1.0 / 255), tolerance);
+  for (const Border border : {Border::fill, Border::clamp})
+    for (const Interpolation how : {Interpolation::nearest, Interpolation::bilinear}) {
+      WarpOptions o = options(3, 1.0 / 255, -0.5, 20);
+      o.border = border, o.interpolation = how;
+      add(std::string("u8, turned, ") + (how == Interpolation::nearest ? "nearest" : "bilinear") +
+              (border == Border::clamp ? ", clamped" : ", filled"),
+          rgb, u8(rgb), {sample(turned, 13, 11), sample(back, 12, 9)}, 9, 9, o, tolerance);
+    }
+  const Shape grey{2, 17, 16, 1};
+  add("u16, one band", grey, u16(grey), {sample(turned, 17, 16), sample(back, 17, 16)}, 12, 19,
+      options(1, 1.0 / 65535), tolerance);
+  add("f32, two bands", {1, 9, 9, 2}, f32({1, 9, 9, 2}), {sample(turned, 9, 9)}, 11, 7,
+      options(2, 2, 0.5, -3), tolerance);
+  add("u8, sixteen bands", {1, 6, 5, 16}, u8({1, 6, 5, 16}), {sample(turned, 6, 5)}, 5, 6,
+      options(16, 0.01), tolerance);
+  add("one pixel", {1, 1, 1, 3}, u8({1, 1, 1, 3}), {sample({}, 1, 1)}, 1, 1, options(3, 0.01),
+      tolerance);
+  add("nothing inside", rgb, u8(rgb), {sample({{1, 0, 1e6, 0, 1, 0}}, 13, 11), sample({}, 0, 0)}, 3,
+      4, options(3, 0.01, 0, 7), tolerance);
+
+  const Shape scene{1, 8, 8, 1};
+  std::vector<float> holes = picture<float>(scene, 1);
+  holes[10] = std::numeric_limits<float>::quiet_NaN();
+  holes[30] = -std::numeric_limits<float>::infinity();
+  holes[45] = -9999;
+  WarpOptions nodata = options(1, 2, 1, 0.25);
+  nodata.has_nodata = true, nodata.nodata = -9999;
+  add("f32, NaN, infinity and nodata", scene, records<float>("source", scene, DType::f32, holes),
+      {sample(turned, 8, 8)}, 9, 9, nodata, tolerance);
+
+  WarpSample framed = sample(turned, 13, 11);
+  framed.frames = 2;
+  framed.to_frame = {turn(0.3, 1, 9, 10, 0), turn(-0.5, 1.2, 9, 9, 1)};
+  framed.frame_height = {10, 9}, framed.frame_width = {8, 11};
+  add("cut at two frames", rgb, u8(rgb), {framed, framed}, 9, 9, options(3, 1.0 / 255, 0, 5),
+      tolerance);
+
+  WarpSample noisy = sample(turned, 13, 11), loud = sample(crop, 13, 11);
+  noisy.gain = 1.3, noisy.speckle = 0.2, noisy.seed = 11;
+  loud.gain = 0.7, loud.speckle = 2, loud.seed = 12;
+  // The normal variate is log, sqrt and cos of rounded numbers: some 1e-6 where it is large.
+  add("gain and speckle", rgb, u8(rgb), {noisy, loud}, 9, 9, options(3, 1.0 / 255), 1e-5);
+  WarpOptions standard = options(3, 1.0 / 255, 0, 20);
+  standard.standardize = true;
+  add("standardised", rgb, u8(rgb), {noisy, sample(back, 12, 9)}, 9, 9, standard, 1e-5);
+  const Shape large{2, 150, 140, 3};
+  add("large", large, u8(large), {sample(turn(1, 1.1, 128, 140, 3), 150, 140), noisy}, 128, 130,
+      options(3, 1.0 / 255), 2e-5);
+}
+
+}  // namespace fulmar::test
