@@ -23,7 +23,7 @@ void spoil(const View& out) {
   }
 }
 
-// The kernel `Member` of the reference; then its argument number `Out` (the stream is 0) is spoiled.
+// The kernel `Member` of the reference; then its argument `Out` (the stream is 0) is spoiled.
 template <auto Member, size_t Out>
 struct Damage;
 template <class... Args, void (*Backend::*Member)(Args...), size_t Out>

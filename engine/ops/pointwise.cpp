@@ -119,7 +119,7 @@ class PointwiseGrad : public Op {
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     const Functor& functor = functor_table[functor_];
-    // On copies of its own: dy may itself be computed from the saved value, and may be the same one.
+    // On copies of its own: dy may itself be computed from the saved value, or be the same one.
     const std::array<Val, 2> x{affine(v.tape, v.x[0], 1, 0), affine(v.tape, v.x[1], 1, 0)};
     const Recorded dx = functor.df(Recorded(v.tape, x[0]), Recorded(v.tape, x[1]), Recorded(alpha_),
                                    Recorded(beta_));

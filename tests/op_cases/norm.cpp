@@ -57,7 +57,8 @@ void add_norm_cases(std::vector<Case>& cases) {
                      {std::move(x), real("gamma", {channels}, 0.5, 1.5), real("beta", {channels}),
                       std::move(mean), std::move(var)},
                      train(unbiased),
-                     bound, all});
+                     bound,
+                     all});
   };
   add_train("biased running variance", real("x", {2, 3, 2, 3}), statistic("mean", 3, -1, 1), false,
             tolerance);
