@@ -94,6 +94,12 @@ class FULMAR_API Op {
 
   virtual size_t workspace_bytes(Device&, const RunArgs&) const { return 0; }
   virtual void run(Device&, const RunArgs&) const = 0;
+  // Arithmetic of one run: 2 per multiply-add of a convolution or matrix product, padding's
+  // included. Other ops do a few operations per element and count nothing.
+  virtual double flops(std::span<const ValueInfo> /*in*/,
+                       std::span<const ValueInfo> /*out*/) const {
+    return 0;
+  }
 
   // A value given from outside, or living in a Model: nothing to run.
   virtual bool is_leaf() const { return false; }

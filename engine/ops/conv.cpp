@@ -27,6 +27,11 @@ struct Kind {
   }
 };
 
+// Every tap of w meets every pixel of y once, in each of the three products.
+double product_flops(const Shape& y, const Shape& w) {
+  return 2 * static_cast<double>(y.pixels()) * static_cast<double>(w.elements());
+}
+
 // The weights of a dense layer [Ci,Co] are a 1x1 kernel.
 View as_kernel(const View& w) {
   return view_of(w.data, {w.shape.images(), w.shape.height(), w.shape.width(), w.shape.channels()},
@@ -70,6 +75,9 @@ class Conv : public Op {
     if (v.x.size() > 2 && v.wanted[2]) d[2] = sum(v.tape, dy, v.tape.shape(v.x[2]));
     return d;
   }
+  double flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const override {
+    return product_flops(out[0].shape, in[1].shape);
+  }
   void run(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();
     if (kind_.depthwise)
@@ -100,6 +108,9 @@ class ConvInputGrad : public Op {
     const Val dy = v.x[0], w = v.x[1], ddx = v.dy[0];
     return {v.wanted[0] ? forward(v.tape, kind_, ddx, w, {}) : Val{},
             v.wanted[1] ? weight_grad(v.tape, kind_, ddx, dy, v.tape.shape(w)) : Val{}};
+  }
+  double flops(std::span<const ValueInfo> in, std::span<const ValueInfo>) const override {
+    return product_flops(in[0].shape, in[1].shape);
   }
   void run(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();
@@ -141,6 +152,9 @@ class ConvWeightGrad : public Op {
                            : backend.conv2d_weight_grad_workspace(
                                  device.stream(), args.in[0], args.in[1], as_kernel(args.out[0]),
                                  kind_.window, kind_.groups);
+  }
+  double flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const override {
+    return product_flops(in[1].shape, out[0].shape);
   }
   void run(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();

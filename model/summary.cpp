@@ -1,0 +1,115 @@
+#include "model/summary.h"
+
+#include <map>
+
+#include "engine/model.h"
+#include "engine/ops/leaf.h"
+#include "engine/plan.h"
+#include "model/program.h"
+
+namespace fulmar::model {
+namespace {
+
+std::vector<TensorSpec> tensors_of(const Preprocess& p, int64_t batch, bool labels) {
+  const int64_t side = p.size > 0 ? p.size : p.crop;
+  std::vector<TensorSpec> tensors{
+      {"image", DType::u8, {batch, side, side, p.bands}},
+      {"image/samples", DType::u8, {batch, static_cast<int64_t>(sizeof(WarpSample))}}};
+  if (labels) {
+    tensors.push_back({"label", DType::i32, {batch, 1, 1, 1}});
+    tensors.push_back({"weight", DType::f32, {batch, 1, 1, 1}});
+  }
+  return tensors;
+}
+
+Program record(const Network& network, const Preprocess& p, int64_t batch, Mode mode) {
+  ProgramOptions options;
+  options.mode = mode;
+  options.height = options.width = p.crop;
+  options.warp = p.warp_options();
+  return record_program(network, tensors_of(p, batch, mode == Mode::train), options);
+}
+
+double flops_of(const Tape& tape, int n) {
+  const Node& node = tape.node(n);
+  std::vector<ValueInfo> in;
+  for (Val x : node.inputs) in.push_back(x ? tape.info(x) : ValueInfo{});
+  return node.op->flops(in, node.outputs);
+}
+
+MemoryNeed memory_of(const Tape& tape, const Plan& plan, Device& device, int64_t batch) {
+  MemoryNeed need;
+  need.batch = batch;
+  need.activations = plan.arena_bytes;
+  for (int n : plan.leaves) {
+    const ValueInfo& info = tape.node(n).outputs[0];
+    const size_t bytes = view_of(nullptr, info.shape, type_on(device, info)).bytes();
+    const ops::Leaf& leaf = *ops::as_leaf(tape.node(n));
+    switch (leaf.kind()) {
+      case ops::Leaf::Kind::input:
+        need.pictures += bytes;
+        break;
+      case ops::Leaf::Kind::parameter:
+      case ops::Leaf::Kind::statistic:
+        need.weights += bytes;
+        break;
+      case ops::Leaf::Kind::buffer:
+        break;
+    }
+  }
+  return need;
+}
+
+void describe_layers(const Network& network, const Tape& tape, const Plan& plan, Summary& summary) {
+  std::map<std::string, size_t> index;
+  for (const Call& call : network.calls()) {
+    index[call.name] = summary.layers.size();
+    summary.layers.push_back(
+        {call.name, call.op, call.scope, tape.shape(tape.find(call.name)), 0, 0, 0});
+  }
+  // A node's innermost scope is the layer that recorded it.
+  const auto layer_of = [&](int n) -> LayerSummary* {
+    const auto& scopes = tape.node(n).scopes;
+    const auto found = scopes.empty() ? index.end() : index.find(scopes.back());
+    return found == index.end() ? nullptr : &summary.layers[found->second];
+  };
+  for (int n : plan.leaves)
+    if (LayerSummary* layer = layer_of(n)) {
+      const int64_t elements = tape.node(n).outputs[0].shape.elements();
+      const auto kind = ops::as_leaf(tape.node(n))->kind();
+      if (kind == ops::Leaf::Kind::parameter) layer->trainable += elements;
+      if (kind == ops::Leaf::Kind::statistic) layer->statistics += elements;
+    }
+  for (const Plan::Step& step : plan.steps)
+    if (LayerSummary* layer = layer_of(step.node)) layer->flops += flops_of(tape, step.node);
+  for (const LayerSummary& layer : summary.layers) {
+    summary.trainable += layer.trainable;
+    summary.statistics += layer.statistics;
+    summary.forward_flops += layer.flops;
+  }
+}
+
+}  // namespace
+
+Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
+                  Device& device) {
+  Summary summary;
+  {
+    const Program p = record(network, preprocess, 1, Mode::eval);
+    const Plan run = plan(*p.tape, std::vector{p.logits, p.probabilities}, device);
+    describe_layers(network, *p.tape, run, summary);
+    summary.inference = memory_of(*p.tape, run, device, 1);
+  }
+  const Program p = record(network, preprocess, batch, Mode::train);
+  const Model model(device, *p.tape, 0);
+  record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss.mean));
+  const Plan step = plan(*p.tape, std::vector{p.loss.mean, p.probabilities}, device);
+  for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
+  summary.training_flops /= static_cast<double>(batch);
+  summary.training = memory_of(*p.tape, step, device, batch);
+  const View flat = view_of(nullptr, model.flat_info().shape, device.real());
+  summary.training.optimizer = 3 * flat.bytes();  // one sum, two moments
+  return summary;
+}
+
+}  // namespace fulmar::model

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/network.h"
+#include "engine/preprocess.h"
+
+namespace fulmar::model {
+
+struct LayerSummary {
+  std::string name, op, scope;  // as the network's call
+  Shape output;                 // of one image: [1,H,W,C]
+  int64_t trainable = 0;        // elements of its weights
+  int64_t statistics = 0;       // elements of its running statistics
+  double flops = 0;             // forward, one image; see Op::flops
+};
+
+// What a tape needs, in bytes. The planner knows it before anything runs.
+struct MemoryNeed {
+  int64_t batch = 0;
+  size_t activations = 0;  // the arena: values, gradients, scratch memory of the kernels
+  size_t weights = 0;      // parameters, running statistics
+  size_t optimizer = 0;    // sum of gradients, AdamW's moments
+  size_t pictures = 0;     // one batch as it was read
+
+  size_t total() const { return activations + weights + optimizer + pictures; }
+};
+
+struct Summary {
+  std::vector<LayerSummary> layers;
+  int64_t trainable = 0, statistics = 0;
+  double forward_flops = 0, training_flops = 0;  // one image: inference; a whole training step
+  MemoryNeed inference, training;                // batch 1; `batch`
+
+  int64_t parameters() const { return trainable + statistics; }  // as Keras counts
+};
+
+// What a network is made of, and what training it (AdamW, batches of `batch` 8-bit pictures of
+// `preprocess.size`, or of the crop where that is 0) and running it on a device takes.
+// Error(usage) naming the layer where shapes don't fit.
+FULMAR_API Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
+                             Device& device);
+
+}  // namespace fulmar::model
