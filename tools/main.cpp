@@ -1,17 +1,8 @@
-#include <CLI/CLI.hpp>
-#include <string>
-
-#include "kernels/version.h"
+#include "tools/cli.h"
 
 int main(int argc, char** argv) {
-  CLI::App app{"Trains, evaluates and runs networks on radar images"};
-  app.name("fulmar");
-  app.set_version_flag("--version",
-                       std::string("fulmar ") + fulmar::version() + " (" + fulmar::commit() + ")");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
-  return 0;
+  fulmar::tools::take_over_process();
+  fulmar::tools::Cli cli;
+  fulmar::tools::add_info(cli);
+  return fulmar::tools::run_cli(cli, argc, argv);
 }

@@ -1,0 +1,152 @@
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+
+using fulmar::test::Ended;
+using fulmar::test::HowToRun;
+using Json = nlohmann::json;
+
+namespace {
+
+Ended fulmar_program(const std::vector<std::string>& arguments, const HowToRun& how = {}) {
+  return fulmar::test::run_process(FULMAR_PROGRAM, arguments, how);
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+const std::vector<std::string> subcommands{"info"};
+
+}  // namespace
+
+TEST_CASE("--version tells version, commit, instruction set and backends") {
+  const Ended e = fulmar_program({"--version"});
+  CHECK(e.code == 0);
+  for (const char* part : {"fulmar 0.", "\ncommit ", "\ninstruction set ", "\nbackends "})
+    CHECK(has(e.out, part));
+  CHECK(e.err.empty());
+}
+
+TEST_CASE("--help names every subcommand, and each explains itself and the shared options") {
+  const Ended e = fulmar_program({"--help"});
+  CHECK(e.code == 0);
+  for (const std::string& name : subcommands) {
+    CAPTURE(name);
+    CHECK(has(e.out, "\n  " + name + " "));
+    const Ended own = fulmar_program({name, "--help"});
+    CHECK(own.code == 0);
+    CHECK(has(own.out, name));
+    for (const char* option :
+         {"--help", "--json", "--seed N", "--threads N", "--device auto|cpu|cuda"})
+      CHECK(has(own.out, option));
+    CHECK(own.err.empty());
+  }
+}
+
+TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard output") {
+  struct Row {
+    std::vector<std::string> arguments;
+    std::string message;
+  };
+  const std::vector<Row> rows{
+      {{}, "subcommand"},
+      {{"bogus"}, "'bogus' is neither a subcommand nor an option"},
+      {{"--bogus"}, "'--bogus' is neither"},
+      {{"info"}, "--new"},
+      {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},
+      {{"info", "--new", "polar-low", "--bogus"}, "--bogus"},
+      {{"info", "--new", "polar-low", "--size"}, "--size"},
+      {{"info", "--new", "polar-low", "--size", "1x"}, "--size: '1x' is not a whole number"},
+      {{"info", "--new", "polar-low", "--size", ""}, "--size"},
+      {{"info", "--new", "polar-low", "--size", "1e3"}, "--size: '1e3' is not a whole number"},
+      {{"info", "--new", "polar-low", "--size", "0"}, "--size: 0 is not between 1 and 32768"},
+      {{"info", "--new", "polar-low", "--size", "99999999999999999999"}, "is not between"},
+      {{"info", "--new", "polar-low", "--widths", "8,,16"}, "--widths: '' is not a whole number"},
+      {{"info", "--new", "polar-low", "--widths", "8,16,"}, "--widths: '' is not a whole number"},
+      {{"info", "--new", "polar-low", "--threads", "-1"}, "--threads: -1 is not between"},
+      {{"info", "--new", "polar-low", "--seed", "-1"}, "--seed"},
+      {{"info", "--new", "polar-low", "--device", "tpu"}, "'tpu' is none of auto|cpu|cuda"},
+      {{"info", "--new", "polar-low", "--size", "512", "--crop", "1024"},
+       "--crop 1024 is larger than --size 512"},
+  };
+  for (const Row& row : rows) {
+    std::string line;
+    for (const std::string& argument : row.arguments) line += argument + " ";
+    CAPTURE(line);
+    const Ended e = fulmar_program(row.arguments);
+    CHECK(e.code == 2);
+    CHECK(e.out.empty());
+    CHECK(e.err.rfind("fulmar: ", 0) == 0);
+    CHECK(has(e.err, row.message));
+    if (!has(e.err, row.message)) MESSAGE(e.err);
+  }
+}
+
+TEST_CASE("--device cuda is not there yet: exit 4 and what to do") {
+  const Ended e = fulmar_program({"info", "--new", "polar-low", "--device", "cuda"});
+  CHECK(e.code == 4);
+  CHECK(e.out.empty());
+  CHECK(has(e.err, "fulmar: --device cuda: this build has no CUDA backend"));
+}
+
+TEST_CASE("info --new --json: the published network's numbers") {
+  const Ended e =
+      fulmar_program({"info", "--new", "polar-low", "--size", "1536", "--crop", "1024", "--json"});
+  REQUIRE(e.code == 0);
+  const Json json = Json::parse(e.out);
+  CHECK(json["parameters"] == 1260322);
+  CHECK(json["trainable"] == 1254194);
+  CHECK(json["preprocess"]["crop"] == 1024);
+  CHECK(json["layers"].size() == 73);
+  CHECK(json["layers"][1]["output"] == Json{512, 512, 8});
+  CHECK(json["memory"]["training"]["batch"] == 16);
+  CHECK(json["memory"]["training"]["arena_bytes"] > json["memory"]["inference"]["arena_bytes"]);
+  CHECK(e.err.empty());
+}
+
+TEST_CASE("info --new: widths, channels, classes and batch change what they should") {
+  const Ended e =
+      fulmar_program({"info", "--new", "polar-low", "--size", "88", "--crop", "88", "--channels",
+                      "1", "--classes", "10", "--widths", "32,64", "--batch", "3", "--json"});
+  REQUIRE(e.code == 0);
+  const Json json = Json::parse(e.out);
+  CHECK(json["classes"] == 10);
+  CHECK(json["layers"][0]["output"] == Json{88, 88, 1});
+  CHECK(json["layers"].back()["output"] == Json{1, 1, 10});
+  CHECK(json["memory"]["training"]["batch"] == 3);
+}
+
+TEST_CASE("info --new for people: a table within 100 columns") {
+  const Ended e = fulmar_program({"info", "--new", "polar-low"});
+  CHECK(e.code == 0);
+  CHECK(has(e.out, "1,260,322"));
+  CHECK(has(e.out, "activation_14"));
+  for (size_t from = 0; from < e.out.size();) {
+    const size_t end = e.out.find('\n', from);
+    CHECK(end - from <= 100);
+    from = end + 1;
+  }
+}
+
+TEST_CASE("standard output on a full disk or closed: exit 3; its reader gone: as other tools") {
+  HowToRun full;
+  full.out = "/dev/full";
+  const Ended e = fulmar_program({"info", "--new", "polar-low"}, full);
+  CHECK(e.code == 3);
+  CHECK(has(e.err, "standard output can't be written (No space left on device)"));
+
+  HowToRun closed;
+  closed.close_out = true;
+  CHECK(fulmar_program({"--version"}, closed).code == 3);
+
+  HowToRun deaf;
+  deaf.deaf = true;
+  const Ended gone = fulmar_program({"info", "--new", "polar-low"}, deaf);
+  CHECK(gone.code == 128 + 13);
+  CHECK(gone.err.empty());
+}

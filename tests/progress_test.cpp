@@ -1,0 +1,131 @@
+#include "tools/progress.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "tools/table.h"
+
+using namespace fulmar::tools;
+
+namespace {
+
+// A console and a clock that the test holds.
+struct Stage {
+  explicit Stage(int columns)
+      : console([this](std::string_view text) { shown.emplace_back(text); },
+                [columns] { return columns; }) {}
+
+  Progress progress(int64_t total) {
+    return Progress(total, "images", console, [this] { return now; });
+  }
+  size_t drawn() const {
+    size_t count = 0;
+    for (const std::string& text : shown) count += text != "\r\x1b[K";
+    return count;
+  }
+
+  double now = 100;
+  std::vector<std::string> shown;
+  Console console;
+};
+
+}  // namespace
+
+TEST_CASE("a terminal gets a bar with rate, detail and time left, at most ten times a second") {
+  Stage stage(100);
+  {
+    Progress progress = stage.progress(1000);
+    progress.label("epoch 3/200");
+    progress.detail("loss 0.3121");
+    for (int i = 1; i <= 500; i++) {
+      stage.now = 100 + 0.02 * i;
+      progress.update(i);
+    }
+    CHECK(stage.drawn() >= 80);
+    CHECK(stage.drawn() <= 101);
+    stage.now += 1;
+    progress.update(500);
+    CHECK(progress.per_second() == doctest::Approx(500 / 11.0));
+    CHECK(progress.seconds_left() == doctest::Approx(11));
+    CHECK(
+        stage.shown.back() ==
+        "epoch 3/200  [===========>          ]  50 %  500/1000 images  45.5 images/s  loss 0.3121  "
+        "0:11 left");
+  }
+  CHECK(stage.shown.back() == "\r\x1b[K");
+}
+
+TEST_CASE("a bar never fills the terminal's width: the least important goes first") {
+  for (int columns : {1, 5, 20, 40, 60, 80, 200}) {
+    Stage stage(columns);
+    Progress progress = stage.progress(1632);
+    progress.label("epoch 3/200");
+    progress.detail("loss 0.3121");
+    stage.now += 10;
+    progress.update(618);
+    const std::string line = stage.shown.empty() ? "" : stage.shown.back();
+    CHECK(display_width(line) < columns);
+    if (columns >= 20) CHECK(line.find("37 %") != std::string::npos);
+    if (columns >= 80) CHECK(line.find("61.8 images/s") != std::string::npos);
+  }
+}
+
+TEST_CASE("elsewhere there are whole lines, ever more rarely") {
+  Stage stage(0);
+  Progress progress = stage.progress(100000);
+  for (int i = 1; i <= 6000; i++) {
+    stage.now = 100 + 0.1 * i;
+    progress.update(i);
+  }
+  CHECK(stage.shown.size() >= 10);  // after 5, 15, 35, 75, 135, 195, … of 600 s
+  CHECK(stage.shown.size() <= 14);
+  for (const std::string& line : stage.shown) CHECK(line.back() == '\n');
+  CHECK(stage.shown[0] == "0 %  50/100000 images  10.0 images/s  2:46:35 left\n");
+}
+
+TEST_CASE("a resumed job's rate leaves out what was done before") {
+  Stage stage(0);
+  Progress progress = stage.progress(1000);
+  progress.start_at(900);
+  stage.now += 10;
+  progress.update(950);
+  CHECK(progress.per_second() == doctest::Approx(5));
+  CHECK(progress.seconds_left() == doctest::Approx(10));
+}
+
+TEST_CASE("what is said stands above the bar, and control characters do nothing") {
+  Stage stage(40);
+  stage.console.status("bar");
+  stage.shown.clear();
+  stage.console.line("a\x1b[2Jb");
+  CHECK(stage.shown == std::vector<std::string>{"\r\x1b[K", "a?[2Jb\n", "bar"});
+}
+
+TEST_CASE("tables align, numbers read the same everywhere") {
+  using Align = Table::Align;
+  Table table({{"class", Align::left}, {"n", Align::right}});
+  table.add({"sjø", "7"});
+  table.add_rule();
+  table.add({"polar low", "1,000"});
+  CHECK(table.to_string() ==
+        "class          n\n"
+        "---------  -----\n"
+        "sjø            7\n"
+        "---------  -----\n"
+        "polar low  1,000\n");
+  CHECK(with_separators(1260322) == "1,260,322");
+  CHECK(with_separators(-1234) == "-1,234");
+  CHECK(with_separators(999) == "999");
+  CHECK(readable_bytes(0) == "0 B");
+  CHECK(readable_bytes(999) == "999 B");
+  CHECK(readable_bytes(1000) == "1.00 kB");
+  CHECK(readable_bytes(999999) == "1.00 MB");
+  CHECK(readable_bytes(4170000000) == "4.17 GB");
+  CHECK(readable_bytes(UINT64_MAX) == "18.4 EB");
+  CHECK(readable_count(0.5) == "0.50");
+  CHECK(readable_seconds(43) == "0:43");
+  CHECK(readable_seconds(3600 * 3 + 12 * 60 + 7) == "3:12:07");
+  CHECK(fixed(0.943, 4) == "0.9430");
+}

@@ -1,0 +1,210 @@
+#include "tools/cli.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <new>
+
+#include "kernels/backend.h"
+#include "kernels/error.h"
+#include "kernels/version.h"
+#include "tools/console.h"
+#include "tools/output.h"
+
+namespace fulmar::tools {
+namespace {
+
+std::string version_text() {
+  return std::string("fulmar ") + version() + "\ncommit " + commit() + "\ninstruction set " +
+         reference_backend().isa() + "\nbackends reference; without cpu and cuda\n";
+}
+
+template <class T>
+T number_of(const std::string& text, T min, T max, const std::string& option) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [at, reason] = std::from_chars(text.data(), end, value);
+  const Json low = min, high = max;
+  if (text.empty() || at != end ||
+      (reason != std::errc{} && reason != std::errc::result_out_of_range))
+    throw CLI::ValidationError(
+        option, "'" + text + "' is not " + (std::is_integral_v<T> ? "a whole number" : "a number"));
+  if (reason != std::errc{} || !(value >= min && value <= max))
+    throw CLI::ValidationError(option,
+                               text + " is not between " + low.dump() + " and " + high.dump());
+  return value;
+}
+
+// The name that messages use: the longest, "--threads" of "-t,--threads".
+std::string main_name(const std::string& names) {
+  const size_t comma = names.rfind(',');
+  return comma == std::string::npos ? names : names.substr(comma + 1);
+}
+
+template <class T>
+CLI::Option* add_one(CLI::App& app, const std::string& names, T& value, T min, T max,
+                     const std::string& description, const std::string& what) {
+  const std::string option = main_name(names);
+  return app
+      .add_option_function<std::string>(
+          names,
+          [&value, min, max, option](const std::string& text) {
+            value = number_of<T>(text, min, max, option);
+          },
+          description)
+      ->type_name(what);
+}
+
+void add_shared_options(CLI::App& command, SharedOptions& shared) {
+  const char* group = "Shared by all subcommands";
+  command.get_help_ptr()->description("What this subcommand does and takes")->group(group);
+  command.add_flag("--json", shared.json, "Results as JSON on standard output")->group(group);
+  add_one<uint64_t>(command, "--seed", shared.seed, 0, UINT64_MAX,
+                    "What all random draws start from (default 0)", "N")
+      ->group(group);
+  add_integer(command, "--threads", shared.threads, 0, 1024,
+              "Threads; results don't depend on them (default 0: one per processor)")
+      ->group(group);
+  add_choice(command, "--device", shared.device, {"auto", "cpu", "cuda"},
+             "Where to compute (default auto)")
+      ->group(group);
+}
+
+void require_device(const SharedOptions& shared) {
+  if (shared.device == "cuda")
+    device_error("--device cuda: this build has no CUDA backend yet; use --device cpu or auto");
+}
+
+int code_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::usage:
+      return exit_usage;
+    case ErrorKind::file:
+      return exit_file;
+    case ErrorKind::device:
+      return exit_device;
+    case ErrorKind::diverged:
+      return exit_diverged;
+    case ErrorKind::cancelled:
+      return exit_cancelled;
+  }
+  return exit_internal;
+}
+
+int parse_and_run(Cli& cli, int argc, char** argv) {
+  for (CLI::App* command : cli.app.get_subcommands({})) add_shared_options(*command, cli.shared);
+  try {
+    cli.app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    print(cli.app.help());
+    return exit_ok;
+  } catch (const CLI::CallForVersion& version) {
+    print(version.what());
+    return exit_ok;
+  } catch (const CLI::ParseError& error) {
+    const auto given = cli.app.get_subcommands();
+    const auto unknown = cli.app.remaining();
+    if (given.empty() && !unknown.empty())
+      say("'" + unknown.front() + "' is neither a subcommand nor an option");
+    else
+      say(error.what());
+    say("see 'fulmar " + (given.empty() ? "" : given.front()->get_name() + " ") + "--help'");
+    return exit_usage;
+  }
+  return cli.chosen();
+}
+
+}  // namespace
+
+Cli::Cli() : app("Trains, evaluates and runs networks on radar images.") {
+  app.name("fulmar");
+  app.require_subcommand(1);
+  app.get_help_ptr()->description("This text; after a subcommand: what that does and takes");
+  app.set_version_flag("--version", version_text, "Version, commit, instruction set and backends");
+  app.footer(
+      "Results go to standard output, progress and notes to standard error.\n"
+      "Exit codes: 0 done, 2 wrong arguments, 3 a file that can't be read, understood or written,\n"
+      "4 device or memory, 5 training diverged, 130 interrupted, 1 a fault of the program itself.");
+}
+
+CLI::App& add_command(Cli& cli, const std::string& name, const std::string& description,
+                      std::function<int()> run) {
+  CLI::App& command = *cli.app.add_subcommand(name, description);
+  command.callback([&cli, run = std::move(run)] {
+    cli.chosen = [&cli, run] {
+      require_device(cli.shared);
+      return run();
+    };
+  });
+  return command;
+}
+
+CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value, int64_t min,
+                         int64_t max, const std::string& description, const std::string& what) {
+  return add_one<int64_t>(app, names, value, min, max, description, what);
+}
+
+CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, double min,
+                        double max, const std::string& description, const std::string& what) {
+  return add_one<double>(app, names, value, min, max, description, what);
+}
+
+CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
+                          int64_t min, int64_t max, const std::string& description,
+                          const std::string& what) {
+  const std::string option = main_name(names);
+  const auto parse = [&values, min, max, option](const std::string& text) {
+    values.clear();
+    for (size_t from = 0; from <= text.size();) {
+      const size_t comma = std::min(text.find(',', from), text.size());
+      values.push_back(number_of<int64_t>(text.substr(from, comma - from), min, max, option));
+      from = comma + 1;
+    }
+  };
+  return app.add_option_function<std::string>(names, parse, description)->type_name(what);
+}
+
+CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
+                        const std::vector<std::string>& choices, const std::string& description) {
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "" : "|") + choice;
+  const std::string option = main_name(names);
+  const auto parse = [&value, choices, list, option](const std::string& text) {
+    if (std::find(choices.begin(), choices.end(), text) == choices.end())
+      throw CLI::ValidationError(option, "'" + text + "' is none of " + list);
+    value = text;
+  };
+  return app.add_option_function<std::string>(names, parse, description)->type_name(list);
+}
+
+int run_cli(Cli& cli, int argc, char** argv) {
+  try {
+    const int code = parse_and_run(cli, argc, argv);
+    flush_output();
+    return code;
+  } catch (const OutputClosed&) {
+    end_by_closed_pipe();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled)
+      say("interrupted");
+    else
+      say(error.what());
+    return code_of(error.kind());
+  } catch (const std::bad_alloc&) {
+    say("out of memory: use a smaller --batch, --crop or --size, or a machine with more");
+    return exit_device;
+  } catch (const std::filesystem::filesystem_error& error) {
+    say(error.what());
+    return exit_file;
+  } catch (const std::exception& error) {
+    say(std::string("a fault of the program itself, please report it: ") + error.what());
+    return exit_internal;
+  }
+}
+
+CommandContext::CommandContext(const SharedOptions& options)
+    : context_(Context::Options{static_cast<int>(options.threads),
+                                [](const std::string& note) { say(note); }}),
+      cancel_on_signal_(context_) {}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "engine/context.h"
+#include "tools/signals.h"
+
+namespace fulmar::tools {
+
+enum ExitCode : int {
+  exit_ok = 0,
+  exit_internal = 1,  // a fault of the program itself
+  exit_usage = 2,     // arguments or shapes that don't fit
+  exit_file = 3,      // a file that can't be read, understood or written
+  exit_device = 4,    // a device that is missing or failed, or memory that ran out
+  exit_diverged = 5,  // training became NaN or infinite
+  exit_cancelled = 130
+};
+
+// What every subcommand takes.
+struct SharedOptions {
+  bool json = false;
+  uint64_t seed = 0;
+  int64_t threads = 0;  // 0: one per processor
+  std::string device = "auto";
+};
+
+// The command line: its subcommands, and the one that was chosen.
+struct Cli {
+  Cli();
+
+  CLI::App app;
+  SharedOptions shared;
+  std::function<int()> chosen;
+};
+
+// Adds a subcommand, which gets the shared options too; `run` does its work and gives the exit
+// code.
+CLI::App& add_command(Cli& cli, const std::string& name, const std::string& description,
+                      std::function<int()> run);
+
+// Options that take a number: written out in full, in decimal, within [min, max], whatever the
+// locale. `what` stands for the number in the help.
+CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value, int64_t min,
+                         int64_t max, const std::string& description,
+                         const std::string& what = "N");
+CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, double min,
+                        double max, const std::string& description, const std::string& what = "X");
+// A list of integers with commas between: "8,16,32".
+CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
+                          int64_t min, int64_t max, const std::string& description,
+                          const std::string& what = "N,N,...");
+// One of a few words.
+CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
+                        const std::vector<std::string>& choices, const std::string& description);
+
+// Parses, runs what was chosen, and turns every error into a line on stderr and an exit code.
+int run_cli(Cli& cli, int argc, char** argv);
+
+// A Context as the options say: notes go to stderr, and a signal cancels it.
+class CommandContext {
+ public:
+  explicit CommandContext(const SharedOptions& options);
+
+  Context& context() { return context_; }
+  Device& device() { return context_.device("reference"); }
+
+ private:
+  Context context_;
+  CancelOnSignal cancel_on_signal_;
+};
+
+// The subcommands, each in the file of its name.
+void add_info(Cli& cli);
+
+}  // namespace fulmar::tools

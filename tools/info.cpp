@@ -1,0 +1,159 @@
+#include <memory>
+
+#include "kernels/error.h"
+#include "model/polar_low.h"
+#include "model/summary.h"
+#include "tools/cli.h"
+#include "tools/output.h"
+#include "tools/table.h"
+
+namespace fulmar::tools {
+namespace {
+
+struct Options {
+  std::string network;
+  int64_t size = 1536, crop = 1024, batch = 16;
+  model::PolarLowOptions polar_low;
+};
+
+const char* convention =
+    "2 per multiply-add of convolutions and dense layers; other layers are not counted";
+
+Json json_of(const Shape& shape) {
+  Json list = Json::array();
+  for (int axis = 1; axis < shape.rank(); axis++) list.push_back(shape[axis]);
+  return list;
+}
+
+Json json_of(const model::MemoryNeed& need) {
+  return {{"batch", need.batch},
+          {"arena_bytes", need.activations},
+          {"weight_bytes", need.weights},
+          {"optimizer_bytes", need.optimizer},
+          {"picture_bytes", need.pictures},
+          {"total_bytes", need.total()}};
+}
+
+Json json_of(const model::Summary& summary) {
+  Json layers = Json::array();
+  for (const model::LayerSummary& layer : summary.layers)
+    layers.push_back({{"name", layer.name},
+                      {"op", layer.op},
+                      {"scope", layer.scope},
+                      {"output", json_of(layer.output)},
+                      {"parameters", layer.trainable + layer.statistics},
+                      {"trainable", layer.trainable},
+                      {"flops", static_cast<int64_t>(layer.flops)}});
+  return {{"parameters", summary.parameters()},
+          {"trainable", summary.trainable},
+          {"statistics", summary.statistics},
+          {"flops", static_cast<int64_t>(summary.forward_flops)},
+          {"training_flops", static_cast<int64_t>(summary.training_flops)},
+          {"flops_convention", convention},
+          {"layers", layers},
+          {"memory",
+           {{"inference", json_of(summary.inference)}, {"training", json_of(summary.training)}}}};
+}
+
+std::string text_of(const Shape& shape) {
+  std::string text;
+  for (int axis = 1; axis < shape.rank(); axis++)
+    text += (axis > 1 ? "x" : "") + std::to_string(shape[axis]);
+  return text;
+}
+
+std::string layer_table(const model::Summary& summary) {
+  using Align = Table::Align;
+  Table table({{"layer", Align::left},
+               {"op", Align::left},
+               {"output", Align::right},
+               {"parameters", Align::right},
+               {"FLOPs", Align::right}});
+  std::string scope;
+  for (const model::LayerSummary& layer : summary.layers) {
+    if (layer.scope != scope) table.add({layer.scope, "", "", "", ""});
+    scope = layer.scope;
+    const int64_t parameters = layer.trainable + layer.statistics;
+    table.add({(scope.empty() ? "" : "  ") + layer.name, layer.op, text_of(layer.output),
+               parameters > 0 ? with_separators(parameters) : "",
+               layer.flops > 0 ? readable_count(layer.flops) : ""});
+  }
+  table.add_rule();
+  table.add({"sum", "", "", with_separators(summary.parameters()),
+             readable_count(summary.forward_flops)});
+  return table.to_string();
+}
+
+std::string memory_table(const model::Summary& s) {
+  using Align = Table::Align;
+  Table table({{"memory", Align::left}, {"inference", Align::right}, {"training", Align::right}});
+  const auto row = [&](const char* what, size_t inference, size_t training) {
+    table.add({what, inference > 0 ? readable_bytes(inference) : "", readable_bytes(training)});
+  };
+  const model::MemoryNeed &a = s.inference, &b = s.training;
+  table.add({"pictures in a batch", std::to_string(a.batch), std::to_string(b.batch)});
+  row("activations, scratch", a.activations, b.activations);
+  row("weights, statistics", a.weights, b.weights);
+  row("gradient sum, moments", a.optimizer, b.optimizer);
+  row("pictures as read", a.pictures, b.pictures);
+  table.add_rule();
+  row("sum", a.total(), b.total());
+  return table.to_string();
+}
+
+std::string totals(const model::Summary& s) {
+  return "parameters  " + with_separators(s.parameters()) + ": " + with_separators(s.trainable) +
+         " trainable, " + with_separators(s.statistics) + " running statistics\n" + "FLOPs       " +
+         readable_count(s.forward_flops) + " an image, " + readable_count(s.training_flops) +
+         " an image and training step\n            (" + convention + ")\n";
+}
+
+void show_new(const Options& options, const SharedOptions& shared) {
+  if (options.crop > options.size)
+    usage_error("--crop " + std::to_string(options.crop) + " is larger than --size " +
+                std::to_string(options.size));
+  const Network network = model::polar_low(options.polar_low);
+  const Preprocess preprocess =
+      Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels);
+  CommandContext command(shared);
+  const model::Summary summary =
+      model::summarize(network, preprocess, options.batch, command.device());
+  if (shared.json) {
+    Json json{{"network", options.network}, {"classes", options.polar_low.classes}};
+    json["preprocess"] = Json::parse(preprocess.to_json());
+    json.update(json_of(summary));
+    print_pretty(json);
+    return;
+  }
+  print("polar-low, new: pictures " + std::to_string(options.size) + "x" +
+        std::to_string(options.size) + "x" + std::to_string(options.polar_low.channels) +
+        ", crop " + std::to_string(options.crop) + ", " +
+        std::to_string(options.polar_low.classes) + " classes\n\n" + layer_table(summary) + "\n" +
+        totals(summary) + "\n" + memory_table(summary));
+}
+
+}  // namespace
+
+void add_info(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command = add_command(
+      cli, "info", "Layers, parameters, arithmetic and memory of a network", [options, &cli] {
+        show_new(*options, cli.shared);
+        return int{exit_ok};
+      });
+  add_choice(command, "--new", options->network, {"polar-low"}, "A network that is not trained yet")
+      ->required();
+  add_integer(command, "--size", options->size, 1, 32768,
+              "Side that pictures are resized to, pixels (default 1536)");
+  add_integer(command, "--crop", options->crop, 1, 32768,
+              "Side of the centre crop that the network sees, pixels (default 1024)");
+  add_integer(command, "--channels", options->polar_low.channels, 1, WarpOptions::max_bands,
+              "Bands of a picture (default 3)");
+  add_integer(command, "--classes", options->polar_low.classes, 2, 65536, "Classes (default 2)");
+  add_integers(command, "--widths", options->polar_low.widths, 1, 16384,
+               "Filters of each block (default 8,16,32,64,128,256,512)");
+  add_integer(command, "--batch", options->batch, 1, 4096,
+              "Pictures in a training step (default 16)");
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+namespace fulmar::tools {
+
+using Json = nlohmann::ordered_json;
+
+// Who reads stdout has gone (`fulmar … | head`): not an error, the program ends as other tools do.
+struct OutputClosed {};
+
+// Data for stdout, buffered. Error(file) where it can't be written (a full disk), OutputClosed.
+void print(std::string_view text);
+// One line of JSON. Bytes that are not UTF-8 (in file names) become U+FFFD.
+void print_line(const Json& json);
+// JSON over several lines, for people.
+void print_pretty(const Json& json);
+// Hands over what is buffered.
+void flush_output();
+
+}  // namespace fulmar::tools
