@@ -1,6 +1,8 @@
 #include "engine/preprocess.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
@@ -20,6 +22,14 @@ T entry(const Json& json, const char* key) {
   }
 }
 
+constexpr DType picture_types[] = {DType::u8, DType::u16, DType::f32};
+
+DType type_called(const std::string& name) {
+  for (DType type : picture_types)
+    if (name == name_of(type)) return type;
+  usage_error("preprocessing: 'type' must be u8, u16 or f32");
+}
+
 void check(const Preprocess& p) {
   const auto require = [](bool condition, const char* message) {
     if (!condition) usage_error(std::string("preprocessing: ") + message);
@@ -29,6 +39,8 @@ void check(const Preprocess& p) {
   require(p.crop >= 1 && p.crop <= max_side, "the crop must be 1 to 1048576");
   require(p.size == 0 || p.pad || p.crop <= p.size, "the crop is larger than the size");
   require(p.bands >= 1 && p.bands <= WarpOptions::max_bands, "there must be 1 to 16 bands");
+  require(std::count(std::begin(picture_types), std::end(picture_types), p.type) == 1,
+          "the type must be u8, u16 or f32");
   const auto bands = static_cast<size_t>(p.bands);
   require(p.scale.size() == bands && p.offset.size() == bands && p.fill.size() == bands,
           "scale, offset and fill must have a value for each band");
@@ -39,13 +51,16 @@ void check(const Preprocess& p) {
 
 }  // namespace
 
-Preprocess Preprocess::of_pictures(int64_t size, int64_t crop, int64_t bands) {
+Preprocess Preprocess::of_pictures(int64_t size, int64_t crop, int64_t bands, DType type) {
+  if (type != DType::u8 && type != DType::u16)
+    usage_error(std::string("pictures of ") + name_of(type) + " have no customary scale");
   Preprocess p;
+  p.type = type;
   p.size = size;
   p.crop = crop;
   p.bands = bands;
   const auto n = static_cast<size_t>(bands > 0 ? bands : 0);
-  p.scale.assign(n, 1.0 / 255);
+  p.scale.assign(n, type == DType::u8 ? 1.0 / 255 : 1.0 / 65535);
   p.offset.assign(n, 0);
   p.fill.assign(n, 0);
   check(p);
@@ -69,15 +84,11 @@ WarpOptions Preprocess::warp_options() const {
 }
 
 std::string Preprocess::to_json() const {
-  Json json{{"size", size},
-            {"resize", resize == Interpolation::nearest ? "nearest" : "bilinear"},
-            {"crop", crop},
-            {"bands", bands},
-            {"pad", pad},
-            {"scale", scale},
-            {"offset", offset},
-            {"fill", fill},
-            {"standardize", standardize}};
+  Json json{{"size", size},   {"resize", resize == Interpolation::nearest ? "nearest" : "bilinear"},
+            {"crop", crop},   {"bands", bands},
+            {"pad", pad},     {"type", name_of(type)},
+            {"scale", scale}, {"offset", offset},
+            {"fill", fill},   {"standardize", standardize}};
   if (nodata) json["nodata"] = *nodata;
   return json.dump();
 }
@@ -94,6 +105,7 @@ Preprocess Preprocess::from_json(const std::string& text) {
   p.crop = entry<int64_t>(json, "crop");
   p.bands = entry<int64_t>(json, "bands");
   p.pad = entry<bool>(json, "pad");
+  p.type = type_called(entry<std::string>(json, "type"));
   p.scale = entry<std::vector<double>>(json, "scale");
   p.offset = entry<std::vector<double>>(json, "offset");
   p.fill = entry<std::vector<double>>(json, "fill");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/api.h"
+#include "kernels/view.h"
 #include "kernels/warp.h"
 
 namespace fulmar {
@@ -17,17 +18,20 @@ struct FULMAR_API Preprocess {
   // nearest: Keras' load_img (Pillow), source pixel floor((i + .5) in/out); bilinear: Keras'
   // image_dataset_from_directory (tf.image.resize), half-pixel centres, no antialias.
   Interpolation resize = Interpolation::nearest;
-  int64_t crop = 0;           // side of the centre crop that the network sees, pixels
-  int64_t bands = 3;          // 1: grey, 3: RGB; other counts are bands of a raster
-  bool pad = false;           // a picture smaller than the crop is surrounded by fill, else refused
+  int64_t crop = 0;   // side of the centre crop that the network sees, pixels
+  int64_t bands = 3;  // 1: grey, 3: RGB; other counts are bands of a raster
+  bool pad = false;   // a picture smaller than the crop is surrounded by fill, else refused
+  // Element type of the pictures that `scale` was chosen for (u8, u16, f32): files of another type
+  // are refused. Arrays may have any.
+  DType type = DType::u8;
   std::vector<double> scale;  // by band: value = source scale + offset
   std::vector<double> offset;
   std::vector<double> fill;  // by band, source units: outside the picture, NaN and nodata
   std::optional<double> nodata;
   bool standardize = false;  // per image, as tf.image.per_image_standardization
 
-  // 8-bit pictures: value = source / 255, black outside.
-  static Preprocess of_pictures(int64_t size, int64_t crop, int64_t bands);
+  // Pictures of whole numbers: value = source / 255 (u8) or / 65535 (u16), black outside.
+  static Preprocess of_pictures(int64_t size, int64_t crop, int64_t bands, DType type = DType::u8);
 
   // The part that all samples of a tape share.
   WarpOptions warp_options() const;
