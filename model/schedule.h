@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api.h"
+
+namespace fulmar::model {
+
+// Learning rates that are a function of the optimiser step, counted from 0. Past the last step the
+// last rate stays. Without steps, or with a part that is out of its range: Error(usage).
+
+// Smith & Topin's one-cycle policy as PyTorch's OneCycleLR with cosine annealing and two phases has
+// it: from max_rate / start_divisor up to max_rate in warmup_share x steps - 1 steps, then down to
+// max_rate / (start_divisor x end_divisor) at the last step. Momentum is left alone (PyTorch's
+// cycle_momentum=False).
+struct FULMAR_API OneCycle {
+  double max_rate = 1e-3;
+  int64_t steps = 0;
+  double warmup_share = 0.3;  // 0..1
+  double start_divisor = 25;
+  double end_divisor = 1e4;
+
+  double rate(int64_t step) const;
+};
+
+// Linear from max_rate / warmup_steps at step 0 to max_rate, then half a cosine (Loshchilov &
+// Hutter 2017, without restarts), which would reach end_rate one step after the last.
+struct FULMAR_API WarmupCosine {
+  double max_rate = 1e-3;
+  int64_t steps = 0;
+  int64_t warmup_steps = 0;  // 0..steps
+  double end_rate = 0;
+
+  double rate(int64_t step) const;
+};
+
+}  // namespace fulmar::model
