@@ -1,11 +1,11 @@
-#include "op_check.h"
+#include "tests/op_check.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include "support/array.h"
+#include "tests/support/array.h"
 
 namespace fulmar::test {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "engine/context.h"
 #include "engine/session.h"
-#include "op_cases.h"
+#include "tests/op_cases.h"
 
 // What is checked of every case of the op table. Each check gives its complaints, so that tests can
 // also show that it complains about a broken kernel.

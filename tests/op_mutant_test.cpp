@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "op_check.h"
+#include "tests/op_check.h"
 
 // The checks of the op table, checked: each kernel of the backend table is damaged in turn, and
 // some case must complain.

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "op_check.h"
+#include "tests/op_check.h"
 
 namespace fulmar::test {
 namespace {

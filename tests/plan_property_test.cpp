@@ -12,7 +12,7 @@
 #include "engine/plan.h"
 #include "engine/session.h"
 #include "kernels/step_state.h"
-#include "support/random_tape.h"
+#include "tests/support/random_tape.h"
 
 // What a plan promises, on random tapes: no value is overwritten before its last use, whatever the
 // reuse, and results are the bits of a plan in which every value has memory of its own.

@@ -8,7 +8,7 @@
 #include "kernels/error.h"
 #include "kernels/pointwise.h"
 #include "kernels/random.h"
-#include "support/array.h"
+#include "tests/support/array.h"
 
 // The reference device against numbers worked out by hand, and its gradients against its forward
 // kernels: a linear kernel and its gradient are adjoint, <f(x), dy> = <x, f'(dy)>.

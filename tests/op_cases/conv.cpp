@@ -1,7 +1,7 @@
 #include <array>
 #include <cmath>
 
-#include "op_cases.h"
+#include "tests/op_cases.h"
 
 namespace fulmar::test {
 namespace {

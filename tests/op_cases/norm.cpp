@@ -1,4 +1,4 @@
-#include "op_cases.h"
+#include "tests/op_cases.h"
 
 namespace fulmar::test {
 

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "op_cases.h"
-#include "support/array.h"
+#include "tests/op_cases.h"
+#include "tests/support/array.h"
 
 namespace fulmar::test {
 namespace {

@@ -1,6 +1,6 @@
 #include <array>
 
-#include "op_cases.h"
+#include "tests/op_cases.h"
 
 namespace fulmar::test {
 namespace {

@@ -1,7 +1,7 @@
 #include <array>
 
 #include "kernels/step_state.h"
-#include "op_cases.h"
+#include "tests/op_cases.h"
 
 namespace fulmar::test {
 namespace {

@@ -2,8 +2,8 @@
 #include <limits>
 
 #include "kernels/warp.h"
-#include "op_cases.h"
-#include "support/array.h"
+#include "tests/op_cases.h"
+#include "tests/support/array.h"
 
 namespace fulmar::test {
 namespace {

@@ -1,10 +1,10 @@
-#include "support/random_tape.h"
+#include "tests/support/random_tape.h"
 
 #include <algorithm>
 #include <array>
 
 #include "engine/ops.h"
-#include "support/array.h"
+#include "tests/support/array.h"
 
 namespace fulmar::test {
 namespace {
