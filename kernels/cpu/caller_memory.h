@@ -1,0 +1,11 @@
+#pragma once
+
+#include <cstddef>
+
+namespace fulmar::cpu {
+
+// Memory of the calling thread, 64-byte aligned and kept from call to call, for what all tasks of
+// one kernel read (packed weights). One piece: the next request may move it.
+float* caller_memory(size_t floats);
+
+}  // namespace fulmar::cpu

@@ -1,0 +1,128 @@
+// Copies that put the two sides of a matrix product where its tiles want them.
+// Compiled once per instruction set, inside its namespace.
+#if defined(FULMAR_KERNELS_CPU_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_PACK_INL_H
+#undef FULMAR_KERNELS_CPU_PACK_INL_H
+#else
+#define FULMAR_KERNELS_CPU_PACK_INL_H
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/gemm-inl.h"
+#include "kernels/cpu/patches.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// `count` copies of `length` floats each, `from_step` and `to_step` apart. length >= lanes of d.
+template <class D>
+HWY_INLINE void copy_runs_with(D d, const float* from, int64_t from_step, float* to,
+                               int64_t to_step, int64_t length, int64_t count) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t i = 0; i < count; i++, from += from_step, to += to_step) {
+    for (int64_t e = 0; e + lanes <= length; e += lanes)
+      hn::StoreU(hn::LoadU(d, from + e), d, to + e);
+    // The last vector overlaps the one before: no loop over single floats.
+    if (length % lanes != 0)
+      hn::StoreU(hn::LoadU(d, from + length - lanes), d, to + length - lanes);
+  }
+}
+HWY_INLINE void copy_runs(const float* from, int64_t from_step, float* to, int64_t to_step,
+                          int64_t length, int64_t count) {
+  const hn::ScalableTag<float> d;
+  if (length >= static_cast<int64_t>(hn::Lanes(d)))
+    return copy_runs_with(d, from, from_step, to, to_step, length, count);
+  if (length >= 8)
+    return copy_runs_with(hn::CappedTag<float, 8>(), from, from_step, to, to_step, length, count);
+  if (length >= 4)
+    return copy_runs_with(hn::CappedTag<float, 4>(), from, from_step, to, to_step, length, count);
+  copy_runs_with(hn::CappedTag<float, 1>(), from, from_step, to, to_step, length, count);
+}
+
+// Floor of a / b for b > 0.
+HWY_INLINE int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// Elements [begin, end) of one run for the grid pixels [first, last) of one grid row.
+HWY_INLINE void pack_run(const Patches& x, const PatchRun& run, int64_t image, int64_t qy,
+                         int64_t first, int64_t last, int64_t begin, int64_t end, float* to,
+                         int64_t to_stride) {
+  const int64_t iy = qy * x.step_y + run.dy;
+  const size_t bytes = static_cast<size_t>(end - begin) * sizeof(float);
+  if (iy < 0 || iy >= x.height || x.width == 0) {
+    for (int64_t q = first; q < last; q++, to += to_stride) std::memset(to, 0, bytes);
+    return;
+  }
+  const float* const row = x.source + image * x.image_stride + iy * x.row_stride;
+  // Pixel q wants elements [q step + offset + begin, q step + offset + end) of a source row, of
+  // which [0, limit) are there. `inner` pixels find all of them.
+  const int64_t step = x.step_x * x.channels, offset = run.dx * x.channels;
+  const int64_t limit = x.width * x.channels;
+  const int64_t inner_first = std::clamp(-floor_div(offset + begin, step), first, last);
+  const int64_t inner_last =
+      std::clamp(floor_div(limit - offset - end, step) + 1, inner_first, last);
+  const auto edge = [&](int64_t q_begin, int64_t q_end) {
+    for (int64_t q = q_begin; q < q_end; q++) {
+      float* const out = to + (q - first) * to_stride;
+      const int64_t at = q * step + offset;
+      const int64_t low = std::clamp(-at, begin, end), high = std::clamp(limit - at, low, end);
+      const int64_t from = (q * x.step_x + run.dx) * x.pixel_stride;
+      for (int64_t e = begin; e < end; e++)
+        out[e - begin] = e >= low && e < high ? row[from + e] : 0;
+    }
+  };
+  edge(first, inner_first);
+  if (inner_first < inner_last)
+    copy_runs(row + (inner_first * x.step_x + run.dx) * x.pixel_stride + begin,
+              x.step_x * x.pixel_stride, to + (inner_first - first) * to_stride, to_stride,
+              end - begin, inner_last - inner_first);
+  edge(inner_last, last);
+}
+
+// Columns [begin, end) of the rows [first_row, last_row) of the patch matrix, `to_stride` apart.
+HWY_INLINE void pack_patches(const Patches& x, int64_t first_row, int64_t last_row, int64_t begin,
+                             int64_t end, float* to, int64_t to_stride) {
+  for (int64_t row = first_row; row < last_row;) {
+    const int64_t qx = row % x.grid_width, line = row / x.grid_width;
+    const int64_t count = std::min(x.grid_width - qx, last_row - row);
+    for (const PatchRun& run : x.runs) {
+      const int64_t low = std::max(begin, run.first);
+      const int64_t high = std::min(end, run.first + run.length);
+      if (low < high)
+        pack_run(x, run, line / x.grid_height, line % x.grid_height, qx, qx + count,
+                 low - run.first, high - run.first, to + low - begin, to_stride);
+    }
+    row += count;
+    to += count * to_stride;
+  }
+}
+
+// One panel: columns [c, c + width) of the matrix (k, n) -> from[k * stride + n], zero-padded.
+HWY_INLINE void pack_panel(const float* from, int64_t stride, int64_t depth, int64_t columns,
+                           int64_t c, float* to) {
+  const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
+  if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
+  copy_runs(from + c, stride, to, width, used, depth);
+}
+
+// The same of the transposed matrix: (k, n) -> from[n * stride + k], into rows `to_first` and on.
+HWY_INLINE void pack_panel_transposed(const float* from, int64_t stride, int64_t depth,
+                                      int64_t columns, int64_t c, float* to) {
+  const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
+  if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
+  constexpr int64_t block = 16;  // lines of `to` that are written at a time
+  for (int64_t k = 0; k < depth; k += block) {
+    const int64_t end = std::min(depth, k + block);
+    for (int64_t n = 0; n < used; n++)
+      for (int64_t i = k; i < end; i++) to[i * width + n] = from[(c + n) * stride + i];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
