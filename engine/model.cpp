@@ -95,20 +95,30 @@ Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device)
     for (const Leaf* leaf : leaves)
       write(leaf->key(), initial_values(*leaf, shape_of(leaf).elements(), seed));
 
-  std::vector<Segment> table;
-  for (const Parameter& p : parameters_)
-    table.push_back({p.begin, p.begin + p.shape.elements(), p.decays ? 1 : 0});
-  const size_t table_bytes = table.size() * sizeof(Segment);
   DeviceBuffer& segments =
-      buffers_.emplace("segments", DeviceBuffer(device, table_bytes)).first->second;
-  device.backend().copy_in(device.stream(), segments.data(), table.data(), table_bytes);
+      buffers_.emplace("segments", DeviceBuffer(device, parameters_.size() * sizeof(Segment)))
+          .first->second;
   views_["segments"] = view_of(segments.data(), segments_info().shape, DType::u8);
+  write_segments();
 
   const ValueInfo state = ops::step_state_info();
   DeviceBuffer& step =
       buffers_.emplace("step_state", DeviceBuffer(device, sizeof(StepState))).first->second;
   views_["step_state"] = view_of(step.data(), state.shape, DType::u8);
   set_step_state({});
+}
+
+void Model::write_segments() {
+  std::vector<Segment> table;
+  for (const Parameter& p : parameters_)
+    table.push_back({p.begin, p.begin + p.shape.elements(), p.decays ? 1 : 0});
+  device_->backend().copy_in(device_->stream(), views_["segments"].data, table.data(),
+                             table.size() * sizeof(Segment));
+}
+
+void Model::decay_all() {
+  for (Parameter& p : parameters_) p.decays = true;
+  write_segments();
 }
 
 int64_t Model::trainable_count() const {

@@ -51,6 +51,10 @@ class FULMAR_API Model {
 
   void set_step_state(const StepState& state);
 
+  // Weight decay applies to every parameter from now on, as in the published training and in the
+  // AdamW of Keras and PyTorch; at first biases and batch normalisation are left out.
+  void decay_all();
+
   // Leaves on a tape for training: the flat arenas and the table of segments.
   ValueInfo flat_info() const { return {Shape{flat_size_}, Role::parameter, DType::f32}; }
   ValueInfo segments_info() const;
@@ -58,6 +62,7 @@ class FULMAR_API Model {
  private:
   View find(const std::string& name);
   DeviceBuffer& flat_buffer(const std::string& name);
+  void write_segments();
 
   Device* device_;
   std::vector<Parameter> parameters_;
