@@ -1,0 +1,311 @@
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "engine/context.h"
+#include "engine/ops.h"
+#include "engine/session.h"
+#include "tests/support/goldens.h"
+
+// Every row of the table in ops.safetensors: one op's value and gradients, against PyTorch's in
+// float64.
+
+using namespace fulmar;
+using namespace fulmar::test;
+using Json = nlohmann::json;
+
+namespace {
+
+using Inputs = std::map<std::string, Val>;  // by role
+using Build = std::function<Val(Tape&, const Inputs&, const Json&)>;
+
+std::array<int64_t, 2> pair(const Json& row, const char* key) {
+  return {row[key][0].get<int64_t>(), row[key][1].get<int64_t>()};
+}
+
+Window window(const Json& row) {
+  Window w;
+  w.stride = pair(row, "stride");
+  if (row.contains("dilation")) w.dilation = pair(row, "dilation");
+  for (size_t i = 0; i < 4; i++) w.padding[i] = row["padding"][i].get<int64_t>();
+  return w;
+}
+
+Val resize(Tape& t, const Inputs& in, const Json& row, Interpolation interpolation) {
+  const auto size = pair(row, "size");
+  return ops::resize(t, in.at("x"), size[0], size[1], {interpolation, row["align_corners"]});
+}
+
+Build binary(Val (*op)(Tape&, Val, Val)) {
+  return [op](Tape& t, const Inputs& in, const Json&) { return op(t, in.at("a"), in.at("b")); };
+}
+
+const std::map<std::string, Build>& builders() {
+  static const std::map<std::string, Build> table{
+      {"add", binary(ops::add)},
+      {"average_pool2d",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return ops::average_pool(t, in.at("x"), pair(row, "kernel"), window(row));
+       }},
+      {"batch_norm_eval",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return ops::batch_norm(t, in.at("x"), in.at("gamma"), in.at("beta"), in.at("running_mean"),
+                                in.at("running_variance"), row["epsilon"]);
+       }},
+      {"concat",
+       [](Tape& t, const Inputs& in, const Json&) {
+         return ops::concat(t, std::array{in.at("x0"), in.at("x1"), in.at("x2")});
+       }},
+      {"conv2d",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return ops::conv2d(t, in.at("x"), in.at("w"), in.count("b") ? in.at("b") : Val{},
+                            window(row), row["groups"]);
+       }},
+      {"dense", [](Tape& t, const Inputs& in,
+                   const Json&) { return ops::dense(t, in.at("x"), in.at("w"), in.at("b")); }},
+      {"depthwise_conv2d",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return ops::depthwise_conv2d(t, in.at("x"), in.at("w"), window(row));
+       }},
+      {"div", binary(ops::div)},
+      {"global_average_pool", [](Tape& t, const Inputs& in,
+                                 const Json&) { return ops::global_average_pool(t, in.at("x")); }},
+      {"max_pool2d",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return ops::max_pool(t, in.at("x"), pair(row, "kernel"), window(row));
+       }},
+      {"mul", binary(ops::mul)},
+      {"neg",
+       [](Tape& t, const Inputs& in, const Json&) { return ops::affine(t, in.at("x"), -1, 0); }},
+      {"reciprocal", [](Tape& t, const Inputs& in,
+                        const Json&) { return ops::div(t, ops::constant(t, {1}, 1), in.at("x")); }},
+      {"resize_bilinear",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return resize(t, in, row, Interpolation::bilinear);
+       }},
+      {"resize_nearest",
+       [](Tape& t, const Inputs& in, const Json& row) {
+         return resize(t, in, row, Interpolation::nearest);
+       }},
+      {"softmax",
+       [](Tape& t, const Inputs& in, const Json&) { return ops::softmax(t, in.at("x")); }},
+      {"sub", binary(ops::sub)},
+  };
+  return table;
+}
+
+// The pointwise functions that the table knows under the engine's own name.
+bool is_pointwise(const std::string& op) {
+  for (const char* name :
+       {"relu", "tanh", "sigmoid", "softplus", "exp", "log", "sqrt", "square", "abs"})
+    if (op == name) return true;
+  return false;
+}
+
+bool is_statistic(const std::string& role) { return role.rfind("running_", 0) == 0; }
+
+// Rows of classes [rows,K] stand as one image row of pixels where an op wants four extents.
+Shape image_shape(const Shape& s) {
+  return s.rank() == 2 ? Shape{1, 1, s[0], s[1]}
+                       : Shape{s.images(), s.height(), s.width(), s.channels()};
+}
+
+// A case on a tape: its inputs, what it computes and what that must be.
+struct Case {
+  const Golden& file;
+  std::string name;
+  std::shared_ptr<Tape> tape = std::make_shared<Tape>();
+  Inputs inputs;
+  std::vector<Val> outputs;
+  std::vector<std::string> roles;  // of the outputs
+
+  Case(const Golden& golden, const std::string& case_name) : file(golden), name(case_name) {}
+
+  Val input(const std::string& role, bool whole_image = false) {
+    const Shape shape = file.shape(name + "/" + role);
+    ValueInfo info{whole_image ? image_shape(shape) : shape};
+    if (is_statistic(role)) info.role = Role::statistic;
+    return inputs[role] = ops::input(*tape, role, info);
+  }
+  void output(const std::string& role, Val value) {
+    roles.push_back(role);
+    outputs.push_back(value);
+  }
+  void run(Context& context, Device& device, double bound, Model* model = nullptr) {
+    Session session(context, device, tape, outputs, model);
+    for (const auto& [role, value] : inputs) {
+      const Values values = file.values(name + "/" + role);
+      if (tape->info(value).role == Role::index)
+        session.set(value, std::vector<int32_t>(values.begin(), values.end()));
+      else
+        session.set(value, values);
+    }
+    session.run();
+    for (size_t i = 0; i < roles.size(); i++) {
+      CAPTURE(roles[i]);
+      CHECK(difference(session.read(outputs[i]), file.values(name + "/" + roles[i])) <= bound);
+    }
+  }
+};
+
+// y and a gradient for every float input, given dy.
+void check_case(Context& context, Device& device, const Golden& file, const std::string& name,
+                const Json& row, double bound) {
+  const std::string op = row["op"];
+  Case c(file, name);
+  for (const std::string& role : file.names(name + "/"))
+    if (role != "y" && role != "dy" && !(role[0] == 'd' && file.has(name + "/" + role.substr(1))))
+      c.input(role, op == "softmax" || (op == "dense" && role == "x"));
+  const Val y = is_pointwise(op) ? ops::pointwise(*c.tape, op, std::array{c.inputs.at("x")})
+                                 : builders().at(op)(*c.tape, c.inputs, row);
+  c.output("y", y);
+  std::vector<Val> wrt;
+  for (const auto& [role, value] : c.inputs)
+    if (!is_statistic(role)) {
+      wrt.push_back(value);
+      c.roles.push_back("d" + role);
+    }
+  const Val dy = c.inputs["dy"] = ops::input(*c.tape, "dy", {c.tape->shape(y)});
+  for (Val g : grad(*c.tape, y, wrt, dy)) c.outputs.push_back(g);
+  c.run(context, device, bound);
+}
+
+void check_batch_norm_train(Context& context, Device& device, const Golden& file,
+                            const std::string& name, const Json& row, double bound) {
+  for (const bool unbiased : {true, false}) {
+    CAPTURE(unbiased);
+    Case c(file, name);
+    const Val x = c.input("x"), gamma = c.input("gamma"), beta = c.input("beta");
+    const Shape channels = c.tape->shape(gamma);
+    ops::RunningStatistics running;
+    running.mean = ops::statistic(*c.tape, "running_mean", channels, 0);
+    running.var = ops::statistic(*c.tape, "running_variance", channels, 1);
+    running.momentum = row["momentum"];
+    running.unbiased = unbiased;
+    const Val y = ops::batch_norm_train(*c.tape, x, gamma, beta, running, row["epsilon"]);
+    const Val dy = c.inputs["dy"] = ops::input(*c.tape, "dy", {c.tape->shape(y)});
+    c.output("y", y);
+    const std::vector<Val> g = grad(*c.tape, y, std::array{x, gamma, beta}, dy);
+    c.output("dx", g[0]);
+    c.output("dgamma", g[1]);
+    c.output("dbeta", g[2]);
+    Model model(device, *c.tape, 1);
+    for (const char* statistic : {"running_mean", "running_variance"})
+      model.write(statistic, file.values(name + "/" + statistic));
+    c.run(context, device, bound, &model);
+    CHECK(difference(model.read("running_mean"), file.values(name + "/running_mean_after")) <=
+          bound);
+    CHECK(difference(model.read("running_variance"),
+                     file.values(name + "/running_variance_after" + (unbiased ? "" : "_biased"))) <=
+          bound);
+  }
+}
+
+void check_cross_entropy(Context& context, Device& device, const Golden& file,
+                         const std::string& name, const Json& row, double bound) {
+  Case c(file, name);
+  const Val x = c.input("x", true);
+  const auto optional = [&](const char* role) {
+    return file.has(name + "/" + role) ? c.input(role) : Val{};
+  };
+  const Shape s = c.tape->shape(x);
+  const Shape rows{s.images(), s.height(), s.width(), 1};
+  Val labels;
+  if (row["labels"] == "soft")
+    labels = c.input("soft", true);
+  else
+    labels = c.inputs["labels"] = ops::input(*c.tape, "labels", {rows, Role::index, DType::i32});
+  const Val class_weight = optional("class_weights");
+  Val pixel_weight;
+  if (file.has(name + "/pixel_weights"))
+    pixel_weight = c.inputs["pixel_weights"] = ops::input(*c.tape, "pixel_weights", {rows});
+  CrossEntropy how;
+  how.label_smoothing = row["label_smoothing"];
+  if (!row["ignored_index"].is_null()) how.ignore_index = row["ignored_index"];
+  const ops::Loss loss =
+      ops::softmax_cross_entropy(*c.tape, x, labels, how, class_weight, pixel_weight);
+  const Val sum = ops::sum_all(*c.tape, loss.rows);
+  c.output("rows", loss.rows);
+  c.output("sum", sum);
+  c.output("dx_sum", grad(*c.tape, sum, x));
+  // PyTorch counts rows, not weights, for soft labels, and knows no pixel weights.
+  if (!pixel_weight && !(class_weight && row["labels"] == "soft"))
+    c.output("weight_sum", ops::sum_all(*c.tape, loss.row_weight));
+  c.run(context, device, bound);
+}
+
+// Five steps of one parameter, decay included.
+void check_adamw(Context& context, Device& device, const Golden& file, const std::string& name,
+                 const Json& row, double bound) {
+  auto tape = std::make_shared<Tape>();
+  ops::parameter(*tape, "w", file.shape(name + "/w0"), {}, true);
+  Model model(device, *tape, 1);
+  model.write("w", file.values(name + "/w0"));
+  const Val g = ops::input(*tape, "g", model.flat_info());
+  AdamW how;
+  how.beta1 = row["beta1"], how.beta2 = row["beta2"], how.epsilon = row["epsilon"];
+  how.weight_decay = row["decay"];
+  how.decay_scaled_by_lr = row["decay_scaled_by_lr"];
+  how.keras_epsilon = row["epsilon_placement"] == "keras";
+  record_adamw(*tape, model, g, how);
+  Session session(context, device, tape, {}, &model);
+  const Values gradients = file.values(name + "/g"), after = file.values(name + "/w");
+  const size_t n = file.values(name + "/w0").size();
+  const auto step_of = [n](const Values& all, int64_t step) {
+    const auto begin = all.begin() + step * static_cast<int64_t>(n);
+    return Values(begin, begin + static_cast<int64_t>(n));
+  };
+  StepState state;
+  state.learning_rate = row["lr"];
+  for (int64_t step = 0; step < 5; step++) {
+    Values flat = step_of(gradients, step);
+    flat.resize(static_cast<size_t>(model.flat_size()));
+    session.set(g, flat);
+    state.step = step + 1;
+    model.set_step_state(state);
+    session.run();
+    CAPTURE(step);
+    // What matters is the change: relative to it, not to the weights.
+    const Values start = file.values(name + "/w0");
+    Values ours = model.read("w"), theirs = step_of(after, step);
+    for (size_t i = 0; i < n; i++) ours[i] -= start[i], theirs[i] -= start[i];
+    CHECK(difference(ours, theirs) <= bound);
+  }
+}
+
+// The bound for each row; float32 rounds inputs of hundreds by 3e-5.
+void check_table(Context& context, Device& device, const std::string& file_name, double bound,
+                 double far_bound) {
+  const Golden file(file_name);
+  const Json cases = file.metadata("cases");
+  REQUIRE(!cases.empty());
+  for (const auto& [name, row] : cases.items()) {
+    CAPTURE(name);
+    const std::string op = row["op"];
+    const bool far =
+        name.find("large") != std::string::npos || name.find("far") != std::string::npos;
+    const double b = far ? far_bound : bound;
+    if (op == "adamw")
+      check_adamw(context, device, file, name, row, b);
+    else if (op == "cross_entropy")
+      check_cross_entropy(context, device, file, name, row, b);
+    else if (op == "batch_norm_train")
+      check_batch_norm_train(context, device, file, name, row, b);
+    else
+      check_case(context, device, file, name, row, b);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("goldens: every op on reference equals PyTorch's in float64") {
+  Context context;
+  check_table(context, context.device("reference"), "ops", 1e-12, 1e-12);
+}
+
+TEST_CASE("goldens: AdamW on reference equals Keras' two forms in float64") {
+  Context context;
+  check_table(context, context.device("reference"), "ops_adamw_keras", 1e-12, 1e-12);
+}
