@@ -1,0 +1,252 @@
+#include "data/loader.h"
+
+#include <condition_variable>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "engine/geometry.h"
+#include "kernels/error.h"
+
+namespace fulmar::data {
+
+namespace {
+
+struct Free {
+  void operator()(uint8_t* memory) const { std::free(memory); }
+};
+// Starts as zeros, which cost nothing until they are touched.
+using Memory = std::unique_ptr<uint8_t[], Free>;
+
+Memory allocate(int64_t bytes) {
+  Memory memory(static_cast<uint8_t*>(std::calloc(1, static_cast<size_t>(bytes))));
+  if (!memory)
+    device_error("no memory for a batch of " + std::to_string(bytes >> 20) +
+                 " MiB; use a smaller batch");
+  return memory;
+}
+
+// A place for one batch, used again and again.
+struct Slot {
+  enum class Phase { free, filling, ready };
+  Phase phase = Phase::free;
+  Memory images;
+  std::vector<WarpSample> samples;
+  std::vector<int32_t> labels;
+  std::vector<float> weights;
+  Batch batch;
+  std::exception_ptr error;
+};
+
+}  // namespace
+
+struct Loader::State {
+  std::shared_ptr<const Pictures> pictures;
+  std::vector<int32_t> picture_labels;
+  std::unique_ptr<Sampler> sampler;
+  Preprocess preprocess;
+  LoaderOptions options;
+  std::vector<TensorSpec> specs;
+  int64_t height = 0, width = 0, row_bytes = 0;  // of a slot's picture
+
+  std::mutex mutex;
+  std::condition_variable slot_freed, slot_filled;
+  std::vector<Slot> slots;  // batch number b lies in slot b % size
+  bool stopping = false;
+  int64_t epoch = 0, end = 0;  // `end`: batches of the epoch, 0 before start()
+  int64_t to_fill = 0, to_give = 0;
+  int64_t filling = 0;
+  Slot* given = nullptr;
+  std::vector<std::thread> threads;
+
+  Slot& slot(int64_t number) { return slots[static_cast<size_t>(number) % slots.size()]; }
+
+  void make_slots();
+  void work();
+  void fill(Slot& slot, int64_t fill_epoch, int64_t number, const std::vector<int64_t>& chosen);
+  void fill_sample(Slot& slot, size_t place, int64_t picture, int64_t fill_epoch, int64_t number);
+};
+
+void Loader::State::make_slots() {
+  const auto n = static_cast<size_t>(options.batch);
+  for (Slot& slot : slots) {
+    slot.images = allocate(options.batch * height * row_bytes);
+    slot.samples.resize(n);
+    slot.labels.resize(n);
+    slot.weights.resize(n);
+    void* const data[] = {slot.images.get(), slot.samples.data(), slot.labels.data(),
+                          slot.weights.data()};
+    for (size_t i = 0; i < specs.size(); i++)
+      slot.batch.tensors.push_back(view_of(data[i], specs[i].shape, specs[i].type));
+  }
+}
+
+void Loader::State::work() {
+  std::unique_lock lock(mutex);
+  for (;;) {
+    slot_freed.wait(lock, [&] {
+      return stopping || (to_fill < end && slot(to_fill).phase == Slot::Phase::free);
+    });
+    if (stopping) return;
+    const int64_t number = to_fill++, fill_epoch = epoch;
+    Slot& place = slot(number);
+    place.phase = Slot::Phase::filling;
+    filling++;
+    std::exception_ptr error;
+    std::vector<int64_t> chosen;
+    try {
+      chosen = sampler->batch(fill_epoch, number);  // not for several threads: within the lock
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.unlock();
+    if (!error) {
+      try {
+        fill(place, fill_epoch, number, chosen);
+      } catch (...) {
+        error = std::current_exception();
+      }
+    }
+    lock.lock();
+    place.error = error;
+    place.phase = Slot::Phase::ready;
+    filling--;
+    slot_filled.notify_all();
+  }
+}
+
+void Loader::State::fill(Slot& slot, int64_t fill_epoch, int64_t number,
+                         const std::vector<int64_t>& chosen) {
+  slot.batch.samples = chosen;
+  for (size_t place = 0; place < slot.samples.size(); place++) {
+    if (place < chosen.size()) {
+      fill_sample(slot, place, chosen[place], fill_epoch, number);
+    } else {
+      slot.samples[place] = WarpSample{};  // an empty source reads as fill
+      slot.labels[place] = 0;
+      slot.weights[place] = 0;
+    }
+  }
+}
+
+void Loader::State::fill_sample(Slot& slot, size_t place, int64_t picture, int64_t fill_epoch,
+                                int64_t number) {
+  const ImageHeader& header = pictures->header(picture);
+  pictures->copy(picture, slot.images.get() + static_cast<int64_t>(place) * height * row_bytes,
+                 row_bytes);
+  if (options.augment) {
+    const int64_t in_epoch = number * options.batch + static_cast<int64_t>(place);
+    slot.samples[place] =
+        augmented_sample(preprocess, header.height, header.width,
+                         draw_augment(*options.augment, options.seed, fill_epoch, in_epoch));
+  } else {
+    slot.samples[place] = centre_sample(preprocess, header.height, header.width);
+  }
+  if (!picture_labels.empty()) slot.labels[place] = picture_labels[static_cast<size_t>(picture)];
+  slot.weights[place] = 1;
+}
+
+Loader::Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> labels,
+               std::unique_ptr<Sampler> sampler, const Preprocess& preprocess,
+               const LoaderOptions& options)
+    : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  if (options.batch < 1 || options.threads < 1 || options.ready < 1)
+    usage_error("a loader needs a batch, threads and ready batches of at least 1 each");
+  if (!labels.empty() && static_cast<int64_t>(labels.size()) != pictures->count())
+    usage_error(std::to_string(labels.size()) + " labels for " + std::to_string(pictures->count()) +
+                " pictures");
+  if (pictures->bands() != preprocess.bands)
+    usage_error("the pictures have " + std::to_string(pictures->bands()) +
+                " bands, the preprocessing record says " + std::to_string(preprocess.bands));
+  if (pictures->type() != preprocess.type)
+    file_error(pictures->path(0) + ": its values are of type " + name_of(pictures->type()) +
+               ", the model takes " + name_of(preprocess.type) + "; convert the pictures");
+  if (options.augment) options.augment->check();
+  for (int64_t i = 0; i < pictures->count(); i++) {
+    const ImageHeader& header = pictures->header(i);
+    const std::string reason = misfit(preprocess, header.height, header.width);
+    if (!reason.empty()) file_error(pictures->path(i) + ": " + reason);
+  }
+
+  s.height = pictures->max_height();
+  s.width = pictures->max_width();
+  s.row_bytes = s.width * pictures->bands() * static_cast<int64_t>(size_of(pictures->type()));
+  const int64_t n = options.batch;
+  s.specs = {{"image", pictures->type(), {n, s.height, s.width, pictures->bands()}},
+             {"image/samples", DType::u8, {n, static_cast<int64_t>(sizeof(WarpSample))}}};
+  if (!labels.empty()) {
+    s.specs.push_back({"label", DType::i32, {n, 1, 1, 1}});
+    s.specs.push_back({"weight", DType::f32, {n, 1, 1, 1}});
+  }
+  s.pictures = std::move(pictures);
+  s.picture_labels = std::move(labels);
+  s.sampler = std::move(sampler);
+  s.preprocess = preprocess;
+  s.options = options;
+  s.slots = std::vector<Slot>(static_cast<size_t>(options.ready) + 1);  // one is with the caller
+  s.make_slots();
+  try {
+    for (int i = 0; i < options.threads; i++) s.threads.emplace_back([&s] { s.work(); });
+  } catch (...) {
+    stop();
+    throw;
+  }
+}
+
+Loader::~Loader() { stop(); }
+
+void Loader::stop() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->slot_freed.notify_all();
+  for (std::thread& thread : state_->threads) thread.join();
+  state_->threads.clear();
+}
+
+const std::vector<TensorSpec>& Loader::tensors() const { return state_->specs; }
+
+int64_t Loader::batches_per_epoch() const { return state_->sampler->batches_per_epoch(); }
+
+int64_t Loader::batch_bytes() const {
+  return state_->options.batch * state_->height * state_->row_bytes;
+}
+
+void Loader::start(int64_t epoch, int64_t first) {
+  State& s = *state_;
+  const int64_t batches = batches_per_epoch();
+  if (epoch < 0 || first < 0 || first > batches)
+    usage_error("no batch " + std::to_string(first) + " in epoch " + std::to_string(epoch));
+  std::unique_lock lock(s.mutex);
+  s.end = 0;  // nobody takes another batch
+  s.slot_filled.wait(lock, [&] { return s.filling == 0; });
+  for (Slot& slot : s.slots) slot.phase = Slot::Phase::free;
+  s.given = nullptr;
+  s.epoch = epoch;
+  s.end = batches;
+  s.to_fill = s.to_give = first;
+  s.slot_freed.notify_all();
+}
+
+const Batch* Loader::next() {
+  State& s = *state_;
+  std::unique_lock lock(s.mutex);
+  if (s.given) {
+    s.given->phase = Slot::Phase::free;
+    s.given = nullptr;
+    s.slot_freed.notify_all();
+  }
+  if (s.to_give >= s.end) return nullptr;
+  Slot& slot = s.slot(s.to_give);
+  s.slot_filled.wait(lock, [&] { return slot.phase == Slot::Phase::ready; });
+  if (slot.error) std::rethrow_exception(slot.error);
+  s.to_give++;
+  s.given = &slot;
+  return &slot.batch;
+}
+
+}  // namespace fulmar::data

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "data/augment.h"
+#include "data/pictures.h"
+#include "data/sampler.h"
+#include "engine/batch_source.h"
+#include "engine/preprocess.h"
+
+namespace fulmar::data {
+
+struct LoaderOptions {
+  int64_t batch = 16;
+  int threads = 1;    // that prepare batches in the background
+  int64_t ready = 2;  // batches prepared ahead, at least; each takes batch_bytes() of memory
+  std::optional<Augment> augment{};  // none: the centre crop, as in prediction
+  uint64_t seed = 0;                 // of the augmentation
+};
+
+// Batches of pictures and, where `labels` are given, their classes, prepared by background threads.
+// Tensors: `image` [N,Hmax,Wmax,bands] of the pictures' own type, `image/samples`, `label` i32 and
+// `weight` f32 [N,1,1,1]. A slot that a last, smaller batch leaves unused has weight 0, label 0 and
+// an empty picture.
+class Loader : public BatchSource {
+ public:
+  // `labels`: one for each picture, or none. Error(file) naming a picture that doesn't fit the
+  // record: too small or not square (unless it pads), or of another element type. Error(usage): other band counts.
+  Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> labels,
+         std::unique_ptr<Sampler> sampler, const Preprocess& preprocess,
+         const LoaderOptions& options);
+  ~Loader() override;
+
+  const std::vector<TensorSpec>& tensors() const override;
+  int64_t batches_per_epoch() const override;
+  void start(int64_t epoch, int64_t first) override;
+  const Batch* next() override;
+
+  int64_t batch_bytes() const;
+
+ private:
+  void stop();
+
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fulmar::data

@@ -1,0 +1,186 @@
+#include "data/packed_cache.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <tuple>
+
+#include "data/picture_errors.h"
+#include "engine/crc32c.h"
+#include "engine/file.h"
+#include "kernels/error.h"
+
+namespace fulmar::data {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char magic[8] = {'F', 'U', 'L', 'M', 'P', 'A', 'C', 'K'};
+constexpr uint32_t version = 1;
+constexpr size_t alignment = 64;
+
+struct Suffix {
+  uint64_t table_bytes;
+  uint32_t table_crc32c, version;
+  char magic[8];
+};
+
+size_t aligned(size_t at) { return (at + alignment - 1) / alignment * alignment; }
+
+uint64_t fnv1a(uint64_t hash, const std::string& text) {
+  for (const char letter : text) hash = (hash ^ static_cast<uint8_t>(letter)) * 1099511628211u;
+  return hash;
+}
+
+std::string file_name(const std::vector<PackedPicture>& pictures) {
+  uint64_t hash = 14695981039346656037u;
+  for (const PackedPicture& picture : pictures) {
+    struct stat status {};
+    if (::stat(picture.path.c_str(), &status) != 0)
+      file_error(picture.path + ": " + std::generic_category().message(errno) +
+                 "; check the path and its permissions");
+    std::string text = std::filesystem::absolute(picture.path).string();
+    for (int64_t value :
+         {static_cast<int64_t>(status.st_size), static_cast<int64_t>(status.st_mtim.tv_sec),
+          static_cast<int64_t>(status.st_mtim.tv_nsec), picture.header.height, picture.header.width,
+          picture.header.bands})
+      text += "\n" + std::to_string(value);
+    hash = fnv1a(hash, text + "\n" + name_of(picture.header.type) + "\n");
+  }
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
+  return std::string("pictures-") + digits + ".fulmarpack";
+}
+
+std::string table_of(const std::vector<PackedPicture>& pictures, int64_t dropped_alpha) {
+  Json table{{"type", name_of(pictures[0].header.type)},
+             {"bands", pictures[0].header.bands},
+             {"extents", Json::array()},
+             {"dropped_alpha", dropped_alpha}};
+  for (const PackedPicture& picture : pictures)
+    table["extents"].push_back({picture.header.height, picture.header.width});
+  return table.dump();
+}
+
+// Where each picture begins, and behind them where the table does.
+std::vector<size_t> places(const std::vector<PackedPicture>& pictures) {
+  std::vector<size_t> begins;
+  size_t at = 0;
+  for (const PackedPicture& picture : pictures) {
+    begins.push_back(aligned(at));
+    at = begins.back() + static_cast<size_t>(picture.header.bytes());
+  }
+  begins.push_back(at);
+  return begins;
+}
+
+void build(const std::string& path, const std::vector<PackedPicture>& pictures,
+           const std::function<Image(int64_t)>& decode, ThreadPool& pool,
+           const Progress& progress) {
+  AtomicFile file(path);
+  const auto count = static_cast<int64_t>(pictures.size());
+  const int64_t group = 4 * pool.threads();  // decoded together, then written in order
+  PictureErrors errors;
+  int64_t dropped_alpha = 0;
+  size_t at = 0;
+  for (int64_t first = 0; first < count; first += group) {
+    std::vector<Image> images(static_cast<size_t>(std::min(group, count - first)));
+    const PictureErrors found = for_each_picture(
+        pool, static_cast<int64_t>(images.size()),
+        [&](int64_t i) { images[static_cast<size_t>(i)] = decode(first + i); },
+        [&](int64_t done, int64_t) {
+          if (progress) progress(first + done, count);
+        });
+    for (const auto& [i, reason] : found) errors[first + i] = reason;
+    if (!errors.empty()) continue;  // nothing will be kept, but all are looked at
+    for (const Image& image : images) {
+      constexpr uint8_t zeros[alignment] = {};
+      file.write(zeros, aligned(at) - at);
+      file.write(image.data.data(), image.data.size());
+      at = aligned(at) + image.data.size();
+      dropped_alpha += image.dropped_alpha;
+    }
+  }
+  throw_first(errors);
+  const std::string table = table_of(pictures, dropped_alpha);
+  Suffix suffix{table.size(), crc32c(table.data(), table.size()), version, {}};
+  std::memcpy(suffix.magic, magic, sizeof magic);
+  file.write(table.data(), table.size());
+  file.write(&suffix, sizeof suffix);
+  file.commit();
+}
+
+// A file mapped for reading, or nothing.
+std::pair<uint8_t*, size_t> map_file(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return {nullptr, 0};
+  struct stat status {};
+  void* map = MAP_FAILED;
+  if (::fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0)
+    map = ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_SHARED, file, 0);
+  ::close(file);
+  if (map == MAP_FAILED) return {nullptr, 0};
+  return {static_cast<uint8_t*>(map), static_cast<size_t>(status.st_size)};
+}
+
+}  // namespace
+
+bool PackedCache::open(const std::string& path, const std::vector<PackedPicture>& pictures) {
+  PackedCache cache;
+  std::tie(cache.map_, cache.map_bytes_) = map_file(path);
+  cache.begins_ = places(pictures);
+  const size_t table_at = cache.begins_.back();
+  Suffix suffix;
+  if (!cache.map_ || cache.map_bytes_ < table_at + sizeof suffix) return false;
+  const size_t table_bytes = cache.map_bytes_ - table_at - sizeof suffix;
+  std::memcpy(&suffix, cache.map_ + table_at + table_bytes, sizeof suffix);
+  const uint8_t* text = cache.map_ + table_at;
+  if (std::memcmp(suffix.magic, magic, sizeof magic) != 0 || suffix.version != version ||
+      suffix.table_bytes != table_bytes || suffix.table_crc32c != crc32c(text, table_bytes))
+    return false;
+  const Json table = Json::parse(text, text + table_bytes, nullptr, false);
+  if (!table.is_object() || !table.contains("dropped_alpha") ||
+      !table["dropped_alpha"].is_number_integer())
+    return false;
+  cache.dropped_alpha_ = table["dropped_alpha"].get<int64_t>();
+  if (table != Json::parse(table_of(pictures, cache.dropped_alpha_))) return false;
+  *this = std::move(cache);
+  return true;
+}
+
+PackedCache PackedCache::open_or_build(const std::string& folder,
+                                       const std::vector<PackedPicture>& pictures,
+                                       const std::function<Image(int64_t)>& decode,
+                                       ThreadPool& pool, const Progress& progress) {
+  make_folders(folder);
+  const std::string path = folder + "/" + file_name(pictures);
+  PackedCache cache;
+  if (cache.open(path, pictures)) return cache;
+  build(path, pictures, decode, pool, progress);
+  if (!cache.open(path, pictures))
+    file_error("cannot read '" + path + "', which was just written (check the disk)");
+  return cache;
+}
+
+PackedCache& PackedCache::operator=(PackedCache&& other) noexcept {
+  std::swap(map_, other.map_);
+  std::swap(map_bytes_, other.map_bytes_);
+  std::swap(begins_, other.begins_);
+  std::swap(dropped_alpha_, other.dropped_alpha_);
+  return *this;
+}
+
+PackedCache::~PackedCache() {
+  if (map_) ::munmap(map_, map_bytes_);
+}
+
+}  // namespace fulmar::data

@@ -1,0 +1,151 @@
+#include "data/pictures.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "data/packed_cache.h"
+#include "data/picture_errors.h"
+#include "kernels/error.h"
+
+namespace fulmar::data {
+
+int64_t Pictures::max_height() const {
+  int64_t largest = 0;
+  for (const ImageHeader& header : headers_) largest = std::max(largest, header.height);
+  return largest;
+}
+
+int64_t Pictures::max_width() const {
+  int64_t largest = 0;
+  for (const ImageHeader& header : headers_) largest = std::max(largest, header.width);
+  return largest;
+}
+
+void Pictures::copy_rows(int64_t picture, const uint8_t* from, uint8_t* to,
+                         int64_t row_bytes) const {
+  const ImageHeader& h = header(picture);
+  const int64_t own = h.bytes() / h.height;
+  for (int64_t row = 0; row < h.height; row++)
+    std::memcpy(to + row * row_bytes, from + row * own, static_cast<size_t>(own));
+}
+
+namespace {
+
+Image read_with_bands(const std::string& path, const ImageHeader& expected,
+                      const ImageLimits& limits) {
+  Image image = with_channels(read_image(path, limits), expected.bands);
+  if (image.height != expected.height || image.width != expected.width ||
+      image.type != expected.type)
+    file_error(path + ": the picture changed while it was in use; start again");
+  return image;
+}
+
+class FilePictures : public Pictures {
+ public:
+  FilePictures(std::vector<std::string> paths, std::vector<ImageHeader> headers,
+               const ImageLimits& limits)
+      : Pictures(std::move(paths), std::move(headers)), limits_(limits) {}
+
+  void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
+    const Image image = read_with_bands(path(picture), header(picture), limits_);
+    dropped_alpha_ += image.dropped_alpha;
+    copy_rows(picture, image.data.data(), to, row_bytes);
+  }
+  const char* source() const override { return "files"; }
+  int64_t dropped_alpha() const override { return dropped_alpha_; }
+
+ private:
+  ImageLimits limits_;
+  mutable std::atomic<int64_t> dropped_alpha_{0};
+};
+
+class MemoryPictures : public Pictures {
+ public:
+  MemoryPictures(std::vector<std::string> paths, std::vector<ImageHeader> headers,
+                 const PictureOptions& options, ThreadPool& pool)
+      : Pictures(std::move(paths), std::move(headers)), data_(static_cast<size_t>(count())) {
+    std::atomic<int64_t> dropped{0};
+    throw_first(for_each_picture(
+        pool, count(),
+        [&](int64_t picture) {
+          Image image = read_with_bands(path(picture), header(picture), options.limits);
+          dropped += image.dropped_alpha;
+          data_[static_cast<size_t>(picture)] = std::move(image.data);
+        },
+        options.progress));
+    dropped_alpha_ = dropped;
+  }
+
+  void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
+    copy_rows(picture, data_[static_cast<size_t>(picture)].data(), to, row_bytes);
+  }
+  const char* source() const override { return "memory"; }
+  int64_t dropped_alpha() const override { return dropped_alpha_; }
+
+ private:
+  std::vector<std::vector<uint8_t>> data_;
+  int64_t dropped_alpha_ = 0;
+};
+
+class CachedPictures : public Pictures {
+ public:
+  CachedPictures(std::vector<std::string> paths, std::vector<ImageHeader> headers,
+                 const PictureOptions& options, ThreadPool& pool)
+      : Pictures(std::move(paths), std::move(headers)) {
+    std::vector<PackedPicture> pictures;
+    for (int64_t i = 0; i < count(); i++) pictures.push_back({path(i), header(i)});
+    const auto decode = [&](int64_t picture) {
+      return read_with_bands(path(picture), header(picture), options.limits);
+    };
+    cache_ =
+        PackedCache::open_or_build(options.cache_folder, pictures, decode, pool, options.progress);
+  }
+
+  void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
+    copy_rows(picture, cache_.picture(picture), to, row_bytes);
+  }
+  const char* source() const override { return "cache"; }
+  int64_t dropped_alpha() const override { return cache_.dropped_alpha(); }
+
+ private:
+  PackedCache cache_;
+};
+
+std::vector<ImageHeader> probe_all(const std::vector<std::string>& paths,
+                                   const PictureOptions& options, ThreadPool& pool) {
+  std::vector<ImageHeader> headers(paths.size());
+  throw_first(for_each_picture(pool, static_cast<int64_t>(paths.size()),
+                               [&](int64_t picture) {
+                                 const auto i = static_cast<size_t>(picture);
+                                 headers[i] = probe_image(paths[i], options.limits);
+                               },
+                               {}));
+  PictureErrors misfits;
+  for (size_t i = 0; i < headers.size(); i++) {
+    if (headers[i].type != headers[0].type)
+      misfits[static_cast<int64_t>(i)] =
+          paths[i] + ": its values are of type " + name_of(headers[i].type) + ", those of " +
+          paths[0] + " " + name_of(headers[0].type) + "; convert the pictures to one type";
+    headers[i].bands = options.bands;
+  }
+  throw_first(misfits);
+  return headers;
+}
+
+}  // namespace
+
+std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
+                                        const PictureOptions& options, ThreadPool& pool) {
+  if (paths.empty()) usage_error("there are no pictures to open");
+  std::vector<ImageHeader> headers = probe_all(paths, options, pool);
+  uint64_t bytes = 0;
+  for (const ImageHeader& header : headers) bytes += static_cast<uint64_t>(header.bytes());
+  if (!options.once && !options.cache_folder.empty())
+    return std::make_unique<CachedPictures>(std::move(paths), std::move(headers), options, pool);
+  if (!options.once && bytes <= options.memory_bytes)
+    return std::make_unique<MemoryPictures>(std::move(paths), std::move(headers), options, pool);
+  return std::make_unique<FilePictures>(std::move(paths), std::move(headers), options.limits);
+}
+
+}  // namespace fulmar::data

@@ -1,0 +1,196 @@
+#include "data/pictures.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/file.h"
+#include "kernels/error.h"
+#include "tests/support/bitmap.h"
+#include "tests/support/paths.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fulmar;
+using namespace fulmar::data;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Pictures of several sizes, each in colours of its own.
+std::vector<std::string> write_pictures(const test::TempFolder& folder, int count) {
+  std::vector<std::string> paths;
+  for (int i = 0; i < count; i++) {
+    paths.push_back(folder.path("p" + std::to_string(i) + ".bmp"));
+    test::write_bitmap(paths.back(), 5 + i % 3, 7 - i % 2, [&](int row, int column) {
+      return static_cast<uint32_t>(i * 7 << 16 | row << 8 | column);
+    });
+  }
+  return paths;
+}
+
+std::vector<uint8_t> rows(const Pictures& pictures, int64_t picture, int64_t row_bytes) {
+  std::vector<uint8_t> to(static_cast<size_t>(pictures.header(picture).height * row_bytes), 255);
+  pictures.copy(picture, to.data(), row_bytes);
+  return to;
+}
+
+std::vector<std::string> files_in(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().string());
+  return names;
+}
+
+template <class Call>
+std::string message_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::file);
+    return error.what();
+  }
+  FAIL("no error");
+  return {};
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("memory, cache and files give the same pixels") {
+  const test::TempFolder folder, caches;
+  const auto paths = write_pictures(folder, 20);
+  ThreadPool pool(2);
+  PictureOptions options;
+  const auto memory = open_pictures(paths, options, pool);
+  options.memory_bytes = 20 * 7 * 5 * 3 - 1;
+  const auto files = open_pictures(paths, options, pool);
+  options.cache_folder = caches.path("deep/cache");
+  int64_t decoded = 0;
+  options.progress = [&](int64_t done, int64_t total) {
+    decoded++;
+    CHECK(done == decoded);
+    CHECK(total == 20);
+  };
+  const auto built = open_pictures(paths, options, pool);
+  CHECK(decoded == 20);
+  const auto cached = open_pictures(paths, options, pool);
+  CHECK(decoded == 20);  // taken as it is
+  CHECK(files_in(caches.path("deep/cache")).size() == 1);
+  CHECK(memory->source() == std::string("memory"));
+  CHECK(files->source() == std::string("files"));
+  CHECK(cached->source() == std::string("cache"));
+  CHECK(memory->max_height() == 7);
+  CHECK(memory->max_width() == 7);
+  for (int64_t i = 0; i < 20; i++) {
+    const auto expected = rows(*memory, i, 40);
+    CHECK(expected[0] == i * 7);  // red is the picture, green the row, blue the column
+    CHECK(expected[3 + 40 + 1] == 1);
+    CHECK(expected[3 + 40 + 2] == 1);
+    CHECK(rows(*files, i, 40) == expected);
+    CHECK(rows(*built, i, 40) == expected);
+    CHECK(rows(*cached, i, 40) == expected);
+    CHECK(expected[39] == 255);  // between the rows nothing is written
+  }
+}
+
+TEST_CASE("pictures are converted to the wanted bands") {
+  const test::TempFolder folder;
+  const auto paths = write_pictures(folder, 1);
+  ThreadPool pool(1);
+  PictureOptions options;
+  options.bands = 1;
+  const auto grey = open_pictures(paths, options, pool);
+  CHECK(grey->bands() == 1);
+  const Image expected = with_channels(read_image(paths[0]), 1);
+  CHECK(rows(*grey, 0, expected.width) == expected.data);
+}
+
+TEST_CASE("a cache is made anew when a picture changes, the cache is damaged, or bands differ") {
+  const test::TempFolder folder, caches;
+  const auto paths = write_pictures(folder, 3);
+  ThreadPool pool(1);
+  PictureOptions options;
+  options.cache_folder = caches.path();
+  int decoded = 0;
+  options.progress = [&](int64_t, int64_t) { decoded++; };
+  open_pictures(paths, options, pool);
+  REQUIRE(decoded == 3);
+
+  const std::string file = files_in(caches.path())[0];
+  const std::string whole = read_file(file, 1 << 20);
+  for (const size_t cut : {size_t{0}, size_t{10}, whole.size() / 2, whole.size() - 1}) {
+    write_file(file, whole.substr(0, cut));
+    decoded = 0;
+    open_pictures(paths, options, pool);
+    CHECK(decoded == 3);
+    CHECK(read_file(file, 1 << 20) == whole);
+  }
+  std::string flipped = whole;
+  flipped[whole.size() - 40] ^= 1;
+  write_file(file, flipped);
+  decoded = 0;
+  open_pictures(paths, options, pool);
+  CHECK(decoded == 3);
+
+  test::write_bitmap(paths[1], 5, 7, [](int, int) { return 0xffffffu; });
+  fs::last_write_time(paths[1], fs::last_write_time(paths[0]) + std::chrono::seconds(5));
+  decoded = 0;
+  const auto changed = open_pictures(paths, options, pool);
+  CHECK(decoded == 3);
+  CHECK(rows(*changed, 1, 21)[0] == 255);
+  CHECK(files_in(caches.path()).size() == 2);
+  options.bands = 1;
+  open_pictures(paths, options, pool);
+  CHECK(files_in(caches.path()).size() == 3);
+}
+
+TEST_CASE("bad pictures are named and counted, and leave no cache") {
+  const test::TempFolder folder, caches;
+  auto paths = write_pictures(folder, 9);
+  ThreadPool pool(2);
+  PictureOptions options;
+  for (const int bad : {3, 5, 8}) {
+    const auto i = static_cast<size_t>(bad);
+    const std::string whole = read_file(paths[i], 1 << 20);
+    write_file(paths[i], whole.substr(0, whole.size() - 5));
+  }
+  for (const std::string cache : {"", "cache"}) {
+    if (!cache.empty()) options.cache_folder = caches.path();
+    const std::string message = message_of([&] { open_pictures(paths, options, pool); });
+    CHECK(has(message, paths[3]));
+    CHECK(has(message, "2 more"));
+    CHECK(has(message, "fulmar check"));
+  }
+  CHECK(files_in(caches.path()).empty());
+
+  options.once = true;  // headers are whole; the data are found out when they are wanted
+  const auto files = open_pictures(paths, options, pool);
+  CHECK(rows(*files, 0, 21).size() == 5 * 21);
+  CHECK(has(message_of([&] { rows(*files, 3, 21); }), paths[3]));
+
+  write_file(paths[0], "no picture");
+  CHECK(has(message_of([&] { open_pictures(paths, options, pool); }), paths[0]));
+}
+
+TEST_CASE("pictures of two types don't go together; transparency is counted") {
+  ThreadPool pool(1);
+  const std::string images = test::golden("images/");
+  const std::string wide = test::golden("../fuzz/corpus/image/wide.png");
+  CHECK(has(message_of([&] { open_pictures({images + "colour.png", wide}, {}, pool); }), "u16"));
+  CHECK(open_pictures({wide}, {}, pool)->type() == DType::u16);
+
+  const test::TempFolder caches;
+  const std::vector<std::string> some{images + "colour.png", images + "alpha.png",
+                                      images + "alpha.bmp"};
+  PictureOptions options;
+  CHECK(open_pictures(some, options, pool)->dropped_alpha() == 2);
+  options.cache_folder = caches.path();
+  CHECK(open_pictures(some, options, pool)->dropped_alpha() == 2);
+  CHECK(open_pictures(some, options, pool)->dropped_alpha() == 2);
+}
