@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -8,13 +9,17 @@
 
 namespace fulmar::test {
 
-// A contiguous tensor that owns its memory.
+// A contiguous tensor that owns its memory. Without values it starts as NaN, or what comes nearest.
 template <class T>
 struct Array {
   Shape shape;
   std::vector<T> values;
 
-  explicit Array(const Shape& s) : shape(s), values(static_cast<size_t>(s.elements())) {}
+  explicit Array(const Shape& s)
+      : shape(s),
+        values(static_cast<size_t>(s.elements()), std::numeric_limits<T>::has_quiet_NaN
+                                                      ? std::numeric_limits<T>::quiet_NaN()
+                                                      : std::numeric_limits<T>::max()) {}
   Array(const Shape& s, std::vector<T> v) : shape(s), values(std::move(v)) {}
 
   View view() { return view_of(values.data(), shape, dtype_of<T>()); }
