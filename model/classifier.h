@@ -18,6 +18,7 @@ class FULMAR_API Classifier {
   ~Classifier();
 
   const ModelInfo& info() const { return checkpoint_.info(); }
+  const std::vector<std::string>& notes() const { return checkpoint_.notes(); }  // on the file
 
   // Logits and probabilities of pictures [N,H,W,bands] of u8, u16 or f32, contiguous, as a decoder
   // gives them: the model's own preprocessing follows. The last few shapes stay prepared.

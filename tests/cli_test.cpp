@@ -4,23 +4,14 @@
 #include <string>
 #include <vector>
 
-#include "tests/support/process.h"
+#include "tests/support/program.h"
 
-using fulmar::test::Ended;
-using fulmar::test::HowToRun;
+using namespace fulmar::test;
 using Json = nlohmann::json;
 
 namespace {
 
-Ended fulmar_program(const std::vector<std::string>& arguments, const HowToRun& how = {}) {
-  return fulmar::test::run_process(FULMAR_PROGRAM, arguments, how);
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-const std::vector<std::string> subcommands{"info"};
+const std::vector<std::string> subcommands{"info", "predict"};
 
 }  // namespace
 
@@ -58,6 +49,8 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"bogus"}, "'bogus' is neither a subcommand nor an option"},
       {{"--bogus"}, "'--bogus' is neither"},
       {{"info"}, "--new"},
+      {{"predict"}, "MODEL"},
+      {{"predict", "model.safetensors"}, "IMAGE"},
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},
       {{"info", "--new", "polar-low", "--bogus"}, "--bogus"},
       {{"info", "--new", "polar-low", "--size"}, "--size"},

@@ -14,6 +14,16 @@
 namespace fulmar::tools {
 namespace {
 
+// CLI11's, without what would stretch the left column.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() { label("Positionals", "Arguments"); }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (option->get_positional() || option->get_type_size() == 0) return "";
+    return " " + option->get_type_name();
+  }
+};
+
 std::string version_text() {
   return std::string("fulmar ") + version() + "\ncommit " + commit() + "\ninstruction set " +
          reference_backend().isa() + "\nbackends reference; without cpu and cuda\n";
@@ -57,7 +67,6 @@ CLI::Option* add_one(CLI::App& app, const std::string& names, T& value, T min, T
 
 void add_shared_options(CLI::App& command, SharedOptions& shared) {
   const char* group = "Shared by all subcommands";
-  command.get_help_ptr()->description("What this subcommand does and takes")->group(group);
   command.add_flag("--json", shared.json, "Results as JSON on standard output")->group(group);
   add_one<uint64_t>(command, "--seed", shared.seed, 0, UINT64_MAX,
                     "What all random draws start from (default 0)", "N")
@@ -68,6 +77,7 @@ void add_shared_options(CLI::App& command, SharedOptions& shared) {
   add_choice(command, "--device", shared.device, {"auto", "cpu", "cuda"},
              "Where to compute (default auto)")
       ->group(group);
+  command.set_help_flag("-h,--help", "What this subcommand does and takes")->group(group);
 }
 
 void require_device(const SharedOptions& shared) {
@@ -118,6 +128,7 @@ int parse_and_run(Cli& cli, int argc, char** argv) {
 
 Cli::Cli() : app("Trains, evaluates and runs networks on radar images.") {
   app.name("fulmar");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
   app.get_help_ptr()->description("This text; after a subcommand: what that does and takes");
   app.set_version_flag("--version", version_text, "Version, commit, instruction set and backends");

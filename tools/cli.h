@@ -66,7 +66,8 @@ class CommandContext {
   explicit CommandContext(const SharedOptions& options);
 
   Context& context() { return context_; }
-  Device& device() { return context_.device("reference"); }
+  const char* device_name() const { return "reference"; }
+  Device& device() { return context_.device(device_name()); }
 
  private:
   Context context_;
@@ -75,5 +76,6 @@ class CommandContext {
 
 // The subcommands, each in the file of its name.
 void add_info(Cli& cli);
+void add_predict(Cli& cli);
 
 }  // namespace fulmar::tools

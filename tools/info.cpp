@@ -1,9 +1,12 @@
 #include <memory>
 
+#include "engine/checkpoint.h"
+#include "engine/ops.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/summary.h"
 #include "tools/cli.h"
+#include "tools/console.h"
 #include "tools/output.h"
 #include "tools/table.h"
 
@@ -11,7 +14,8 @@ namespace fulmar::tools {
 namespace {
 
 struct Options {
-  std::string network;
+  std::string model;    // a file
+  std::string network;  // or one to be made
   int64_t size = 1536, crop = 1024, batch = 16;
   model::PolarLowOptions polar_low;
 };
@@ -108,6 +112,34 @@ std::string totals(const model::Summary& s) {
          " an image and training step\n            (" + convention + ")\n";
 }
 
+std::string squares(int64_t side) { return std::to_string(side) + "x" + std::to_string(side); }
+
+std::string text_of(const Preprocess& p) {
+  std::string text = std::to_string(8 * size_of(p.type)) + "-bit";
+  if (p.type == DType::f32) text += " float";
+  text += p.bands == 1   ? " grey"
+          : p.bands == 3 ? " RGB"
+                         : ", " + std::to_string(p.bands) + " bands";
+  if (p.size > 0)
+    text += ", resized to " + squares(p.size) +
+            (p.resize == Interpolation::nearest ? " (nearest)" : " (bilinear)");
+  text += ", centre crop " + squares(p.crop);
+  if (p.pad) text += ", padded where smaller";
+  if (p.standardize) text += ", each standardized";
+  return text;
+}
+
+// What of a JSON object is not itself a list or an object, as lines.
+std::string lines_of(const Json& object) {
+  std::string lines;
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_structured()) continue;
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    lines += "  " + key + std::string(key.size() < 22 ? 22 - key.size() : 1, ' ') + text + "\n";
+  }
+  return lines;
+}
+
 void show_new(const Options& options, const SharedOptions& shared) {
   if (options.crop > options.size)
     usage_error("--crop " + std::to_string(options.crop) + " is larger than --size " +
@@ -125,33 +157,86 @@ void show_new(const Options& options, const SharedOptions& shared) {
     print_pretty(json);
     return;
   }
-  print("polar-low, new: pictures " + std::to_string(options.size) + "x" +
-        std::to_string(options.size) + "x" + std::to_string(options.polar_low.channels) +
-        ", crop " + std::to_string(options.crop) + ", " +
-        std::to_string(options.polar_low.classes) + " classes\n\n" + layer_table(summary) + "\n" +
+  print(options.network + ", new, " + std::to_string(options.polar_low.classes) +
+        " classes\npictures: " + text_of(preprocess) + "\n\n" + layer_table(summary) + "\n" +
         totals(summary) + "\n" + memory_table(summary));
+}
+
+// Error(file) where the file lacks a weight of its network.
+void check_weights(const Checkpoint& checkpoint, Device& device) {
+  const Preprocess& p = checkpoint.info().preprocess;
+  Tape tape;
+  record(checkpoint.info().network, tape,
+         ops::input(tape, "input", {Shape{1, p.crop, p.crop, p.bands}}), {});
+  Model model(device, tape, 0);
+  checkpoint.restore(model);
+}
+
+void show_model(const Options& options, const SharedOptions& shared) {
+  const Checkpoint checkpoint = Checkpoint::read(options.model);
+  for (const std::string& note : checkpoint.notes()) say(note);
+  const ModelInfo& info = checkpoint.info();
+  CommandContext command(shared);
+  check_weights(checkpoint, command.device());
+  const model::Summary summary =
+      model::summarize(info.network, info.preprocess, options.batch, command.device());
+  Json training = Json::parse(info.summary, nullptr, false);
+  if (!training.is_object()) training = Json::object();
+  const bool two = info.positive_class >= 0;
+  const std::string positive = two ? info.classes[static_cast<size_t>(info.positive_class)] : "";
+
+  if (shared.json) {
+    Json json{{"model", options.model}, {"classes", info.classes}};
+    if (two) json.update({{"positive_class", positive}, {"threshold", info.threshold}});
+    json["preprocess"] = Json::parse(info.preprocess.to_json());
+    json["resumable"] = !info.training_state.empty();
+    json["training"] = training;
+    json.update(json_of(summary));
+    print_pretty(json);
+    return;
+  }
+  std::string classes;
+  for (const std::string& name : info.classes) classes += (classes.empty() ? "" : ", ") + name;
+  std::string text = options.model + "\n\nclasses     " + classes + "\n";
+  if (two)
+    text += "            " + positive + " from a probability of " + fixed(info.threshold, 4) + "\n";
+  text += "pictures    " + text_of(info.preprocess) + "\n";
+  if (!training.empty()) text += "training\n" + lines_of(training);
+  print(text + "\n" + layer_table(summary) + "\n" + totals(summary) + "\n" + memory_table(summary));
+}
+
+int run(const Options& options, const SharedOptions& shared) {
+  if (options.model.empty() == options.network.empty())
+    usage_error(
+        "info takes a model file, or --new polar-low for a network that is not trained yet");
+  options.model.empty() ? show_new(options, shared) : show_model(options, shared);
+  return exit_ok;
 }
 
 }  // namespace
 
 void add_info(Cli& cli) {
   auto options = std::make_shared<Options>();
-  CLI::App& command = add_command(
-      cli, "info", "Layers, parameters, arithmetic and memory of a network", [options, &cli] {
-        show_new(*options, cli.shared);
-        return int{exit_ok};
-      });
-  add_choice(command, "--new", options->network, {"polar-low"}, "A network that is not trained yet")
-      ->required();
+  CLI::App& command =
+      add_command(cli, "info", "Layers, parameters, arithmetic and memory of a network",
+                  [options, &cli] { return run(*options, cli.shared); });
+  command.add_option("MODEL", options->model, "A model file");
+  CLI::Option* fresh = add_choice(command, "--new", options->network, {"polar-low"},
+                                  "Instead: a network that is not trained yet");
   add_integer(command, "--size", options->size, 1, 32768,
-              "Side that pictures are resized to, pixels (default 1536)");
+              "Side that pictures are resized to, pixels (default 1536)")
+      ->needs(fresh);
   add_integer(command, "--crop", options->crop, 1, 32768,
-              "Side of the centre crop that the network sees, pixels (default 1024)");
+              "Side of the centre crop that the network sees, pixels (default 1024)")
+      ->needs(fresh);
   add_integer(command, "--channels", options->polar_low.channels, 1, WarpOptions::max_bands,
-              "Bands of a picture (default 3)");
-  add_integer(command, "--classes", options->polar_low.classes, 2, 65536, "Classes (default 2)");
+              "Bands of a picture (default 3)")
+      ->needs(fresh);
+  add_integer(command, "--classes", options->polar_low.classes, 2, 65536, "Classes (default 2)")
+      ->needs(fresh);
   add_integers(command, "--widths", options->polar_low.widths, 1, 16384,
-               "Filters of each block (default 8,16,32,64,128,256,512)");
+               "Filters of each block (default 8,16,32,64,128,256,512)")
+      ->needs(fresh);
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a training step (default 16)");
 }

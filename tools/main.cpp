@@ -3,6 +3,7 @@
 int main(int argc, char** argv) {
   fulmar::tools::take_over_process();
   fulmar::tools::Cli cli;
+  fulmar::tools::add_predict(cli);
   fulmar::tools::add_info(cli);
   return fulmar::tools::run_cli(cli, argc, argv);
 }

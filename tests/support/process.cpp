@@ -8,9 +8,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #include "tests/support/temp_folder.h"
@@ -70,11 +72,12 @@ Ended run_process(const std::string& program, const std::vector<std::string>& ar
   if (child == 0) become(program, arguments, how, out, err);
 
   const auto start = Clock::now();
-  bool interrupted = how.interrupt_after <= 0;
+  bool interrupted = !how.interrupt;
   int status = 0;
   while (::waitpid(child, &status, WNOHANG) == 0) {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (!interrupted && seconds >= how.interrupt_after) {
+    std::error_code absent;
+    if (!interrupted && std::filesystem::file_size(out, absent) > 0 && !absent) {
       ::kill(child, SIGINT);
       interrupted = true;
     }

@@ -16,7 +16,7 @@ struct HowToRun {
   bool close_out = false;                  // stdout is closed before the start
   bool deaf = false;                       // stdout is a pipe that nobody reads
   bool nobody = false;                     // as a user without rights (tests run by root)
-  double interrupt_after = 0;              // seconds until SIGINT; 0: none
+  bool interrupt = false;                  // SIGINT as soon as something is on stdout
 };
 
 // Runs a program to its end; one that takes more than five minutes is killed.

@@ -1,0 +1,286 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "data/image.h"
+#include "engine/context.h"
+#include "engine/file.h"
+#include "model/classifier.h"
+#include "model/polar_low.h"
+#include "tests/support/bitmap.h"
+#include "tests/support/paths.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_folder.h"
+#include "tools/results.h"
+
+using namespace fulmar;
+using namespace fulmar::test;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr int64_t crop = 16;
+
+void save_model(const std::string& path, std::vector<std::string> classes) {
+  Context context;
+  ModelInfo info;
+  const auto count = static_cast<int64_t>(classes.size());
+  info.network = model::polar_low({3, count, {4, 8}, 0.5});
+  info.preprocess = Preprocess::of_pictures(0, crop, 3);
+  info.classes = std::move(classes);
+  info.positive_class = count == 2 ? 1 : -1;
+  info.threshold = 0.25;
+  info.summary = R"({"epochs": 12, "best_epoch": 7})";
+  Tape tape;
+  record(info.network, tape, ops::input(tape, "input", {Shape{1, crop, crop, 3}}), {});
+  Model weights(context.device("reference"), tape, 7);
+  save_checkpoint(path, info, weights);
+}
+
+struct Files {
+  TempFolder folder;
+  std::string model = folder.path("model.safetensors");
+  std::string pictures = folder.path("pictures");
+
+  Files() {
+    save_model(model, {"neg", "pos"});
+    std::filesystem::create_directories(pictures + "/deeper");
+    picture("a.bmp", 20);
+    picture("b.bmp", 24);
+    picture("c.bmp", 20);
+    picture("deeper/d.bmp", 20);
+    picture("e.bmp", 16);
+  }
+  void picture(const std::string& name, int side) const {
+    const uint32_t seed = static_cast<uint32_t>(name[0]) * 2654435761u;
+    write_bitmap(pictures + "/" + name, side, side, [&](int row, int column) {
+      return (seed ^ static_cast<uint32_t>(row * 77 + column * 1313)) * 2246822519u >> 8;
+    });
+  }
+};
+
+std::vector<Json> lines_of(const std::string& text) {
+  std::vector<Json> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(Json::parse(line));
+  return lines;
+}
+
+std::vector<std::string> keys_of(const Json& object) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  return keys;
+}
+
+}  // namespace
+
+TEST_CASE("predict --json: a line a picture, in order, with what the library says of it") {
+  const Files files;
+  const Ended e = fulmar_program({"predict", files.model, files.pictures, "--json"});
+  CHECK(e.code == 0);
+  CHECK(e.err.empty());
+  const std::vector<Json> lines = lines_of(e.out);
+  REQUIRE(lines.size() == 5);
+  Context context;
+  model::Classifier classifier(context, files.model, "reference");
+  const std::vector<std::string> names{"a.bmp", "b.bmp", "c.bmp", "deeper/d.bmp", "e.bmp"};
+  for (size_t i = 0; i < 5; i++) {
+    const std::string path = files.pictures + "/" + names[i];
+    CHECK(keys_of(lines[i]) ==
+          std::vector<std::string>{"path", "class", "probabilities", "logits"});
+    CHECK(keys_of(lines[i]["probabilities"]) == std::vector<std::string>{"neg", "pos"});
+    CHECK(lines[i]["path"] == path);
+    data::Image image = data::read_image(path);
+    const model::Outputs outputs = classifier.predict(image.view());
+    const double pos = lines[i]["probabilities"]["pos"];
+    CHECK(pos == doctest::Approx(outputs.probabilities[1]).epsilon(1e-5));
+    CHECK(lines[i]["logits"][0].get<double>() == doctest::Approx(outputs.logits[0]).epsilon(1e-5));
+    CHECK(lines[i]["class"] == (pos >= 0.25 ? "pos" : "neg"));
+  }
+
+  for (const std::vector<std::string>& how :
+       {std::vector<std::string>{"--batch", "1"}, {"--batch", "2"}, {"--threads", "1"}}) {
+    std::vector<std::string> arguments{"predict", files.model, files.pictures, "--json"};
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    CHECK(fulmar_program(arguments).out == e.out);
+  }
+}
+
+TEST_CASE("predict: the threshold of the model decides, or another") {
+  const Files files;
+  const std::string picture = files.pictures + "/a.bmp";
+  const auto decided = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"predict", files.model, picture};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Ended e = fulmar_program(arguments);
+    CHECK(e.code == 0);
+    return e.out.substr(0, e.out.find('\t'));
+  };
+  CHECK(decided({"--threshold", "0"}) == "pos");
+  CHECK(decided({"--threshold", "1"}) == "neg");
+  const Ended e = fulmar_program({"predict", files.model, picture});
+  CHECK(e.out.substr(e.out.size() - picture.size() - 1) == picture + "\n");
+
+  const std::string three = files.folder.path("three.safetensors");
+  save_model(three, {"a", "b", "c"});
+  CHECK(fulmar_program({"predict", three, picture}).code == 0);
+  const Ended wrong = fulmar_program({"predict", three, picture, "--threshold", "0.5"});
+  CHECK(wrong.code == 2);
+  CHECK(has(wrong.err, "--threshold goes with two classes"));
+}
+
+TEST_CASE("predict: a bad file is told of, the rest goes on, exit 3 at the end") {
+  const Files files;
+  write_file(files.pictures + "/b1.bmp", "BM");
+  write_file(files.pictures + "/b2.png", "");
+  write_file(files.pictures + "/b3.jpg", "not a picture");
+  write_file(files.pictures + "/readme.txt", "not a picture, nor called one");
+  files.picture("b4.bmp", 15);
+  write_bitmap(files.pictures + "/b5.bmp", 16, 20, [](int, int) { return 0u; });
+  const std::string wide = golden("../fuzz/corpus/image/wide.png");  // 16 bits
+  const std::string absent = files.folder.path("absent.png");
+  const Ended e = fulmar_program({"predict", files.model, absent, files.pictures, wide, "--json"});
+  CHECK(e.code == 3);
+  CHECK(has(e.err, "6 of 12 pictures could not be used"));
+  const std::vector<Json> lines = lines_of(e.out);
+  REQUIRE(lines.size() == 12);
+  CHECK(lines[0]["path"] == absent);
+  CHECK(lines[11]["path"] == wide);
+  int failed = 0;
+  for (const Json& line : lines) {
+    const std::string path = line["path"];
+    if (!line.contains("error")) {
+      CHECK(line.contains("class"));
+      continue;
+    }
+    failed++;
+    CHECK(keys_of(line) == std::vector<std::string>{"path", "error"});
+    CHECK(has(line["error"], path));
+  }
+  CHECK(failed == 6);
+  CHECK(has(lines[11]["error"], "u16"));
+
+  const Ended text = fulmar_program({"predict", files.model, files.pictures});
+  CHECK(text.code == 3);
+  CHECK(std::count(text.out.begin(), text.out.end(), '\n') == 6);
+  CHECK(has(text.err, "fulmar: " + files.pictures + "/b2.png"));
+}
+
+TEST_CASE("predict --csv: the same as a table, whole or not at all") {
+  const Files files;
+  const std::string csv = files.folder.path("table.csv");
+  write_file(files.pictures + "/b,\"1\".png", "no");
+  const Ended e = fulmar_program({"predict", files.model, files.pictures, "--json", "--csv", csv});
+  CHECK(e.code == 3);
+  const std::vector<Json> lines = lines_of(e.out);
+  std::string expected = "path,class,probability_neg,probability_pos,logit_neg,logit_pos,error\n";
+  for (const Json& line : lines) {
+    std::vector<std::string> cells{line["path"]};
+    if (line.contains("error")) {
+      cells.insert(cells.end(), {"", "", "", "", "", line["error"].get<std::string>()});
+    } else {
+      cells.push_back(line["class"]);
+      for (const Json& value : line["probabilities"])
+        cells.push_back(tools::number_text(value.get<double>()));
+      for (const Json& value : line["logits"])
+        cells.push_back(tools::number_text(value.get<double>()));
+      cells.emplace_back();
+    }
+    expected += tools::csv_row(cells);
+  }
+  CHECK(read_file(csv, 1 << 20) == expected);
+  CHECK(has(expected, "b,\"\"1\"\".png\""));
+
+  const Ended nowhere = fulmar_program(
+      {"predict", files.model, files.pictures, "--csv", files.folder.path("absent/table.csv")});
+  CHECK(nowhere.code == 3);
+  CHECK(has(nowhere.err, "absent/table.csv"));
+
+  HowToRun full;
+  full.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + files.folder.path()};
+  const std::string unwritten = files.folder.path("unwritten.csv");
+  full.out = "/dev/null";
+  const Ended no_space =
+      fulmar_program({"predict", files.model, files.pictures, "--csv", unwritten}, full);
+  CHECK(no_space.code == 3);
+  CHECK(has(no_space.err, unwritten));
+  CHECK(has(no_space.err, "No space left on device"));
+  CHECK_FALSE(std::filesystem::exists(unwritten));
+  CHECK_FALSE(std::filesystem::exists(unwritten + ".tmp"));
+}
+
+TEST_CASE("predict: an interrupt ends it with 130, and nothing half-written stays") {
+  const Files files;
+  const std::string csv = files.folder.path("table.csv");
+  std::vector<std::string> arguments{"predict", files.model, "--csv", csv, "--batch", "1"};
+  for (int i = 0; i < 20000; i++) arguments.push_back(files.pictures + "/a.bmp");
+  HowToRun how;
+  how.interrupt = true;
+  const Ended e = fulmar_program(arguments, how);
+  CHECK(e.code == 130);
+  CHECK(has(e.err, "interrupted"));
+  CHECK_FALSE(std::filesystem::exists(csv));
+  CHECK_FALSE(std::filesystem::exists(csv + ".tmp"));
+}
+
+TEST_CASE(
+    "a model file that is absent, cut short, damaged or something else: exit 3 and its name") {
+  const Files files;
+  const std::string good = read_file(files.model, 1 << 24);
+  const std::string bad = files.folder.path("bad.safetensors");
+  const auto flipped = [&](size_t at) {
+    std::string bytes = good;
+    bytes[at] = static_cast<char>(bytes[at] ^ 4);
+    return bytes;
+  };
+  const std::vector<std::string> contents{"",
+                                          "hello",
+                                          good.substr(0, 100),
+                                          good.substr(0, good.size() - 1),
+                                          flipped(200),
+                                          flipped(good.size() - 5),
+                                          read_file(files.pictures + "/a.bmp", 1 << 20)};
+  for (const std::string& content : contents) {
+    CAPTURE(content.size());
+    write_file(bad, content);
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"predict", bad, files.pictures}, {"info", bad}}) {
+      const Ended e = fulmar_program(arguments);
+      CHECK(e.code == 3);
+      CHECK(has(e.err, bad));
+      CHECK(e.out.empty());
+    }
+  }
+  for (const char* command : {"predict", "info"}) {
+    std::vector<std::string> arguments{command, files.folder.path("absent")};
+    if (std::string(command) == "predict") arguments.push_back(files.pictures);
+    const Ended e = fulmar_program(arguments);
+    CHECK(e.code == 3);
+    CHECK(has(e.err, files.folder.path("absent")));
+  }
+}
+
+TEST_CASE("info of a model file: classes, threshold, preprocessing, how it was trained") {
+  const Files files;
+  const Ended e = fulmar_program({"info", files.model, "--json"});
+  REQUIRE(e.code == 0);
+  const Json json = Json::parse(e.out);
+  CHECK(json["classes"] == Json{"neg", "pos"});
+  CHECK(json["positive_class"] == "pos");
+  CHECK(json["threshold"] == 0.25);
+  CHECK(json["preprocess"]["crop"] == crop);
+  CHECK(json["resumable"] == false);
+  CHECK(json["training"]["best_epoch"] == 7);
+  CHECK(json["parameters"].get<int64_t>() > 0);
+  const Ended text = fulmar_program({"info", files.model});
+  CHECK(text.code == 0);
+  for (const char* part : {"neg, pos", "pos from a probability of 0.25", "centre crop 16x16",
+                           "best_epoch", "separable_conv2d_1"})
+    CHECK(has(text.out, part));
+  CHECK(fulmar_program({"info", files.model, "--size", "64"}).code == 2);
+  CHECK(fulmar_program({"info", files.model, "--new", "polar-low"}).code == 2);
+}

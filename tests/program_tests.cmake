@@ -1,0 +1,19 @@
+# Tests of the program: its parts, and itself as a child process.
+
+# Writing to a chosen folder fails as on a full disk; to be preloaded.
+add_library(fulmar_no_space MODULE support/no_space.cpp)
+target_link_libraries(fulmar_no_space PRIVATE ${CMAKE_DL_LIBS})
+
+# fulmar_program_test(SUBJECT source...): fulmar_test for tests of tools/.
+function(fulmar_program_test subject)
+  fulmar_test(${subject} ${ARGN})
+  set(target fulmar_tests_${subject})
+  target_link_libraries(${target} PRIVATE fulmar_tools)
+  target_compile_definitions(${target} PRIVATE
+    FULMAR_PROGRAM="$<TARGET_FILE:fulmar_cli>" FULMAR_NO_SPACE="$<TARGET_FILE:fulmar_no_space>")
+  add_dependencies(${target} fulmar_cli fulmar_no_space)
+endfunction()
+
+fulmar_program_test(cli cli_test.cpp)
+fulmar_program_test(predict predict_test.cpp)
+fulmar_program_test(progress progress_test.cpp)

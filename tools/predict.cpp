@@ -1,0 +1,274 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <tuple>
+
+#include "data/dataset.h"
+#include "data/image.h"
+#include "engine/file.h"
+#include "engine/geometry.h"
+#include "kernels/error.h"
+#include "model/classifier.h"
+#include "model/metrics.h"
+#include "tools/cli.h"
+#include "tools/console.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+#include "tools/results.h"
+#include "tools/table.h"
+
+namespace fulmar::tools {
+namespace {
+
+struct Options {
+  std::string model, csv;
+  std::vector<std::string> paths;
+  double threshold = -1;  // -1: the model's
+  int64_t batch = 0;      // 0: by the crop
+};
+
+// Pixels of a batch's crops, and bytes of decoded pictures, that are held at a time.
+constexpr int64_t batch_pixels = 4 << 20, window_bytes = int64_t{512} << 20;
+constexpr int64_t longest_batch = 64, batches_in_window = 4;
+
+struct Item {
+  std::string path;
+  std::string error;  // why there is no result
+  data::ImageHeader header;
+  data::Image image;
+  std::vector<double> logits, probabilities;
+};
+
+// Calls `work`, and keeps what it says about a file that can't be used.
+template <class Work>
+void keep_error(Item& item, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled || error.kind() == ErrorKind::device) throw;
+    item.error = error.what();
+  } catch (const std::bad_alloc&) {
+    item.error = item.path + ": there is not enough memory for this picture";
+  }
+}
+
+std::vector<Item> find_items(const std::vector<std::string>& paths) {
+  std::vector<Item> items;
+  for (const std::string& path : paths) {
+    Item whole{path, {}, {}, {}, {}, {}};
+    keep_error(whole, [&] {
+      for (const std::string& file : data::list_pictures(std::span(&path, 1)))
+        items.push_back({file, {}, {}, {}, {}, {}});
+    });
+    if (!whole.error.empty()) items.push_back(std::move(whole));
+  }
+  return items;
+}
+
+// Why the model can't take a picture of this kind; empty where it can.
+std::string refusal(const Preprocess& preprocess, const data::ImageHeader& header) {
+  if (header.type != preprocess.type)
+    return std::string("its values are ") + name_of(header.type) + ", the model was trained on " +
+           name_of(preprocess.type) + "; convert it";
+  return misfit(preprocess, header.height, header.width);
+}
+
+class Predictor {
+ public:
+  Predictor(const Options& options, const SharedOptions& shared)
+      : options_(options),
+        shared_(shared),
+        command_(shared),
+        classifier_(command_.context(), options.model, command_.device_name()),
+        items_(find_items(options.paths)) {
+    const ModelInfo& info = classifier_.info();
+    for (const std::string& note : classifier_.notes()) say(note);
+    if (info.preprocess.bands != 1 && info.preprocess.bands != 3)
+      usage_error(options.model + " takes pictures of " + std::to_string(info.preprocess.bands) +
+                  " bands, and only grey and RGB ones can be read yet");
+    threshold_ = threshold_of(info, options.threshold);
+    batch_ = options.batch;
+    if (batch_ == 0)
+      batch_ = std::clamp<int64_t>(batch_pixels / (info.preprocess.crop * info.preprocess.crop), 1,
+                                   longest_batch);
+  }
+
+  int run() {
+    if (!options_.csv.empty()) {
+      csv_.emplace(options_.csv);
+      write_csv_header();
+    }
+    Progress progress(std::ssize(items_), "images");
+    for (size_t from = 0; from < items_.size();) {
+      const size_t to = probe_window(from);
+      decode(from, to);
+      predict(from, to);
+      for (size_t i = from; i < to; i++) {
+        report(items_[i]);
+        items_[i].image = {};
+      }
+      flush_output();
+      progress.update(static_cast<int64_t>(to));
+      from = to;
+    }
+    if (csv_) csv_->commit();
+    if (dropped_alpha_) say("transparency was dropped from some pictures");
+    if (failed_ > 0)
+      say(std::to_string(failed_) + " of " + std::to_string(items_.size()) +
+          " pictures could not be used");
+    return failed_ > 0 ? exit_file : exit_ok;
+  }
+
+ private:
+  const Preprocess& preprocess() const { return classifier_.info().preprocess; }
+
+  // Looks at the headers of the next pictures; gives the end of those that are handled together.
+  size_t probe_window(size_t from) {
+    const auto longest = static_cast<size_t>(batches_in_window * batch_);
+    int64_t bytes = 0;
+    size_t to = from;
+    while (to < items_.size() && to - from < longest && (to == from || bytes < window_bytes)) {
+      Item& item = items_[to++];
+      if (!item.error.empty()) continue;
+      keep_error(item, [&] {
+        item.header = data::probe_image(item.path);
+        const std::string reason = refusal(preprocess(), item.header);
+        if (!reason.empty()) file_error(item.path + ": " + reason);
+      });
+      if (item.error.empty()) bytes += item.header.bytes();
+    }
+    return to;
+  }
+
+  void decode(size_t from, size_t to) {
+    command_.context().pool().run(static_cast<int64_t>(to - from), [&](int64_t task, int) {
+      Item& item = items_[from + static_cast<size_t>(task)];
+      if (!item.error.empty() || interrupted()) return;
+      keep_error(item, [&] {
+        item.image = data::with_channels(data::read_image(item.path), preprocess().bands);
+      });
+    });
+    stop_if_interrupted();
+  }
+
+  // Pictures of one size and type go through the network together.
+  void predict(size_t from, size_t to) {
+    std::map<std::tuple<int64_t, int64_t, DType>, std::vector<size_t>> groups;
+    for (size_t i = from; i < to; i++) {
+      const data::Image& image = items_[i].image;
+      dropped_alpha_ |= image.dropped_alpha;
+      if (items_[i].error.empty()) groups[{image.height, image.width, image.type}].push_back(i);
+    }
+    const auto longest = static_cast<size_t>(batch_);
+    for (const auto& [key, members] : groups)
+      for (size_t at = 0; at < members.size(); at += longest)
+        predict_batch(std::span(members).subspan(at, std::min(longest, members.size() - at)));
+  }
+
+  void predict_batch(std::span<const size_t> members) {
+    const data::Image& first = items_[members[0]].image;
+    const size_t bytes = first.data.size();
+    std::vector<uint8_t> pictures(members.size() * bytes);
+    for (size_t n = 0; n < members.size(); n++)
+      std::memcpy(pictures.data() + n * bytes, items_[members[n]].image.data.data(), bytes);
+    const Shape shape{std::ssize(members), first.height, first.width, first.bands};
+    const model::Outputs outputs = classifier_.predict(view_of(pictures.data(), shape, first.type));
+    const auto classes = static_cast<std::ptrdiff_t>(outputs.classes);
+    for (size_t n = 0; n < members.size(); n++) {
+      const auto row = static_cast<std::ptrdiff_t>(n) * classes;
+      const auto of_picture = [&](const std::vector<double>& all) {
+        return std::vector<double>(all.begin() + row, all.begin() + row + classes);
+      };
+      Item& item = items_[members[n]];
+      item.logits = of_picture(outputs.logits);
+      item.probabilities = of_picture(outputs.probabilities);
+      if (!std::all_of(item.logits.begin(), item.logits.end(),
+                       [](double logit) { return std::isfinite(logit); }))
+        item.error = item.path + ": the model gives NaN or infinite values for this picture";
+    }
+  }
+
+  void report(const Item& item) {
+    const ModelInfo& info = classifier_.info();
+    if (!item.error.empty()) {
+      failed_++;
+      if (shared_.json)
+        print_line({{"path", item.path}, {"error", item.error}});
+      else
+        say(item.error);
+      if (csv_) write_csv_row(item, "");
+      return;
+    }
+    const std::vector<float> probabilities(item.probabilities.begin(), item.probabilities.end());
+    const auto decided =
+        static_cast<size_t>(model::decide(probabilities, info.positive_class, threshold_));
+    const std::string& name = info.classes[decided];
+    if (csv_) write_csv_row(item, name);
+    if (shared_.json) {
+      Json line{{"path", item.path}, {"class", name}};
+      line["probabilities"] = Json::object();
+      for (size_t k = 0; k < info.classes.size(); k++)
+        line["probabilities"][info.classes[k]] = shortest(item.probabilities[k]);
+      line["logits"] = Json::array();
+      for (double logit : item.logits) line["logits"].push_back(shortest(logit));
+      print_line(line);
+    } else {
+      print(name + "\t" + fixed(item.probabilities[decided], 4) + "\t" + item.path + "\n");
+    }
+  }
+
+  void write_csv(const std::vector<std::string>& cells) {
+    const std::string row = csv_row(cells);
+    csv_->write(row.data(), row.size());
+  }
+  void write_csv_header() {
+    std::vector<std::string> cells{"path", "class"};
+    for (const char* what : {"probability_", "logit_"})
+      for (const std::string& name : classifier_.info().classes) cells.push_back(what + name);
+    cells.emplace_back("error");
+    write_csv(cells);
+  }
+  void write_csv_row(const Item& item, const std::string& decided) {
+    std::vector<std::string> cells{item.path, decided};
+    for (const std::vector<double>* values : {&item.probabilities, &item.logits})
+      for (size_t k = 0; k < classifier_.info().classes.size(); k++)
+        cells.push_back(item.error.empty() ? number_text((*values)[k]) : "");
+    cells.push_back(item.error);
+    write_csv(cells);
+  }
+
+  const Options& options_;
+  const SharedOptions& shared_;
+  CommandContext command_;
+  model::Classifier classifier_;
+  std::vector<Item> items_;
+  std::optional<AtomicFile> csv_;
+  double threshold_ = 0.5;
+  int64_t batch_ = 1, failed_ = 0;
+  bool dropped_alpha_ = false;
+};
+
+}  // namespace
+
+void add_predict(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command =
+      add_command(cli, "predict", "Say of pictures which class they are",
+                  [options, &cli] { return Predictor(*options, cli.shared).run(); });
+  command.add_option("MODEL", options->model, "A model file, such as best.safetensors")->required();
+  command
+      .add_option("IMAGE", options->paths,
+                  "Pictures (PNG, JPEG, BMP), and folders of pictures, deeper ones included")
+      ->required();
+  command.add_option("--csv", options->csv, "Also write a table to this file")->type_name("FILE");
+  add_number(command, "--threshold", options->threshold, 0, 1,
+             "Of two classes: the positive one from this probability on (default: the model's)");
+  add_integer(command, "--batch", options->batch, 1, 4096,
+              "Pictures that go through the network together (default: by the crop)");
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,48 @@
+#include "tools/results.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "kernels/error.h"
+
+namespace fulmar::tools {
+
+double threshold_of(const ModelInfo& info, double asked) {
+  if (asked < 0) return info.threshold;
+  if (info.classes.size() != 2)
+    usage_error("--threshold goes with two classes, and the model has " +
+                std::to_string(info.classes.size()) + ": leave it out");
+  return asked;
+}
+
+double shortest(double value) {
+  const auto narrow = static_cast<float>(value);
+  if (!std::isfinite(value) || static_cast<double>(narrow) != value) return value;
+  std::array<char, 64> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), narrow).ptr;
+  std::from_chars(text.data(), end, value);
+  return value;
+}
+
+std::string number_text(double value) {
+  std::array<char, 64> text;
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), shortest(value)).ptr};
+}
+
+std::string csv_row(const std::vector<std::string>& cells) {
+  std::string row;
+  for (const std::string& cell : cells) {
+    if (&cell != &cells.front()) row += ",";
+    if (cell.find_first_of(",\"\r\n") == std::string::npos) {
+      row += cell;
+      continue;
+    }
+    row += '"';
+    for (char c : cell) row += c == '"' ? std::string("\"\"") : std::string(1, c);
+    row += '"';
+  }
+  return row + "\n";
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/checkpoint.h"
+
+// What predict and eval share in showing results.
+namespace fulmar::tools {
+
+// The threshold asked for, or with -1 the model's. Error(usage): one is given and the model has
+// more than two classes.
+double threshold_of(const ModelInfo& info, double asked);
+
+// A number that a float32 holds, as the shortest decimal that names that float: 0.1, not
+// 0.10000000149011612. Others stay as they are.
+double shortest(double value);
+// The same as text, in any locale: "nan", "inf" and "-inf" too.
+std::string number_text(double value);
+
+// Cells with commas between and a line end, quoted where needed (RFC 4180).
+std::string csv_row(const std::vector<std::string>& cells);
+
+}  // namespace fulmar::tools
