@@ -5,6 +5,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/stores-inl.h"
 #include "kernels/cpu/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -51,19 +52,24 @@ void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const V
 
 // y[e] = op(load, e, phase) over [pixels][channels] in memory
 template <class Op>
-void for_periods(Stream& stream, int64_t pixels, int64_t channels, float* y, const Op& op) {
+void for_periods(Stream& stream, const View& y, const Op& op) {
+  const int64_t channels = y.shape.channels(), step = lanes();
   const Period period = period_of(channels);
-  const int64_t step = lanes();
   const int64_t grain = rows_per_chunk(period.elements, elementwise_grain) * period.elements;
-  for_chunks(stream, pixels * channels, grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
-    int64_t e = begin;
-    for (; e + period.elements <= end; e += period.elements)
-      for (int64_t phase = 0; phase < period.elements; phase += step)
-        hn::StoreU(op(Whole(), e + phase, phase), D(), y + e + phase);
-    for (int64_t phase = 0; e < end; e += step, phase += step) {
-      const int64_t count = std::min(step, end - e);
-      store_part(op(Part{count}, e, phase), y + e, count);
-    }
+  float* out = y.as<float>();
+  with_stores(y, [&](auto store) HWY_ATTR {
+    const typename decltype(store)::Load load;
+    for_chunks(stream, y.shape.elements(), grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
+      int64_t e = begin;
+      for (; e + period.elements <= end; e += period.elements)
+        for (int64_t phase = 0; phase < period.elements; phase += step)
+          store(op(load, e + phase, phase), out + e + phase);
+      for (int64_t phase = 0; e < end; e += step, phase += step) {
+        const int64_t count = std::min(step, end - e);
+        store_part(op(Part{count}, e, phase), out + e, count);
+      }
+      store.finish();
+    });
   });
 }
 
@@ -80,12 +86,11 @@ void batch_norm(Stream& stream, const View& x, const View& gamma, const View& be
   const auto offset = period_tile(period, channels, [&](int64_t c) { return b[c]; });
   const float* from = x.as<float>();
   const float *c = centre.data(), *s = scale.data(), *o = offset.data();
-  for_periods(stream, x.shape.pixels(), channels, y.as<float>(),
-              [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
-                const D d;
-                return hn::MulAdd(hn::Sub(load(from + e), hn::LoadU(d, c + phase)),
-                                  hn::LoadU(d, s + phase), hn::LoadU(d, o + phase));
-              });
+  for_periods(stream, y, [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
+    const D d;
+    return hn::MulAdd(hn::Sub(load(from + e), hn::LoadU(d, c + phase)), hn::LoadU(d, s + phase),
+                      hn::LoadU(d, o + phase));
+  });
 }
 
 void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& gamma,
@@ -105,14 +110,12 @@ void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& 
       period, channels, [&](int64_t c) { return totals[channels + c] / (n[c] * variance(c)); });
   const float *from = x.as<float>(), *grad = dy.as<float>();
   const float *c = centre.data(), *s = scale.data(), *a = average.data(), *k = slope.data();
-  for_periods(stream, x.shape.pixels(), channels, dx.as<float>(),
-              [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
-                const D d;
-                const V centred = hn::Sub(load(from + e), hn::LoadU(d, c + phase));
-                const V rest = hn::Sub(load(grad + e), hn::LoadU(d, a + phase));
-                return hn::Mul(hn::LoadU(d, s + phase),
-                               hn::NegMulAdd(centred, hn::LoadU(d, k + phase), rest));
-              });
+  for_periods(stream, dx, [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
+    const D d;
+    const V centred = hn::Sub(load(from + e), hn::LoadU(d, c + phase));
+    const V rest = hn::Sub(load(grad + e), hn::LoadU(d, a + phase));
+    return hn::Mul(hn::LoadU(d, s + phase), hn::NegMulAdd(centred, hn::LoadU(d, k + phase), rest));
+  });
 }
 
 }  // namespace HWY_NAMESPACE

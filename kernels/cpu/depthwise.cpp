@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/depthwise.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "kernels/cpu/depthwise-inl.h"
+#include "kernels/cpu/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -34,11 +35,12 @@ void depthwise_correlate(Stream& stream, const View& x, const View& w, const Vie
   // Several rows a task: neighbours read the same input rows.
   const int64_t grain = rows_per_chunk(width * channels, 2 * elementwise_grain);
   for_chunks(stream, y.shape.images() * height, grain,
-             [&](int64_t begin, int64_t end, int) HWY_ATTR {
+             [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
+               const OutputRows output(stream, worker, y);
                std::vector<DepthwiseTap> taps(static_cast<size_t>(w.shape[0] * kernel_width));
                for (int64_t row = begin; row < end; row++) {
                  const float* image = x.as<float>() + row / height * x_height * x_row;
-                 float* out = y.as<float>() + row * width * channels;
+                 float* out = output.begin(row);
                  for (const AxisTaps::Run& run : runs) {
                    int64_t count = 0;
                    for (const AxisTap& r : rows.of(row % height))
@@ -48,13 +50,14 @@ void depthwise_correlate(Stream& stream, const View& x, const View& w, const Vie
                    correlate_run(taps.data(), count, out + run.first * channels, run.count,
                                  channels, run.source_step, run.step);
                  }
+                 output.end(row);
                }
              });
 }
 
 // Sums of the weight gradient while a chunk of rows goes by: float for a while, then double.
 struct WeightSums {
-  static constexpr int64_t most_added = 128;  // float additions before a flush
+  static constexpr int64_t most_added = 256;  // float additions before a flush
   float* recent;                              // [taps][tile]
   double* total;                              // [taps][tile]
   int64_t elements, tile, added;
@@ -94,35 +97,24 @@ HWY_INLINE void accumulate_all(DX d, const std::vector<GradTap>& taps, int64_t t
   }
 }
 
-void accumulate_run(std::vector<GradTap>& taps, int64_t tap_count, const float* dy,
+void accumulate_run(const std::vector<GradTap>& taps, int64_t tap_count, const float* dy,
                     const AxisTaps::Run& run, int64_t channels, WeightSums& sums) {
-  const int64_t x_step = run.source_step * channels;
-  if (!run.is_dense()) {
-    for (int64_t at = 0; at < run.count; at += WeightSums::most_added) {
-      const int64_t count = std::min(WeightSums::most_added, run.count - at);
-      sums.expect(count);
-      for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
-        accumulate_all(d, taps, tap_count, dy + at * channels + c, channels, at * x_step + c,
-                       x_step, c, count, sums);
-      });
-    }
+  sums.expect(run.count);
+  if (run.is_dense()) {
+    walk_dense(
+        run.count * channels, channels,
+        [&](const Walk& walk, int64_t apart) HWY_ATTR {
+          accumulate_all(D(), taps, tap_count, dy + walk.at, apart, walk.at, apart, walk.channel,
+                         walk.vectors, sums);
+        },
+        [&](auto d, int64_t e, int64_t channel)
+            HWY_ATTR { accumulate_all(d, taps, tap_count, dy + e, 0, e, 0, channel, 1, sums); });
     return;
   }
-  const int64_t pixels_apart = lanes() / std::gcd(channels, lanes());
-  const int64_t pixels = WeightSums::most_added * pixels_apart;
-  for (int64_t at = 0; at < run.count; at += pixels) {
-    const int64_t count = std::min(pixels, run.count - at), base = at * channels;
-    sums.expect(count / pixels_apart + 1);
-    walk_dense(
-        count * channels, channels,
-        [&](const Walk& walk, int64_t apart) HWY_ATTR {
-          accumulate_all(D(), taps, tap_count, dy + base + walk.at, apart, base + walk.at, apart,
-                         walk.channel, walk.vectors, sums);
-        },
-        [&](auto d, int64_t e, int64_t channel) HWY_ATTR {
-          accumulate_all(d, taps, tap_count, dy + base + e, 0, base + e, 0, channel, 1, sums);
-        });
-  }
+  const int64_t x_stride = run.source_step * channels;
+  for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
+    accumulate_all(d, taps, tap_count, dy + c, channels, c, x_stride, c, run.count, sums);
+  });
 }
 
 // partial [chunks][taps][channels], chunks of `grain` rows of dy
@@ -198,13 +190,20 @@ int64_t weight_grad_grain(const View& dy) {
                   rows_per_chunk(dy.shape.width() * dy.shape.channels(), elementwise_grain));
 }
 
+// Pixels in about 8 KiB: vectors of one group of channels are far apart, and all groups of a
+// stretch of memory should be done while it is in cache.
+int64_t pixels_per_run(const View& w) {
+  return std::clamp<int64_t>(2048 / w.shape.channels(), 8, 256) / 4 * 4;
+}
+
 }  // namespace
 
 void depthwise_conv2d(Stream& stream, const View& x, const View& w, const View& y,
                       const Window& window) {
   const AxisTaps columns = window_taps(1, x, y, w, window);
   HWY_DYNAMIC_DISPATCH(depthwise_correlate)
-  (stream, x, w, y, window_taps(0, x, y, w, window), columns, columns.runs(1, window.stride[1]));
+  (stream, x, w, y, window_taps(0, x, y, w, window), columns,
+   columns.runs(1, window.stride[1], pixels_per_run(w)));
 }
 
 void depthwise_conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
@@ -212,7 +211,7 @@ void depthwise_conv2d_input_grad(Stream& stream, const View& dy, const View& w, 
   const AxisTaps columns = transposed_taps(1, dx, dy, w, window);
   HWY_DYNAMIC_DISPATCH(depthwise_correlate)
   (stream, dy, w, dx, transposed_taps(0, dx, dy, w, window), columns,
-   columns.runs(window.stride[1], 1));
+   columns.runs(window.stride[1], 1, pixels_per_run(w)));
 }
 
 size_t depthwise_conv2d_weight_grad_workspace(Stream&, const View&, const View& dy, const View& dw,
@@ -227,8 +226,8 @@ void depthwise_conv2d_weight_grad(Stream& stream, const View& x, const View& dy,
   const int64_t grain = weight_grad_grain(dy), rows = dy.shape.images() * dy.shape.height();
   auto* partial = static_cast<double*>(work);
   HWY_DYNAMIC_DISPATCH(depthwise_weight_sums)
-  (stream, x, dy, dw, window_taps(0, x, dy, dw, window), columns, columns.runs(1, window.stride[1]),
-   grain, partial);
+  (stream, x, dy, dw, window_taps(0, x, dy, dw, window), columns,
+   columns.runs(1, window.stride[1], pixels_per_run(dw)), grain, partial);
   const int64_t elements = dw.shape.elements();
   for (int64_t i = 0; i < elements; i++) {
     double sum = 0;

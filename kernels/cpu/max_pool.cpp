@@ -9,7 +9,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/max_pool.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -21,29 +21,35 @@ struct PoolTap {
   int32_t index;          // row * kernel width + column
 };
 
-// body(taps, count, row, run) for every run of columns in every row of y.
+// body(taps, count, row, run, the row's output) for every run of columns in every row of y.
 template <class Body>
-void for_pool_runs(Stream& stream, const Shape& y, const Shape& x, int64_t kernel_width,
-                   const float* source, const uint8_t* argmax, const AxisTaps& rows,
-                   const AxisTaps& columns, const std::vector<AxisTaps::Run>& runs,
-                   int64_t most_taps, const Body& body) {
-  const int64_t channels = y.channels(), height = y.height();
-  const int64_t x_row = x.width() * channels, x_height = x.height();
-  const int64_t grain = rows_per_chunk(y.width() * channels, elementwise_grain);
-  for_chunks(stream, y.images() * height, grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
-    std::vector<PoolTap> taps(static_cast<size_t>(most_taps));
-    for (int64_t row = begin; row < end; row++)
-      for (const AxisTaps::Run& run : runs) {
-        int64_t count = 0;
-        for (const AxisTap& r : rows.of(row % height))
-          for (const AxisTap& c : columns.of(run.first)) {
-            const int64_t at = (row / height * x_height + r.source) * x_row + c.source * channels;
-            taps[count++] = {source + at, argmax ? argmax + at : nullptr,
-                             static_cast<int32_t>(r.k * kernel_width + c.k)};
-          }
-        body(taps.data(), count, row, run);
-      }
-  });
+void for_pool_runs(Stream& stream, const View& y, const View& x, const uint8_t* argmax,
+                   std::array<int64_t, 2> kernel, const AxisTaps& rows, const AxisTaps& columns,
+                   const std::vector<AxisTaps::Run>& runs, const Body& body) {
+  const int64_t channels = y.shape.channels(), height = y.shape.height();
+  const int64_t x_row = x.shape.width() * channels, x_height = x.shape.height();
+  const float* source = x.as<float>();
+  const int64_t grain = rows_per_chunk(y.shape.width() * channels, elementwise_grain);
+  for_chunks(stream, y.shape.images() * height, grain,
+             [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
+               const OutputRows output(stream, worker, y);
+               std::vector<PoolTap> taps(static_cast<size_t>(kernel[0] * kernel[1]));
+               for (int64_t row = begin; row < end; row++) {
+                 float* out = output.begin(row);
+                 for (const AxisTaps::Run& run : runs) {
+                   int64_t count = 0;
+                   for (const AxisTap& r : rows.of(row % height))
+                     for (const AxisTap& c : columns.of(run.first)) {
+                       const int64_t at =
+                           (row / height * x_height + r.source) * x_row + c.source * channels;
+                       taps[count++] = {source + at, argmax ? argmax + at : nullptr,
+                                        static_cast<int32_t>(r.k * kernel[1] + c.k)};
+                     }
+                   body(taps.data(), count, row, run, out);
+                 }
+                 output.end(row);
+               }
+             });
 }
 
 template <class DX>
@@ -74,47 +80,47 @@ void max_pool_forward(Stream& stream, const View& x, const View& y, const View& 
                       std::array<int64_t, 2> kernel, const AxisTaps& rows, const AxisTaps& columns,
                       const std::vector<AxisTaps::Run>& runs) {
   const int64_t channels = y.shape.channels(), width = y.shape.width();
-  for_pool_runs(stream, y.shape, x.shape, kernel[1], x.as<float>(), nullptr, rows, columns, runs,
-                kernel[0] * kernel[1],
-                [&](const PoolTap* taps, int64_t count, int64_t row, const AxisTaps::Run& run)
-                    HWY_ATTR {
-                      const int64_t to = (row * width + run.first) * channels;
-                      for (int64_t p = 0; p < run.count; p++) {
-                        const int64_t at = p * run.source_step * channels;
-                        float* out = y.as<float>() + to + p * channels;
-                        uint8_t* index = argmax.as<uint8_t>() + to + p * channels;
-                        for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
-                          max_of_taps(d, taps, count, at + c, out + c, index + c);
-                        });
-                      }
-                    });
+  const auto body = [&](const PoolTap* taps, int64_t count, int64_t row, const AxisTaps::Run& run,
+                        float* out) HWY_ATTR {
+    uint8_t* index = argmax.as<uint8_t>() + row * width * channels;
+    for (int64_t p = 0; p < run.count; p++) {
+      const int64_t from = p * run.source_step * channels, to = (run.first + p) * channels;
+      for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
+        max_of_taps(d, taps, count, from + c, out + to + c, index + to + c);
+      });
+    }
+  };
+  for_pool_runs(stream, y, x, nullptr, kernel, rows, columns, runs, body);
+}
+
+template <class DX>
+HWY_INLINE void sum_of_winners(DX d, const PoolTap* taps, int64_t count, int64_t at, float* dx) {
+  const hn::RebindToSigned<DX> di;
+  const hn::Rebind<uint8_t, DX> d8;
+  auto sum = hn::Zero(d);
+  for (int64_t t = 0; t < count; t++) {
+    const auto winner = hn::PromoteTo(di, hn::LoadU(d8, taps[t].argmax + at));
+    const auto won = hn::RebindMask(d, hn::Eq(winner, hn::Set(di, taps[t].index)));
+    sum = hn::Add(sum, hn::IfThenElseZero(won, hn::LoadU(d, taps[t].source + at)));
+  }
+  hn::StoreU(sum, d, dx);
 }
 
 void max_pool_backward(Stream& stream, const View& dy, const View& argmax, const View& dx,
                        std::array<int64_t, 2> kernel, const AxisTaps& rows, const AxisTaps& columns,
                        const std::vector<AxisTaps::Run>& runs) {
-  const int64_t channels = dx.shape.channels(), width = dx.shape.width();
-  for_pool_runs(
-      stream, dx.shape, dy.shape, kernel[1], dy.as<float>(), argmax.as<uint8_t>(), rows, columns,
-      runs, kernel[0] * kernel[1],
-      [&](const PoolTap* taps, int64_t count, int64_t row, const AxisTaps::Run& run) HWY_ATTR {
-        for (int64_t p = 0; p < run.count; p++) {
-          const int64_t at = p * run.source_step * channels;
-          float* out = dx.as<float>() + (row * width + run.first + p * run.step) * channels;
-          for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
-            const hn::RebindToSigned<decltype(d)> di;
-            const hn::Rebind<uint8_t, decltype(d)> d8;
-            auto sum = hn::Zero(d);
-            for (int64_t t = 0; t < count; t++) {
-              const auto won = hn::Eq(hn::PromoteTo(di, hn::LoadU(d8, taps[t].argmax + at + c)),
-                                      hn::Set(di, taps[t].index));
-              const auto g = hn::LoadU(d, taps[t].source + at + c);
-              sum = hn::Add(sum, hn::IfThenElseZero(hn::RebindMask(d, won), g));
-            }
-            hn::StoreU(sum, d, out + c);
-          });
-        }
+  const int64_t channels = dx.shape.channels();
+  const auto body = [&](const PoolTap* taps, int64_t count, int64_t, const AxisTaps::Run& run,
+                        float* out) HWY_ATTR {
+    for (int64_t p = 0; p < run.count; p++) {
+      const int64_t from = p * run.source_step * channels;
+      const int64_t to = (run.first + p * run.step) * channels;
+      for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
+        sum_of_winners(d, taps, count, from + c, out + to + c);
       });
+    }
+  };
+  for_pool_runs(stream, dx, dy, argmax.as<uint8_t>(), kernel, rows, columns, runs, body);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -128,6 +134,8 @@ HWY_EXPORT(max_pool_forward);
 HWY_EXPORT(max_pool_backward);
 
 namespace {
+
+constexpr int64_t pixels_per_run = 64;
 
 void check_kernel(std::array<int64_t, 2> kernel) {
   if (kernel[0] * kernel[1] > 256)
@@ -145,7 +153,7 @@ void max_pool(Stream& stream, const View& x, const View& y, const View& argmax,
   const AxisTaps columns = AxisTaps::window(y.shape.width(), x.shape.width(), kernel[1],
                                             w.stride[1], w.dilation[1], w.padding[2]);
   HWY_DYNAMIC_DISPATCH(max_pool_forward)
-  (stream, x, y, argmax, kernel, rows, columns, columns.runs(1, w.stride[1]));
+  (stream, x, y, argmax, kernel, rows, columns, columns.runs(1, w.stride[1], pixels_per_run));
 }
 
 void max_pool_grad(Stream& stream, const View& dy, const View& argmax, const View& dx,
@@ -156,7 +164,7 @@ void max_pool_grad(Stream& stream, const View& dy, const View& argmax, const Vie
   const AxisTaps columns = AxisTaps::transposed(dx.shape.width(), dy.shape.width(), kernel[1],
                                                 w.stride[1], w.dilation[1], w.padding[2]);
   HWY_DYNAMIC_DISPATCH(max_pool_backward)
-  (stream, dy, argmax, dx, kernel, rows, columns, columns.runs(w.stride[1], 1));
+  (stream, dy, argmax, dx, kernel, rows, columns, columns.runs(w.stride[1], 1, pixels_per_run));
 }
 
 }  // namespace fulmar::cpu

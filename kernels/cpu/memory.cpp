@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/streamed.h"
 #include "kernels/error.h"
 
 namespace fulmar::cpu {
@@ -81,14 +82,14 @@ void for_rows(Stream& stream, const Shape& shape, const Body& body) {
 }
 
 template <class T>
-void fill_flat(Stream& stream, T* y, int64_t count, T value) {
+void fill_contiguous(Stream& stream, T* y, int64_t count, T value) {
   for_chunks(stream, count, elementwise_grain,
              [&](int64_t begin, int64_t end, int) { std::fill(y + begin, y + end, value); });
 }
 
 template <class T>
 void fill_typed(Stream& stream, const View& y, T value) {
-  if (y.is_contiguous()) return fill_flat(stream, y.as<T>(), y.shape.elements(), value);
+  if (y.is_contiguous()) return fill_contiguous(stream, y.as<T>(), y.shape.elements(), value);
   const int64_t channels = y.shape.channels(), width = y.shape.width();
   for_rows(stream, y.shape, [&](int64_t image, int64_t row) {
     T* out = y.at<T>(image, row, 0);
@@ -105,7 +106,9 @@ void fill_typed(Stream& stream, const View& y, T value) {
 void copy(Stream& stream, const View& x, const View& y) {
   const int64_t size = static_cast<int64_t>(size_of(x.type));
   const int64_t width = x.shape.width(), bytes = x.shape.channels() * size;
-  if (x.is_contiguous() && y.is_contiguous()) {
+  const bool contiguous = x.is_contiguous() && y.is_contiguous();
+  if (contiguous && x.bytes() % sizeof(float) == 0) return copy_flat(stream, x, y);
+  if (contiguous) {
     for_chunks(stream, static_cast<int64_t>(x.bytes()), elementwise_grain * 4,
                [&](int64_t begin, int64_t end, int) {
                  std::memcpy(y.as<char>() + begin, x.as<char>() + begin,
@@ -125,7 +128,8 @@ void copy(Stream& stream, const View& x, const View& y) {
 void fill(Stream& stream, const View& y, double value) {
   switch (y.type) {
     case DType::f32:
-      return fill_typed(stream, y, static_cast<float>(value));
+      return y.is_contiguous() ? fill_flat(stream, y, static_cast<float>(value))
+                               : fill_typed(stream, y, static_cast<float>(value));
     case DType::f64:
       return fill_typed(stream, y, value);
     case DType::i32:
@@ -165,7 +169,7 @@ void broadcast_row(const T* x, T* y, int64_t width, int64_t channels, bool one_p
 template <class T>
 void broadcast_typed(Stream& stream, const View& x, const View& y) {
   const Shape &from = x.shape, &to = y.shape;
-  if (from.elements() == 1) return fill_flat(stream, y.as<T>(), to.elements(), *x.as<T>());
+  if (from.elements() == 1) return fill_contiguous(stream, y.as<T>(), to.elements(), *x.as<T>());
   const bool one_pixel = from.width() == 1, one_channel = from.channels() == 1;
   for_rows(stream, to, [&](int64_t image, int64_t row) {
     const T* source = x.at<T>(from.images() == 1 ? 0 : image, from.height() == 1 ? 0 : row, 0);

@@ -6,7 +6,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -21,12 +21,12 @@ void accumulate(Stream& stream, const View& g, const View& sum, const StepState*
       stream, g.shape.elements(), elementwise_grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
         if (first)
           transform(
-              end - begin, to + begin, [&](V x) HWY_ATTR { return hn::Mul(x, share); },
+              Cached(), end - begin, to + begin, [&](V x) HWY_ATTR { return hn::Mul(x, share); },
               from + begin);
         else
           transform(
-              end - begin, to + begin, [&](V x, V s) HWY_ATTR { return hn::MulAdd(x, share, s); },
-              from + begin, to + begin);
+              Cached(), end - begin, to + begin,
+              [&](V x, V s) HWY_ATTR { return hn::MulAdd(x, share, s); }, from + begin, to + begin);
       });
 }
 

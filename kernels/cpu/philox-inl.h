@@ -42,13 +42,9 @@ HWY_INLINE void philox_block(uint64_t key, uint64_t high, uint64_t low, uint32_t
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  HWY_ALIGN uint64_t lane[4][philox_lanes];
-  hn::Store(c0, d, lane[0]);
-  hn::Store(c1, d, lane[1]);
-  hn::Store(c2, d, lane[2]);
-  hn::Store(c3, d, lane[3]);
-  for (int64_t i = 0; i < philox_lanes; i++)
-    for (int k = 0; k < 4; k++) words[4 * i + k] = static_cast<uint32_t>(lane[k][i]);
+  const hn::Rebind<uint32_t, decltype(d)> narrow;
+  const auto low_half = [&](auto v) HWY_ATTR { return hn::TruncateTo(narrow, v); };
+  hn::StoreInterleaved4(low_half(c0), low_half(c1), low_half(c2), low_half(c3), narrow, words);
 #endif
 }
 

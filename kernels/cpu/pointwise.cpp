@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/pointwise.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "kernels/cpu/math-inl.h"
+#include "kernels/cpu/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -26,17 +27,20 @@ void apply(Stream& stream, std::span<const View> x, const View& y, double alpha_
   float* out = y.as<float>();
   const float* a = x[0].as<float>();
   const float* b = F::arity == 2 ? x[1].as<float>() : nullptr;
-  for_chunks(stream, y.shape.elements(), elementwise_grain,
-             [&](int64_t begin, int64_t end, int) HWY_ATTR {
-               if constexpr (F::arity == 2) {
-                 const auto op = [&](V u, V v)
-                                     HWY_ATTR { return F::f(Number(u), Number(v), alpha, beta).v; };
-                 transform(end - begin, out + begin, op, a + begin, b + begin);
-               } else {
-                 const auto op = [&](V u) HWY_ATTR { return F::f(Number(u), alpha, beta).v; };
-                 transform(end - begin, out + begin, op, a + begin);
-               }
-             });
+  with_stores(y, [&](auto store) HWY_ATTR {
+    for_chunks(stream, y.shape.elements(), elementwise_grain,
+               [&](int64_t begin, int64_t end, int) HWY_ATTR {
+                 if constexpr (F::arity == 2) {
+                   const auto op = [&](V u, V v) HWY_ATTR {
+                     return F::f(Number(u), Number(v), alpha, beta).v;
+                   };
+                   transform(store, end - begin, out + begin, op, a + begin, b + begin);
+                 } else {
+                   const auto op = [&](V u) HWY_ATTR { return F::f(Number(u), alpha, beta).v; };
+                   transform(store, end - begin, out + begin, op, a + begin);
+                 }
+               });
+  });
 }
 
 template <class F>
@@ -48,13 +52,13 @@ void apply_grad(Stream& stream, const View& saved, const View& dy, const View& d
     // A function that saves nothing gets dy in its place, and does not look at it.
     const float* s = F::saved == ::fulmar::pointwise::Saved::none ? g : saved.as<float>();
     float* out = dx.as<float>();
-    for_chunks(stream, dx.shape.elements(), elementwise_grain,
-               [&](int64_t begin, int64_t end, int) HWY_ATTR {
-                 const auto op = [&](V u, V v) HWY_ATTR {
-                   return F::df(Number(u), Number(v), alpha, beta).v;
-                 };
-                 transform(end - begin, out + begin, op, s + begin, g + begin);
-               });
+    const auto op = [&](V u, V v) HWY_ATTR { return F::df(Number(u), Number(v), alpha, beta).v; };
+    with_stores(dx, [&](auto store) HWY_ATTR {
+      for_chunks(stream, dx.shape.elements(), elementwise_grain,
+                 [&](int64_t begin, int64_t end, int) HWY_ATTR {
+                   transform(store, end - begin, out + begin, op, s + begin, g + begin);
+                 });
+    });
   } else {
     usage_error(std::string("pointwise_grad: '") + F::name +
                 "' has two arguments; its gradient is made of other ops");

@@ -5,47 +5,58 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/resample.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// y[i][j] = sum over rows.of[i], columns.of[j] of row weight * column weight * x[row][column]
+// sum[e] = sum over the entries of weight * rows[entry][e]
+void blend_rows(const float* rows, int64_t elements, const std::vector<Weights::Entry>& entries,
+                float* sum) {
+  if (entries.empty()) std::fill_n(sum, elements, 0.0f);
+  bool first = true;
+  for (const Weights::Entry& entry : entries) {
+    const V weight = hn::Set(D(), static_cast<float>(entry.weight));
+    const float* row = rows + entry.source * elements;
+    if (first)
+      transform(
+          Cached(), elements, sum, [&](V x) HWY_ATTR { return hn::Mul(x, weight); }, row);
+    else
+      transform(
+          Cached(), elements, sum, [&](V x, V s) HWY_ATTR { return hn::MulAdd(x, weight, s); }, row,
+          sum);
+    first = false;
+  }
+}
+
+// y[i][j] = sum over rows.of[i] and columns.of[j] of row weight * column weight * x[row][column]
 void resample(Stream& stream, const View& x, const View& y, const Weights& rows,
               const Weights& columns) {
-  struct Source {
-    const float* x;
-    float weight;
-  };
   const int64_t channels = y.shape.channels(), width = y.shape.width(), height = y.shape.height();
   const int64_t x_row = x.shape.width() * channels, x_height = x.shape.height();
   const int64_t grain = rows_per_chunk(width * channels, elementwise_grain);
-  for_chunks(
-      stream, y.shape.images() * height, grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
-        std::vector<Source> sources;
-        for (int64_t row = begin; row < end; row++) {
-          const float* image = x.as<float>() + row / height * x_height * x_row;
-          sources.clear();
-          for (const Weights::Entry& entry : rows.of[row % height])
-            sources.push_back({image + entry.source * x_row, static_cast<float>(entry.weight)});
-          for (int64_t column = 0; column < width; column++) {
-            const std::vector<Weights::Entry>& across = columns.of[column];
-            float* out = y.as<float>() + (row * width + column) * channels;
-            for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
-              auto sum = hn::Zero(d);
-              for (const Source& source : sources) {
-                auto part = hn::Zero(d);
-                for (const Weights::Entry& entry : across)
-                  part = hn::MulAdd(hn::LoadU(d, source.x + entry.source * channels + c),
-                                    hn::Set(d, static_cast<float>(entry.weight)), part);
-                sum = hn::MulAdd(part, hn::Set(d, source.weight), sum);
-              }
-              hn::StoreU(sum, d, out + c);
-            });
-          }
-        }
-      });
+  for_chunks(stream, y.shape.images() * height, grain,
+             [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
+               const OutputRows output(stream, worker, y);
+               std::vector<float> blended(static_cast<size_t>(x_row));
+               for (int64_t row = begin; row < end; row++) {
+                 blend_rows(x.as<float>() + row / height * x_height * x_row, x_row,
+                            rows.of[row % height], blended.data());
+                 float* out = output.begin(row);
+                 for (int64_t column = 0; column < width; column++) {
+                   const std::vector<Weights::Entry>& entries = columns.of[column];
+                   for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
+                     auto sum = hn::Zero(d);
+                     for (const Weights::Entry& entry : entries)
+                       sum = hn::MulAdd(hn::LoadU(d, blended.data() + entry.source * channels + c),
+                                        hn::Set(d, static_cast<float>(entry.weight)), sum);
+                     hn::StoreU(sum, d, out + column * channels + c);
+                   });
+                 }
+                 output.end(row);
+               }
+             });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <vector>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,6 +30,16 @@ struct Whole {
   HWY_INLINE V operator()(const float* p) const { return hn::LoadU(D(), p); }
 };
 
+// The same, and asks for what comes `ahead` elements later. Beside streaming stores the hardware
+// was seen not to do so by itself: tanh of 128 MiB took 65 ms, and 20 with this.
+struct WholeAhead {
+  int64_t ahead = 512;
+  HWY_INLINE V operator()(const float* p) const {
+    hwy::Prefetch(p + ahead);
+    return hn::LoadU(D(), p);
+  }
+};
+
 // The first `count` lanes from memory, 0 in the others.
 struct Part {
   int64_t count;
@@ -43,15 +54,6 @@ HWY_INLINE void store_part(V v, float* p, int64_t count) {
   HWY_ALIGN float lane[max_lanes];
   hn::Store(v, D(), lane);
   std::memcpy(p, lane, static_cast<size_t>(count) * sizeof(float));
-}
-
-// y[i] = op(x[i]...) for n elements. An x may be y.
-template <class Op, class... X>
-HWY_INLINE void transform(int64_t n, float* y, const Op& op, const X*... x) {
-  const int64_t step = lanes();
-  int64_t i = 0;
-  for (; i + step <= n; i += step) hn::StoreU(op(Whole()(x + i)...), D(), y + i);
-  if (i < n) store_part(op(Part{n - i}(x + i)...), y + i, n - i);
 }
 
 // Calls body(d, c) so that vectors of type d, the widest first, cover the channels [c, channels).

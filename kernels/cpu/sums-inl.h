@@ -29,6 +29,7 @@ HWY_NOINLINE void sum_elements(const Term& term, int64_t begin, int64_t end, int
   constexpr int unroll = 4;
   const D d;
   const int64_t step = lanes(), size = period.elements;
+  const WholeAhead load{std::max<int64_t>(512, 8 * size)};
   std::fill_n(tile, K * size, 0.0);
   const int64_t full = begin + (end - begin) / size * size;
   for (int64_t block = begin; block < full; block += periods_per_flush * size) {
@@ -39,10 +40,10 @@ HWY_NOINLINE void sum_elements(const Term& term, int64_t begin, int64_t end, int
       for (int k = 0; k < K; k++) a0[k] = a1[k] = a2[k] = a3[k] = hn::Zero(d);
       const int64_t phase = q * step;
       for (int64_t e = block + phase; e < stop; e += size) {
-        term(Whole(), e, phase, a0);
-        term(Whole(), e + step, phase + step, a1);
-        term(Whole(), e + 2 * step, phase + 2 * step, a2);
-        term(Whole(), e + 3 * step, phase + 3 * step, a3);
+        term(load, e, phase, a0);
+        term(load, e + step, phase + step, a1);
+        term(load, e + 2 * step, phase + 2 * step, a2);
+        term(load, e + 3 * step, phase + 3 * step, a3);
       }
       for (int k = 0; k < K; k++) {
         double* sum = tile + k * size + phase;
@@ -55,7 +56,7 @@ HWY_NOINLINE void sum_elements(const Term& term, int64_t begin, int64_t end, int
     for (; q < period.vectors; q++) {
       V a[K];
       for (int k = 0; k < K; k++) a[k] = hn::Zero(d);
-      for (int64_t e = block + q * step; e < stop; e += size) term(Whole(), e, q * step, a);
+      for (int64_t e = block + q * step; e < stop; e += size) term(load, e, q * step, a);
       for (int k = 0; k < K; k++) add_lanes(a[k], tile + k * size + q * step, step);
     }
   }

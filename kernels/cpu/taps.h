@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -49,19 +50,21 @@ class AxisTaps {
   }
 
   // Positions first, first + step, ... whose taps are those of `first`, the sources `source_step`
-  // further each time.
+  // further each time. Runs of at most `most` positions, in the order in which memory lies: the
+  // `step` interleaved ones of a stretch, then those of the next.
   struct Run {
     int64_t first, step, count, source_step;
     bool is_dense() const { return step == 1 && source_step == 1; }
   };
-  std::vector<Run> runs(int64_t step, int64_t source_step) const {
+  std::vector<Run> runs(int64_t step, int64_t source_step, int64_t most) const {
     std::vector<Run> runs;
-    for (int64_t phase = 0; phase < step; phase++)
-      for (int64_t position = phase; position < positions(); position += step)
-        if (position > phase && continues(position - step, position, source_step))
-          runs.back().count++;
-        else
-          runs.push_back({position, step, 1, source_step});
+    for (int64_t base = 0; base < positions(); base += most * step)
+      for (int64_t phase = base; phase < std::min(base + step, positions()); phase++)
+        for (int64_t at = phase; at < std::min(base + most * step, positions()); at += step)
+          if (at > phase && continues(at - step, at, source_step))
+            runs.back().count++;
+          else
+            runs.push_back({at, step, 1, source_step});
     return runs;
   }
 

@@ -65,62 +65,93 @@ struct WarpSource {
   int64_t row_stride, pixel_stride, height, width;
   bool clamp;
 
+  HWY_INLINE bool holds(int64_t x, int64_t y) const {
+    return x >= 0 && x < width && y >= 0 && y < height;
+  }
   // nullptr: outside
   HWY_INLINE const T* pixel(int64_t x, int64_t y) const {
     if (clamp) {
       x = std::clamp<int64_t>(x, 0, width - 1);
       y = std::clamp<int64_t>(y, 0, height - 1);
     }
-    const bool inside = x >= 0 && x < width && y >= 0 && y < height;
-    return inside ? data + y * row_stride + x * pixel_stride : nullptr;
+    return holds(x, y) ? data + y * row_stride + x * pixel_stride : nullptr;
   }
 };
 
+// What lies in WarpColumns::tap: the bits of a float, or of an int32 where the source has whole
+// numbers, which a vector converts faster; -1 then stands for a tap outside.
+template <class T>
+using TapValue = std::conditional_t<std::is_integral_v<T>, int32_t, float>;
+template <class T>
+HWY_INLINE void set_tap(float* tap, T value) {
+  const auto bits = static_cast<TapValue<T>>(value);
+  std::memcpy(tap, &bits, sizeof(bits));
+}
+
 // Reads the taps of columns [0, count). fixed_bands: 0 or the number of bands.
-template <int fixed_bands, class T>
-void warp_taps(const WarpSource<T>& source, int64_t count, int64_t some_bands, bool nearest,
-               const float* fill, WarpColumns& to) {
+template <int taps, int fixed_bands, class T>
+void warp_taps(const WarpSource<T>& source, int64_t count, int64_t some_bands, const float* fill,
+               WarpColumns& to) {
   const int64_t bands = fixed_bands ? fixed_bands : some_bands;
-  const int taps = nearest ? 1 : 4;
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t x = to.left[i], y = to.top[i];
-    const bool inside = x >= 0 && x + 1 < source.width && y >= 0 && y + 1 < source.height;
-    if (inside && !nearest) {
-      const T* upper = source.data + y * source.row_stride + x * source.pixel_stride;
-      const T* lower = upper + source.row_stride;
+  // A map takes straight lines to straight lines: between two columns inside all are inside.
+  constexpr int64_t reach = taps == 4;
+  const auto inside = [&](int64_t i) HWY_ATTR {
+    return source.holds(to.left[i], to.top[i]) &&
+           source.holds(to.left[i] + reach, to.top[i] + reach);
+  };
+  if (count > 0 && inside(0) && inside(count - 1)) {
+    for (int64_t i = 0; i < count; i++) {
+      const T* upper =
+          source.data + to.top[i] * source.row_stride + to.left[i] * source.pixel_stride;
       for (int64_t b = 0; b < bands; b++) {
-        to.tap[b][0][i] = static_cast<float>(upper[b]);
-        to.tap[b][1][i] = static_cast<float>(upper[b + source.pixel_stride]);
-        to.tap[b][2][i] = static_cast<float>(lower[b]);
-        to.tap[b][3][i] = static_cast<float>(lower[b + source.pixel_stride]);
+        set_tap<T>(&to.tap[b][0][i], upper[b]);
+        if constexpr (taps == 4) {
+          const T* lower = upper + source.row_stride;
+          set_tap<T>(&to.tap[b][1][i], upper[b + source.pixel_stride]);
+          set_tap<T>(&to.tap[b][2][i], lower[b]);
+          set_tap<T>(&to.tap[b][3][i], lower[b + source.pixel_stride]);
+        }
       }
-      continue;
     }
-    for (int t = 0; t < taps; t++) {
-      const T* pixel = source.pixel(x + t % 2, y + t / 2);
-      for (int64_t b = 0; b < bands; b++)
-        to.tap[b][t][i] = pixel ? static_cast<float>(pixel[b]) : fill[b];
-    }
+    return;
   }
+  for (int64_t i = 0; i < count; i++)
+    for (int t = 0; t < taps; t++) {
+      const T* pixel = source.pixel(to.left[i] + t % 2, to.top[i] + t / 2);
+      for (int64_t b = 0; b < bands; b++) {
+        if (pixel) {
+          set_tap<T>(&to.tap[b][t][i], pixel[b]);
+        } else {
+          const auto outside = std::is_integral_v<T> ? TapValue<T>{-1} : TapValue<T>(fill[b]);
+          std::memcpy(&to.tap[b][t][i], &outside, sizeof(outside));
+        }
+      }
+    }
 }
 
 // value = interpolated taps, in source units; taps that hold no number become the fill.
-template <class T>
-HWY_INLINE void warp_interpolate(int64_t count, int64_t bands, bool nearest,
-                                 const WarpOptions& options, WarpColumns& to) {
+template <int taps, class T>
+HWY_INLINE void warp_interpolate(int64_t count, int64_t bands, const WarpOptions& options,
+                                 WarpColumns& to) {
   const D d;
   const V nodata = hn::Set(d, options.nodata);
   for (int64_t b = 0; b < bands; b++) {
     const V fill = hn::Set(d, options.fill[b]);
     const auto tap = [&](int t, int64_t i) HWY_ATTR {
       V v = hn::Load(d, to.tap[b][t] + i);
-      if constexpr (std::is_floating_point_v<T>) v = hn::IfThenElse(hn::IsFinite(v), v, fill);
+      if constexpr (std::is_integral_v<T>) {
+        const V bits = v;
+        v = hn::ConvertTo(d, hn::BitCast(hn::RebindToSigned<D>(), bits));
+        v = hn::IfThenElse(hn::Lt(v, hn::Zero(d)), fill, v);
+      } else {
+        v = hn::IfThenElse(hn::IsFinite(v), v, fill);
+      }
       if (options.has_nodata) v = hn::IfThenElse(hn::Eq(v, nodata), fill, v);
       return v;
     };
     for (int64_t i = 0; i < count; i += lanes()) {
       V v = tap(0, i);
-      if (!nearest) {
+      if constexpr (taps == 4) {
         const V fx = hn::Load(d, to.across + i), fy = hn::Load(d, to.down + i);
         v = lerp(lerp(v, tap(1, i), fx), lerp(tap(2, i), tap(3, i), fx), fy);
       }

@@ -10,6 +10,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/warp.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/stores-inl.h"
 #include "kernels/cpu/warp-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -59,6 +60,16 @@ Columns columns_in_frames(const WarpSample& sample, double row, int64_t width) {
   return columns;
 }
 
+template <int taps, class T>
+void warp_sample(const WarpSource<T>& source, int64_t count, int64_t bands,
+                 const WarpOptions& options, WarpColumns& memory) {
+  const auto read = bands == 1   ? warp_taps<taps, 1, T>
+                    : bands == 3 ? warp_taps<taps, 3, T>
+                                 : warp_taps<taps, 0, T>;
+  read(source, count, bands, options.fill.data(), memory);
+  warp_interpolate<taps, T>(count, bands, options, memory);
+}
+
 // y: the row's output, [width][bands]
 template <class T>
 void warp_row(const WarpSource<T>& source, const WarpSample& sample, const WarpOptions& options,
@@ -75,11 +86,10 @@ void warp_row(const WarpSource<T>& source, const WarpSample& sample, const WarpO
         std::fill_n(memory.value[b], most_columns, options.fill[b]);
     } else {
       warp_positions(sample, static_cast<double>(at), down, count, nearest, memory);
-      const auto read = bands == 1   ? warp_taps<1, T>
-                        : bands == 3 ? warp_taps<3, T>
-                                     : warp_taps<0, T>;
-      read(source, count, bands, nearest, options.fill.data(), memory);
-      warp_interpolate<T>(count, bands, nearest, options, memory);
+      if (nearest)
+        warp_sample<1>(source, count, bands, options, memory);
+      else
+        warp_sample<4>(source, count, bands, options, memory);
     }
     warp_finish(sample, options, row * width + at, count, bands, memory, y + at * bands);
     at += count;
@@ -151,7 +161,7 @@ void warp_typed(Stream& stream, const View& source, const WarpSample* samples, c
     for_chunks(
         stream, pixels * bands, elementwise_grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
           transform(
-              end - begin, values + begin,
+              Cached(), end - begin, values + begin,
               [&](V x) HWY_ATTR { return hn::Mul(hn::Sub(x, centre), scale); }, values + begin);
         });
   }

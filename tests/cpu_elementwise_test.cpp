@@ -1,0 +1,186 @@
+#include "kernels/error.h"
+#include "kernels/pointwise.h"
+#include "tests/support/parity.h"
+
+// Copies, sums and pointwise functions on the CPU against the reference device.
+
+namespace fulmar::test {
+namespace {
+
+enum Functor {
+#define FULMAR_NUMBER(F) functor_##F,
+  FULMAR_POINTWISE(FULMAR_NUMBER)
+#undef FULMAR_NUMBER
+};
+
+const double infinity = INFINITY, nan = NAN;
+
+View strided(const View& whole, const Shape& shape, int64_t first, int64_t row, int64_t column) {
+  View view = whole;
+  view.shape = shape;
+  view.data = static_cast<char*>(whole.data) + first * static_cast<int64_t>(size_of(whole.type));
+  view.stride[1] *= row;
+  view.stride[2] *= column;
+  return view;
+}
+
+}  // namespace
+
+TEST_CASE("cpu: copy and fill between strided views") {
+  for (const int64_t channels : {1, 2, 5, 8, 16, 33})
+    for (const DType type : {DType::f64, DType::u8}) {
+      CAPTURE(channels);
+      Parity p;
+      const Shape whole{2, 7, 9, channels}, every_other{2, 4, 5, channels};
+      const std::vector<double> values = random_reals(whole, 1, 0, 255).values;
+      const int x = type == DType::u8 ? p.raw(whole, type, values) : p.in(whole, values);
+      const int y = type == DType::u8 ? p.raw(whole, type) : p.out(whole);
+      const int dense = type == DType::u8 ? p.raw(every_other, type) : p.out(every_other);
+      const int wide =
+          type == DType::u8 ? p.raw({2, 4, 5, channels + 3}, type) : p.out({2, 4, 5, channels + 3});
+      p.check([&](const Backend& device) {
+        device.copy(p.stream(), p[x], p[y]);
+        device.copy(p.stream(), strided(p[x], every_other, 0, 2, 2), p[dense]);
+        device.copy(p.stream(), p[dense], strided(p[wide], every_other, 3, 1, 1));
+        device.fill(p.stream(), strided(p[y], {2, 3, 2, channels}, 0, 1, 3), 7);
+        device.fill(p.stream(), p[dense], 3);
+      });
+    }
+}
+
+TEST_CASE("cpu: broadcast and reduce_sum along any axes") {
+  const Shape large[] = {{3, 5, 7, 1}, {2, 1, 9, 8}, {2, 4, 3, 17}, {1, 6, 1, 33}};
+  for (const Shape& shape : large)
+    for (int axes = 0; axes < 16; axes++) {
+      CAPTURE(axes);
+      Shape small = shape;
+      for (int axis = 0; axis < 4; axis++)
+        if (axes >> axis & 1) small[axis] = 1;
+      Parity p;
+      const int x = p.in(shape), y = p.out(small), from = p.in(small), to = p.out(shape);
+      p.check([&](const Backend& device) {
+        device.reduce_sum(p.stream(), p[x], p[y]);
+        device.broadcast(p.stream(), p[from], p[to]);
+      });
+    }
+}
+
+TEST_CASE("cpu: long sums keep what float would lose") {
+  const Shape shapes[] = {{1000003}, {300001, 3}, {41, 61, 67, 8}, {70000, 2, 1, 3}};
+  for (const Shape& shape : shapes) {
+    Parity p;
+    Shape channel{shape.channels()}, images{shape.images(), 1, 1, shape.channels()};
+    const int x = p.in(shape, 0.9, 1), all = p.out(Shape{}), sums = p.out(channel);
+    const int kept = p.out(images);
+    p.check(
+        [&](const Backend& device) {
+          device.reduce_sum(p.stream(), p[x], p[all]);
+          device.reduce_sum(p.stream(), p[x], p[sums]);
+          device.reduce_sum(p.stream(), p[x], p[kept]);
+        },
+        1.2e-7);
+  }
+}
+
+TEST_CASE("cpu: count_nonfinite finds every NaN and infinity") {
+  for_each_instruction_set([] {
+    ThreadPool pool(2);
+    Stream stream{&pool, nullptr};
+    Array<float> x(Shape{200003});
+    CHECK(cpu_backend().count_nonfinite(stream, x.view()) == 0);
+    x[0] = static_cast<float>(nan);
+    x[100000] = static_cast<float>(-infinity);
+    x[200002] = static_cast<float>(infinity);
+    x[17] = std::numeric_limits<float>::max();
+    CHECK(cpu_backend().count_nonfinite(stream, x.view()) == 3);
+    Reals sums(Shape{3}, {1, nan, infinity});
+    CHECK(cpu_backend().count_nonfinite(stream, sums.view()) == 2);
+  });
+}
+
+TEST_CASE("cpu: pointwise functions and their gradients") {
+  const Shape shape{3, 7, 5, 11};
+  for (int functor = 0; functor <= functor_Abs; functor++) {
+    CAPTURE(functor);
+    const bool two = functor <= functor_Gate;
+    const bool positive = functor == functor_Log || functor == functor_Sqrt;
+    Parity p;
+    const int x = p.in(shape, positive ? 0.01 : -9, 9), z = p.in(shape, 0.5, 2);
+    const int y = p.out(shape), dy = p.in(shape), dx = p.out(shape);
+    p.check([&](const Backend& device) {
+      const View both[] = {p[x], p[z]};
+      device.pointwise(p.stream(), functor, {both, two ? size_t{2} : size_t{1}}, p[y], 0.25, -0.5);
+      if (two) return;
+      // Output and input may be saved; y is positive where the function needs it.
+      const bool output = functor == functor_Sigmoid || functor == functor_Tanh ||
+                          functor == functor_Exp || functor == functor_Sqrt ||
+                          functor == functor_Relu;
+      device.pointwise_grad(p.stream(), functor, output ? p[y] : p[x], p[dy], p[dx], 0.25, -0.5);
+    });
+  }
+}
+
+TEST_CASE("cpu: pointwise in place") {
+  Parity p;
+  const int x = p.in({1000}), dy = p.in({1000});
+  p.check([&](const Backend& device) {
+    device.pointwise(p.stream(), functor_Relu, {&p[x], 1}, p[x], 0, 0);
+    device.pointwise_grad(p.stream(), functor_Relu, p[x], p[dy], p[dy], 0, 0);
+  });
+}
+
+TEST_CASE("cpu: functions saturate, and let NaN through") {
+  const std::vector<double> values = {nan,   infinity, -infinity, 0,     -0.0, 3e38,  -3e38, 89,
+                                      104.5, -87,      -104,      1e-40, 1e-9, -1e-9, 1000,  -1000};
+  const Shape shape{static_cast<int64_t>(values.size())};
+  for (const int functor : {functor_Exp, functor_Log, functor_Sqrt, functor_Tanh, functor_Abs,
+                            functor_Sigmoid, functor_Relu, functor_Square}) {
+    CAPTURE(functor);
+    Array<float> x(shape), y(shape);
+    Reals wide(shape), expected(shape);
+    for (size_t i = 0; i < values.size(); i++) {
+      x.values[i] = static_cast<float>(values[i]);
+      wide.values[i] = static_cast<double>(x.values[i]);
+    }
+    Stream none;
+    const View in = wide.view();
+    reference_backend().pointwise(none, functor, {&in, 1}, expected.view(), 0, 0);
+    for_each_instruction_set([&] {
+      ThreadPool pool(1);
+      Stream stream{&pool, nullptr};
+      const View narrow = x.view();
+      cpu_backend().pointwise(stream, functor, {&narrow, 1}, y.view(), 0, 0);
+      for (size_t i = 0; i < values.size(); i++) {
+        CAPTURE(values[i]);
+        const float want = static_cast<float>(expected.values[i]), got = y.values[i];
+        if (std::isnan(want))
+          CHECK(std::isnan(got));
+        else if (std::isinf(want))
+          CHECK(got == want);
+        else
+          CHECK(std::abs(got - want) <= 4e-7f * std::abs(want) + 1e-37f);
+      }
+    });
+  }
+}
+
+TEST_CASE("cpu: the gradient of a function of two arguments is refused") {
+  ThreadPool pool(1);
+  Stream stream{&pool, nullptr};
+  Array<float> x(Shape{4});
+  CHECK_THROWS_AS(
+      cpu_backend().pointwise_grad(stream, functor_Mul, x.view(), x.view(), x.view(), 0, 0), Error);
+}
+
+TEST_CASE("cpu: memory is aligned, and asking for too much says so") {
+  Stream stream;
+  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{5} << 20}) {
+    void* memory = cpu_backend().allocate(stream, bytes);
+    CHECK(reinterpret_cast<uintptr_t>(memory) % 64 == 0);
+    cpu_backend().release(stream, memory, bytes);
+  }
+  CHECK_THROWS_AS(cpu_backend().allocate(stream, ~size_t{0}), Error);
+  CHECK_THROWS_AS(cpu_backend().allocate(stream, size_t{1} << 60), Error);
+}
+
+}  // namespace fulmar::test

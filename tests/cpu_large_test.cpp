@@ -1,0 +1,114 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/backend.h"
+#include "kernels/pointwise.h"
+#include "tests/support/array.h"
+
+// Large outputs are written past the caches: the same bits as image by image, which is small.
+
+namespace fulmar::test {
+namespace {
+
+enum Functor {
+#define FULMAR_NUMBER(F) functor_##F,
+  FULMAR_POINTWISE(FULMAR_NUMBER)
+#undef FULMAR_NUMBER
+};
+
+const Backend& device = cpu_backend();
+const Shape shape{2, 516, 512, 16};  // 32.25 MiB, an image 16.1
+
+struct Memory {
+  Stream& stream;
+  View view;
+  explicit Memory(Stream& s, const Shape& of, DType type = DType::f32) : stream(s) {
+    const size_t bytes = static_cast<size_t>(of.elements()) * size_of(type);
+    view = view_of(device.allocate(s, bytes), of, type);
+    std::memset(view.data, 0, bytes);
+  }
+  ~Memory() { device.release(stream, view.data, view.bytes()); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+};
+
+View image(const View& batch, int64_t n) {
+  Shape one = batch.shape;
+  one[0] = 1;
+  const int64_t offset = n * one.elements() * static_cast<int64_t>(size_of(batch.type));
+  return view_of(batch.as<char>() + offset, one, batch.type);
+}
+
+// call(x, y) on the batch and on each image.
+template <class Call>
+void check_equal(Stream& stream, const View& x, const Shape& out, const Call& call) {
+  Memory whole(stream, out), parts(stream, out);
+  call(x, whole.view);
+  for (int64_t n = 0; n < 2; n++) call(image(x, n), image(parts.view, n));
+  CHECK(std::memcmp(whole.view.data, parts.view.data, whole.view.bytes()) == 0);
+  const float* values = whole.view.as<float>();
+  CHECK(std::any_of(values, values + out.elements(), [](float v) { return v != 0; }));
+}
+
+}  // namespace
+
+TEST_CASE("cpu: large outputs have the bits of small ones") {
+  ThreadPool pool(2);
+  Stream stream{&pool, nullptr};
+  Memory x(stream, shape), half(stream, {2, 258, 256, 16}),
+      argmax(stream, half.view.shape, DType::u8);
+  for (int64_t i = 0; i < shape.elements(); i++)
+    x.view.as<float>()[i] = static_cast<float>(uniform_value(1, i, 0.5, 2));
+  for (int64_t i = 0; i < half.view.shape.elements(); i++) {
+    half.view.as<float>()[i] = static_cast<float>(uniform_value(2, i, 0.5, 2));
+    argmax.view.as<uint8_t>()[i] = static_cast<uint8_t>(i % 9);
+  }
+  Array<float> each({16}, std::vector<float>(16, 0.5f)),
+      w({3, 3, 16}, std::vector<float>(144, 0.3f));
+  const Window same{{1, 1}, {1, 1}, {1, 1, 1, 1}}, pool3{{2, 2}, {1, 1}, {0, 1, 0, 1}};
+
+  SUBCASE("copy") {
+    check_equal(stream, x.view, shape,
+                [&](const View& in, const View& y) { device.copy(stream, in, y); });
+  }
+  SUBCASE("fill") {
+    check_equal(stream, x.view, shape,
+                [&](const View&, const View& y) { device.fill(stream, y, 3); });
+  }
+  SUBCASE("pointwise") {
+    check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
+      device.pointwise(stream, functor_Exp, {&in, 1}, y, 0, 0);
+    });
+  }
+  SUBCASE("pointwise_grad") {
+    check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
+      device.pointwise_grad(stream, functor_Relu, in, in, y, 0, 0);
+    });
+  }
+  SUBCASE("batch_norm") {
+    const View e = each.view();
+    check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
+      device.batch_norm(stream, in, e, e, e, e, y, 1e-3);
+    });
+  }
+  SUBCASE("depthwise_conv2d") {
+    check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
+      device.depthwise_conv2d(stream, in, w.view(), y, same);
+    });
+  }
+  SUBCASE("resize") {
+    check_equal(stream, half.view, shape,
+                [&](const View& in, const View& y) { device.resize(stream, in, y, {}); });
+  }
+  SUBCASE("max_pool_grad") {
+    check_equal(stream, half.view, shape, [&](const View& dy, const View& dx) {
+      const bool one = dy.shape.images() == 1, second = dy.data != half.view.data;
+      const View winners = one ? image(argmax.view, second) : argmax.view;
+      device.max_pool_grad(stream, dy, winners, dx, {3, 3}, pool3);
+    });
+  }
+}
+
+}  // namespace fulmar::test

@@ -1,0 +1,155 @@
+#include "kernels/error.h"
+#include "tests/support/parity.h"
+
+// The warp of sources into tensors, on the CPU against the reference device.
+
+namespace fulmar::test {
+namespace {
+
+const double nan = NAN;
+
+Affine rotation(double angle, double zoom, double shift) {
+  const double c = zoom * std::cos(angle), s = zoom * std::sin(angle);
+  return {{c, -s, shift, s, c, -shift / 3}};
+}
+
+WarpOptions options_for(int64_t bands) {
+  WarpOptions options;
+  for (int64_t b = 0; b < bands; b++) {
+    options.scale[b] = 0.25f + 0.5f * static_cast<float>(b);
+    options.offset[b] = 1.0f - static_cast<float>(b);
+    options.fill[b] = 3.0f * static_cast<float>(b);
+  }
+  return options;
+}
+
+// Two images: one turned, with two frames and noise; one shifted, smaller than its slot.
+std::vector<WarpSample> two_samples() {
+  std::vector<WarpSample> samples(2);
+  samples[0].map = rotation(0.7, 0.8, 5);
+  samples[0].frames = 2;
+  samples[0].to_frame = {rotation(0.3, 1.1, 2), rotation(-2, 0.9, 9)};
+  samples[0].frame_height = {20, 18};
+  samples[0].frame_width = {150, 140};
+  samples[0].source_height = 21;
+  samples[0].source_width = 170;
+  samples[0].gain = 1.5;
+  samples[1].map = {{1, 0, -2.25, 0, 1, 3.5}};
+  samples[1].source_height = 15;
+  samples[1].source_width = 90;
+  return samples;
+}
+
+}  // namespace
+
+TEST_CASE("cpu: warp of every source type, band count, border and interpolation") {
+  const std::vector<WarpSample> samples = two_samples();
+  for (const DType type : {DType::u8, DType::u16, DType::f32, DType::f64})
+    for (const int64_t bands : {1, 2, 3, 5})
+      for (const Border border : {Border::fill, Border::clamp})
+        for (const Interpolation how : {Interpolation::nearest, Interpolation::bilinear}) {
+          CAPTURE(name_of(type));
+          CAPTURE(bands);
+          const Shape slots{2, 21, 170, bands};
+          const bool real = type == DType::f32 || type == DType::f64;
+          std::vector<double> values = random_reals(slots, 9, real ? -9 : 0, 255).values;
+          for (double& v : values) v = std::floor(v);
+          if (real) {
+            values[100] = nan;
+            values[4000] = -INFINITY;
+          }
+          Parity p;
+          const int source = p.raw(slots, type, values), y = p.out({2, 19, 161, bands});
+          WarpOptions options = options_for(bands);
+          options.interpolation = how;
+          options.border = border;
+          options.has_nodata = true;
+          options.nodata = 7;
+          p.check([&](const Backend& d) {
+            d.warp(p.stream(), p[source], samples.data(), p[y], options);
+          });
+        }
+}
+
+TEST_CASE("cpu: warp with speckle and standardisation") {
+  std::vector<WarpSample> samples = two_samples();
+  samples[0].speckle = 0.7;
+  samples[0].seed = 77777777777777u;
+  samples[1].speckle = 0.1;
+  samples[1].seed = 5;
+  for (const bool standardize : {false, true}) {
+    Parity p;
+    const int source =
+        p.raw({2, 21, 170, 3}, DType::u8, random_reals({2, 21, 170, 3}, 9, 0, 255).values);
+    const int y = p.out({2, 19, 161, 3});
+    WarpOptions options = options_for(3);
+    options.standardize = standardize;
+    p.check([&](const Backend& d) { d.warp(p.stream(), p[source], samples.data(), p[y], options); },
+            3e-6);
+  }
+}
+
+TEST_CASE("cpu: warp from strided bands") {
+  Parity p;
+  const int whole =
+      p.raw({2, 42, 340, 4}, DType::u16, random_reals({2, 42, 340, 4}, 2, 0, 65535).values);
+  const int y = p.out({2, 19, 161, 2});
+  const std::vector<WarpSample> samples = two_samples();
+  const WarpOptions options = options_for(2);
+  p.check([&](const Backend& d) {
+    View view = p[whole];  // every second pixel, bands 1 and 2
+    view.shape = {2, 21, 170, 2};
+    view.data = view.as<uint16_t>() + 1;
+    view.stride[1] *= 2;
+    view.stride[2] *= 2;
+    d.warp(p.stream(), view, samples.data(), p[y], options);
+  });
+}
+
+TEST_CASE("cpu: warp of nothing, of one pixel, and through maps that are no numbers") {
+  for (const Border border : {Border::fill, Border::clamp}) {
+    Parity p;
+    std::vector<WarpSample> samples(5);
+    for (WarpSample& sample : samples) sample.source_height = sample.source_width = 1;
+    samples[0].source_width = 0;
+    samples[2].map.a[0] = nan;
+    samples[3].map.a[5] = 1e300;
+    samples[4].frames = 1;
+    samples[4].to_frame[0].a[1] = nan;
+    samples[4].frame_height[0] = samples[4].frame_width[0] = 9;
+    const int source = p.raw({5, 1, 1, 1}, DType::f32, {1, 2, 3, 4, 5}), y = p.out({5, 3, 2, 1});
+    WarpOptions options = options_for(1);
+    options.fill[0] = -5;
+    options.border = border;
+    p.check(
+        [&](const Backend& d) { d.warp(p.stream(), p[source], samples.data(), p[y], options); });
+  }
+}
+
+TEST_CASE("cpu: a constant image is standardised to 0") {
+  Parity p;
+  const int source = p.raw({1, 9, 9, 2}, DType::u8, std::vector<double>(162, 200)),
+            y = p.out({1, 9, 9, 2});
+  WarpSample sample;
+  sample.source_height = sample.source_width = 9;
+  WarpOptions options;
+  options.scale = {1, 1};
+  options.standardize = true;
+  p.check([&](const Backend& d) { d.warp(p.stream(), p[source], &sample, p[y], options); });
+}
+
+TEST_CASE("cpu: a warp sample that claims more than its slot is refused") {
+  ThreadPool pool(1);
+  Stream stream{&pool, nullptr};
+  Array<uint8_t> source(Shape{1, 4, 4, 1});
+  Array<float> y(Shape{1, 4, 4, 1});
+  WarpSample sample;
+  sample.source_height = 5;
+  sample.source_width = 4;
+  CHECK_THROWS_AS(cpu_backend().warp(stream, source.view(), &sample, y.view(), {}), Error);
+  sample.source_height = 4;
+  sample.frames = WarpSample::max_frames + 1;
+  CHECK_THROWS_AS(cpu_backend().warp(stream, source.view(), &sample, y.view(), {}), Error);
+}
+
+}  // namespace fulmar::test
