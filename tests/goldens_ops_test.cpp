@@ -281,7 +281,9 @@ void check_table(Context& context, Device& device, const std::string& file_name,
   const Golden file(file_name);
   const Json cases = file.metadata("cases");
   REQUIRE(!cases.empty());
-  for (const auto& [name, row] : cases.items()) {
+  for (const auto& item : cases.items()) {
+    const std::string& name = item.key();
+    const auto& row = item.value();
     CAPTURE(name);
     const std::string op = row["op"];
     const bool far =
