@@ -20,8 +20,8 @@ struct PackedPicture {
 
 // Decoded pictures in one file, mapped into memory. Its name is a hash of their paths, sizes, times
 // of change and formats, so a dataset that changes gets a new file; files are only ever added to
-// the folder. Layout: each picture's rows at a multiple of 64 bytes; a table of their extents as JSON;
-// at the end u64 bytes and u32 CRC-32C of the table, u32 version, "FULMPACK".
+// the folder. Layout: each picture's rows at a multiple of 64 bytes; a table of their extents as
+// JSON; at the end u64 bytes and u32 CRC-32C of the table, u32 version, "FULMPACK".
 class PackedCache {
  public:
   PackedCache() = default;
