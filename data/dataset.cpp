@@ -41,11 +41,9 @@ void collect_files(const fs::path& folder, int depth, std::vector<std::string>& 
     file_error(folder.string() + ": folders are nested more than " + std::to_string(max_depth) +
                " deep; is there a link to a folder above?");
   for (const fs::path& path : entries(folder)) {
-    if (is_hidden(path))
-      stray.push_back(path.string());
-    else if (is_folder(path))
+    if (!is_hidden(path) && is_folder(path))
       collect_files(path, depth + 1, pictures, stray);
-    else if (looks_like_image(path.string()))
+    else if (!is_hidden(path) && looks_like_image(path.string()))
       pictures.push_back(path.string());
     else
       stray.push_back(path.string());

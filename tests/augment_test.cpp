@@ -100,7 +100,7 @@ Picture ramps(int64_t size) {
 TEST_CASE("each augmentation layer equals Keras' own") {
   int compared = 0;
   for (const auto& item : cases().items()) {
-    const std::string name = item.key();
+    const std::string& name = item.key();
     const Json& row = item.value();
     const std::string op = row["op"];
     AugmentDraw draw;
@@ -139,7 +139,7 @@ TEST_CASE("each augmentation layer equals Keras' own") {
 TEST_CASE("the chain of layers equals Keras' on ramps, away from the frame's edges") {
   int chains = 0;
   for (const auto& item : cases().items()) {
-    const std::string name = item.key();
+    const std::string& name = item.key();
     const Json& row = item.value();
     if (row["op"] != "chain") continue;
     CAPTURE(name);
@@ -235,7 +235,7 @@ TEST_CASE("drawn chains have the statistics of Keras' own draws") {
 TEST_CASE("the resizes of Keras' loaders") {
   int compared = 0;
   for (const auto& item : cases().items()) {
-    const std::string name = item.key();
+    const std::string& name = item.key();
     const Json& row = item.value();
     const std::string op = row["op"];
     if (op != "load_img_nearest" && op != "dataset_bilinear") continue;

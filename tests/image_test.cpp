@@ -225,7 +225,7 @@ TEST_CASE("wrong files are refused by name, with what to do") {
   const test::TempFolder folder;
   const auto refused = [&](const std::string& name, const std::string& bytes) {
     write_file(folder.path(name), bytes);
-    const std::string message = message_of([&] { data::read_image(folder.path(name)); });
+    std::string message = message_of([&] { data::read_image(folder.path(name)); });
     CHECK(has(message, folder.path(name)));
     CHECK(message_of([&] { data::probe_image(folder.path(name)); }) == message);
     return message;

@@ -1,0 +1,214 @@
+#include "data/audit.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace fulmar::data {
+
+namespace {
+
+using Hash = std::pair<uint64_t, uint64_t>;
+
+// What is kept of a picture once it has been read.
+struct Seen {
+  bool readable = false;
+  ImageHeader header;
+  bool dropped_alpha = false;
+  Hash hash;
+  double black_fraction = 0;
+};
+
+uint64_t mix(uint64_t x) {  // the finaliser of splitmix64: every bit depends on every other
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+Hash hash_of(const Image& image) {
+  Hash hash{1, 2};
+  const auto add = [&](uint64_t word) {
+    hash.first = mix(hash.first ^ word);
+    hash.second = mix(hash.second + word * 0x9E3779B97F4A7C15u);
+  };
+  for (const int64_t value : {image.height, image.width, image.bands})
+    add(static_cast<uint64_t>(value));
+  add(static_cast<uint64_t>(image.type));
+  for (size_t at = 0; at < image.data.size(); at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, image.data.data() + at, std::min<size_t>(8, image.data.size() - at));
+    add(word);
+  }
+  return hash;
+}
+
+template <class T>
+bool is_grey(const Image& image) {
+  const T* value = reinterpret_cast<const T*>(image.data.data());
+  for (int64_t i = 0; i < image.pixels(); i++)
+    if (value[3 * i] != value[3 * i + 1] || value[3 * i] != value[3 * i + 2]) return false;
+  return true;
+}
+
+// RGB whose bands are the same is grey; its first band stands for it.
+template <class T>
+Image as_grey(const Image& image) {
+  Image grey = image;
+  grey.bands = 1;
+  grey.data.assign(static_cast<size_t>(grey.bytes()), 0);
+  const T* from = reinterpret_cast<const T*>(image.data.data());
+  T* to = reinterpret_cast<T*>(grey.data.data());
+  for (int64_t i = 0; i < grey.pixels(); i++) to[i] = from[3 * i];
+  return grey;
+}
+
+template <class T>
+Seen look_at(const Image& image) {
+  const T* value = reinterpret_cast<const T*>(image.data.data());
+  int64_t black = 0;
+  for (int64_t i = 0; i < image.pixels(); i++) {
+    bool zero = true;
+    for (int64_t band = 0; band < image.bands; band++) zero &= value[i * image.bands + band] == 0;
+    black += zero;
+  }
+  Seen seen;
+  seen.readable = true;
+  seen.header = image;
+  seen.dropped_alpha = image.dropped_alpha;
+  seen.hash = hash_of(image.bands == 3 && is_grey<T>(image) ? as_grey<T>(image) : image);
+  seen.black_fraction = static_cast<double>(black) / static_cast<double>(image.pixels());
+  return seen;
+}
+
+Seen read(const std::string& path, const ImageLimits& limits) {
+  const Image image = read_image(path, limits);
+  switch (image.type) {
+    case DType::u16:
+      return look_at<uint16_t>(image);
+    case DType::f32:
+      return look_at<float>(image);
+    default:
+      return look_at<uint8_t>(image);
+  }
+}
+
+struct Entry {
+  const Sample* sample;
+  size_t part;  // 0: train, 1: test
+};
+
+void find_equal(const std::vector<Entry>& entries, const std::vector<Seen>& seen, Audit& audit) {
+  std::map<Hash, std::vector<size_t>> groups;
+  for (size_t i = 0; i < entries.size(); i++)
+    if (seen[i].readable) groups[seen[i].hash].push_back(i);
+  std::vector<std::vector<size_t>> equal;
+  for (auto& [hash, group] : groups)
+    if (group.size() > 1) equal.push_back(std::move(group));
+  std::sort(equal.begin(), equal.end());
+  for (const std::vector<size_t>& group : equal) {
+    std::set<int32_t> labels;
+    std::set<size_t> parts;
+    Audit::Paths paths;
+    for (size_t i : group) {
+      labels.insert(entries[i].sample->label);
+      parts.insert(entries[i].part);
+      paths.push_back(entries[i].sample->path);
+    }
+    if (labels.size() > 1) audit.two_labels.push_back(paths);
+    if (parts.size() > 1) audit.in_both_parts.push_back(paths);
+    if (labels.size() == 1 && parts.size() == 1) audit.repeated.push_back(paths);
+  }
+}
+
+void find_shared_scenes(const Folder& folder, Audit& audit) {
+  if (!folder.test) return;
+  std::map<std::string, Audit::SharedScene> scenes;
+  // A picture that is a scene of its own has its name for one, which may be in both parts.
+  const auto has_scene = [](const Sample& sample) { return sample.scene != sample.name; };
+  for (const Sample& sample : folder.train.samples)
+    if (has_scene(sample)) scenes[sample.scene].train.push_back(sample.path);
+  for (const Sample& sample : folder.test->samples)
+    if (has_scene(sample)) scenes[sample.scene].test.push_back(sample.path);
+  for (auto& [name, scene] : scenes) {
+    if (scene.train.empty() || scene.test.empty()) continue;
+    scene.scene = name;
+    audit.shared_scenes.push_back(std::move(scene));
+  }
+}
+
+void count_formats(const std::vector<Seen>& seen, Audit& audit) {
+  std::map<std::tuple<DType, int64_t, int64_t, int64_t>, int64_t> counts;
+  std::set<DType> types;
+  for (const Seen& one : seen) {
+    if (!one.readable) continue;
+    counts[{one.header.type, one.header.bands, one.header.height, one.header.width}]++;
+    types.insert(one.header.type);
+  }
+  for (const auto& [key, pictures] : counts)
+    audit.formats.push_back(
+        {{std::get<2>(key), std::get<3>(key), std::get<1>(key), std::get<0>(key)}, pictures});
+  std::stable_sort(
+      audit.formats.begin(), audit.formats.end(),
+      [](const Audit::Format& a, const Audit::Format& b) { return a.pictures > b.pictures; });
+  audit.mixed_types = types.size() > 1;
+}
+
+}  // namespace
+
+bool Audit::has_faults() const {
+  return !unreadable.empty() || !two_labels.empty() || !in_both_parts.empty() ||
+         !shared_scenes.empty() || mixed_types;
+}
+
+Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
+                   const Progress& progress) {
+  Audit audit;
+  audit.stray = folder.stray;
+  std::vector<Entry> entries;
+  const auto add_part = [&](const Dataset& dataset) {
+    Audit::Part part{dataset.folder, {}};
+    for (const std::string& name : dataset.classes) part.classes.push_back({name});
+    for (const Sample& sample : dataset.samples) entries.push_back({&sample, audit.parts.size()});
+    audit.parts.push_back(std::move(part));
+  };
+  add_part(folder.train);
+  if (folder.test) add_part(*folder.test);
+
+  std::vector<Seen> seen(entries.size());
+  const PictureErrors errors = for_each_picture(
+      pool, static_cast<int64_t>(entries.size()),
+      [&](int64_t picture) {
+        const auto i = static_cast<size_t>(picture);
+        seen[i] = read(entries[i].sample->path, limits);
+      },
+      progress);
+  for (const auto& [picture, reason] : errors)
+    audit.unreadable.push_back({entries[static_cast<size_t>(picture)].sample->path, reason});
+
+  for (size_t i = 0; i < entries.size(); i++) {
+    Audit::Class& one =
+        audit.parts[entries[i].part].classes[static_cast<size_t>(entries[i].sample->label)];
+    one.pictures++;
+    if (!seen[i].readable) continue;
+    audit.dropped_alpha += seen[i].dropped_alpha;
+    one.black_fraction += seen[i].black_fraction;
+    one.wholly_black += seen[i].black_fraction == 1;
+  }
+  std::map<std::pair<size_t, int32_t>, int64_t> readable;
+  for (size_t i = 0; i < entries.size(); i++)
+    readable[{entries[i].part, entries[i].sample->label}] += seen[i].readable;
+  for (const auto& [key, count] : readable)
+    if (count > 0)
+      audit.parts[key.first].classes[static_cast<size_t>(key.second)].black_fraction /=
+          static_cast<double>(count);
+
+  find_equal(entries, seen, audit);
+  find_shared_scenes(folder, audit);
+  count_formats(seen, audit);
+  return audit;
+}
+
+}  // namespace fulmar::data

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/image.h"
+#include "data/picture_errors.h"
+#include "kernels/thread_pool.h"
+
+namespace fulmar::data {
+
+// What there is to know about a dataset before training on it.
+struct Audit {
+  struct Class {
+    std::string name;
+    int64_t pictures = 0;
+    double black_fraction = 0;  // mean over its readable pictures; black: all bands are 0
+    int64_t wholly_black = 0;   // pictures
+  };
+  struct Part {
+    std::string folder;
+    std::vector<Class> classes;
+  };
+  struct Unreadable {
+    std::string path, reason;  // the reason begins with the path
+  };
+  struct Format {
+    ImageHeader header;
+    int64_t pictures = 0;
+  };
+  struct SharedScene {
+    std::string scene;
+    std::vector<std::string> train, test;  // paths
+  };
+  using Paths = std::vector<std::string>;
+
+  std::vector<Part> parts;      // train, and test where there is one
+  std::vector<Format> formats;  // extents, bands and types, the most frequent first
+  int64_t dropped_alpha = 0;    // pictures whose transparency is left out
+
+  // Faults.
+  std::vector<Unreadable> unreadable;
+  std::vector<Paths> two_labels;     // equal pictures in different classes
+  std::vector<Paths> in_both_parts;  // equal pictures in train and in test
+  std::vector<SharedScene> shared_scenes;
+  bool mixed_types = false;  // 8 and 16 bits, which don't go together
+
+  // Notes.
+  std::vector<Paths> repeated;  // equal pictures in one class of one part
+  Paths stray;                  // files that are no pictures
+
+  bool has_faults() const;
+};
+
+// Reads every picture of the folder. Pictures are equal when their decoded pixels are, grey ones
+// also when stored as RGB; they are compared by a 128-bit hash.
+Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
+                   const Progress& progress = {});
+
+}  // namespace fulmar::data
