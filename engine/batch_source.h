@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/error.h"
 #include "kernels/view.h"
 
 namespace fulmar {
@@ -27,6 +28,14 @@ struct Batch {
   std::vector<View> tensors;
   std::vector<int64_t> samples;  // which sample of the dataset lies in each used slot
 };
+
+// The tensor of that name. Error(usage) where there is none.
+inline const View& named_tensor(const std::vector<TensorSpec>& specs, const Batch& batch,
+                                const std::string& name) {
+  for (size_t i = 0; i < specs.size(); i++)
+    if (specs[i].name == name) return batch.tensors[i];
+  usage_error("the batches have no tensor '" + name + "'");
+}
 
 // Where training and evaluation get their batches from. Batches are numbered within an epoch and
 // depend on (seed, epoch, number) alone, never on threads or on timing.

@@ -20,8 +20,8 @@ struct ModelInfo {
   std::vector<std::string> classes;  // in the order of the logits
   int64_t positive_class = -1;       // of two classes, the one that F1 is about; -1: more classes
   double threshold = 0.5;            // of two classes: positive where its probability is >= this
-  std::string summary;               // JSON for people: how it was trained and how well
-  std::string training_state;        // JSON for resuming; empty in a model that is only for use
+  std::string summary{};             // JSON for people: how it was trained and how well
+  std::string training_state{};      // JSON for resuming; empty in a model that is only for use
 };
 
 // Writes weights, statistics and, where there is a training state, the optimiser's moments. The

@@ -20,7 +20,7 @@ class FULMAR_API Context {
   Context();
   explicit Context(Options options);
 
-  // "reference" (float64, slow: the oracle of the tests). Error(device) for another name.
+  // "cpu", or "reference" (float64, slow: the oracle of the tests). Error(device) for another name.
   Device& device(const std::string& name);
   ThreadPool& pool() { return pool_; }
   void log(const std::string& message) const {
@@ -34,7 +34,7 @@ class FULMAR_API Context {
  private:
   Options options_;
   ThreadPool pool_;
-  Device reference_;
+  Device cpu_, reference_;
 };
 
 }  // namespace fulmar

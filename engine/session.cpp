@@ -143,7 +143,7 @@ View Session::view(Val value) {
 }
 
 void Session::run_step(size_t step) {
-  if (context_->cancel.load(std::memory_order_relaxed))
+  if (options_.cancellable && context_->cancel.load(std::memory_order_relaxed))
     throw Error(ErrorKind::cancelled, "cancelled");
   const Bound& bound = bound_[step];
   tape_->node(plan_.steps[step].node).op->run(*device_, {bound.in, bound.out, bound.work});

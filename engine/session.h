@@ -24,9 +24,12 @@ class FULMAR_API Arena {
 };
 
 struct SessionOptions {
-  bool debug =
-      false;  // after each node: are its outputs finite? Error(diverged) names the first bad
+  // After each node, check that its outputs are finite: Error(diverged) names the first bad one.
+  bool debug = false;
   bool reuse = true;  // see PlanOptions
+  // Whether the context's cancel flag stops a run between two nodes. A run that updates state is
+  // then left half done: a training step is not to be.
+  bool cancellable = true;
 };
 
 // Runs a tape on a device. Not for use by two threads at a time.

@@ -1,7 +1,6 @@
 #include "model/evaluate.h"
 
-#include <algorithm>
-#include <array>
+#include <string>
 
 #include "kernels/error.h"
 
@@ -39,7 +38,8 @@ void set_inputs(Session& session, const Program& program, const Batch& batch) {
 Evaluator::Evaluator(Context& context, Device& device, const ModelInfo& info, Model& model,
                      const std::vector<TensorSpec>& tensors, const CrossEntropy& loss,
                      std::shared_ptr<Arena> arena)
-    : program_(record_program(info.network, tensors, eval_options(info, loss))),
+    : tensors_(tensors),
+      program_(record_program(info.network, tensors, eval_options(info, loss))),
       session_(context, device, program_.tape, outputs_of(program_), &model, std::move(arena)) {}
 
 void Evaluator::predict(const Batch& batch, Outputs& all) {
@@ -49,22 +49,29 @@ void Evaluator::predict(const Batch& batch, Outputs& all) {
   if (shape.height() != 1 || shape.width() != 1)
     usage_error("the network gives " + shape.to_string() +
                 ", one row of logits a picture expected");
-  all.classes = shape.channels();
-  const auto used = static_cast<std::ptrdiff_t>(batch.samples.size());
+  const auto used = static_cast<std::ptrdiff_t>(batch.samples.size()) * shape.channels();
   const std::vector<double> logits = session_.read(program_.logits);
   const std::vector<double> probabilities = session_.read(program_.probabilities);
+  all.predictions.classes = shape.channels();
   all.sample.insert(all.sample.end(), batch.samples.begin(), batch.samples.end());
-  all.logits.insert(all.logits.end(), logits.begin(), logits.begin() + used * all.classes);
-  all.probabilities.insert(all.probabilities.end(), probabilities.begin(),
-                           probabilities.begin() + used * all.classes);
-  if (!program_.loss.mean) return;
-  for (size_t i = 0; i < program_.inputs.size(); i++)
-    if (program_.inputs[i] == program_.tape->find("label")) {
-      const auto* labels = batch.tensors[i].as<const int32_t>();
-      all.label.insert(all.label.end(), labels, labels + used);
-    }
-  for (double loss : session_.read(program_.loss.rows)) all.loss_sum += loss;
-  for (double weight : session_.read(program_.loss.row_weight)) all.weight_sum += weight;
+  all.logits.insert(all.logits.end(), logits.begin(), logits.begin() + used);
+  for (std::ptrdiff_t i = 0; i < used; i++)
+    all.probabilities.push_back(static_cast<float>(probabilities[static_cast<size_t>(i)]));
+  if (program_.loss.mean) predict_labelled(batch, all);
+}
+
+void Evaluator::predict_labelled(const Batch& batch, Outputs& all) {
+  const std::vector<double> losses = session_.read(program_.loss.rows);
+  const std::vector<double> weights = session_.read(program_.loss.row_weight);
+  const auto* labels = named_tensor(tensors_, batch, "label").as<const int32_t>();
+  const auto classes = static_cast<size_t>(all.predictions.classes);
+  const size_t first = all.sample.size() - batch.samples.size();
+  for (size_t i = 0; i < batch.samples.size(); i++) {
+    const double loss = weights[i] > 0 ? losses[i] / weights[i] : 0;
+    all.predictions.add(labels[i],
+                        std::span(all.probabilities).subspan((first + i) * classes, classes), loss,
+                        weights[i]);
+  }
 }
 
 Outputs Evaluator::predict_all(BatchSource& source, const std::function<void(int64_t)>& progress) {

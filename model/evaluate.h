@@ -7,21 +7,17 @@
 #include "engine/batch_source.h"
 #include "engine/checkpoint.h"
 #include "engine/session.h"
+#include "model/metrics.h"
 #include "model/program.h"
 
 namespace fulmar::model {
 
 // What a model says of every sample of a source, in the order the source gives them.
 struct Outputs {
-  int64_t classes = 0;
-  std::vector<int64_t> sample;        // number within the dataset
-  std::vector<int32_t> label;         // empty where the source has none
-  std::vector<double> logits;         // [samples, classes]
-  std::vector<double> probabilities;  // [samples, classes]
-  double loss_sum = 0, weight_sum = 0;
-
-  double loss() const { return weight_sum > 0 ? loss_sum / weight_sum : 0; }  // mean cross-entropy
-  int64_t size() const { return static_cast<int64_t>(sample.size()); }
+  std::vector<int64_t> sample;       // number within the dataset
+  std::vector<double> logits;        // [samples, classes]
+  std::vector<float> probabilities;  // [samples, classes]
+  Predictions predictions;           // the same with labels and losses, where the source has labels
 };
 
 // A model in inference on batches of one shape: running statistics, no dropout.
@@ -37,6 +33,9 @@ class FULMAR_API Evaluator {
   Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
 
  private:
+  void predict_labelled(const Batch& batch, Outputs& all);
+
+  std::vector<TensorSpec> tensors_;
   Program program_;
   Session session_;
 };

@@ -46,8 +46,10 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Mo
       program_(record_training(info, model, tensors, options)),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
       session_(context, device, program_.tape,
-               std::array{program_.loss.mean, program_.probabilities}, &model, arena_),
-      update_(context, device, record_update(model, options.adamw), {}, &model, arena_) {}
+               std::array{program_.loss.mean, program_.probabilities}, &model, arena_,
+               {.cancellable = false}),
+      update_(context, device, record_update(model, options.adamw), {}, &model, arena_,
+              {.cancellable = false}) {}
 
 TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {
   model_.set_step_state(state);
@@ -56,7 +58,8 @@ TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& sta
   batch_ = &batch;
   Result result;
   result.loss = loss_ = session_.read(program_.loss.mean)[0];
-  result.probabilities = session_.read(program_.probabilities);
+  const std::vector<double> probabilities = session_.read(program_.probabilities);
+  result.probabilities.assign(probabilities.begin(), probabilities.end());
   const int64_t classes = program_.tape->shape(program_.logits).channels();
   result.probabilities.resize(batch.samples.size() * static_cast<size_t>(classes));
   if (!std::isfinite(loss_)) report_divergence();

@@ -26,8 +26,8 @@ class FULMAR_API TrainStep {
             std::shared_ptr<Arena> arena = nullptr);
 
   struct Result {
-    double loss = 0;                    // mean over the micro-batch
-    std::vector<double> probabilities;  // [samples, classes], of the used slots
+    double loss = 0;                   // mean over the micro-batch
+    std::vector<float> probabilities;  // [samples, classes], of the used slots
   };
   // Forward and backward of one micro-batch; its gradients are added to the model's sum.
   Result accumulate(const Batch& batch, const StepState& state);

@@ -77,5 +77,6 @@ class CommandContext {
 // The subcommands, each in the file of its name.
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
+void add_train(Cli& cli);
 
 }  // namespace fulmar::tools

@@ -177,10 +177,10 @@ class Predictor {
       std::memcpy(pictures.data() + n * bytes, items_[members[n]].image.data.data(), bytes);
     const Shape shape{std::ssize(members), first.height, first.width, first.bands};
     const model::Outputs outputs = classifier_.predict(view_of(pictures.data(), shape, first.type));
-    const auto classes = static_cast<std::ptrdiff_t>(outputs.classes);
+    const auto classes = static_cast<std::ptrdiff_t>(outputs.predictions.classes);
     for (size_t n = 0; n < members.size(); n++) {
       const auto row = static_cast<std::ptrdiff_t>(n) * classes;
-      const auto of_picture = [&](const std::vector<double>& all) {
+      const auto of_picture = [&](const auto& all) {
         return std::vector<double>(all.begin() + row, all.begin() + row + classes);
       };
       Item& item = items_[members[n]];

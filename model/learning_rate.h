@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "model/callbacks.h"
+#include "model/schedule.h"
+
+namespace fulmar::model {
+
+struct PlateauSchedule {
+  double rate = 1e-3;  // of the first epochs
+  ReduceOnPlateau::Options options{};
+};
+
+using Schedule = std::variant<PlateauSchedule, OneCycle, WarmupCosine>;
+
+// The learning rate of every step of a run, by whichever schedule.
+class FULMAR_API LearningRate {
+ public:
+  explicit LearningRate(const Schedule& schedule);
+
+  double rate(int64_t step) const;  // step counted from 0
+  void epoch_ended(double monitored);
+
+  std::string state() const;
+  void restore(const std::string& state);
+
+ private:
+  Schedule schedule_;
+  std::unique_ptr<ReduceOnPlateau> plateau_;  // the only schedule with a memory
+};
+
+}  // namespace fulmar::model

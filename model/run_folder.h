@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/metrics_csv.h"
+#include "model/tfevents.h"
+
+namespace fulmar::model {
+
+using NamedValues = std::vector<std::pair<std::string, double>>;
+
+// What a training leaves behind: config.json, metrics.csv, events.out.tfevents.fulmar,
+// best.safetensors, last.safetensors.
+class RunFolder {
+ public:
+  // Makes the folder where it is missing. Error(file) where that can't be done.
+  explicit RunFolder(std::string path);
+
+  const std::string& path() const { return path_; }
+  std::string config() const { return path_ + "/config.json"; }
+  std::string metrics() const { return path_ + "/metrics.csv"; }
+  std::string events() const { return path_ + "/events.out.tfevents.fulmar"; }
+  std::string best() const { return path_ + "/best.safetensors"; }
+  std::string last() const { return path_ + "/last.safetensors"; }
+
+  // Opens metrics and events, cut back to what was known at step `keep_through`.
+  void open(const std::vector<std::string>& columns, int64_t keep_through);
+  // One epoch's metrics, in the order of the columns; the column "step" is the events' step.
+  void append(int64_t step, const NamedValues& metrics);
+
+ private:
+  std::string path_;
+  std::unique_ptr<MetricsCsv> csv_;
+  std::unique_ptr<EventFile> events_;
+};
+
+}  // namespace fulmar::model

@@ -1,0 +1,227 @@
+#include "tools/train.h"
+
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "engine/file.h"
+#include "kernels/error.h"
+#include "tools/cli.h"
+#include "tools/console.h"
+#include "tools/table.h"
+
+namespace fulmar::tools {
+namespace {
+
+struct Options {
+  TrainConfig config;
+  TrainRuntime runtime;
+  std::string out;
+  int64_t seeds = 1;
+};
+
+void add_picture_options(CLI::App& app, TrainConfig& c) {
+  app.add_option("--size", c.size, "Resize pictures to N x N pixels, or native (default native)")
+      ->type_name("N|native");
+  add_choice(app, "--resize", c.resize, {"nearest", "bilinear"},
+             "How to resize: as Keras' load_img, or as its image_dataset_from_directory (default "
+             "nearest)");
+  add_integer(app, "--crop", c.crop, 1, 1 << 20,
+              "Side of the centre crop that the network sees, pixels (default: the size)");
+  add_integer(app, "--channels", c.channels, 1, 3, "1: grey, 3: RGB (default 3)");
+  app.add_flag("--pad", c.pad, "Surround pictures smaller than the crop with black");
+  app.add_flag("--standardize", c.standardize, "Mean 0 and s.d. 1 for each picture");
+}
+
+void add_sample_options(CLI::App& app, TrainConfig& c) {
+  add_number(app, "--validation", c.validation, 0, 0.9,
+             "Share of the training pictures held out to validate on (default 0: none)");
+  add_integer(app, "--split-seed", c.split_seed, 0, INT64_MAX, "What the split is drawn by");
+  add_choice(
+      app, "--scenes", c.scenes, {"prefix", "file"},
+      "Pictures that share the name before the first _ stay on one side of the split, or each "
+      "is its own (default prefix)");
+  add_choice(app, "--sampling", c.sampling, {"balanced", "epoch"},
+             "Every class as often as the others, as published, or every picture once an epoch "
+             "(default balanced)");
+  add_choice(app, "--protocol", c.protocol, {"paper"},
+             "paper: the published augmentation and optimiser, callbacks watch the training loss");
+}
+
+void add_augment_options(CLI::App& app, TrainConfig& c) {
+  const char* group = "Augmentation";
+  add_choice(app, "--augment", c.augment, {"none", "published"},
+             "Start from none, or from the published ranges (default none)")
+      ->group(group);
+  add_number(app, "--translate", c.translate, 0, 1, "By up to this share of the side")
+      ->group(group);
+  add_choice(app, "--flip", c.flip, {"none", "h", "v", "hv"}, "Mirror, each with probability 1/2")
+      ->group(group);
+  add_number(app, "--rotate", c.rotate, 0, 0.5, "By up to this many full turns")->group(group);
+  add_number(app, "--zoom", c.zoom, 0, 0.9, "By up to this share")->group(group);
+  add_number(app, "--gain", c.gain, 0, 10, "Brightness times (1 + G)^U(-1, 1)")->group(group);
+  add_number(app, "--speckle", c.speckle, 0, 10, "Multiplicative noise of this s.d.")->group(group);
+}
+
+void add_network_options(CLI::App& app, TrainConfig& c) {
+  add_integers(app, "--widths", c.widths, 1, 1 << 16,
+               "Filters of the blocks (default 8,16,32,64,128,256,512)");
+  add_number(app, "--dropout", c.dropout, 0, 0.99, "Dropout before the last layer (default 0.5)");
+}
+
+void add_training_options(CLI::App& app, Options& o) {
+  TrainConfig& c = o.config;
+  add_integer(app, "--epochs", c.epochs, 1, 1000000, "At most this many (default 200)");
+  add_integer(app, "--batch", c.batch, 1, 65536, "Pictures at a time (default 16)");
+  add_integer(app, "--accumulate", c.accumulate, 1, 65536,
+              "Batches that make one step, for small memories (default 1)");
+  add_number(app, "--lr", c.learning_rate, 0, 100, "Learning rate, the highest one (default 1e-3)");
+  add_number(app, "--weight-decay", c.weight_decay, 0, 1, "Of AdamW (default 1e-4)");
+  add_choice(app, "--adamw", c.adamw, {"torch", "keras", "tfa"},
+             "AdamW as PyTorch, Keras or tensorflow-addons have it (default torch)");
+  add_choice(app, "--schedule", c.schedule, {"plateau", "one-cycle", "cosine"},
+             "Of the learning rate (default plateau)");
+  add_number(app, "--warmup", c.warmup, 0, 1,
+             "Share of one-cycle's steps that go up (default 0.3)");
+  add_integer(app, "--plateau-patience", c.plateau_patience, 1, 1000000,
+              "Epochs without improvement before the rate is halved (default 10)");
+  add_integer(app, "--stop-patience", c.stop_patience, 0, 1000000,
+              "Epochs without improvement before training stops; 0: never (default 20)");
+  add_number(app, "--label-smoothing", c.label_smoothing, 0, 0.9, "(default 0)");
+  add_integer(app, "--seeds", o.seeds, 1, 1000,
+              "Train this many, seed by seed, and print mean and s.d. (default 1)");
+}
+
+void add_runtime_options(CLI::App& app, Options& o) {
+  const char* group = "Running";
+  TrainRuntime& r = o.runtime;
+  app.add_flag("--resume", r.resume, "Go on with the run in --out, to the same bits")->group(group);
+  app.add_option("--init", r.init, "Model file whose weights to start from")
+      ->type_name("MODEL")
+      ->group(group);
+  add_number(app, "--checkpoint-minutes", r.checkpoint_minutes, 0, 1e6,
+             "Between saves within an epoch; 0: only at its end (default 10)")
+      ->group(group);
+  add_integer(app, "--loader-threads", r.loader_threads, 1, 256,
+              "Threads that prepare batches (default 1)")
+      ->group(group);
+  app.add_option("--cache", r.cache_folder, "Folder for a file of decoded pictures")
+      ->type_name("DIR")
+      ->group(group);
+  add_number(app, "--memory", r.memory_gb, 0, 1e5,
+             "GB of decoded pictures to keep in memory, without --cache (default 4)")
+      ->group(group);
+  add_integer(app, "--max-pixels", r.max_pixels, 1, INT64_MAX, "Largest picture that is read")
+      ->group(group);
+}
+
+// A resumed run has the options of its config.json; those given again must be the same.
+TrainConfig resumed_config(const CLI::App& app, const TrainConfig& given, const std::string& out) {
+  const std::string path = model::RunFolder(out).config();
+  if (!std::filesystem::exists(path))
+    file_error(out + " holds no run to resume: it has no config.json");
+  const Json saved = Json::parse(read_file(path, 1 << 20), nullptr, false);
+  TrainConfig config;
+  try {
+    config = TrainConfig::from_json(saved);
+  } catch (const Error& error) {
+    file_error(path + ": not a configuration that this version wrote: " + error.what());
+  }
+  const Json asked = given.to_json();
+  for (const auto& [key, value] : asked.items()) {
+    std::string option = key == "dataset" ? "DIR" : key == "learning_rate" ? "--lr" : "--" + key;
+    std::replace(option.begin(), option.end(), '_', '-');
+    const CLI::Option* known = app.get_option_no_throw(option);
+    if (known && known->count() > 0 && value != saved.at(key))
+      usage_error(option + " was " + saved.at(key).dump() + " in the run to resume and is " +
+                  value.dump() + " here: leave it out, or train into another folder");
+  }
+  return config;
+}
+
+Json json_of(const TrainedRun& run, const std::string& folder) {
+  Json metrics = Json::object();
+  for (const auto& [name, value] : run.best) metrics[name] = value;
+  return {{"run", folder},
+          {"model", folder + "/best.safetensors"},
+          {"epochs", run.outcome.epochs},
+          {"best_epoch", run.outcome.best_epoch},
+          {"stopped_early", run.outcome.stopped_early},
+          {"best", metrics}};
+}
+
+// Mean and sample standard deviation over the runs, metric by metric.
+void print_spread(const std::vector<TrainedRun>& runs, bool json) {
+  Json all = Json::object();
+  Table table({{"metric of the best epoch", Table::Align::left},
+               {"mean", Table::Align::right},
+               {"s.d.", Table::Align::right}});
+  const auto n = static_cast<double>(runs.size());
+  for (size_t i = 0; i < runs[0].best.size(); i++) {
+    const std::string& name = runs[0].best[i].first;
+    if (name == "step" || name == "seconds" || name == "learning_rate") continue;
+    double mean = 0, squares = 0;
+    for (const TrainedRun& run : runs) mean += run.best[i].second / n;
+    for (const TrainedRun& run : runs) squares += std::pow(run.best[i].second - mean, 2);
+    const double deviation = std::sqrt(squares / (n - 1));
+    table.add({name, fixed(mean, 4), fixed(deviation, 4)});
+    all[name] = {{"mean", mean}, {"sd", deviation}};
+  }
+  if (json)
+    print_line({{"seeds", runs.size()}, {"metrics", all}});
+  else
+    print(table.to_string());
+}
+
+int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
+  CommandContext command(shared);
+  o.config.seed = static_cast<int64_t>(shared.seed);
+  std::vector<TrainedRun> runs;
+  for (int64_t i = 0; i < o.seeds; i++) {
+    const std::string folder =
+        o.seeds == 1 ? o.out : o.out + "/seed-" + std::to_string(o.config.seed + i);
+    TrainConfig config = o.config;
+    TrainRuntime runtime = o.runtime;
+    runtime.resume = o.runtime.resume && std::filesystem::exists(folder + "/config.json");
+    if (o.runtime.resume && (runtime.resume || o.seeds == 1)) {
+      config = resumed_config(app, config, folder);
+    } else {
+      if (config.dataset.empty())
+        usage_error("which folder of pictures? fulmar train DIR --out RUN");
+      config.seed = o.config.seed + i;
+      config.resolve();
+    }
+    if (o.seeds > 1) say("seed " + std::to_string(config.seed) + ": " + folder);
+    runs.push_back(train_run(command.context(), command.device(), config, runtime, folder));
+    if (shared.json)
+      print_line(json_of(runs.back(), folder));
+    else
+      print(folder + "/best.safetensors\n");
+    flush_output();
+  }
+  if (o.seeds > 1) print_spread(runs, shared.json);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_train(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  auto app = std::make_shared<const CLI::App*>(nullptr);
+  CLI::App& command = add_command(
+      cli, "train", "Train a classifier on a folder of pictures, a folder for each class",
+      [options, app, &cli] { return train(**app, *options, cli.shared); });
+  *app = &command;
+  command.add_option("DIR", options->config.dataset, "Folder with train/CLASS/*, or CLASS/*");
+  command.add_option("--out", options->out, "Run folder: configuration, metrics, model files")
+      ->required()
+      ->type_name("RUN");
+  add_picture_options(command, options->config);
+  add_sample_options(command, options->config);
+  add_augment_options(command, options->config);
+  add_network_options(command, options->config);
+  add_training_options(command, *options);
+  add_runtime_options(command, *options);
+}
+
+}  // namespace fulmar::tools

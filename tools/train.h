@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "engine/context.h"
+#include "model/run_folder.h"
+#include "model/trainer.h"
+#include "tools/train_config.h"
+
+namespace fulmar::tools {
+
+// What decides only how a training runs, not what it gives.
+struct TrainRuntime {
+  int64_t loader_threads = 1;
+  std::string cache_folder;
+  double memory_gb = 4;  // for decoded pictures
+  int64_t max_pixels = data::ImageLimits{}.max_pixels;
+  double checkpoint_minutes = 10;
+  std::string init;  // model file to start from
+  bool resume = false;
+};
+
+struct TrainedRun {
+  model::TrainOutcome outcome;
+  model::NamedValues best;  // metrics of the best epoch
+};
+
+// One training into a run folder, from its start or from its last checkpoint.
+TrainedRun train_run(Context& context, Device& device, const TrainConfig& config,
+                     const TrainRuntime& runtime, const std::string& folder);
+
+}  // namespace fulmar::tools

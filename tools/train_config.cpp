@@ -1,0 +1,144 @@
+#include "tools/train_config.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "kernels/error.h"
+
+namespace fulmar::tools {
+namespace {
+
+// Calls visit(name, member) for every entry, so that writing and reading can't differ.
+template <class Config, class Visit>
+void each_entry(Config& c, const Visit& visit) {
+  visit("dataset", c.dataset);
+  visit("size", c.size);
+  visit("resize", c.resize);
+  visit("crop", c.crop);
+  visit("channels", c.channels);
+  visit("pad", c.pad);
+  visit("standardize", c.standardize);
+  visit("scenes", c.scenes);
+  visit("protocol", c.protocol);
+  visit("validation", c.validation);
+  visit("split_seed", c.split_seed);
+  visit("sampling", c.sampling);
+  visit("augment", c.augment);
+  visit("translate", c.translate);
+  visit("rotate", c.rotate);
+  visit("zoom", c.zoom);
+  visit("gain", c.gain);
+  visit("speckle", c.speckle);
+  visit("flip", c.flip);
+  visit("widths", c.widths);
+  visit("dropout", c.dropout);
+  visit("epochs", c.epochs);
+  visit("batch", c.batch);
+  visit("accumulate", c.accumulate);
+  visit("learning_rate", c.learning_rate);
+  visit("weight_decay", c.weight_decay);
+  visit("adamw", c.adamw);
+  visit("schedule", c.schedule);
+  visit("warmup", c.warmup);
+  visit("plateau_patience", c.plateau_patience);
+  visit("stop_patience", c.stop_patience);
+  visit("label_smoothing", c.label_smoothing);
+  visit("seed", c.seed);
+}
+
+int64_t pixels_of(const std::string& size) {
+  if (size == "native") return 0;
+  int64_t pixels = 0;
+  const char* end = size.data() + size.size();
+  const auto [at, reason] = std::from_chars(size.data(), end, pixels);
+  if (reason != std::errc{} || at != end || pixels < 1)
+    usage_error("--size takes a number of pixels or native, not '" + size + "'");
+  return pixels;
+}
+
+}  // namespace
+
+void TrainConfig::resolve() {
+  if (protocol == "paper") {
+    augment = "published";
+    adamw = "tfa";
+  }
+  const int64_t side = pixels_of(size);
+  if (crop == 0) crop = side;
+  if (crop == 0)
+    usage_error("with --size native, say with --crop what the network sees, in pixels");
+  preprocess();
+  augmentation().check();
+}
+
+Json TrainConfig::to_json() const {
+  Json json = Json::object();
+  each_entry(*this, [&](const char* name, const auto& value) { json[name] = value; });
+  return json;
+}
+
+TrainConfig TrainConfig::from_json(const Json& json) {
+  TrainConfig config;
+  each_entry(config, [&](const char* name, auto& value) {
+    try {
+      json.at(name).get_to(value);
+    } catch (const nlohmann::json::exception&) {
+      usage_error(std::string("'") + name + "' is missing or of the wrong type");
+    }
+  });
+  return config;
+}
+
+Preprocess TrainConfig::preprocess() const {
+  Preprocess p = Preprocess::of_pictures(pixels_of(size), crop, channels);
+  p.resize = resize == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
+  p.pad = pad;
+  p.standardize = standardize;
+  return p;
+}
+
+data::Augment TrainConfig::augmentation() const {
+  data::Augment a = augment == "published" ? data::Augment::published() : data::Augment{};
+  if (translate >= 0) a.translate = translate;
+  if (rotate >= 0) a.rotate = rotate;
+  if (zoom >= 0) a.zoom = zoom;
+  if (gain >= 0) a.gain = gain;
+  if (speckle >= 0) a.speckle = speckle;
+  if (!flip.empty()) {
+    a.flip_horizontal = flip == "h" || flip == "hv";
+    a.flip_vertical = flip == "v" || flip == "hv";
+  }
+  return a;
+}
+
+AdamW TrainConfig::adamw_options() const {
+  AdamW how;
+  how.weight_decay = weight_decay;
+  how.decay_scaled_by_lr = adamw != "tfa";
+  how.keras_epsilon = adamw != "torch";
+  how.epsilon = adamw == "torch" ? 1e-8 : 1e-7;
+  return how;
+}
+
+model::Schedule TrainConfig::schedule_options(int64_t steps, int64_t steps_per_epoch) const {
+  if (schedule == "one-cycle") {
+    model::OneCycle cycle;
+    cycle.max_rate = learning_rate;
+    cycle.steps = steps;
+    cycle.warmup_share = warmup;
+    return cycle;
+  }
+  if (schedule == "cosine") {
+    model::WarmupCosine cosine;
+    cosine.max_rate = learning_rate;
+    cosine.steps = steps;
+    cosine.warmup_steps = std::min(steps_per_epoch, steps);
+    return cosine;
+  }
+  model::PlateauSchedule plateau;
+  plateau.rate = learning_rate;
+  plateau.options.patience = plateau_patience;
+  return plateau;
+}
+
+}  // namespace fulmar::tools

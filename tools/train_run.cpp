@@ -1,0 +1,254 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "engine/file.h"
+#include "engine/ops.h"
+#include "kernels/error.h"
+#include "kernels/version.h"
+#include "tools/console.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/train.h"
+
+namespace fulmar::tools {
+namespace {
+
+void note(const std::string& text) { Console::standard().line(text); }
+
+struct Sources {
+  data::Dataset train, validation;  // validation: empty where there is none
+  std::unique_ptr<data::Loader> train_loader, validation_loader;
+};
+
+data::Dataset find_samples(const TrainConfig& config, data::Dataset& validation) {
+  const auto rule = config.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
+  data::Folder folder = data::scan_folder(config.dataset, rule);
+  if (!folder.stray.empty())
+    note(std::to_string(folder.stray.size()) + " files are no pictures and are left out, such as " +
+         folder.stray.front());
+  if (config.validation <= 0) return folder.train;
+  data::Split split = data::split_dataset(folder.train, config.validation,
+                                          static_cast<uint64_t>(config.split_seed));
+  validation = std::move(split.validation);
+  return std::move(split.train);
+}
+
+std::shared_ptr<const data::Pictures> open(const data::Dataset& dataset, const TrainConfig& config,
+                                           const TrainRuntime& runtime, ThreadPool& pool) {
+  std::vector<std::string> paths;
+  for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
+  data::PictureOptions options;
+  options.bands = config.channels;
+  options.limits.max_pixels = runtime.max_pixels;
+  options.cache_folder = runtime.cache_folder;
+  options.memory_bytes = static_cast<uint64_t>(runtime.memory_gb * 1e9);
+  Progress progress(static_cast<int64_t>(paths.size()), "pictures");
+  progress.label("decoding");
+  options.progress = [&](int64_t done, int64_t) { progress.update(done); };
+  std::shared_ptr<const data::Pictures> pictures =
+      data::open_pictures(std::move(paths), options, pool);
+  if (pictures->dropped_alpha() > 0)
+    note("transparency of " + std::to_string(pictures->dropped_alpha()) + " pictures is left out");
+  return pictures;
+}
+
+std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
+                                                const TrainConfig& config) {
+  const auto seed = static_cast<uint64_t>(config.seed);
+  if (config.sampling == "balanced")
+    return data::balanced_sampler(dataset.labels(), static_cast<int64_t>(dataset.classes.size()),
+                                  config.batch, seed);
+  return data::shuffled_sampler(static_cast<int64_t>(dataset.samples.size()), config.batch, seed);
+}
+
+Sources open_sources(const TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool) {
+  Sources s;
+  s.train = find_samples(config, s.validation);
+  data::LoaderOptions options;
+  options.batch = config.batch;
+  options.threads = static_cast<int>(runtime.loader_threads);
+  options.augment = config.augmentation();
+  options.seed = static_cast<uint64_t>(config.seed);
+  s.train_loader = std::make_unique<data::Loader>(
+      open(s.train, config, runtime, pool), s.train.labels(), training_sampler(s.train, config),
+      config.preprocess(), options);
+  if (s.validation.samples.empty()) return s;
+  options.augment.reset();
+  s.validation_loader = std::make_unique<data::Loader>(
+      open(s.validation, config, runtime, pool), s.validation.labels(),
+      data::sequential_sampler(static_cast<int64_t>(s.validation.samples.size()), config.batch),
+      config.preprocess(), options);
+  return s;
+}
+
+int64_t positive_class(const std::vector<std::string>& classes) {
+  if (classes.size() != 2) return -1;
+  return classes[0] == "pos" || classes[0] == "positive" ? 0 : 1;
+}
+
+Json counts_of(const data::Dataset& dataset) {
+  Json counts = Json::object();
+  const std::vector<int64_t> numbers = dataset.class_counts();
+  for (size_t i = 0; i < numbers.size(); i++) counts[dataset.classes[i]] = numbers[i];
+  return counts;
+}
+
+ModelInfo describe(const TrainConfig& config, const Sources& sources, Device& device) {
+  ModelInfo info;
+  model::PolarLowOptions network;
+  network.channels = config.channels;
+  network.classes = static_cast<int64_t>(sources.train.classes.size());
+  network.widths = config.widths;
+  network.dropout = config.dropout;
+  info.network = model::polar_low(network);
+  info.preprocess = config.preprocess();
+  info.classes = sources.train.classes;
+  info.positive_class = positive_class(info.classes);
+  const Json summary{{"fulmar", version()},
+                     {"instruction_set", device.backend().isa()},
+                     {"config", config.to_json()},
+                     {"training_samples", counts_of(sources.train)},
+                     {"validation_samples", counts_of(sources.validation)},
+                     {"fingerprint", sources.train.fingerprint()}};
+  info.summary = summary.dump();
+  return info;
+}
+
+Model make_model(const ModelInfo& info, const TrainConfig& config, Device& device) {
+  Tape tape;
+  const Preprocess& p = info.preprocess;
+  record(info.network, tape, ops::input(tape, "input", {{1, p.crop, p.crop, p.bands}}),
+         {Mode::train});
+  Model model(device, tape, static_cast<uint64_t>(config.seed));
+  if (config.adamw == "tfa") model.decay_all();  // as tensorflow-addons does
+  return model;
+}
+
+model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRuntime& runtime,
+                                      int64_t batches_per_epoch) {
+  model::TrainerOptions options;
+  options.epochs = config.epochs;
+  options.micro_batches = config.accumulate;
+  options.step.adamw = config.adamw_options();
+  options.step.loss.label_smoothing = config.label_smoothing;
+  const int64_t per_epoch = (batches_per_epoch + config.accumulate - 1) / config.accumulate;
+  options.schedule = config.schedule_options(per_epoch * config.epochs, per_epoch);
+  options.early_stopping.reset();
+  if (config.stop_patience > 0)
+    options.early_stopping = model::EarlyStopping::Options{config.stop_patience};
+  options.monitor_training_loss = config.protocol == "paper";
+  options.seed = static_cast<uint64_t>(config.seed);
+  options.checkpoint_minutes = runtime.checkpoint_minutes;
+  return options;
+}
+
+// Progress and one line an epoch, on stderr.
+class Reporter : public model::TrainObserver {
+ public:
+  void on_batch(const Batch& b) override {
+    if (!bar_ || epoch_ != b.epoch) {
+      bar_ = std::make_unique<Progress>(b.of_samples, "images");
+      if (epoch_ == 0) bar_->start_at(b.samples);
+      epoch_ = b.epoch;
+    }
+    bar_->label("epoch " + std::to_string(b.epoch) + "/" + std::to_string(b.epochs));
+    bar_->detail("loss " + text_of(b.loss));
+    bar_->update(b.samples);
+  }
+  void on_epoch(const model::NamedValues& metrics, bool best) override {
+    bar_.reset();
+    std::string line;
+    for (const auto& [name, value] : metrics) {
+      if (name == "epoch")
+        line = "epoch " + std::to_string(static_cast<int64_t>(value));
+      else if (name == "loss" || name == "accuracy" || name == "val_loss" ||
+               name == "val_accuracy" || name == "val_f1" || name == "learning_rate")
+        line += "  " + name + " " + text_of(value);
+      else if (name == "seconds")
+        line += "  " + text_of(value) + " s";
+    }
+    note(line + (best ? "  (best so far)" : ""));
+  }
+
+ private:
+  static std::string text_of(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4g", value);
+    return text;
+  }
+  std::unique_ptr<Progress> bar_;
+  int64_t epoch_ = 0;
+};
+
+void say_needs(model::Trainer& trainer, const Sources& sources, Model& model) {
+  const auto weights = static_cast<double>(model.flat_size()) * 4;
+  const double memory = static_cast<double>(trainer.arena_bytes()) + 4 * weights +
+                        4 * static_cast<double>(sources.train_loader->batch_bytes());
+  const int64_t batches = sources.train_loader->batches_per_epoch();
+  note("training on " + std::to_string(sources.train.samples.size()) + " pictures (" +
+       std::to_string(batches) + " batches an epoch), validating on " +
+       std::to_string(sources.validation.samples.size()));
+  note("needs about " + readable_bytes(static_cast<uint64_t>(memory)) +
+       " of memory beside the pictures, and " +
+       readable_bytes(static_cast<uint64_t>(2 * 3 * weights)) + " on disk");
+}
+
+void restore(model::Trainer& trainer, const model::RunFolder& folder, const ModelInfo& info) {
+  const Checkpoint last = Checkpoint::read(folder.last());
+  for (const std::string& text : last.notes()) note(text);
+  const Json before = Json::parse(last.info().summary), now = Json::parse(info.summary);
+  if (before.at("fingerprint") != now.at("fingerprint"))
+    file_error(folder.last() +
+               ": the pictures of the dataset are no longer those of this run; "
+               "restore them, or train into another folder");
+  if (before.at("instruction_set") != now.at("instruction_set"))
+    note("this run began on a processor with " + before.at("instruction_set").get<std::string>() +
+         "; here it is " + now.at("instruction_set").get<std::string>() +
+         ": it goes on, but not with the same bits");
+  trainer.resume(last);
+}
+
+void initialize(Model& model, const std::string& path) {
+  const std::vector<std::string> missing = Checkpoint::read(path).initialize(model);
+  if (missing.size() == model.parameters().size() + model.statistics().size())
+    file_error(path + ": none of its weights fits this network; check --widths and --channels");
+  if (!missing.empty())
+    note(std::to_string(missing.size()) + " tensors are not in " + path +
+         " and start anew, such as " + missing.front());
+}
+
+model::NamedValues metrics_of_epoch(const model::RunFolder& folder, int64_t epoch) {
+  const model::MetricsTable table = model::read_metrics_csv(folder.metrics());
+  model::NamedValues metrics;
+  if (epoch < 1 || epoch > static_cast<int64_t>(table.rows.size())) return metrics;
+  const std::vector<double>& row = table.rows[static_cast<size_t>(epoch - 1)];
+  for (size_t i = 0; i < row.size(); i++) metrics.emplace_back(table.columns[i], row[i]);
+  return metrics;
+}
+
+}  // namespace
+
+TrainedRun train_run(Context& context, Device& device, const TrainConfig& config,
+                     const TrainRuntime& runtime, const std::string& path) {
+  model::RunFolder folder(path);
+  if (!runtime.resume && std::filesystem::exists(folder.config()))
+    file_error(path + " holds a run already: go on with --resume, or choose another folder");
+  Sources sources = open_sources(config, runtime, context.pool());
+  const ModelInfo info = describe(config, sources, device);
+  Model model = make_model(info, config, device);
+  if (!runtime.init.empty()) initialize(model, runtime.init);
+  model::Trainer trainer(
+      context, device, info, model, *sources.train_loader, sources.validation_loader.get(), folder,
+      trainer_options(config, runtime, sources.train_loader->batches_per_epoch()));
+  const bool has_checkpoint = std::filesystem::exists(folder.last());
+  if (runtime.resume && has_checkpoint) restore(trainer, folder, info);
+  if (!runtime.resume) write_file(folder.config(), config.to_json().dump(2) + "\n");
+  say_needs(trainer, sources, model);
+  Reporter reporter;
+  TrainedRun run;
+  run.outcome = trainer.run(reporter);
+  run.best = metrics_of_epoch(folder, run.outcome.best_epoch);
+  return run;
+}
+
+}  // namespace fulmar::tools
