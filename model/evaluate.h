@@ -32,6 +32,8 @@ class FULMAR_API Evaluator {
   // All batches of an epoch; `progress` is called after each with the number done.
   Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
 
+  Session& session() { return session_; }
+
  private:
   void predict_labelled(const Batch& batch, Outputs& all);
 
