@@ -86,7 +86,7 @@ TEST_CASE("cpu: count_nonfinite finds every NaN and infinity") {
   for_each_instruction_set([] {
     ThreadPool pool(2);
     Stream stream{&pool, nullptr};
-    Array<float> x(Shape{200003});
+    Array<float> x({200003}, std::vector<float>(200003, 0.0f));
     CHECK(cpu_backend().count_nonfinite(stream, x.view()) == 0);
     x[0] = static_cast<float>(nan);
     x[100000] = static_cast<float>(-infinity);
