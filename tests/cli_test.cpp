@@ -11,7 +11,7 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> subcommands{"info", "predict"};
+const std::vector<std::string> subcommands{"train", "eval", "predict", "info", "check"};
 
 }  // namespace
 
@@ -49,6 +49,9 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"bogus"}, "'bogus' is neither a subcommand nor an option"},
       {{"--bogus"}, "'--bogus' is neither"},
       {{"info"}, "--new"},
+      {{"eval", "model.safetensors"}, "DIR"},
+      {{"check"}, "DIR"},
+      {{"check", "a", "b"}, "b"},
       {{"predict"}, "MODEL"},
       {{"predict", "model.safetensors"}, "IMAGE"},
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},

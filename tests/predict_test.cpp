@@ -10,11 +10,9 @@
 #include "engine/context.h"
 #include "engine/file.h"
 #include "model/classifier.h"
-#include "model/polar_low.h"
-#include "tests/support/bitmap.h"
 #include "tests/support/paths.h"
+#include "tests/support/picture_model.h"
 #include "tests/support/program.h"
-#include "tests/support/temp_folder.h"
 #include "tools/results.h"
 
 using namespace fulmar;
@@ -23,24 +21,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr int64_t crop = 16;
-
-void save_model(const std::string& path, std::vector<std::string> classes) {
-  Context context;
-  ModelInfo info;
-  const auto count = static_cast<int64_t>(classes.size());
-  info.network = model::polar_low({3, count, {4, 8}, 0.5});
-  info.preprocess = Preprocess::of_pictures(0, crop, 3);
-  info.classes = std::move(classes);
-  info.positive_class = count == 2 ? 1 : -1;
-  info.threshold = 0.25;
-  info.summary = R"({"epochs": 12, "best_epoch": 7})";
-  Tape tape;
-  record(info.network, tape, ops::input(tape, "input", {Shape{1, crop, crop, 3}}), {});
-  Model weights(context.device("reference"), tape, 7);
-  save_checkpoint(path, info, weights);
-}
-
 struct Files {
   TempFolder folder;
   std::string model = folder.path("model.safetensors");
@@ -48,7 +28,6 @@ struct Files {
 
   Files() {
     save_model(model, {"neg", "pos"});
-    std::filesystem::create_directories(pictures + "/deeper");
     picture("a.bmp", 20);
     picture("b.bmp", 24);
     picture("c.bmp", 20);
@@ -56,10 +35,7 @@ struct Files {
     picture("e.bmp", 16);
   }
   void picture(const std::string& name, int side) const {
-    const uint32_t seed = static_cast<uint32_t>(name[0]) * 2654435761u;
-    write_bitmap(pictures + "/" + name, side, side, [&](int row, int column) {
-      return (seed ^ static_cast<uint32_t>(row * 77 + column * 1313)) * 2246822519u >> 8;
-    });
+    save_picture(pictures + "/" + name, side, static_cast<uint32_t>(name[0]));
   }
 };
 
@@ -272,7 +248,7 @@ TEST_CASE("info of a model file: classes, threshold, preprocessing, how it was t
   CHECK(json["classes"] == Json{"neg", "pos"});
   CHECK(json["positive_class"] == "pos");
   CHECK(json["threshold"] == 0.25);
-  CHECK(json["preprocess"]["crop"] == crop);
+  CHECK(json["preprocess"]["crop"] == 16);
   CHECK(json["resumable"] == false);
   CHECK(json["training"]["best_epoch"] == 7);
   CHECK(json["parameters"].get<int64_t>() > 0);

@@ -15,5 +15,6 @@ function(fulmar_program_test subject)
 endfunction()
 
 fulmar_program_test(cli cli_test.cpp)
+fulmar_program_test(eval_check eval_check_test.cpp)
 fulmar_program_test(predict predict_test.cpp)
 fulmar_program_test(progress progress_test.cpp)

@@ -26,7 +26,7 @@ class HelpFormatter : public CLI::Formatter {
 
 std::string version_text() {
   return std::string("fulmar ") + version() + "\ncommit " + commit() + "\ninstruction set " +
-         reference_backend().isa() + "\nbackends reference; without cpu and cuda\n";
+         cpu_backend().isa() + "\nbackends cpu, reference (for tests); cuda is not there yet\n";
 }
 
 template <class T>

@@ -66,7 +66,7 @@ class CommandContext {
   explicit CommandContext(const SharedOptions& options);
 
   Context& context() { return context_; }
-  const char* device_name() const { return "reference"; }
+  const char* device_name() const { return "cpu"; }
   Device& device() { return context_.device(device_name()); }
 
  private:
@@ -75,6 +75,8 @@ class CommandContext {
 };
 
 // The subcommands, each in the file of its name.
+void add_check(Cli& cli);
+void add_eval(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
 void add_train(Cli& cli);

@@ -1,13 +1,13 @@
 #include <memory>
 
 #include "engine/checkpoint.h"
-#include "engine/ops.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/summary.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
+#include "tools/results.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -162,22 +162,12 @@ void show_new(const Options& options, const SharedOptions& shared) {
         totals(summary) + "\n" + memory_table(summary));
 }
 
-// Error(file) where the file lacks a weight of its network.
-void check_weights(const Checkpoint& checkpoint, Device& device) {
-  const Preprocess& p = checkpoint.info().preprocess;
-  Tape tape;
-  record(checkpoint.info().network, tape,
-         ops::input(tape, "input", {Shape{1, p.crop, p.crop, p.bands}}), {});
-  Model model(device, tape, 0);
-  checkpoint.restore(model);
-}
-
 void show_model(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
   const ModelInfo& info = checkpoint.info();
   CommandContext command(shared);
-  check_weights(checkpoint, command.device());
+  load_weights(checkpoint, command.device());  // none is missing
   const model::Summary summary =
       model::summarize(info.network, info.preprocess, options.batch, command.device());
   Json training = Json::parse(info.summary, nullptr, false);

@@ -1,10 +1,13 @@
 #include "tools/cli.h"
 
 int main(int argc, char** argv) {
-  fulmar::tools::take_over_process();
-  fulmar::tools::Cli cli;
-  fulmar::tools::add_predict(cli);
-  fulmar::tools::add_info(cli);
-  fulmar::tools::add_train(cli);
-  return fulmar::tools::run_cli(cli, argc, argv);
+  using namespace fulmar::tools;
+  take_over_process();
+  Cli cli;
+  add_train(cli);
+  add_eval(cli);
+  add_predict(cli);
+  add_info(cli);
+  add_check(cli);
+  return run_cli(cli, argc, argv);
 }

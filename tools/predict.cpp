@@ -29,18 +29,19 @@ struct Options {
   std::vector<std::string> paths;
   double threshold = -1;  // -1: the model's
   int64_t batch = 0;      // 0: by the crop
+  int64_t max_pixels = data::ImageLimits{}.max_pixels;
 };
 
-// Pixels of a batch's crops, and bytes of decoded pictures, that are held at a time.
-constexpr int64_t batch_pixels = 4 << 20, window_bytes = int64_t{512} << 20;
-constexpr int64_t longest_batch = 64, batches_in_window = 4;
+// Pictures that are decoded together: that many batches, and bytes.
+constexpr int64_t batches_in_window = 4, window_bytes = int64_t{512} << 20;
 
 struct Item {
   std::string path;
   std::string error;  // why there is no result
   data::ImageHeader header;
   data::Image image;
-  std::vector<double> logits, probabilities;
+  std::vector<double> logits;
+  std::vector<float> probabilities;
 };
 
 // Calls `work`, and keeps what it says about a file that can't be used.
@@ -92,9 +93,7 @@ class Predictor {
                   " bands, and only grey and RGB ones can be read yet");
     threshold_ = threshold_of(info, options.threshold);
     batch_ = options.batch;
-    if (batch_ == 0)
-      batch_ = std::clamp<int64_t>(batch_pixels / (info.preprocess.crop * info.preprocess.crop), 1,
-                                   longest_batch);
+    if (batch_ == 0) batch_ = customary_batch(info.preprocess);
   }
 
   int run() {
@@ -135,7 +134,7 @@ class Predictor {
       Item& item = items_[to++];
       if (!item.error.empty()) continue;
       keep_error(item, [&] {
-        item.header = data::probe_image(item.path);
+        item.header = data::probe_image(item.path, {options_.max_pixels});
         const std::string reason = refusal(preprocess(), item.header);
         if (!reason.empty()) file_error(item.path + ": " + reason);
       });
@@ -149,7 +148,8 @@ class Predictor {
       Item& item = items_[from + static_cast<size_t>(task)];
       if (!item.error.empty() || interrupted()) return;
       keep_error(item, [&] {
-        item.image = data::with_channels(data::read_image(item.path), preprocess().bands);
+        item.image = data::with_channels(data::read_image(item.path, {options_.max_pixels}),
+                                         preprocess().bands);
       });
     });
     stop_if_interrupted();
@@ -177,11 +177,11 @@ class Predictor {
       std::memcpy(pictures.data() + n * bytes, items_[members[n]].image.data.data(), bytes);
     const Shape shape{std::ssize(members), first.height, first.width, first.bands};
     const model::Outputs outputs = classifier_.predict(view_of(pictures.data(), shape, first.type));
-    const auto classes = static_cast<std::ptrdiff_t>(outputs.predictions.classes);
+    const auto classes = std::ssize(classifier_.info().classes);
     for (size_t n = 0; n < members.size(); n++) {
       const auto row = static_cast<std::ptrdiff_t>(n) * classes;
       const auto of_picture = [&](const auto& all) {
-        return std::vector<double>(all.begin() + row, all.begin() + row + classes);
+        return std::vector(all.begin() + row, all.begin() + row + classes);
       };
       Item& item = items_[members[n]];
       item.logits = of_picture(outputs.logits);
@@ -203,9 +203,8 @@ class Predictor {
       if (csv_) write_csv_row(item, "");
       return;
     }
-    const std::vector<float> probabilities(item.probabilities.begin(), item.probabilities.end());
     const auto decided =
-        static_cast<size_t>(model::decide(probabilities, info.positive_class, threshold_));
+        static_cast<size_t>(model::decide(item.probabilities, info.positive_class, threshold_));
     const std::string& name = info.classes[decided];
     if (csv_) write_csv_row(item, name);
     if (shared_.json) {
@@ -234,9 +233,13 @@ class Predictor {
   }
   void write_csv_row(const Item& item, const std::string& decided) {
     std::vector<std::string> cells{item.path, decided};
-    for (const std::vector<double>* values : {&item.probabilities, &item.logits})
-      for (size_t k = 0; k < classifier_.info().classes.size(); k++)
-        cells.push_back(item.error.empty() ? number_text((*values)[k]) : "");
+    const size_t classes = classifier_.info().classes.size();
+    if (item.error.empty()) {
+      for (float probability : item.probabilities) cells.push_back(number_text(probability));
+      for (double logit : item.logits) cells.push_back(number_text(logit));
+    } else {
+      cells.insert(cells.end(), 2 * classes, "");
+    }
     cells.push_back(item.error);
     write_csv(cells);
   }
@@ -269,6 +272,7 @@ void add_predict(Cli& cli) {
              "Of two classes: the positive one from this probability on (default: the model's)");
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures that go through the network together (default: by the crop)");
+  add_max_pixels(command, options->max_pixels);
 }
 
 }  // namespace fulmar::tools

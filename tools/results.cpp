@@ -1,10 +1,13 @@
 #include "tools/results.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 
+#include "engine/ops.h"
 #include "kernels/error.h"
+#include "tools/table.h"
 
 namespace fulmar::tools {
 
@@ -28,6 +31,27 @@ double shortest(double value) {
 std::string number_text(double value) {
   std::array<char, 64> text;
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), shortest(value)).ptr};
+}
+
+int64_t customary_batch(const Preprocess& preprocess) {
+  constexpr int64_t pixels = 4 << 20, longest = 64;
+  return std::clamp<int64_t>(pixels / (preprocess.crop * preprocess.crop), 1, longest);
+}
+
+std::unique_ptr<Model> load_weights(const Checkpoint& checkpoint, Device& device) {
+  const Preprocess& p = checkpoint.info().preprocess;
+  Tape tape;
+  record(checkpoint.info().network, tape,
+         ops::input(tape, "input", {Shape{1, p.crop, p.crop, p.bands}}), {});
+  auto model = std::make_unique<Model>(device, tape, 0);
+  checkpoint.restore(*model);
+  return model;
+}
+
+void add_max_pixels(CLI::App& app, int64_t& value) {
+  add_integer(
+      app, "--max-pixels", value, 1, INT64_MAX,
+      "Larger pictures are refused before they are read (default " + with_separators(value) + ")");
 }
 
 std::string csv_row(const std::vector<std::string>& cells) {

@@ -1,16 +1,28 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/checkpoint.h"
+#include "tools/cli.h"
 
-// What predict and eval share in showing results.
+// What predict, eval and info share.
 namespace fulmar::tools {
 
 // The threshold asked for, or with -1 the model's. Error(usage): one is given and the model has
 // more than two classes.
 double threshold_of(const ModelInfo& info, double asked);
+
+// Pictures that go through a network together where nobody says how many: some 4 million pixels.
+int64_t customary_batch(const Preprocess& preprocess);
+
+// A model in inference with the weights of a file. Error(file) where one is missing.
+std::unique_ptr<Model> load_weights(const Checkpoint& checkpoint, Device& device);
+
+// --max-pixels
+void add_max_pixels(CLI::App& app, int64_t& value);
 
 // A number that a float32 holds, as the shortest decimal that names that float: 0.1, not
 // 0.10000000149011612. Others stay as they are.

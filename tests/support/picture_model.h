@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/checkpoint.h"
+#include "engine/context.h"
+#include "engine/ops.h"
+#include "model/polar_low.h"
+#include "tests/support/bitmap.h"
+#include "tests/support/temp_folder.h"
+
+namespace fulmar::test {
+
+// A small model with random weights for RGB pictures of 16 pixels a side or more.
+inline void save_model(const std::string& path, std::vector<std::string> classes) {
+  constexpr int64_t crop = 16;
+  Context context;
+  ModelInfo info;
+  const auto count = static_cast<int64_t>(classes.size());
+  info.network = model::polar_low({3, count, {4, 8}, 0.5});
+  info.preprocess = Preprocess::of_pictures(0, crop, 3);
+  info.classes = std::move(classes);
+  info.positive_class = count == 2 ? 1 : -1;
+  info.threshold = 0.25;
+  info.summary = R"({"epochs": 12, "best_epoch": 7})";
+  Tape tape;
+  record(info.network, tape, ops::input(tape, "input", {Shape{1, crop, crop, 3}}), {});
+  Model weights(context.device("reference"), tape, 7);
+  save_checkpoint(path, info, weights);
+}
+
+// A square picture of noise that depends on `seed`.
+inline void save_picture(const std::string& path, int side, uint32_t seed) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  write_bitmap(path, side, side, [&](int row, int column) {
+    const uint32_t x = seed * 2654435761u ^ static_cast<uint32_t>(row * 77 + column * 1313);
+    return ((x ^ x >> 15) * 2246822519u) >> 8;
+  });
+}
+
+}  // namespace fulmar::test

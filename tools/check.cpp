@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <memory>
+
+#include "data/audit.h"
+#include "tools/cli.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+#include "tools/results.h"
+#include "tools/signals.h"
+#include "tools/table.h"
+
+namespace fulmar::tools {
+namespace {
+
+using data::Audit;
+
+struct Options {
+  std::string folder, scenes = "prefix";
+  int64_t max_pixels = data::ImageLimits{}.max_pixels;
+};
+
+constexpr size_t shown_at_most = 10;  // of a kind, to people; --json has all
+
+Json json_of(const Audit& audit, const std::string& folder) {
+  Json parts = Json::array(), formats = Json::array();
+  for (const Audit::Part& part : audit.parts) {
+    Json classes = Json::object();
+    for (const Audit::Class& c : part.classes)
+      classes[c.name] = {{"pictures", c.pictures},
+                         {"black_fraction", c.black_fraction},
+                         {"wholly_black", c.wholly_black}};
+    parts.push_back({{"folder", part.folder}, {"classes", classes}});
+  }
+  for (const Audit::Format& f : audit.formats)
+    formats.push_back({{"width", f.header.width},
+                       {"height", f.header.height},
+                       {"bands", f.header.bands},
+                       {"type", name_of(f.header.type)},
+                       {"pictures", f.pictures}});
+  Json unreadable = Json::array(), scenes = Json::array();
+  for (const Audit::Unreadable& u : audit.unreadable)
+    unreadable.push_back({{"path", u.path}, {"reason", u.reason}});
+  for (const Audit::SharedScene& s : audit.shared_scenes)
+    scenes.push_back({{"scene", s.scene}, {"train", s.train}, {"test", s.test}});
+  return {{"folder", folder},
+          {"ok", !audit.has_faults()},
+          {"parts", parts},
+          {"sizes", formats},
+          {"unreadable", unreadable},
+          {"two_labels", audit.two_labels},
+          {"in_both_parts", audit.in_both_parts},
+          {"scenes_in_both_parts", scenes},
+          {"mixed_types", audit.mixed_types},
+          {"repeated", audit.repeated},
+          {"stray", audit.stray},
+          {"dropped_alpha", audit.dropped_alpha}};
+}
+
+std::string counts_table(const Audit& audit) {
+  using Align = Table::Align;
+  Table table({{"folder", Align::left},
+               {"class", Align::left},
+               {"pictures", Align::right},
+               {"black", Align::right},
+               {"wholly black", Align::right}});
+  for (const Audit::Part& part : audit.parts)
+    for (const Audit::Class& c : part.classes)
+      table.add({&c == &part.classes.front() ? part.folder : "", c.name,
+                 with_separators(c.pictures), fixed(100 * c.black_fraction, 1) + " %",
+                 with_separators(c.wholly_black)});
+  return table.to_string();
+}
+
+std::string format_table(const Audit& audit) {
+  using Align = Table::Align;
+  Table table({{"size", Align::left},
+               {"bands", Align::right},
+               {"type", Align::left},
+               {"pictures", Align::right}});
+  for (size_t i = 0; i < std::min(audit.formats.size(), shown_at_most); i++) {
+    const data::ImageHeader& h = audit.formats[i].header;
+    table.add({std::to_string(h.width) + "x" + std::to_string(h.height), std::to_string(h.bands),
+               name_of(h.type), with_separators(audit.formats[i].pictures)});
+  }
+  if (audit.formats.size() > shown_at_most)
+    table.add(
+        {"and " + std::to_string(audit.formats.size() - shown_at_most) + " more", "", "", ""});
+  return table.to_string();
+}
+
+// A heading and the first few of a list; nothing where it is empty.
+template <class List, class Text>
+std::string section(const std::string& heading, const List& list, const Text& text_of) {
+  if (list.empty()) return "";
+  std::string text = "\n" + with_separators(std::ssize(list)) + " " + heading + "\n";
+  for (size_t i = 0; i < std::min(list.size(), shown_at_most); i++)
+    text += "  " + text_of(list[i]) + "\n";
+  if (list.size() > shown_at_most)
+    text +=
+        "  and " + with_separators(static_cast<int64_t>(list.size() - shown_at_most)) + " more\n";
+  return text;
+}
+
+std::string all_of(const Audit::Paths& paths) {
+  std::string text;
+  for (const std::string& path : paths) text += (text.empty() ? "" : " = ") + path;
+  return text;
+}
+
+std::string report(const Audit& audit) {
+  std::string text = counts_table(audit) + "\n" + format_table(audit);
+  text += section("unreadable: replace or remove them", audit.unreadable,
+                  [](const Audit::Unreadable& u) { return u.reason; });
+  text += section("equal pictures with two labels: keep one of each", audit.two_labels, all_of);
+  text +=
+      section("equal pictures in train and test: keep one of each", audit.in_both_parts, all_of);
+  text += section("scenes in train and test: move each to one side", audit.shared_scenes,
+                  [](const Audit::SharedScene& s) {
+                    return s.scene + ": " + s.train.front() + ", " + s.test.front();
+                  });
+  if (audit.mixed_types)
+    text += "\npictures of 8 and of 16 bits don't go together: convert one kind into the other\n";
+  text += audit.has_faults() ? "\nsomething is wrong: see above\n" : "\nnothing is wrong\n";
+  const auto as_is = [](const std::string& path) { return path; };
+  text += section("equal pictures of one class (noted)", audit.repeated, all_of);
+  text += section("files that are no pictures (noted)", audit.stray, as_is);
+  if (audit.dropped_alpha > 0)
+    text += "\n" + with_separators(audit.dropped_alpha) +
+            " pictures have transparency, which is left out (noted)\n";
+  return text;
+}
+
+int run(const Options& options, const SharedOptions& shared) {
+  const auto rule = options.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
+  const data::Folder folder = data::scan_folder(options.folder, rule);
+  size_t total = folder.train.samples.size();
+  if (folder.test) total += folder.test->samples.size();
+  CommandContext command(shared);
+  Audit audit;
+  {
+    Progress progress(static_cast<int64_t>(total), "images");
+    audit = data::audit_folder(folder, {options.max_pixels}, command.context().pool(),
+                               [&](int64_t done, int64_t) {
+                                 stop_if_interrupted();
+                                 progress.update(done);
+                               });
+  }
+  if (shared.json)
+    print_pretty(json_of(audit, options.folder));
+  else
+    print(report(audit));
+  return audit.has_faults() ? exit_file : exit_ok;
+}
+
+}  // namespace
+
+void add_check(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command =
+      add_command(cli, "check", "Look for what is wrong with a folder of labelled pictures",
+                  [options, &cli] { return run(*options, cli.shared); });
+  command
+      .add_option("DIR", options->folder, "Folder with train/CLASS/* and test/CLASS/*, or CLASS/*")
+      ->required();
+  add_choice(command, "--scenes", options->scenes, {"prefix", "file"},
+             "Pictures that share the name before the first _ are one scene, or each is its own\n"
+             "(default prefix)");
+  add_max_pixels(command, options->max_pixels);
+}
+
+}  // namespace fulmar::tools
