@@ -50,9 +50,9 @@ struct TrainOutcome {
   bool stopped_early = false;
 };
 
-// Trains a classifier: batches, steps, schedule, validation, metrics, checkpoints. Everything that a
-// run depends on is in its checkpoints, so that a resumed run gives the same bits as an undisturbed
-// one.
+// Trains a classifier: batches, steps, schedule, validation, metrics, checkpoints. Everything that
+// a run depends on is in its checkpoints, so that a resumed run gives the same bits as an
+// undisturbed one.
 class FULMAR_API Trainer {
  public:
   // `info` describes the model; `validation` may be nullptr. `summary` of info goes into every
