@@ -25,6 +25,7 @@ namespace {
 struct Args {
   int64_t batch = 16, size = 1536, crop = 1024;
   int runs = 5, threads = 0;
+  std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   bool inference = false, ops = false;
 };
 
@@ -82,7 +83,10 @@ int run(const Args& args) {
   Context context({args.threads, {}});
   Device& device = context.device("cpu");
   Noise noise(args);
-  ModelInfo info{model::polar_low(), Preprocess::of_pictures(0, args.crop, 3), {"neg", "pos"}, 1};
+  model::PolarLowOptions network;
+  network.widths = args.widths;
+  ModelInfo info{
+      model::polar_low(network), Preprocess::of_pictures(0, args.crop, 3), {"neg", "pos"}, 1};
   Tape shapes;
   record(info.network, shapes, ops::input(shapes, "input", {{1, args.crop, args.crop, 3}}),
          {Mode::train});
@@ -141,6 +145,7 @@ int main(int argc, char** argv) {
   app.add_option("--crop", args.crop);
   app.add_option("--runs", args.runs);
   app.add_option("--threads", args.threads);
+  app.add_option("--widths", args.widths)->delimiter(',');
   app.add_flag("--inference", args.inference);
   app.add_flag("--ops", args.ops);
   CLI11_PARSE(app, argc, argv);
