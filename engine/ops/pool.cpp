@@ -49,12 +49,9 @@ class MaxPool : public Op {
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require(kernel_[0] * kernel_[1] <= 255, "a window has at most 255 taps, " + text(kernel_[0]) +
                                                 "x" + text(kernel_[1]) + " given");
-    for (int axis = 0; axis < 2; axis++) {
-      const int64_t reach = window_.dilation[axis] * (kernel_[axis] - 1);
-      require(window_.padding[2 * axis] <= reach && window_.padding[2 * axis + 1] <= reach,
-              "padding must be smaller than the window, else a window has no pixel");
-    }
     const Shape y = pool_output(in[0], kernel_, window_);
+    require_pixels(in[0].shape.height(), y.height(), 0);
+    require_pixels(in[0].shape.width(), y.width(), 1);
     return {activation(y), {y, Role::index, DType::u8}};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
@@ -67,6 +64,20 @@ class MaxPool : public Op {
   }
 
  private:
+  // A window without a pixel would have no maximum.
+  void require_pixels(int64_t in, int64_t out, int axis) const {
+    for (int64_t o = 0; o < out; o++) {
+      bool any = false;
+      for (int64_t tap = 0; tap < kernel_[axis]; tap++) {
+        const int64_t at =
+            o * window_.stride[axis] + tap * window_.dilation[axis] - window_.padding[2 * axis];
+        any = any || (at >= 0 && at < in);
+      }
+      require(any, std::string("the window at ") + (axis == 0 ? "row " : "column ") + text(o) +
+                       " of the output has no pixel of x: padding or dilation are too large");
+    }
+  }
+
   Taps kernel_;
   Window window_;
 };
