@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -68,6 +69,9 @@ struct Case {
 constexpr double default_tolerance = 1e-6;
 
 const std::vector<Case>& op_cases();
+
+// A structured op (window, norm, resize) of random shape and attributes; the same for the same seed.
+Case random_case(uint64_t seed);
 
 // Its parts, one file each.
 void add_pointwise_cases(std::vector<Case>& cases);

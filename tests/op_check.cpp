@@ -18,7 +18,7 @@ double norm(const std::vector<double>& values) {
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) {
   std::vector<double> difference(a.size());
-  for (size_t i = 0; i < a.size(); i++) difference[i] = a[i] - b[i];
+  for (size_t i = 0; i < a.size(); i++) difference[i] = a[i] == b[i] ? 0 : a[i] - b[i];
   return norm(difference);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "hwy/highway.h"
 #include "kernels/error.h"
 #include "tests/op_check.h"
 
@@ -15,9 +16,37 @@ Context& context() {
   return shared;
 }
 
-// The float32 devices that this build can run on.
-const std::vector<std::string> fast_devices{};
-const std::vector<std::string> all_devices{"reference"};
+// The CPU's kernels restricted to one instruction set, while this lives.
+class InstructionSet {
+ public:
+  explicit InstructionSet(int64_t target) { choose(target); }
+  ~InstructionSet() { choose(0); }
+  InstructionSet(const InstructionSet&) = delete;
+  InstructionSet& operator=(const InstructionSet&) = delete;
+
+ private:
+  static void choose(int64_t target) {  // 0: all that the processor has
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+};
+
+// body(name of device), once for each float32 device that this build can run on, the CPU once for
+// each of its instruction sets.
+template <class Body>
+void for_each_fast_device(const Body& body) {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    const InstructionSet only(target);
+    INFO("instruction set ", std::string(hwy::TargetName(target)));
+    body("cpu");
+  }
+}
+
+template <class Body>
+void for_each_device(const Body& body) {
+  body("reference");
+  for_each_fast_device(body);
+}
 
 bool has_gradient(const Case& c) {
   return std::any_of(c.operands.begin(), c.operands.end(),
@@ -27,11 +56,35 @@ bool has_gradient(const Case& c) {
 }  // namespace
 
 TEST_CASE("ops: every float32 device agrees with the reference, forward and gradients") {
-  for (const std::string& device : fast_devices)
+  for_each_fast_device([](const char* device) {
     for (const Case& c : op_cases()) {
       const Complaints complaints = check_parity(c, context(), context().device(device));
       CHECK_MESSAGE(complaints.empty(), text(complaints));
     }
+  });
+}
+
+TEST_CASE("ops: random shapes and windows agree with the reference, and stay in their memory") {
+  for_each_fast_device([](const char* device) {
+    for (uint64_t seed = 0; seed < 400; seed++) {
+      const Case c = random_case(seed);
+      Complaints complaints = check_parity(c, context(), context().device(device));
+      const Complaints guards = check_guards(c, context(), context().device(device));
+      complaints.insert(complaints.end(), guards.begin(), guards.end());
+      CHECK_MESSAGE(complaints.empty(), text(complaints));
+    }
+  });
+}
+
+TEST_CASE("ops: a pooling window without a pixel is refused") {
+  Tape tape;
+  const Val x = ops::input(tape, "x", {{1, 4, 1, 2}});
+  // Dilation lets the taps of the only column straddle the picture.
+  const Window straddling{{1, 1}, {1, 3}, {0, 0, 2, 2}}, padded{{1, 1}, {1, 1}, {2, 0, 0, 0}};
+  CHECK_THROWS_WITH_AS(ops::max_pool(tape, x, {1, 2}, straddling),
+                       doctest::Contains("column 0 of the output has no pixel"), Error);
+  CHECK_THROWS_WITH_AS(ops::max_pool(tape, x, {2, 1}, padded),
+                       doctest::Contains("row 0 of the output has no pixel"), Error);
 }
 
 TEST_CASE("ops: gradients are the slopes that finite differences find") {
@@ -63,18 +116,19 @@ TEST_CASE("ops: gradients of gradients are right, or refused by name") {
 }
 
 TEST_CASE("ops: no kernel writes outside its outputs or depends on what lies there") {
-  for (const std::string& device : all_devices)
+  for_each_device([](const char* device) {
     for (const Case& c : op_cases()) {
       const Complaints complaints = check_guards(c, context(), context().device(device));
       CHECK_MESSAGE(complaints.empty(), text(complaints));
     }
+  });
 }
 
 TEST_CASE("ops: results have the same bits with any number of threads") {
   Context::Options one_thread, three_threads;
   one_thread.threads = 1, three_threads.threads = 3;
   Context one(one_thread), three(three_threads);
-  for (const std::string& device : all_devices)
+  for_each_device([&](const char* device) {
     for (const Case& c : op_cases()) {
       const Recording recording = record(c, true);
       const std::vector<Result> a = run(recording, one, one.device(device));
@@ -84,6 +138,7 @@ TEST_CASE("ops: results have the same bits with any number of threads") {
         CHECK(a[i].values == b[i].values);
       }
     }
+  });
 }
 
 }  // namespace fulmar::test

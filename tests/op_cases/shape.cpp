@@ -25,9 +25,12 @@ void add_shape_cases(std::vector<Case>& cases) {
                              Shape{1, 3, 1, 7}, Shape{1, 1, 5, 1}}) {
     add("broadcast", small.to_string(), {real("x", small)}, broadcast_to(odd));
     add("sum", "to " + small.to_string(), {real("x", odd)}, sum_to(small));
+    // 210 numbers of either sign leave a sum smaller than the rounding errors' scale.
+    if (small == Shape{1}) cases.back().tolerance = 1e-5;
   }
   add("sum", "many pixels to channels", {real("x", {2, 61, 47, 19})}, sum_to({19}), true);
   add("sum", "many pixels to a number", {real("x", {2, 61, 47, 19})}, sum_to({1}), true);
+  cases.back().tolerance = 1e-5;
   add("sum", "many channels to pixels", {real("x", {1, 3, 5, 1031})}, sum_to({1, 3, 5, 1}), true);
 
   const auto global = [](Tape& t, std::span<const Val> x) {
