@@ -1,16 +1,13 @@
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <string>
 
 #include "engine/context.h"
-#include "engine/network.h"
 #include "engine/ops.h"
-#include "engine/session.h"
 #include "model/polar_low.h"
-#include "tests/support/goldens.h"
+#include "tests/support/golden_network.h"
 #include "tests/support/paths.h"
 
 // The polar-low network on the reference device against PyTorch and Keras, both in float64
@@ -22,33 +19,11 @@ using Json = nlohmann::json;
 
 namespace {
 
-constexpr double bound = 1e-9;       // relative, by norm
-constexpr double zero_bound = 1e-5;  // of a gradient that is exactly 0, by its layer's weights'
-// Adam divides the rounding noise of such a gradient (1e-15) by its epsilon (1e-8), so its biases
+constexpr double bound = 1e-9;  // relative, by norm
+// Adam divides the rounding noise of a gradient that is exactly 0 (1e-15) by its epsilon (1e-8), so its biases
 // wander by 1e-7 in ten steps. The loss does not see them; the running means that they shift, and
 // through these the network in eval mode, do.
 constexpr double noise_bound = 1e-6;
-
-// A network on a tape with its loss, its weights from the formula.
-struct Recorded {
-  std::shared_ptr<Tape> tape = std::make_shared<Tape>();
-  Val x, labels, logits, loss;
-
-  Recorded(const Golden& golden, Mode mode, bool unbiased) {
-    model::PolarLowOptions options;
-    options.widths = golden.metadata("widths").get<std::vector<int64_t>>();
-    options.dropout = 0;
-    const int64_t batch = golden.metadata("batch"), crop = golden.metadata("crop");
-    x = ops::input(*tape, "x", {{batch, crop, crop, 3}});
-    labels = ops::input(*tape, "labels", {{batch, 1, 1, 1}, Role::index, DType::i32});
-    logits = record(model::polar_low(options), *tape, x, {mode, unbiased});
-    loss = ops::softmax_cross_entropy(*tape, logits, labels).mean;
-  }
-  void set_batch(Session& session, const Golden& golden, int64_t seed) const {
-    session.set(x, formula_uniform("input/" + std::to_string(seed), tape->shape(x).elements()));
-    session.set(labels, golden.metadata("labels").get<std::vector<int32_t>>());
-  }
-};
 
 // Logits, loss and every layer of one forward pass, against files of the same weights and input;
 // `prefix` as in the files.
@@ -56,7 +31,7 @@ void check_forward(const std::vector<std::string>& files, const std::string& pre
   const Golden first(files[0]);
   Context context;
   Device& device = context.device("reference");
-  Recorded r(first, mode, true);
+  GoldenNetwork r(first, mode, true);
   Model model(device, *r.tape, 1);
   set_formula_weights(model);
 
@@ -86,38 +61,15 @@ void check_forward(const std::vector<std::string>& files, const std::string& pre
   }
 }
 
-std::string layer_of(const std::string& parameter) {
-  return parameter.substr(0, parameter.find('/'));
-}
-
-// Parameters whose exact gradient in a train-mode step at crop 64 is 0.
-bool has_zero_gradient(const Golden& golden, const std::string& parameter) {
-  const bool published = golden.metadata("widths")[0] == 8;
-  const Golden torch(std::string("polar_low_torch_64_") + (published ? "published" : "narrow"));
-  const Json names = torch.metadata("zero_gradients");
-  return std::find(names.begin(), names.end(), parameter) != names.end();
-}
-
-// The norm of the largest weight gradient in a parameter's layer.
-double layer_norm(const Golden& golden, const std::string& prefix, const std::string& parameter) {
-  double largest = 0;
-  for (const std::string& other : golden.names(prefix))
-    if (layer_of(other) == layer_of(parameter) && other != parameter)
-      largest = std::max(largest, golden.value(prefix + other));
-  return largest;
-}
-
 // Gradients and running statistics of the first step.
 void check_first_step(const std::string& file, const std::string& prefix, bool unbiased) {
   const Golden golden(file);
   Context context;
   Device& device = context.device("reference");
-  Recorded r(golden, Mode::train, unbiased);
+  GoldenNetwork r(golden, Mode::train, unbiased);
   Model model(device, *r.tape, 1);
   set_formula_weights(model);
-  std::vector<Val> weights;
-  for (const Model::Parameter& p : model.parameters()) weights.push_back(r.tape->find(p.name));
-  const std::vector<Val> gradients = grad(*r.tape, r.loss, weights);
+  const std::vector<Val> gradients = parameter_gradients(*r.tape, model, r.loss);
   Session session(context, device, r.tape, gradients, &model);
   r.set_batch(session, golden, golden.metadata("seed"));
   session.run();
@@ -129,7 +81,7 @@ void check_first_step(const std::string& file, const std::string& prefix, bool u
     CAPTURE(name);
     const Values g = session.read(gradients[i]);
     if (has_zero_gradient(golden, name)) {
-      CHECK(norm(g) <= zero_bound * layer_norm(golden, summaries, name));
+      CHECK(norm(g) <= zero_gradient_bound * layer_gradient_norm(golden, summaries, name));
       continue;
     }
     CHECK(summary_difference(name, g, golden.values(summaries + name)) <= bound);
@@ -147,22 +99,13 @@ void check_first_step(const std::string& file, const std::string& prefix, bool u
   }
 }
 
-AdamW adamw_of(const Json& how) {
-  AdamW adamw;
-  adamw.beta1 = how["beta1"], adamw.beta2 = how["beta2"], adamw.epsilon = how["epsilon"];
-  adamw.weight_decay = how["decay"];
-  adamw.decay_scaled_by_lr = how.value("decay_scaled_by_lr", true);
-  adamw.keras_epsilon = how.value("epsilon_placement", "torch") == "keras";
-  return adamw;
-}
-
 // Ten losses run freely, then every weight and statistic, then the network in eval mode.
 void check_ten_steps(const std::string& file, const std::string& prefix, const Json& how,
                      bool unbiased) {
   const Golden golden(file);
   Context context;
   Device& device = context.device("reference");
-  Recorded r(golden, Mode::train, unbiased);
+  GoldenNetwork r(golden, Mode::train, unbiased);
   Model model(device, *r.tape, 1);
   set_formula_weights(model);
   model.decay_all();
@@ -192,7 +135,7 @@ void check_ten_steps(const std::string& file, const std::string& prefix, const J
     CHECK(summary_difference(name, model.read(name), golden.values(prefix + "after_ten/" + name)) <=
           (noisy ? noise_bound : bound));
   }
-  Recorded eval(golden, Mode::eval, unbiased);
+  GoldenNetwork eval(golden, Mode::eval, unbiased);
   Session see(context, device, eval.tape, std::array{eval.logits}, &model);
   eval.set_batch(see, golden, golden.metadata("seed"));
   see.run();
@@ -281,7 +224,7 @@ TEST_CASE("goldens: running variances are unbiased as in Keras' fused float32 ke
   const Golden golden("polar_low_keras_float32");
   Context context;
   Device& device = context.device("reference");
-  Recorded r(golden, Mode::train, true);
+  GoldenNetwork r(golden, Mode::train, true);
   Model model(device, *r.tape, 1);
   set_formula_weights(model);
   Session session(context, device, r.tape, std::array{r.loss}, &model);
