@@ -268,7 +268,7 @@ case("softmax_two", "softmax", {"x": 5 * x_for("softmax_two", 4, 2)}, lambda x: 
 case(
     "softmax_large",
     "softmax",
-    {"x": 900 * x_for("softmax_large", 3, 6)},
+    {"x": 800 + 3 * x_for("softmax_large", 3, 6)},
     lambda x: F.softmax(x, -1),
 )
 case(
