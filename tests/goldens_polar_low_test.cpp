@@ -20,9 +20,9 @@ using Json = nlohmann::json;
 namespace {
 
 constexpr double bound = 1e-9;  // relative, by norm
-// Adam divides the rounding noise of a gradient that is exactly 0 (1e-15) by its epsilon (1e-8), so its biases
-// wander by 1e-7 in ten steps. The loss does not see them; the running means that they shift, and
-// through these the network in eval mode, do.
+// Adam divides the rounding noise of a gradient that is exactly 0 (1e-15) by its epsilon (1e-8), so
+// such biases wander by 1e-7 in ten steps. The loss does not see them; the running means that they
+// shift, and through these the network in eval mode, do.
 constexpr double noise_bound = 1e-6;
 
 // Logits, loss and every layer of one forward pass, against files of the same weights and input;
