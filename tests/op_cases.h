@@ -70,7 +70,7 @@ constexpr double default_tolerance = 1e-6;
 
 const std::vector<Case>& op_cases();
 
-// A structured op (window, norm, resize) of random shape and attributes; the same for the same seed.
+// A structured op (window, norm, resize) of random shape and attributes; a seed gives one case.
 Case random_case(uint64_t seed);
 
 // Its parts, one file each.

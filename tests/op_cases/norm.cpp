@@ -68,8 +68,8 @@ void add_norm_cases(std::vector<Case>& cases) {
   // x - mean loses three digits of seven: 1000 is that much larger than the spread of x.
   Operand far = statistic("mean", 3, 999, 1001);
   add_train("mean far from 0", real("x", {2, 5, 4, 3}, 999, 1001), far, true, 1e-3);
-  // Single values: variance 0, y = beta but for mean's rounding times 32; the gradient of x is 0 but
-  // for rounding, and not compared.
+  // Single values: variance 0, y = beta but for mean's rounding times 32; the gradient of x is 0
+  // but for rounding, and not compared.
   Operand single = constant_of(real("x", {1, 1, 1, 4}));
   add_train("one value a channel", single, statistic("mean", 4, -1, 1), true, 2e-5);
 }
