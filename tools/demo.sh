@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, trains a small network on radar images, evaluates it on the test
+# set and predicts a few pictures.
+#   tools/demo.sh [DATA [OUT]]
+# DATA is a folder with train/CLASS/* and test/CLASS/*, pictures of 88 pixels or more each way
+# (default: the MSTAR chips at ../shared/data/mstar10/MSTAR-10 beside the repository; where they
+# are not, pictures made here). OUT receives the run (default build/demo; replaced).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -le 2 ] || { echo "usage: tools/demo.sh [DATA [OUT]]" >&2; exit 2; }
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "Install what is missing and build"
+tools/setup.sh
+cmake --preset release >/dev/null
+cmake --build --preset release --parallel "$(nproc)" --target fulmar_cli fulmar_demo_pictures
+fulmar=build/release/bin/fulmar
+
+data=${1-}
+out=${2-build/demo}
+rm -rf "$out"
+mkdir -p "$out"
+epochs=16
+if [ -z "$data" ]; then
+  data=../shared/data/mstar10/MSTAR-10
+  if [ ! -d "$data" ]; then
+    data=$out/pictures
+    say "No radar images at hand: making small pictures in $data (name a folder to use yours)"
+    build/release/bin/fulmar_demo_pictures "$data"
+  fi
+fi
+
+say "Train on $data/train: the polar-low network, narrow, on the central 88x88 pixels, grey"
+"$fulmar" train "$data" --out "$out/run" --channels 1 --crop 88 --widths 16,32,64,128 \
+  --epochs "$epochs" --batch 32 --schedule one-cycle --sampling epoch --validation 0.15 \
+  --augment none --translate 0.1 --gain 0.5 --speckle 0.3 --seed 1
+
+say "Evaluate on $data/test"
+"$fulmar" eval "$out/run/best.safetensors" "$data/test"
+
+say "Predict: one picture of each class"
+pictures=()
+for class in "$data"/test/*/; do
+  for picture in "$class"*; do pictures+=("$picture"); break; done
+done
+"$fulmar" predict "$out/run/best.safetensors" "${pictures[@]}"
+
+say "Done. The run is in $out/run: best.safetensors (the model), metrics.csv, config.json, events"
