@@ -1,0 +1,21 @@
+// make_model MODEL: writes a small untrained model for the example.
+#include "engine/checkpoint.h"
+#include "engine/context.h"
+#include "engine/ops.h"
+#include "model/polar_low.h"
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  fulmar::Context context;
+  fulmar::ModelInfo info;
+  info.network = fulmar::model::polar_low({3, 2, {4, 8, 16}, 0.5});
+  info.preprocess = fulmar::Preprocess::of_pictures(0, 32, 3);
+  info.classes = {"neg", "pos"};
+  info.positive_class = 1;
+  fulmar::Tape tape;
+  const fulmar::Shape shape{1, 32, 32, 3};
+  fulmar::record(info.network, tape, fulmar::ops::input(tape, "input", {shape}), {});
+  fulmar::Model model(context.device("reference"), tape, 7);
+  fulmar::save_checkpoint(argv[1], info, model);
+  return 0;
+}
