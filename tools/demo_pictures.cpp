@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   }
   try {
     std::mt19937_64 bits(1);
-    for (const auto& [part, count] : {std::pair{"train", 150}, std::pair{"test", 50}}) {
+    for (const auto& [part, count] : {std::pair{"train", 300}, std::pair{"test", 100}}) {
       for (const char* name : {"calm", "vortex"}) {
         const std::filesystem::path folder = std::filesystem::path(argv[1]) / part / name;
         std::filesystem::create_directories(folder);
