@@ -18,3 +18,10 @@ fulmar_program_test(cli cli_test.cpp)
 fulmar_program_test(eval_check eval_check_test.cpp)
 fulmar_program_test(predict predict_test.cpp)
 fulmar_program_test(progress progress_test.cpp)
+
+# Slow without optimisation, and under sanitizers.
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)
+  fulmar_add_test("kill and resume" COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/resume_test.sh
+    $<TARGET_FILE:fulmar_cli> $<TARGET_FILE:fulmar_demo_pictures>
+    ${CMAKE_CURRENT_BINARY_DIR}/resume)
+endif()
