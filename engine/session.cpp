@@ -144,7 +144,7 @@ View Session::view(Val value) {
 
 void Session::run_step(size_t step) {
   if (options_.cancellable && context_->cancel.load(std::memory_order_relaxed))
-    throw Error(ErrorKind::cancelled, "cancelled");
+    throw Error(ErrorKind::cancelled, "interrupted");
   const Bound& bound = bound_[step];
   tape_->node(plan_.steps[step].node).op->run(*device_, {bound.in, bound.out, bound.work});
   if (options_.debug) check_finite(step);

@@ -104,7 +104,7 @@ void Trainer::run_epoch(TrainObserver& observer) {
     save(folder_.last());
     last_save = Clock::now();
   };
-  train_.start(s.epoch, s.batch);
+  if (s.batch < batches) train_.start(s.epoch, s.batch);
   while (s.batch < batches) {
     StepState step;
     step.seed = options_.seed;
@@ -130,16 +130,26 @@ void Trainer::run_epoch(TrainObserver& observer) {
                        step.learning_rate});
     if (context_.cancel) {
       save_here();
-      throw Error(ErrorKind::cancelled, "stopped; the run goes on with --resume");
+      throw_interrupted();
     }
     if (options_.checkpoint_minutes > 0 &&
         seconds_since(last_save) >= options_.checkpoint_minutes * 60)
       save_here();
   }
   s.seconds = seconds_before + seconds_since(start);
-  finish_epoch(observer);
-  if (context_.cancel && s.epoch < options_.epochs && !s.should_stop)
-    throw Error(ErrorKind::cancelled, "stopped; the run goes on with --resume");
+  try {
+    finish_epoch(observer);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::cancelled) throw;
+    save(folder_.last());  // between the last batch and the validation, which is done anew
+    throw_interrupted();
+  }
+  if (context_.cancel && s.epoch < options_.epochs && !s.should_stop) throw_interrupted();
+}
+
+void Trainer::throw_interrupted() const {
+  throw Error(ErrorKind::cancelled,
+              "interrupted; " + folder_.last() + " holds all that resuming the run needs");
 }
 
 void Trainer::finish_epoch(TrainObserver& observer) {

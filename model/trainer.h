@@ -75,6 +75,7 @@ class FULMAR_API Trainer {
  private:
   struct State;
   void run_epoch(TrainObserver& observer);
+  [[noreturn]] void throw_interrupted() const;
   void finish_epoch(TrainObserver& observer);
   double validate(TrainObserver& observer, NamedValues& metrics);
   std::string state_json() const;

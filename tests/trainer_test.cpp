@@ -174,6 +174,28 @@ TEST_CASE("a run stopped at any batch and resumed gives the same bits") {
   }
 }
 
+TEST_CASE("a run stopped while it validates and resumed gives the same bits") {
+  TemporaryFolder whole_folder, folder;
+  Run whole(whole_folder.path);
+  TrainObserver silent;
+  whole.trainer.run(silent);
+  {
+    Run cut(folder.path);
+    int64_t seen = 0;
+    cut.validation.on_batch = [&](int64_t) {
+      if (++seen == 2 * batches + 3) cut.context.cancel = true;
+    };
+    CHECK_THROWS_AS(cut.trainer.run(silent), Error);
+  }
+  const Checkpoint last = Checkpoint::read(RunFolder(folder.path).last());
+  CHECK(last.info().training_state.find("\"epoch\":2,\"batch\":5") != std::string::npos);
+  Run resumed(folder.path);
+  resumed.trainer.resume(last);
+  resumed.trainer.run(silent);
+  CHECK(resumed.weights() == whole.weights());
+  CHECK(metrics_of(resumed.folder) == metrics_of(whole.folder));
+}
+
 TEST_CASE("micro-batches are averaged into one step") {
   TemporaryFolder folder;
   TrainerOptions options = Run::options_of(1);

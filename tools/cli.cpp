@@ -196,10 +196,7 @@ int run_cli(Cli& cli, int argc, char** argv) {
   } catch (const OutputClosed&) {
     end_by_closed_pipe();
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::cancelled)
-      say("interrupted");
-    else
-      say(error.what());
+    say(error.what());
     return code_of(error.kind());
   } catch (const std::bad_alloc&) {
     say("out of memory: use a smaller --batch, --crop or --size, or a machine with more");

@@ -45,7 +45,7 @@ void take_over_process() {
 bool interrupted() { return stop.load(std::memory_order_relaxed); }
 
 void stop_if_interrupted() {
-  if (interrupted()) throw Error(ErrorKind::cancelled, "cancelled");
+  if (interrupted()) throw Error(ErrorKind::cancelled, "interrupted");
 }
 
 CancelOnSignal::CancelOnSignal(Context& context) {
