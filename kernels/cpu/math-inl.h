@@ -32,11 +32,16 @@ struct Number {
     return hn::IfThenZeroElse(hn::Le(x.v, hn::Zero(D())), a.v);
   }
 
-  // Highway's functions hold on a domain. Beyond it: infinity or 0, and NaN stays.
-  friend HWY_INLINE Number exp(Number a) {
+  // Highway's functions hold on a domain. Beyond it: infinity or 0, and NaN stays. They convert
+  // their argument to an integer, which is undefined for NaN: they never see one.
+  static HWY_INLINE V bounded(V a, float low, float high) {
     const D d;
-    const V bounded = hn::Exp(d, hn::Min(a.v, hn::Set(d, 104.0f)));
-    return hn::IfThenElse(hn::IsNaN(a.v), a.v, bounded);
+    const V number = hn::IfThenZeroElse(hn::IsNaN(a), a);
+    return hn::Min(hn::Max(number, hn::Set(d, low)), hn::Set(d, high));
+  }
+  friend HWY_INLINE Number exp(Number a) {
+    const V result = hn::Exp(D(), bounded(a.v, -200.0f, 104.0f));
+    return hn::IfThenElse(hn::IsNaN(a.v), a.v, result);
   }
   friend HWY_INLINE Number log(Number a) {
     const D d;
@@ -46,10 +51,12 @@ struct Number {
     const V beyond = hn::IfThenElse(hn::Eq(a.v, zero), hn::Neg(infinity),
                                     hn::IfThenElse(hn::Lt(a.v, zero), nan, a.v));
     const auto inside = hn::And(hn::Gt(a.v, zero), hn::Lt(a.v, infinity));
-    return hn::IfThenElse(inside, hn::Log(d, a.v), beyond);
+    return hn::IfThenElse(inside, hn::Log(d, hn::IfThenElse(inside, a.v, hn::Set(d, 1.0f))),
+                          beyond);
   }
   friend HWY_INLINE Number tanh(Number a) {
-    return hn::IfThenElse(hn::IsNaN(a.v), a.v, hn::Tanh(D(), a.v));
+    const V result = hn::Tanh(D(), bounded(a.v, -20.0f, 20.0f));  // 1 in float from 9.02 on
+    return hn::IfThenElse(hn::IsNaN(a.v), a.v, result);
   }
 };
 
