@@ -41,7 +41,8 @@ class Noise {
         labels_(static_cast<size_t>(a.batch)) {
     for (size_t i = 0; i < image_.size(); i++)
       image_[i] = static_cast<uint8_t>(philox(1, 0, i / 4).word[i % 4]);
-    const double margin = static_cast<double>((a.size - a.crop) / 2);
+    const int64_t border = (a.size - a.crop) / 2;
+    const auto margin = static_cast<double>(border);
     for (WarpSample& sample : samples_) {
       sample.map.a = {1, 0, margin, 0, 1, margin};
       sample.source_height = sample.source_width = a.size;

@@ -94,7 +94,7 @@ void check_first_step(const std::string& file, const std::string& prefix, bool u
     if (golden.has(prefix + "statistic_summary/" + s.name))
       CHECK(summary_difference(s.name, value,
                                golden.values(prefix + "statistic_summary/" + s.name)) <= bound);
-    if (golden.has(prefix + "statistic/" + s.name) || prefix != "")
+    if (golden.has(prefix + "statistic/" + s.name) || !prefix.empty())
       CHECK(difference(value, golden.values(prefix + "statistic/" + s.name)) <= bound);
   }
 }

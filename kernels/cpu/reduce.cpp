@@ -1,3 +1,4 @@
+#include <cmath>
 #include <string>
 
 #include "kernels/cpu/ops.h"
@@ -36,7 +37,7 @@ int64_t count_nonfinite_of(Stream& stream, const T* x, int64_t count) {
         int64_t i = begin, bad = 0;
         for (; i + step <= end; i += step)
           bad += step - static_cast<int64_t>(hn::CountTrue(d, hn::IsFinite(hn::LoadU(d, x + i))));
-        for (; i < end; i++) bad += !(x[i] - x[i] == 0);
+        for (; i < end; i++) bad += !std::isfinite(x[i]);
         found[worker] += bad;
       });
   return std::accumulate(found.begin(), found.end(), int64_t{0});
