@@ -1,11 +1,16 @@
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "tests/support/picture_model.h"
 #include "tests/support/program.h"
 
+using namespace fulmar;
 using namespace fulmar::test;
 using Json = nlohmann::json;
 
@@ -145,4 +150,48 @@ TEST_CASE("standard output on a full disk or closed: exit 3; its reader gone: as
   const Ended gone = fulmar_program({"info", "--new", "polar-low"}, deaf);
   CHECK(gone.code == 128 + 13);
   CHECK(gone.err.empty());
+}
+
+TEST_CASE("train: a run folder that can't be written: exit 3, its name, nothing left behind") {
+  const TempFolder folder;
+  namespace fs = std::filesystem;
+  const std::string closed = folder.path("closed"), data = folder.path("data");
+  for (const char* name : {"neg", "pos"})
+    save_picture(data + "/" + name + "/1.bmp", 16, static_cast<uint32_t>(name[0]));
+  fs::create_directories(closed);
+  const auto everyone_reads = fs::perms(0555);
+  fs::permissions(closed, everyone_reads);
+  fs::permissions(folder.path(), fs::perms(0755));
+  HowToRun how;
+  how.nobody = ::geteuid() == 0;
+  if (fulmar_program({"--version"}, how).code != 0) {
+    MESSAGE("skipped: a user without rights can't start the program where it lies");
+    return;
+  }
+  for (const std::string& run : {closed + "/run", closed}) {
+    const Ended e = fulmar_program(
+        {"train", data, "--out", run, "--crop", "16", "--widths", "4", "--epochs", "1"}, how);
+    CHECK(e.code == 3);
+    CAPTURE(e.err);
+    CHECK(has(e.err, closed));
+    CHECK(has(e.err, "Permission denied"));
+    CHECK(fs::is_empty(closed));
+  }
+}
+
+TEST_CASE("train: a full disk: exit 3, the file's name, no half-written model") {
+  const TempFolder folder;
+  const std::string data = folder.path("data"), run = folder.path("run");
+  for (const char* name : {"neg", "pos"})
+    save_picture(data + "/" + name + "/1.bmp", 16, static_cast<uint32_t>(name[0]));
+  HowToRun full;
+  full.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + run};
+  const Ended e = fulmar_program(
+      {"train", data, "--out", run, "--crop", "16", "--widths", "4", "--epochs", "1"}, full);
+  CHECK(e.code == 3);
+  CAPTURE(e.err);
+  CHECK(has(e.err, run));
+  CHECK(has(e.err, "No space left on device"));
+  CHECK_FALSE(std::filesystem::exists(run + "/best.safetensors"));
+  CHECK_FALSE(std::filesystem::exists(run + "/best.safetensors.tmp"));
 }

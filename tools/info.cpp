@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 
 #include "engine/checkpoint.h"
@@ -129,13 +130,27 @@ std::string text_of(const Preprocess& p) {
   return text;
 }
 
-// What of a JSON object is not itself a list or an object, as lines.
+// "neg 1093, pos 216"; empty where there is more in it than numbers.
+std::string counts_in(const Json& object) {
+  std::string text;
+  for (const auto& [key, value] : object.items()) {
+    if (!value.is_number()) return "";
+    text += (text.empty() ? "" : ", ") + key + " " + value.dump();
+  }
+  return text;
+}
+
+// What a JSON object tells in a line each.
 std::string lines_of(const Json& object) {
   std::string lines;
   for (const auto& [key, value] : object.items()) {
-    if (value.is_structured()) continue;
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    lines += "  " + key + std::string(key.size() < 22 ? 22 - key.size() : 1, ' ') + text + "\n";
+    std::string name = key;
+    std::replace(name.begin(), name.end(), '_', ' ');
+    const std::string text = value.is_string()       ? value.get<std::string>()
+                             : value.is_structured() ? counts_in(value)
+                                                     : value.dump();
+    if (text.empty()) continue;
+    lines += "  " + name + std::string(name.size() < 20 ? 20 - name.size() : 1, ' ') + text + "\n";
   }
   return lines;
 }

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -15,6 +16,23 @@ namespace {
 constexpr size_t buffer_bytes = 1 << 16;
 std::string buffer;
 
+std::string compact(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// As dump(2), but lists of plain values on one line.
+std::string pretty(const Json& json, const std::string& indent = "") {
+  const bool plain = std::none_of(json.begin(), json.end(),
+                                  [](const Json& value) { return value.is_structured(); });
+  if (!json.is_structured() || json.empty() || (json.is_array() && plain)) return compact(json);
+  const std::string inner = indent + "  ";
+  std::string text;
+  for (const auto& [key, value] : json.items())
+    text += (text.empty() ? "\n" : ",\n") + inner +
+            (json.is_object() ? compact(Json(key)) + ": " : "") + pretty(value, inner);
+  return (json.is_object() ? "{" : "[") + text + "\n" + indent + (json.is_object() ? "}" : "]");
+}
+
 }  // namespace
 
 void print(std::string_view text) {
@@ -22,13 +40,9 @@ void print(std::string_view text) {
   if (buffer.size() >= buffer_bytes) flush_output();
 }
 
-void print_line(const Json& json) {
-  print(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
-}
+void print_line(const Json& json) { print(compact(json) + "\n"); }
 
-void print_pretty(const Json& json) {
-  print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-}
+void print_pretty(const Json& json) { print(pretty(json) + "\n"); }
 
 void flush_output() {
   if (buffer.empty()) return;
