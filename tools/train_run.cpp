@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "engine/file.h"
@@ -142,10 +143,11 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   return options;
 }
 
-// Progress and one line an epoch, on stderr.
+// Progress and one line an epoch, on stderr; after the first steps, how long it will take.
 class Reporter : public model::TrainObserver {
  public:
   void on_batch(const Batch& b) override {
+    estimate(b);
     if (!bar_ || epoch_ != b.epoch) {
       bar_ = std::make_unique<Progress>(b.of_samples, "images");
       if (epoch_ == 0) bar_->start_at(b.samples);
@@ -171,13 +173,39 @@ class Reporter : public model::TrainObserver {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  // From the second batch on, for the first one also touches memory anew.
+  void estimate(const Batch& b) {
+    if (++batches_ > 2) return;
+    if (batches_ == 1) {
+      first_batch_ = Clock::now();
+      first_samples_ = b.samples;
+      return;
+    }
+    if (b.samples <= first_samples_) return;  // an epoch of one batch
+    const double seconds = std::chrono::duration<double>(Clock::now() - first_batch_).count();
+    const double epoch = seconds / static_cast<double>(b.samples - first_samples_) *
+                         static_cast<double>(b.of_samples);
+    note("takes about " + duration(epoch) + " an epoch, and " +
+         duration(epoch * static_cast<double>(b.epochs - b.epoch + 1)) + " to epoch " +
+         std::to_string(b.epochs) + ", validation not counted");
+  }
+
+  static std::string duration(double seconds) {
+    return seconds < 60 ? text_of(seconds) + " s" : readable_seconds(seconds);
+  }
+
   static std::string text_of(double value) {
     char text[32];
     std::snprintf(text, sizeof text, "%.4g", value);
     return text;
   }
+
   std::unique_ptr<Progress> bar_;
   int64_t epoch_ = 0;
+  int64_t batches_ = 0, first_samples_ = 0;
+  Clock::time_point first_batch_;
 };
 
 void say_needs(model::Trainer& trainer, const Sources& sources, Model& model) {
