@@ -25,7 +25,8 @@ Classifier::Classifier(Context& context, const std::string& path, const std::str
     : context_(&context),
       device_(&context.device(device)),
       checkpoint_(Checkpoint::read(path)),
-      arena_(std::make_shared<Arena>()) {}
+      arena_(std::make_shared<Arena>()),
+      model_(load_model(checkpoint_, *device_)) {}
 
 Classifier::~Classifier() = default;
 
@@ -65,16 +66,7 @@ Classifier::Prepared& Classifier::prepare(const View& pictures) {
   const std::vector<TensorSpec> tensors{
       {"image", pictures.type, shape},
       {"image/samples", DType::u8, {shape.images(), static_cast<int64_t>(sizeof(WarpSample))}}};
-  if (!model_) {
-    ProgramOptions options;
-    options.height = options.width = preprocess.crop;
-    options.warp = preprocess.warp_options();
-    auto model = std::make_unique<Model>(*device_,
-                                         *record_program(info().network, tensors, options).tape, 0);
-    checkpoint_.restore(*model);
-    model_ = std::move(model);
-  }
-  p->evaluator = std::make_unique<Evaluator>(*context_, *device_, info(), *model_, tensors,
+  p->evaluator = std::make_unique<Evaluator>(*context_, *device_, info(), model_, tensors,
                                              CrossEntropy{}, arena_);
   prepared_.insert(prepared_.begin(), std::move(p));
   if (prepared_.size() > prepared_shapes) prepared_.pop_back();

@@ -33,7 +33,7 @@ class FULMAR_API Classifier {
   Device* device_;
   Checkpoint checkpoint_;
   std::shared_ptr<Arena> arena_;
-  std::unique_ptr<Model> model_;  // made with the first pictures: layers' shapes follow from them
+  Model model_;
   std::vector<std::unique_ptr<Prepared>> prepared_;  // latest first
 };
 

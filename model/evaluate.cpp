@@ -8,9 +8,7 @@ namespace fulmar::model {
 namespace {
 
 ProgramOptions eval_options(const ModelInfo& info, const CrossEntropy& loss) {
-  ProgramOptions options;
-  options.height = options.width = info.preprocess.crop;
-  options.warp = info.preprocess.warp_options();
+  ProgramOptions options = program_options(info.preprocess, Mode::eval);
   options.loss = loss;
   return options;
 }

@@ -13,6 +13,14 @@ Val input_of(Tape& tape, const TensorSpec& spec) {
 
 }  // namespace
 
+ProgramOptions program_options(const Preprocess& preprocess, Mode mode) {
+  ProgramOptions options;
+  options.mode = mode;
+  options.height = options.width = preprocess.crop;
+  options.warp = preprocess.warp_options();
+  return options;
+}
+
 Program record_program(const Network& network, std::span<const TensorSpec> tensors,
                        const ProgramOptions& options) {
   Program p;
@@ -31,6 +39,20 @@ Program record_program(const Network& network, std::span<const TensorSpec> tenso
     p.loss = ops::softmax_cross_entropy(tape, p.logits, tape.find("label"), options.loss, {},
                                         tape.has("weight") ? tape.find("weight") : Val{});
   return p;
+}
+
+Model new_model(const Network& network, const Preprocess& preprocess, Device& device,
+                uint64_t seed) {
+  Tape tape;
+  const Shape shape{1, preprocess.crop, preprocess.crop, preprocess.bands};
+  record(network, tape, ops::input(tape, "input", {shape}), {Mode::train});
+  return Model(device, tape, seed);
+}
+
+Model load_model(const Checkpoint& checkpoint, Device& device) {
+  Model model = new_model(checkpoint.info().network, checkpoint.info().preprocess, device, 0);
+  checkpoint.restore(model);
+  return model;
 }
 
 }  // namespace fulmar::model

@@ -23,11 +23,8 @@ std::vector<TensorSpec> tensors_of(const Preprocess& p, int64_t batch, bool labe
 }
 
 Program record(const Network& network, const Preprocess& p, int64_t batch, Mode mode) {
-  ProgramOptions options;
-  options.mode = mode;
-  options.height = options.width = p.crop;
-  options.warp = p.warp_options();
-  return record_program(network, tensors_of(p, batch, mode == Mode::train), options);
+  return record_program(network, tensors_of(p, batch, mode == Mode::train),
+                        program_options(p, mode));
 }
 
 double flops_of(const Tape& tape, int n) {

@@ -10,12 +10,7 @@ namespace fulmar::model {
 namespace {
 
 ProgramOptions train_options(const ModelInfo& info, const TrainStepOptions& options) {
-  ProgramOptions program;
-  program.mode = Mode::train;
-  program.height = program.width = info.preprocess.crop;
-  program.warp = info.preprocess.warp_options();
-  // Augmentation moves pictures by fractions of a pixel.
-  program.warp.interpolation = Interpolation::bilinear;
+  ProgramOptions program = program_options(info.preprocess, Mode::train);
   program.loss = options.loss;
   program.unbiased_running_variance = options.unbiased_running_variance;
   return program;

@@ -47,8 +47,8 @@ model::Predictions predictions_on(const data::Dataset& dataset, const Options& o
   data::Loader loader(opened, dataset.labels(),
                       data::sequential_sampler(opened->count(), loading.batch), info.preprocess,
                       loading);
-  const std::unique_ptr<Model> model = load_weights(checkpoint, command.device());
-  model::Evaluator evaluator(command.context(), command.device(), info, *model, loader.tensors());
+  Model model = model::load_model(checkpoint, command.device());
+  model::Evaluator evaluator(command.context(), command.device(), info, model, loader.tensors());
   Progress progress(opened->count(), "images");
   model::Outputs outputs = evaluator.predict_all(loader, [&](int64_t batches) {
     progress.update(std::min(batches * loading.batch, opened->count()));

@@ -4,6 +4,7 @@
 #include "engine/checkpoint.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
+#include "model/program.h"
 #include "model/summary.h"
 #include "tools/cli.h"
 #include "tools/console.h"
@@ -182,7 +183,7 @@ void show_model(const Options& options, const SharedOptions& shared) {
   for (const std::string& note : checkpoint.notes()) say(note);
   const ModelInfo& info = checkpoint.info();
   CommandContext command(shared);
-  load_weights(checkpoint, command.device());  // none is missing
+  model::load_model(checkpoint, command.device());  // none is missing
   const model::Summary summary =
       model::summarize(info.network, info.preprocess, options.batch, command.device());
   Json training = Json::parse(info.summary, nullptr, false);

@@ -5,7 +5,6 @@
 #include <charconv>
 #include <cmath>
 
-#include "engine/ops.h"
 #include "kernels/error.h"
 #include "tools/table.h"
 
@@ -36,16 +35,6 @@ std::string number_text(double value) {
 int64_t customary_batch(const Preprocess& preprocess) {
   constexpr int64_t pixels = 4 << 20, longest = 64;
   return std::clamp<int64_t>(pixels / (preprocess.crop * preprocess.crop), 1, longest);
-}
-
-std::unique_ptr<Model> load_weights(const Checkpoint& checkpoint, Device& device) {
-  const Preprocess& p = checkpoint.info().preprocess;
-  Tape tape;
-  record(checkpoint.info().network, tape,
-         ops::input(tape, "input", {Shape{1, p.crop, p.crop, p.bands}}), {});
-  auto model = std::make_unique<Model>(device, tape, 0);
-  checkpoint.restore(*model);
-  return model;
 }
 
 void add_max_pixels(CLI::App& app, int64_t& value) {

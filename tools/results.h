@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,9 +16,6 @@ double threshold_of(const ModelInfo& info, double asked);
 
 // Pictures that go through a network together where nobody says how many: some 4 million pixels.
 int64_t customary_batch(const Preprocess& preprocess);
-
-// A model in inference with the weights of a file. Error(file) where one is missing.
-std::unique_ptr<Model> load_weights(const Checkpoint& checkpoint, Device& device);
 
 // --max-pixels
 void add_max_pixels(CLI::App& app, int64_t& value);

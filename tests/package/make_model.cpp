@@ -1,8 +1,8 @@
 // make_model MODEL: writes a small untrained model for the example.
 #include "engine/checkpoint.h"
 #include "engine/context.h"
-#include "engine/ops.h"
 #include "model/polar_low.h"
+#include "model/program.h"
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
@@ -12,10 +12,8 @@ int main(int argc, char** argv) {
   info.preprocess = fulmar::Preprocess::of_pictures(0, 32, 3);
   info.classes = {"neg", "pos"};
   info.positive_class = 1;
-  fulmar::Tape tape;
-  const fulmar::Shape shape{1, 32, 32, 3};
-  fulmar::record(info.network, tape, fulmar::ops::input(tape, "input", {shape}), {});
-  fulmar::Model model(context.device("reference"), tape, 7);
+  fulmar::Device& device = context.device("reference");
+  fulmar::Model model = fulmar::model::new_model(info.network, info.preprocess, device, 7);
   fulmar::save_checkpoint(argv[1], info, model);
   return 0;
 }

@@ -7,8 +7,8 @@
 
 #include "engine/checkpoint.h"
 #include "engine/context.h"
-#include "engine/ops.h"
 #include "model/polar_low.h"
+#include "model/program.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/temp_folder.h"
 
@@ -26,9 +26,7 @@ inline void save_model(const std::string& path, std::vector<std::string> classes
   info.positive_class = count == 2 ? 1 : -1;
   info.threshold = 0.25;
   info.summary = R"({"epochs": 12, "best_epoch": 7})";
-  Tape tape;
-  record(info.network, tape, ops::input(tape, "input", {Shape{1, crop, crop, 3}}), {});
-  Model weights(context.device("reference"), tape, 7);
+  Model weights = model::new_model(info.network, info.preprocess, context.device("reference"), 7);
   save_checkpoint(path, info, weights);
 }
 
