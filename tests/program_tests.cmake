@@ -15,6 +15,7 @@ function(fulmar_program_test subject)
 endfunction()
 
 fulmar_program_test(cli cli_test.cpp)
+fulmar_program_test(deep_pictures deep_pictures_test.cpp)
 fulmar_program_test(eval_check eval_check_test.cpp)
 fulmar_program_test(predict predict_test.cpp)
 fulmar_program_test(progress progress_test.cpp)

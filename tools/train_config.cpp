@@ -67,7 +67,7 @@ void TrainConfig::resolve() {
   if (crop == 0) crop = side;
   if (crop == 0)
     usage_error("with --size native, say with --crop what the network sees, in pixels");
-  preprocess();
+  preprocess(DType::u8);
   augmentation().check();
 }
 
@@ -89,8 +89,8 @@ TrainConfig TrainConfig::from_json(const Json& json) {
   return config;
 }
 
-Preprocess TrainConfig::preprocess() const {
-  Preprocess p = Preprocess::of_pictures(pixels_of(size), crop, channels);
+Preprocess TrainConfig::preprocess(DType type) const {
+  Preprocess p = Preprocess::of_pictures(pixels_of(size), crop, channels, type);
   p.resize = resize == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
   p.pad = pad;
   p.standardize = standardize;

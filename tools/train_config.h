@@ -52,7 +52,7 @@ struct TrainConfig {
   // Error(usage) naming an entry that is missing or of another type.
   static TrainConfig from_json(const Json& json);
 
-  Preprocess preprocess() const;
+  Preprocess preprocess(DType type) const;  // for pictures of this element type
   data::Augment augmentation() const;
   AdamW adamw_options() const;
   // `steps` of the whole run.

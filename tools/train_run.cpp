@@ -3,9 +3,9 @@
 #include <filesystem>
 
 #include "engine/file.h"
-#include "engine/ops.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
+#include "model/program.h"
 #include "tools/console.h"
 #include "tools/progress.h"
 #include "tools/table.h"
@@ -18,6 +18,7 @@ void note(const std::string& text) { Console::standard().line(text); }
 
 struct Sources {
   data::Dataset train, validation;  // validation: empty where there is none
+  Preprocess preprocess;            // for the pictures' own element type
   std::unique_ptr<data::Loader> train_loader, validation_loader;
 };
 
@@ -70,15 +71,17 @@ Sources open_sources(const TrainConfig& config, const TrainRuntime& runtime, Thr
   options.threads = static_cast<int>(runtime.loader_threads);
   options.augment = config.augmentation();
   options.seed = static_cast<uint64_t>(config.seed);
-  s.train_loader = std::make_unique<data::Loader>(
-      open(s.train, config, runtime, pool), s.train.labels(), training_sampler(s.train, config),
-      config.preprocess(), options);
+  std::shared_ptr<const data::Pictures> pictures = open(s.train, config, runtime, pool);
+  s.preprocess = config.preprocess(pictures->type());
+  s.train_loader =
+      std::make_unique<data::Loader>(std::move(pictures), s.train.labels(),
+                                     training_sampler(s.train, config), s.preprocess, options);
   if (s.validation.samples.empty()) return s;
   options.augment.reset();
   s.validation_loader = std::make_unique<data::Loader>(
       open(s.validation, config, runtime, pool), s.validation.labels(),
       data::sequential_sampler(static_cast<int64_t>(s.validation.samples.size()), config.batch),
-      config.preprocess(), options);
+      s.preprocess, options);
   return s;
 }
 
@@ -102,7 +105,7 @@ ModelInfo describe(const TrainConfig& config, const Sources& sources, Device& de
   network.widths = config.widths;
   network.dropout = config.dropout;
   info.network = model::polar_low(network);
-  info.preprocess = config.preprocess();
+  info.preprocess = sources.preprocess;
   info.classes = sources.train.classes;
   info.positive_class = positive_class(info.classes);
   const Json summary{{"fulmar", version()},
@@ -116,11 +119,8 @@ ModelInfo describe(const TrainConfig& config, const Sources& sources, Device& de
 }
 
 Model make_model(const ModelInfo& info, const TrainConfig& config, Device& device) {
-  Tape tape;
-  const Preprocess& p = info.preprocess;
-  record(info.network, tape, ops::input(tape, "input", {{1, p.crop, p.crop, p.bands}}),
-         {Mode::train});
-  Model model(device, tape, static_cast<uint64_t>(config.seed));
+  Model model =
+      model::new_model(info.network, info.preprocess, device, static_cast<uint64_t>(config.seed));
   if (config.adamw == "tfa") model.decay_all();  // as tensorflow-addons does
   return model;
 }
