@@ -21,21 +21,21 @@ data=${1-}
 out=${2-build/demo}
 rm -rf "$out"
 mkdir -p "$out"
-epochs=8
+epochs=16
 if [ -z "$data" ]; then
   data=../shared/data/mstar10/MSTAR-10
   if [ ! -d "$data" ]; then
     data=$out/pictures
-    epochs=14  # they are fewer
+    epochs=24  # they are fewer
     say "No radar images at hand: making small pictures in $data (name a folder to use yours)"
     build/release/bin/fulmar_demo_pictures "$data"
   fi
 fi
 
-say "Train on $data/train: the polar-low network, narrow, on the central 88x88 pixels, grey"
-"$fulmar" train "$data" --out "$out/run" --channels 1 --crop 88 --widths 16,32,64,128 \
-  --epochs "$epochs" --batch 16 --schedule one-cycle --lr 2e-3 --sampling epoch --validation 0.15 \
-  --augment none --translate 0.1 --flip hv --gain 0.3 --speckle 0.2 --seed 1
+say "Train on $data/train: the polar-low network, short and wide, on the central 88x88 pixels, grey"
+"$fulmar" train "$data" --out "$out/run" --channels 1 --crop 88 --widths 32,64,128,256 \
+  --epochs "$epochs" --batch 32 --schedule one-cycle --lr 3e-3 --stop-patience 0 --sampling epoch \
+  --validation 0.15 --augment none --translate 0.12 --gain 1 --speckle 0.3 --seed 1
 
 say "Evaluate on $data/test"
 "$fulmar" eval "$out/run/best.safetensors" "$data/test"
