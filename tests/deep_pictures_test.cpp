@@ -20,7 +20,8 @@ TEST_CASE("a folder of 16-bit pictures is trained on, evaluated and predicted") 
     std::filesystem::create_directories(folder.path("data/" + name));
     write_deep_png(folder.path("data/" + name + "/" + std::to_string(i) + ".png"), 16,
                    [&](int row, int column) {
-                     const auto at = static_cast<uint64_t>(row * 16 + column);
+                     const auto at =
+                         static_cast<uint64_t>(row) * 16 + static_cast<uint64_t>(column);
                      return 20000 + philox(3, i, at).word[0] % 30000 + (i % 2 ? 10000 : 0);
                    });
   }
