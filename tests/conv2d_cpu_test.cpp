@@ -8,6 +8,7 @@
 #include "hwy/targets.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 
@@ -304,6 +305,37 @@ TEST_CASE("large sums over many pixels stay accurate") {
   // dw sums 2 * 150 * 150 products; chunks and blocks keep the error far below a plain loop's.
   check_against_loops({2, 150, 150, 8, 8});
   check_against_loops({1, 130, 130, 3, 8, {3, 3}, window({2, 2}, {1, 1}, {0, 1, 0, 1})});
+}
+
+// From 32 MiB on, aligned outputs are written past the caches.
+TEST_CASE("conv2d writes every element of a large aligned output") {
+  ThreadPool pool(2);
+  Stream stream{&pool};
+  for_each_target([&] {
+    for (int64_t outputs : {16, 20, 48}) {
+      const Shape wide{1, 512, 1024, outputs}, thin{1, 512, 1024, 1}, kernel{1, 1, 1, outputs};
+      std::vector<float> x(static_cast<size_t>(thin.elements())), w(static_cast<size_t>(outputs)),
+          bias(w.size());
+      for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i % 251);
+      for (size_t o = 0; o < w.size(); o++) {
+        w[o] = static_cast<float>(o + 1);
+        bias[o] = static_cast<float>(o) + 0.5f;
+      }
+      View y = view_of(nullptr, wide, DType::f32);
+      y.data = cpu::allocate(stream, y.bytes());
+      cpu::fill(stream, y, -1);
+      cpu::conv2d(stream, view_of(x.data(), thin, DType::f32),
+                  view_of(w.data(), kernel, DType::f32),
+                  view_of(bias.data(), {outputs}, DType::f32), y, Window{}, 1);
+      int64_t wrong = 0;
+      const float* at = y.as<float>();
+      for (const float value : x)
+        for (size_t o = 0; o < w.size(); o++) wrong += *at++ != value * w[o] + bias[o];
+      CAPTURE(outputs);
+      CHECK(wrong == 0);
+      cpu::release(stream, y.data, y.bytes());
+    }
+  });
 }
 
 TEST_CASE("conv2d names shapes that don't fit") {

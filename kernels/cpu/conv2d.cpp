@@ -35,7 +35,8 @@ void conv2d_target(ThreadPool& pool, const View& x, const View& w, const View& b
     products.push_back({forward_patches(x, y, height, width, inputs, window, g),
                         {memory + g * padded * depth, depth, outputs},
                         {y.as<float>() + g * outputs, row * y.shape.height(), row, pixel},
-                        {biases + g * padded}});
+                        {biases + g * padded},
+                        product_past_caches(y, outputs)});
   }
   const int64_t panels = (outputs + panel - 1) / panel;
   pool.run(groups * panels, [&](int64_t task, int) {

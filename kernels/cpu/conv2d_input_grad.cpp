@@ -28,7 +28,7 @@ HWY_INLINE void run_phases(ThreadPool& pool, const std::vector<Product<StoreSum>
   const int64_t lines = (dx.shape.height() + stride_y - 1) / stride_y;
   const int64_t most_width = (dx.shape.width() + window.stride[1] - 1) / window.stride[1];
   size_t bytes = 0;
-  for (const auto& product : products) bytes = std::max(bytes, task_bytes(product.left.columns));
+  for (const auto& product : products) bytes = std::max(bytes, product.scratch_bytes());
   const int64_t images = dx.shape.images(), height = dx.shape.height();
   const int64_t row = dx.shape.width() * dx.shape.channels();
   const int64_t few = std::max<int64_t>(1, lines * images / wanted_tasks);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/stores-inl.h"
 #include "kernels/thread_pool.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,10 +21,11 @@ namespace HWY_NAMESPACE {
 
 // Columns of the left side that are multiplied at a time: a slice of a panel stays in L1.
 constexpr int64_t depth_block = 384;
-// Elements of the left side that are packed at a time: they stay in L2.
-constexpr int64_t left_block = 1 << 15;
-// At least this many tasks, where the result can be cut into them.
-constexpr int64_t wanted_tasks = 16;
+// Elements of the left side that are multiplied at a time: packed ones stay in L2; those read where
+// they lie stay in L1 for the second panel.
+constexpr int64_t packed_elements = 1 << 15, plain_elements = 1 << 13;
+// A task reads and writes about this many elements, unless there would be fewer tasks than wanted.
+constexpr int64_t task_elements = 1 << 18, wanted_tasks = 32;
 
 // Where the result of the product lies: grid pixel (image, qy, qx) at data + image * image_stride +
 // qy * row_stride + qx * pixel_stride.
@@ -38,23 +40,39 @@ struct Product {
   Panels right;
   Grid out;
   Epilogue epilogue;
+  bool past_caches = false;  // write past the caches
+
+  bool plain() const { return left.is_matrix(); }
+  // Columns and rows of the left side that are multiplied at a time.
+  int64_t block_depth() const {
+    const int64_t blocks = (left.columns + depth_block - 1) / depth_block;
+    return (left.columns + blocks - 1) / blocks;
+  }
+  int64_t block_rows() const {
+    constexpr int64_t tall = tile_rows<2>;
+    const int64_t elements = plain() ? plain_elements : packed_elements;
+    return std::clamp<int64_t>(elements / block_depth() / tall, 8, 64) * tall;
+  }
+  // A little more than a packed block's depth, so that rows don't fall on the same cache sets.
+  int64_t packed_stride() const { return (block_depth() + 15) / 16 * 16 + 16; }
+  size_t scratch_bytes() const {
+    const size_t packed = plain() ? 0 : static_cast<size_t>(packed_stride()) * sizeof(float);
+    return static_cast<size_t>(block_rows()) * (sizeof(int64_t) + packed);
+  }
 };
 
-HWY_INLINE int64_t block_rows(int64_t depth) {
-  constexpr int64_t tall = tile_rows<2>;
-  return std::clamp<int64_t>(left_block / depth / tall, 8, 64) * tall;
-}
-HWY_INLINE int64_t depth_step(int64_t depth) {
-  const int64_t blocks = (depth + depth_block - 1) / depth_block;
-  return (depth + blocks - 1) / blocks;
-}
-// A little more than the depth, so that rows don't fall on the same cache sets.
-HWY_INLINE int64_t packed_stride(int64_t depth) { return (depth + 15) / 16 * 16 + 16; }
-
-HWY_INLINE size_t task_bytes(int64_t depth) {
-  const int64_t rows = block_rows(depth), step = std::min(depth, depth_block);
-  return static_cast<size_t>(rows) *
-         (sizeof(int64_t) + static_cast<size_t>(packed_stride(step)) * sizeof(float));
+// Where the result's rows [first, first + rows) lie.
+template <class Epilogue>
+HWY_INLINE void find_rows(const Product<Epilogue>& product, int64_t first, int64_t rows,
+                          int64_t* offset) {
+  const int64_t width = product.left.grid_width, height = product.left.grid_height;
+  for (int64_t m = 0; m < rows;) {
+    const int64_t qx = (first + m) % width, line = (first + m) / width;
+    const int64_t end = std::min(m + width - qx, rows);
+    int64_t at = line / height * product.out.image_stride + line % height * product.out.row_stride +
+                 qx * product.out.pixel_stride;
+    for (; m < end; m++, at += product.out.pixel_stride) offset[m] = at;
+  }
 }
 
 // Rows [first, last) and columns [first_column, last_column) of a product.
@@ -62,33 +80,45 @@ template <class Epilogue>
 HWY_INLINE void run_product(const Product<Epilogue>& product, int64_t first, int64_t last,
                             int64_t first_column, int64_t last_column, void* scratch) {
   const Patches& x = product.left;
-  const int64_t depth = x.columns, step = depth_step(depth), most_rows = block_rows(depth);
-  const int64_t stride = packed_stride(std::min(depth, depth_block));
+  const int64_t depth = x.columns, step = product.block_depth(), block = product.block_rows();
+  const bool plain = product.plain();
+  // Sums of several parts of the depth are read again.
+  const bool past_caches = product.past_caches && step == depth;
+  const int64_t width = panel_width(product.right.columns);
+  const int64_t tall = width > max_lanes ? tile_rows<2> : tile_rows<1>;
+  const int64_t panels = (last_column - first_column + width - 1) / width;
   int64_t* const offset = static_cast<int64_t*>(scratch);
-  float* const packed = reinterpret_cast<float*>(offset + most_rows);
-  const bool plain = x.is_matrix();
-  for (int64_t row = first; row < last; row += most_rows) {
-    const int64_t rows = std::min(most_rows, last - row);
-    for (int64_t m = 0; m < rows;) {
-      const int64_t qx = (row + m) % x.grid_width, line = (row + m) / x.grid_width;
-      const int64_t count = std::min(x.grid_width - qx, rows - m);
-      int64_t at = line / x.grid_height * product.out.image_stride +
-                   line % x.grid_height * product.out.row_stride + qx * product.out.pixel_stride;
-      for (int64_t i = 0; i < count; i++, at += product.out.pixel_stride) offset[m + i] = at;
-      m += count;
-    }
-    const ScatteredRows out{product.out.data, offset};
+  float* const packed = reinterpret_cast<float*>(offset + block);
+  for (int64_t row = first; row < last; row += block) {
+    const int64_t rows = std::min(block, last - row);
+    find_rows(product, row, rows, offset);
+    // While this block is multiplied the next is fetched: `share` floats at each step of a tile.
+    const int64_t tiles = (rows + tall - 1) / tall * panels;
+    const bool gaps = !plain || depth != x.pixel_stride || row + 2 * rows > x.rows();
+    const int64_t share = gaps ? 0 : (rows + tiles - 1) / tiles;
     for (int64_t k = 0; k < depth; k += step) {
       const int64_t end = std::min(depth, k + step);
-      LeftBlock left{packed, stride};
+      LeftBlock left{packed, product.packed_stride()};
       if (plain)
         left = {x.source + row * x.pixel_stride + k, x.pixel_stride};
       else
-        pack_patches(x, row, row + rows, k, end, packed, stride);
-      multiply<Left::rows>(left, rows, product.right, first_column, last_column, k, end,
-                           DepthPart{k == 0, end == depth}, out, product.epilogue);
+        pack_patches(x, row, row + rows, k, end, packed, left.stride);
+      const float* const next = gaps ? left.data : x.source + (row + rows) * depth;
+      const auto ahead = [=](int64_t tile) {
+        return Ahead{next + share * (tiles * k + tile * (end - k)), share};
+      };
+      multiply<Left::rows>(
+          Block{rows, first_column, last_column, k, end, {k == 0, end == depth}, past_caches}, left,
+          product.right, ahead, ScatteredRows{product.out.data, offset}, product.epilogue);
     }
   }
+  if (past_caches) hwy::FlushStream();
+}
+
+// Whether a contiguous y is better written past the caches, vectors of `columns` columns at a time.
+HWY_INLINE bool product_past_caches(const View& y, int64_t columns) {
+  const int64_t lanes = std::min(panel_width(columns), max_lanes);
+  return writes_past_caches(y) && columns % lanes == 0 && y.shape.channels() % lanes == 0;
 }
 
 // Runs all products as tasks of rows and, where rows are few, of columns too.
@@ -99,22 +129,25 @@ HWY_INLINE void run_products(ThreadPool& pool, const std::vector<Product<Epilogu
   };
   std::vector<Piece> pieces;
   size_t bytes = 0;
-  int64_t row_pieces = 0;
+  int64_t blocks = 0;
   for (const Product<Epilogue>& p : products) {
-    const int64_t most = block_rows(p.left.columns);
-    row_pieces += (p.left.rows() + most - 1) / most;
-    bytes = std::max(bytes, task_bytes(p.left.columns));
+    blocks += (p.left.rows() + p.block_rows() - 1) / p.block_rows();
+    bytes = std::max(bytes, p.scratch_bytes());
   }
-  if (row_pieces == 0) return;
+  if (blocks == 0) return;
   for (size_t i = 0; i < products.size(); i++) {
     const Product<Epilogue>& p = products[i];
-    const int64_t most = block_rows(p.left.columns), columns = p.right.columns;
-    const int64_t width = panel_width(columns), panels = (columns + width - 1) / width;
-    const int64_t cuts = std::clamp<int64_t>(wanted_tasks / row_pieces, 1, panels);
+    const int64_t columns = p.right.columns, width = panel_width(columns);
+    const int64_t panels = (columns + width - 1) / width;
+    const int64_t cuts = std::clamp<int64_t>(wanted_tasks / blocks, 1, panels);
     const int64_t wide = (panels + cuts - 1) / cuts * width;
-    for (int64_t row = 0; row < p.left.rows(); row += most)
+    const int64_t work = p.block_rows() * (p.left.columns + columns);
+    const int64_t together =
+        std::max<int64_t>(1, std::min(task_elements / work, blocks / wanted_tasks));
+    const int64_t step = together * p.block_rows();
+    for (int64_t row = 0; row < p.left.rows(); row += step)
       for (int64_t c = 0; c < columns; c += wide)
-        pieces.push_back({static_cast<int64_t>(i), row, std::min(p.left.rows(), row + most), c,
+        pieces.push_back({static_cast<int64_t>(i), row, std::min(p.left.rows(), row + step), c,
                           std::min(columns, c + wide)});
   }
   pool.run(static_cast<int64_t>(pieces.size()), [&](int64_t task, int worker) {

@@ -23,7 +23,7 @@ inline WeightGradCut cut_weight_grad(int64_t pixels, int64_t rows, int64_t colum
     return ((total + parts - 1) / parts + unit - 1) / unit * unit;
   };
   WeightGradCut cut{};
-  cut.row_step = even(rows, 144, 8);
+  cut.row_step = even(rows, 256, 8);
   cut.column_step = even(columns, 256, 32);
   const int64_t blocks = ((rows + cut.row_step - 1) / cut.row_step) *
                          ((columns + cut.column_step - 1) / cut.column_step);
@@ -47,6 +47,7 @@ inline WeightGradCut cut_of(const View& dy, const View& dw, int64_t groups) {
 #include "hwy/foreach_target.h"
 // Must come after foreach_target.h.
 #include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -55,8 +56,9 @@ namespace HWY_NAMESPACE {
 // Pixels that are multiplied at a time: slices of both sides stay in L1.
 constexpr int64_t pixel_block = 128;
 // Rows of at most this many floats are read where they lie; longer ones are copied, since their
-// stride would put many of them on the same cache sets.
-constexpr int64_t plain_columns = 64;
+// stride would put many of them on the same cache sets. An element of dy's block is read again for
+// every tile of rows of the result, one of x's for every panel only: x may wait for L2.
+constexpr int64_t plain_x_columns = 128, plain_dy_columns = 64;
 
 // One block of one chunk's sum.
 struct WeightGradBlock {
@@ -71,14 +73,45 @@ struct WeightGradBlock {
 
 HWY_INLINE int64_t side_stride(int64_t columns) { return (columns + 15) / 16 * 16 + 16; }
 
+// What tiles ask for while others' pixels are multiplied: the next pixels of both sides, x before
+// dy. Only rows without gaps: neighbouring blocks would fetch the gaps' lines in vain.
+class NextPixels {
+ public:
+  NextPixels(const WeightGradBlock& block, int64_t pixel) : x_(nullptr), dy_(block.dy) {
+    const int64_t rows = block.last_row - block.first_row;
+    const int64_t columns = block.last_column - block.first_column;
+    if (pixel + pixel_block > block.last_pixel) return;
+    if (block.x.is_matrix() && rows == block.x.pixel_stride) {
+      x_floats_ = pixel_block * rows;
+      x_ = block.x.source + pixel * rows;
+    }
+    if (columns == block.dy_stride) dy_floats_ = pixel_block * columns;
+    dy_ += pixel * block.dy_stride;
+    const int64_t width = panel_width(columns);
+    const int64_t tall = width > max_lanes ? tile_rows<2> : tile_rows<1>;
+    const int64_t tiles = (rows + tall - 1) / tall * ((columns + width - 1) / width);
+    share_ = (x_floats_ + dy_floats_ + pixel_block * tiles - 1) / (pixel_block * tiles);
+  }
+  HWY_INLINE Ahead operator()(int64_t tile) const {
+    const int64_t at = tile * pixel_block * share_;
+    if (at < x_floats_) return {x_ + at, share_};
+    if (at < x_floats_ + dy_floats_) return {dy_ + at - x_floats_, share_};
+    return {dy_, 0};
+  }
+
+ private:
+  const float *x_, *dy_;
+  int64_t x_floats_ = 0, dy_floats_ = 0, share_ = 0;
+};
+
 HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
   const int64_t rows = block.last_row - block.first_row;
   const int64_t columns = block.last_column - block.first_column;
   const int64_t x_stride = side_stride(rows), dy_stride = side_stride(padded_columns(columns));
   float* const packed_x = scratch;
   float* const packed_dy = scratch + pixel_block * x_stride;
-  const bool plain_x = block.x.is_matrix() && block.x.pixel_stride <= plain_columns;
-  const bool plain_dy = block.dy_stride <= plain_columns && padded_columns(columns) == columns;
+  const bool plain_x = block.x.is_matrix() && block.x.pixel_stride <= plain_x_columns;
+  const bool plain_dy = block.dy_stride <= plain_dy_columns && padded_columns(columns) == columns;
   if (!plain_dy)
     std::memset(packed_dy, 0, static_cast<size_t>(pixel_block * dy_stride) * sizeof(float));
   const EvenRows out{block.sum, block.sum_stride};
@@ -94,8 +127,8 @@ HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
       copy_runs(right.data, block.dy_stride, packed_dy, dy_stride, columns, count);
       right = {packed_dy, dy_stride, columns};
     }
-    multiply<Left::columns>(left, rows, right, 0, columns, 0, count,
-                            DepthPart{p == block.first_pixel, false}, out, StoreSum());
+    multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},
+                            left, right, NextPixels(block, p + pixel_block), out, StoreSum());
   }
 }
 

@@ -80,23 +80,58 @@ struct DepthPart {
   bool first, last;
 };
 
+// The first `count` lanes, nothing else of memory being touched.
+template <class D>
+HWY_INLINE hn::Vec<D> load_first(D d, const float* p, int64_t count) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, p);
+#else  // there a masked load reads all lanes
+  HWY_ALIGN float lane[hn::MaxLanes(D())] = {};
+  std::memcpy(lane, p, static_cast<size_t>(count) * sizeof(float));
+  return hn::Load(d, lane);
+#endif
+}
+template <class D>
+HWY_INLINE void store_first(D d, hn::Vec<D> v, float* p, int64_t count) {
+  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, p);
+}
+
 template <class Rows, class Epilogue>
 struct StoreTile {
   const Rows& out;
   const Epilogue& epilogue;
   DepthPart part;
+  bool past_caches;
   int64_t m, c, columns;  // columns: of the result from c on
 
   template <class D, class V, int rows, int vectors>
   HWY_INLINE void operator()(D d, V (&sum)[rows][vectors]) const {
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    if (HWY_UNLIKELY(columns < lanes * vectors)) return store_partly(d, sum);
+    if (HWY_LIKELY(columns >= lanes * vectors)) {
+      const auto load = [d](const float* p, int) HWY_ATTR { return hn::LoadU(d, p); };
+      if (past_caches)
+        finish(d, sum, load, [d](V v, float* p, int) HWY_ATTR { hn::Stream(v, d, p); });
+      else
+        finish(d, sum, load, [d](V v, float* p, int) HWY_ATTR { hn::StoreU(v, d, p); });
+      return;
+    }
+    // The last panel's columns don't fill its vectors.
+    const auto count = [&](int v)
+                           HWY_ATTR { return std::clamp<int64_t>(columns - v * lanes, 0, lanes); };
+    finish(
+        d, sum, [&](const float* p, int v) HWY_ATTR { return load_first(d, p, count(v)); },
+        [&](V x, float* p, int v) HWY_ATTR { store_first(d, x, p, count(v)); });
+  }
+
+  template <class D, class V, int rows, int vectors, class Load, class Store>
+  HWY_INLINE void finish(D d, V (&sum)[rows][vectors], const Load& load, const Store& store) const {
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
     if (!part.first) {
 #pragma GCC unroll 16
       for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
-          sum[r][v] = hn::Add(sum[r][v], hn::LoadU(d, out(m + r) + c + v * lanes));
+          sum[r][v] = hn::Add(sum[r][v], load(out(m + r) + c + v * lanes, v));
       }
     }
     if (part.last) {
@@ -109,50 +144,36 @@ struct StoreTile {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) hn::StoreU(sum[r][v], d, out(m + r) + c + v * lanes);
-    }
-  }
-
-  // The last panel's columns don't fill its vectors: through a buffer, never past a row's end.
-  template <class D, class V, int rows, int vectors>
-  HWY_INLINE void store_partly(D d, V (&sum)[rows][vectors]) const {
-    constexpr int64_t lanes = static_cast<int64_t>(hn::MaxLanes(D())), width = lanes * vectors;
-    HWY_ALIGN float buffer[rows * width];
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) hn::Store(sum[r][v], d, buffer + r * width + v * lanes);
-    }
-    HWY_ALIGN float row[width] = {};
-    const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
-    for (int r = 0; r < rows; r++) {
-      float* const to = out(m + r) + c;
-      if (!part.first) std::memcpy(row, to, bytes);
-      for (int v = 0; v < vectors; v++) {
-        V value = hn::Load(d, buffer + r * width + v * lanes);
-        if (!part.first) value = hn::Add(value, hn::Load(d, row + v * lanes));
-        if (part.last) value = epilogue(d, value, m + r, c + v * lanes);
-        hn::Store(value, d, row + v * lanes);
-      }
-      std::memcpy(to, row, bytes);
+      for (int v = 0; v < vectors; v++) store(sum[r][v], out(m + r) + c + v * lanes, v);
     }
   }
 };
 
-// out(m)[c] = epilogue(sum over k in [begin, end) of left(m, k - begin) right(k, c)) for m in
-// [0, rows), c in [first_column, last_column); first_column a multiple of the widest panel's width.
-template <Left left, class Right, class Rows, class Epilogue>
-HWY_INLINE void multiply(const LeftBlock& a, int64_t rows, const Right& b, int64_t first_column,
-                         int64_t last_column, int64_t begin, int64_t end, DepthPart part,
-                         const Rows& out, const Epilogue& epilogue) {
-  for (int64_t c = first_column; c < last_column; c += panel_width(b.columns - c)) {
-    const float* const panel = b.panel(c, begin);
+// One block of a product: out(m)[c] = epilogue(sum over k in [begin, end) of left(m, k - begin)
+// right(k, c)) for m in [0, rows), c in [first_column, last_column); first_column is a multiple of
+// the widest panel's width.
+struct Block {
+  int64_t rows, first_column, last_column, begin, end;
+  DepthPart part;
+  bool past_caches = false;  // write past the caches; whole vectors of the result are aligned
+};
+
+// ahead(t): what tile t, numbered in the order of their making, asks for (see Ahead).
+template <Left left, class Right, class AheadOf, class Rows, class Epilogue>
+HWY_INLINE void multiply(const Block& block, const LeftBlock& a, const Right& b,
+                         const AheadOf& ahead, const Rows& out, const Epilogue& epilogue) {
+  int64_t number = 0;
+  for (int64_t c = block.first_column; c < block.last_column; c += panel_width(b.columns - c)) {
+    const float* const panel = b.panel(c, block.begin);
     const int64_t step = b.step(c);
     for_panel(b.columns - c, [&](auto d, auto vectors) HWY_ATTR {
-      for_tiles<vectors>(rows, [&](auto tile_height, int64_t m) HWY_ATTR {
-        const StoreTile<Rows, Epilogue> store{out, epilogue, part, m, c, b.columns - c};
-        tile<left, tile_height, vectors>(d, a.data + (left == Left::rows ? m * a.stride : m),
-                                         a.stride, panel, step, end - begin, store);
+      constexpr int v = decltype(vectors)::value;
+      for_tiles<v>(block.rows, [&](auto height, int64_t m) HWY_ATTR {
+        const StoreTile<Rows, Epilogue> store{out, epilogue, block.part,   block.past_caches,
+                                              m,   c,        b.columns - c};
+        tile<left, decltype(height)::value, v>(d, a.data + (left == Left::rows ? m * a.stride : m),
+                                               a.stride, panel, step, block.end - block.begin,
+                                               ahead(number++), store);
       });
     });
   }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -31,10 +32,17 @@ constexpr int tile_rows = HWY_TARGET == HWY_AVX3 ? 14
 // Which way the left side lies in memory.
 enum class Left { rows, columns };  // element (m, k) at m * stride + k, or at k * stride + m
 
+// Memory that will be wanted later, asked for a line at a time between multiplications: `next`,
+// which moves on by `share` floats at each step of the depth.
+struct Ahead {
+  const float* next;
+  int64_t share;
+};
+
 // sum[m][v] = sum over k of left(m, k) right[k * right_stride + v * lanes ...]; then done(d, sum).
 template <Left left, int rows, int vectors, class D, class Done>
 HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
-                     const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth,
+                     const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth, Ahead ahead,
                      const Done& done) {
   using V = hn::Vec<D>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -49,6 +57,8 @@ HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
 #pragma GCC unroll 16
   for (int i = 0; i < (rows + 2) / 3; i++) row[i] = a + (left == Left::rows ? 3 * i * a_stride : 0);
   for (int64_t k = 0; k < depth; k++) {
+    hwy::Prefetch(ahead.next);
+    ahead.next += ahead.share;
     V right[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; v++) right[v] = hn::LoadU(d, b + v * lanes);
@@ -64,12 +74,15 @@ HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
   done(d, sum);
 }
 
-// Covers `rows` rows with tiles: body(rows of the tile as a constant, first row).
+// Covers `rows` rows with tiles: body(rows of the tile as a constant, first row). Two rows alone
+// would wait for their own sums: with the tile before them they make two halves (8 + 8, 4 + 4).
 template <int vectors, class Body>
 HWY_INLINE void for_tiles(int64_t rows, const Body& body) {
-  constexpr int most = tile_rows<vectors>;
+  constexpr int most = tile_rows<vectors>, half = (most + 2) / 2;
+  constexpr bool halves = half == 8 || half == 4;
   int64_t m = 0;
-  for (; m + most <= rows; m += most) body(Constant<most>(), m);
+  for (; m + most <= rows && !(halves && rows - m == most + 2); m += most)
+    body(Constant<most>(), m);
   if constexpr (most > 8) {
     for (; m + 8 <= rows; m += 8) body(Constant<8>(), m);
   }
