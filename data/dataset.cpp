@@ -185,7 +185,7 @@ std::vector<std::string> list_pictures(std::span<const std::string> paths) {
     std::vector<std::string> pictures, stray;
     collect_files(path, 0, pictures, stray);
     if (pictures.empty())
-      file_error(path + ": the folder holds no pictures (" + image_formats() + ")");
+      file_error(path + ": the folder holds no pictures (" + image_formats() + "); check the path");
     all.insert(all.end(), pictures.begin(), pictures.end());
   }
   return all;

@@ -28,8 +28,8 @@ struct LoaderOptions {
 class Loader : public BatchSource {
  public:
   // `labels`: one for each picture, or none. Error(file) naming a picture that doesn't fit the
-  // record: too small or not square (unless it pads), or of another element type. Error(usage):
-  // other band counts.
+  // record: smaller than the crop or not square before a resize (unless it pads), or of another
+  // element type. Error(usage): other band counts.
   Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> labels,
          std::unique_ptr<Sampler> sampler, const Preprocess& preprocess,
          const LoaderOptions& options);

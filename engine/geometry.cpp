@@ -26,13 +26,13 @@ std::string misfit(const Preprocess& preprocess, int64_t height, int64_t width) 
   if (height < 1 || width < 1) return extents + "which is none";
   if (preprocess.pad) return "";
   if (preprocess.size > 0)
-    return height == width ? ""
-                           : extents + "not square, and would be stretched by resizing it to " +
-                                 std::to_string(preprocess.size) +
-                                 "; cut it square, or pad it with fill (--pad)";
+    return height == width
+               ? ""
+               : extents + "not square, and would be stretched by resizing it to " +
+                     std::to_string(preprocess.size) + "; cut it square, or train with --pad";
   if (std::min(height, width) < preprocess.crop)
     return extents + "smaller than the crop of " + std::to_string(preprocess.crop) +
-           "; use a smaller --crop, or surround the picture with fill (--pad)";
+           "; use larger pictures, or train with a smaller --crop or with --pad";
   return "";
 }
 

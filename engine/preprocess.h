@@ -20,7 +20,9 @@ struct FULMAR_API Preprocess {
   Interpolation resize = Interpolation::nearest;
   int64_t crop = 0;   // side of the centre crop that the network sees, pixels
   int64_t bands = 3;  // 1: grey, 3: RGB; other counts are bands of a raster
-  bool pad = false;   // a picture smaller than the crop is surrounded by fill, else refused
+  // Pictures that are smaller than the crop, or not square before a resize, are surrounded by fill;
+  // else they are refused. Without a resize any picture goes that the crop fits into.
+  bool pad = false;
   // Element type of the pictures that `scale` was chosen for (u8, u16, f32): files of another type
   // are refused. Arrays may have any.
   DType type = DType::u8;

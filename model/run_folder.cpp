@@ -1,10 +1,16 @@
 #include "model/run_folder.h"
 
+#include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #include "engine/file.h"
+#include "kernels/error.h"
 
 namespace fulmar::model {
+
+namespace fs = std::filesystem;
+
 namespace {
 
 double wall_time_s() {
@@ -13,7 +19,45 @@ double wall_time_s() {
 
 }  // namespace
 
-RunFolder::RunFolder(std::string path) : path_(std::move(path)) { make_folders(path_); }
+RunFolder::RunFolder(std::string path) : path_(std::move(path)) {
+  std::error_code ignored;
+  for (fs::path p = path_; !p.empty() && !fs::exists(p, ignored); p = p.parent_path())
+    made_.push_back(p);
+  make_folders(path_);
+}
+
+bool RunFolder::begun() const {
+  std::error_code ignored;
+  for (const std::string& file : {config(), metrics(), events(), best(), last()})
+    if (fs::exists(file, ignored)) return true;
+  return false;
+}
+
+void RunFolder::discard() noexcept {
+  std::error_code ignored;
+  if (fs::exists(best(), ignored) || fs::exists(last(), ignored)) return;
+  csv_.reset();
+  events_.reset();
+  for (const std::string& file : {config(), metrics(), events()}) fs::remove(file, ignored);
+  for (const fs::path& folder : made_) fs::remove(folder, ignored);  // none that holds something
+}
+
+void RunFolder::check_history(int64_t epochs, int64_t keep_through) const {
+  if (epochs == 0) return;
+  const std::string remedy = ": put it back, or train into another folder";
+  for (const std::string& file : {best(), metrics()})
+    if (!fs::exists(file)) file_error(file + " is missing, which the run to resume wrote" + remedy);
+  const MetricsTable table = read_metrics_csv(metrics());
+  const auto step = std::find(table.columns.begin(), table.columns.end(), "step");
+  const auto at = static_cast<size_t>(step - table.columns.begin());
+  int64_t rows = 0;
+  if (step != table.columns.end())
+    for (const std::vector<double>& row : table.rows)
+      if (row[at] <= static_cast<double>(keep_through)) rows++;
+  if (rows != epochs)
+    file_error(metrics() + " holds " + std::to_string(rows) + " of the " + std::to_string(epochs) +
+               " epochs of the run to resume" + remedy);
+}
 
 void RunFolder::open(const std::vector<std::string>& columns, int64_t keep_through) {
   csv_ = std::make_unique<MetricsCsv>(metrics(), columns, keep_through);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,8 +21,18 @@ class RunFolder {
   // Makes the folder where it is missing. Error(file) where that can't be done.
   explicit RunFolder(std::string path);
 
+  // Whether a run has left anything here.
+  bool begun() const;
+  // After a new run that failed: removes what it left, and the folders made for it, unless there
+  // is a model.
+  void discard() noexcept;
+  // Error(file) naming what is missing where the best model or the metrics of `epochs` epochs, the
+  // last of them at step `keep_through`, are no longer here.
+  void check_history(int64_t epochs, int64_t keep_through) const;
+
   const std::string& path() const { return path_; }
-  std::string config() const { return path_ + "/config.json"; }
+  static std::string config_in(const std::string& path) { return path + "/config.json"; }
+  std::string config() const { return config_in(path_); }
   std::string metrics() const { return path_ + "/metrics.csv"; }
   std::string events() const { return path_ + "/events.out.tfevents.fulmar"; }
   std::string best() const { return path_ + "/best.safetensors"; }
@@ -34,6 +45,7 @@ class RunFolder {
 
  private:
   std::string path_;
+  std::vector<std::filesystem::path> made_;  // folders that were not there before, deepest first
   std::unique_ptr<MetricsCsv> csv_;
   std::unique_ptr<EventFile> events_;
 };

@@ -235,6 +235,7 @@ void Trainer::resume(const Checkpoint& checkpoint) {
   } catch (const Error& error) {
     file_error(checkpoint.path() + ": its training state does not fit: " + error.what());
   }
+  folder_.check_history(s.epoch, s.epochs_step);
 }
 
 void Trainer::save(const std::string& path) {

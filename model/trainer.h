@@ -62,7 +62,7 @@ class FULMAR_API Trainer {
   ~Trainer();
 
   // Goes on from a checkpoint of this run. Error(file) where it has no training state, or one of
-  // another network or other options.
+  // another network or other options, or where the folder lacks what the run wrote before.
   void resume(const Checkpoint& checkpoint);
 
   // Trains to the end. Error(cancelled) after saving where the context's flag goes up;

@@ -3,6 +3,7 @@
 
 #include "data/audit.h"
 #include "tools/cli.h"
+#include "tools/console.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/results.h"
@@ -149,6 +150,8 @@ int run(const Options& options, const SharedOptions& shared) {
     print_pretty(json_of(audit, options.folder));
   else
     print(report(audit));
+  if (audit.has_faults())
+    say(options.folder + ": put right what the report names, and check again");
   return audit.has_faults() ? exit_file : exit_ok;
 }
 

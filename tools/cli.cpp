@@ -160,6 +160,16 @@ CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, 
   return add_one<double>(app, names, value, min, max, description, what);
 }
 
+CLI::Option* add_path(CLI::App& app, const std::string& names, std::string& value,
+                      const std::string& description, const std::string& what) {
+  const std::string option = main_name(names);
+  const auto parse = [&value, option](const std::string& text) {
+    if (text.empty()) throw CLI::ValidationError(option, "an empty path is none");
+    value = text;
+  };
+  return app.add_option_function<std::string>(names, parse, description)->type_name(what);
+}
+
 CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
                           int64_t min, int64_t max, const std::string& description,
                           const std::string& what) {

@@ -49,6 +49,9 @@ CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value
                          const std::string& what = "N");
 CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, double min,
                         double max, const std::string& description, const std::string& what = "X");
+// A file or folder by its path, not empty.
+CLI::Option* add_path(CLI::App& app, const std::string& names, std::string& value,
+                      const std::string& description, const std::string& what);
 // A list of integers with commas between: "8,16,32".
 CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
                           int64_t min, int64_t max, const std::string& description,

@@ -8,6 +8,7 @@
 #include "model/summary.h"
 #include "tools/cli.h"
 #include "tools/console.h"
+#include "tools/memory.h"
 #include "tools/output.h"
 #include "tools/results.h"
 #include "tools/table.h"
@@ -163,6 +164,7 @@ void show_new(const Options& options, const SharedOptions& shared) {
   const Network network = model::polar_low(options.polar_low);
   const Preprocess preprocess =
       Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels);
+  require_memory_for_weights(network, preprocess);
   CommandContext command(shared);
   const model::Summary summary =
       model::summarize(network, preprocess, options.batch, command.device());

@@ -267,7 +267,7 @@ void add_predict(Cli& cli) {
       .add_option("IMAGE", options->paths,
                   "Pictures (PNG, JPEG, BMP), and folders of pictures, deeper ones included")
       ->required();
-  command.add_option("--csv", options->csv, "Also write a table to this file")->type_name("FILE");
+  add_path(command, "--csv", options->csv, "Also write a table to this file", "FILE");
   add_number(command, "--threshold", options->threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");
   add_integer(command, "--batch", options->batch, 1, 4096,

@@ -1,5 +1,6 @@
 #include "tools/train.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -28,8 +29,11 @@ void add_picture_options(CLI::App& app, TrainConfig& c) {
              "nearest)");
   add_integer(app, "--crop", c.crop, 1, 1 << 20,
               "Side of the centre crop that the network sees, pixels (default: the size)");
-  add_integer(app, "--channels", c.channels, 1, 3, "1: grey, 3: RGB (default 3)");
-  app.add_flag("--pad", c.pad, "Surround pictures smaller than the crop with black");
+  add_integer(app, "--channels", c.channels, 1, 3, "1: grey, 3: RGB (default 3)")
+      ->check(CLI::IsMember({"1", "3"}))
+      ->type_name("1|3");
+  app.add_flag("--pad", c.pad,
+               "Surround with black what is smaller than the crop or, with --size N, not square");
   app.add_flag("--standardize", c.standardize, "Mean 0 and s.d. 1 for each picture");
 }
 
@@ -69,8 +73,7 @@ void add_network_options(CLI::App& app, TrainConfig& c) {
   add_number(app, "--dropout", c.dropout, 0, 0.99, "Dropout before the last layer (default 0.5)");
 }
 
-void add_training_options(CLI::App& app, Options& o) {
-  TrainConfig& c = o.config;
+void add_training_options(CLI::App& app, TrainConfig& c) {
   add_integer(app, "--epochs", c.epochs, 1, 1000000, "At most this many (default 200)");
   add_integer(app, "--batch", c.batch, 1, 65536, "Pictures at a time (default 16)");
   add_integer(app, "--accumulate", c.accumulate, 1, 65536,
@@ -88,25 +91,28 @@ void add_training_options(CLI::App& app, Options& o) {
   add_integer(app, "--stop-patience", c.stop_patience, 0, 1000000,
               "Epochs without improvement before training stops; 0: never (default 20)");
   add_number(app, "--label-smoothing", c.label_smoothing, 0, 0.9, "(default 0)");
-  add_integer(app, "--seeds", o.seeds, 1, 1000,
-              "Train this many, seed by seed, and print mean and s.d. (default 1)");
+}
+
+void add_config_options(CLI::App& app, TrainConfig& c) {
+  add_picture_options(app, c);
+  add_sample_options(app, c);
+  add_augment_options(app, c);
+  add_network_options(app, c);
+  add_training_options(app, c);
 }
 
 void add_runtime_options(CLI::App& app, Options& o) {
   const char* group = "Running";
   TrainRuntime& r = o.runtime;
   app.add_flag("--resume", r.resume, "Go on with the run in --out, to the same bits")->group(group);
-  app.add_option("--init", r.init, "Model file whose weights to start from")
-      ->type_name("MODEL")
-      ->group(group);
+  add_path(app, "--init", r.init, "Model file whose weights to start from", "MODEL")->group(group);
   add_number(app, "--checkpoint-minutes", r.checkpoint_minutes, 0, 1e6,
              "Between saves within an epoch; 0: only at its end (default 10)")
       ->group(group);
   add_integer(app, "--loader-threads", r.loader_threads, 1, 256,
               "Threads that prepare batches (default 1)")
       ->group(group);
-  app.add_option("--cache", r.cache_folder, "Folder for a file of decoded pictures")
-      ->type_name("DIR")
+  add_path(app, "--cache", r.cache_folder, "Folder for a file of decoded pictures", "DIR")
       ->group(group);
   add_number(app, "--memory", r.memory_gb, 0, 1e5,
              "GB of decoded pictures to keep in memory, without --cache (default 4)")
@@ -115,22 +121,62 @@ void add_runtime_options(CLI::App& app, Options& o) {
       ->group(group);
 }
 
+// The option that sets an entry of the configuration.
+std::string option_of(const std::string& entry) {
+  std::string option = entry == "dataset"         ? "DIR"
+                       : entry == "learning_rate" ? "--lr"
+                                                  : "--" + entry;
+  std::replace(option.begin(), option.end(), '_', '-');
+  return option;
+}
+
+// What config.json says must be what options could have said. Error(usage) naming the option, or
+// CLI::ParseError.
+void check_as_options(TrainConfig config) {
+  CLI::App app;
+  TrainConfig parsed;
+  add_config_options(app, parsed);
+  const Json defaults = parsed.to_json(), given = config.to_json();
+  std::vector<std::string> arguments;
+  for (const auto& [key, value] : given.items()) {
+    const std::string option = option_of(key);
+    if (!app.get_option_no_throw(option) || value.is_boolean() || value == defaults.at(key))
+      continue;
+    std::string text = value.is_string() ? value.get<std::string>() : "";
+    if (value.is_array())
+      for (const Json& item : value) text += (text.empty() ? "" : ",") + item.dump();
+    else if (!value.is_string())
+      text = value.dump();
+    arguments.push_back(option + "=" + text);
+  }
+  app.parse(arguments);
+  config.resolve();
+}
+
 // A resumed run has the options of its config.json; those given again must be the same.
 TrainConfig resumed_config(const CLI::App& app, const TrainConfig& given, const std::string& out) {
-  const std::string path = model::RunFolder(out).config();
+  const std::string path = model::RunFolder::config_in(out);
   if (!std::filesystem::exists(path))
-    file_error(out + " holds no run to resume: it has no config.json");
+    file_error(out + " holds no run to resume: it has no config.json; check --out, or leave out " +
+               "--resume");
   const Json saved = Json::parse(read_file(path, 1 << 20), nullptr, false);
+  const auto refuse = [&](const std::string& reason) {
+    file_error(path + ": not a configuration that this version wrote: " + reason +
+               "; restore it, or train into another folder");
+  };
+  if (!saved.is_object()) refuse("it is empty, cut short, or no JSON object");
   TrainConfig config;
   try {
     config = TrainConfig::from_json(saved);
+    check_as_options(config);
   } catch (const Error& error) {
-    file_error(path + ": not a configuration that this version wrote: " + error.what());
+    refuse(error.what());
+  } catch (const CLI::ParseError& error) {
+    refuse(error.what());
   }
   const Json asked = given.to_json();
   for (const auto& [key, value] : asked.items()) {
-    std::string option = key == "dataset" ? "DIR" : key == "learning_rate" ? "--lr" : "--" + key;
-    std::replace(option.begin(), option.end(), '_', '-');
+    const std::string option = option_of(key);
     const CLI::Option* known = app.get_option_no_throw(option);
     if (known && known->count() > 0 && value != saved.at(key))
       usage_error(option + " was " + saved.at(key).dump() + " in the run to resume and is " +
@@ -182,7 +228,8 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
         o.seeds == 1 ? o.out : o.out + "/seed-" + std::to_string(o.config.seed + i);
     TrainConfig config = o.config;
     TrainRuntime runtime = o.runtime;
-    runtime.resume = o.runtime.resume && std::filesystem::exists(folder + "/config.json");
+    runtime.resume =
+        o.runtime.resume && std::filesystem::exists(model::RunFolder::config_in(folder));
     if (o.runtime.resume && (runtime.resume || o.seeds == 1)) {
       config = resumed_config(app, config, folder);
     } else {
@@ -213,14 +260,11 @@ void add_train(Cli& cli) {
       [options, app, &cli] { return train(**app, *options, cli.shared); });
   *app = &command;
   command.add_option("DIR", options->config.dataset, "Folder with train/CLASS/*, or CLASS/*");
-  command.add_option("--out", options->out, "Run folder: configuration, metrics, model files")
-      ->required()
-      ->type_name("RUN");
-  add_picture_options(command, options->config);
-  add_sample_options(command, options->config);
-  add_augment_options(command, options->config);
-  add_network_options(command, options->config);
-  add_training_options(command, *options);
+  add_path(command, "--out", options->out, "Run folder: configuration, metrics, model files", "RUN")
+      ->required();
+  add_config_options(command, options->config);
+  add_integer(command, "--seeds", options->seeds, 1, 1000,
+              "Train this many, seed by seed, and print mean and s.d. (default 1)");
   add_runtime_options(command, *options);
 }
 

@@ -1,5 +1,6 @@
 #include "tools/train_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -46,13 +47,24 @@ void each_entry(Config& c, const Visit& visit) {
   visit("seed", c.seed);
 }
 
+// get_to() would turn 1.5 and true into 1.
+bool is_of_type(const Json& json, const std::string&) { return json.is_string(); }
+bool is_of_type(const Json& json, bool) { return json.is_boolean(); }
+bool is_of_type(const Json& json, double) { return json.is_number(); }
+bool is_of_type(const Json& json, int64_t) { return json.is_number_integer(); }
+bool is_of_type(const Json& json, const std::vector<int64_t>&) {
+  return json.is_array() && std::all_of(json.begin(), json.end(), [](const Json& item) {
+           return is_of_type(item, int64_t{});
+         });
+}
+
 int64_t pixels_of(const std::string& size) {
   if (size == "native") return 0;
   int64_t pixels = 0;
   const char* end = size.data() + size.size();
   const auto [at, reason] = std::from_chars(size.data(), end, pixels);
-  if (reason != std::errc{} || at != end || pixels < 1)
-    usage_error("--size takes a number of pixels or native, not '" + size + "'");
+  if (reason != std::errc{} || at != end || pixels < 1 || pixels > 1 << 20)
+    usage_error("--size takes a number of pixels up to 1048576, or native, not '" + size + "'");
   return pixels;
 }
 
@@ -67,6 +79,9 @@ void TrainConfig::resolve() {
   if (crop == 0) crop = side;
   if (crop == 0)
     usage_error("with --size native, say with --crop what the network sees, in pixels");
+  if (side > 0 && crop > side && !pad)
+    usage_error("--crop " + std::to_string(crop) + " is larger than --size " + size +
+                ": make it smaller, or surround the pictures with --pad");
   preprocess(DType::u8);
   augmentation().check();
 }
@@ -80,17 +95,17 @@ Json TrainConfig::to_json() const {
 TrainConfig TrainConfig::from_json(const Json& json) {
   TrainConfig config;
   each_entry(config, [&](const char* name, auto& value) {
-    try {
-      json.at(name).get_to(value);
-    } catch (const nlohmann::json::exception&) {
-      usage_error(std::string("'") + name + "' is missing or of the wrong type");
-    }
+    const auto found = json.find(name);
+    if (found == json.end()) usage_error(std::string("'") + name + "' is missing");
+    if (!is_of_type(*found, value)) usage_error(std::string("'") + name + "' is of the wrong type");
+    found->get_to(value);
   });
   return config;
 }
 
 Preprocess TrainConfig::preprocess(DType type) const {
-  Preprocess p = Preprocess::of_pictures(pixels_of(size), crop, channels, type);
+  Preprocess p = Preprocess::of_pictures(0, crop, channels, type);
+  p.size = pixels_of(size);
   p.resize = resize == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
   p.pad = pad;
   p.standardize = standardize;

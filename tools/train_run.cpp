@@ -7,6 +7,7 @@
 #include "kernels/version.h"
 #include "model/program.h"
 #include "tools/console.h"
+#include "tools/memory.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "tools/train.h"
@@ -118,7 +119,10 @@ ModelInfo describe(const TrainConfig& config, const Sources& sources, Device& de
   return info;
 }
 
+double bytes_of(int64_t weights) { return static_cast<double>(weights) * sizeof(float); }
+
 Model make_model(const ModelInfo& info, const TrainConfig& config, Device& device) {
+  require_memory_for_weights(info.network, info.preprocess);
   Model model =
       model::new_model(info.network, info.preprocess, device, static_cast<uint64_t>(config.seed));
   if (config.adamw == "tfa") model.decay_all();  // as tensorflow-addons does
@@ -209,10 +213,16 @@ class Reporter : public model::TrainObserver {
 };
 
 void say_needs(model::Trainer& trainer, const Sources& sources, Model& model) {
-  const auto weights = static_cast<double>(model.flat_size()) * 4;
+  const double weights = bytes_of(model.flat_size());
   const double memory = static_cast<double>(trainer.arena_bytes()) + 4 * weights +
                         4 * static_cast<double>(sources.train_loader->batch_bytes());
   const int64_t batches = sources.train_loader->batches_per_epoch();
+  require_memory(memory,
+                 "training with batches of " +
+                     std::to_string(sources.train_loader->tensors()[0].shape.images()) +
+                     " pictures",
+                 "use a smaller --batch (with --accumulate the step stays the same), --crop or "
+                 "--widths");
   note("training on " + std::to_string(sources.train.samples.size()) + " pictures (" +
        std::to_string(batches) + " batches an epoch), validating on " +
        std::to_string(sources.validation.samples.size()));
@@ -224,7 +234,13 @@ void say_needs(model::Trainer& trainer, const Sources& sources, Model& model) {
 void restore(model::Trainer& trainer, const model::RunFolder& folder, const ModelInfo& info) {
   const Checkpoint last = Checkpoint::read(folder.last());
   for (const std::string& text : last.notes()) note(text);
-  const Json before = Json::parse(last.info().summary), now = Json::parse(info.summary);
+  const Json before = Json::parse(last.info().summary, nullptr, false);
+  const Json now = Json::parse(info.summary);
+  if (!before.is_object() || !before.contains("fingerprint") ||
+      !before.value("instruction_set", Json()).is_string())
+    file_error(folder.last() +
+               ": not written by 'fulmar train'; put the run's own file back, or train into "
+               "another folder");
   if (before.at("fingerprint") != now.at("fingerprint"))
     file_error(folder.last() +
                ": the pictures of the dataset are no longer those of this run; "
@@ -238,11 +254,14 @@ void restore(model::Trainer& trainer, const model::RunFolder& folder, const Mode
 
 void initialize(Model& model, const std::string& path) {
   const std::vector<std::string> missing = Checkpoint::read(path).initialize(model);
-  if (missing.size() == model.parameters().size() + model.statistics().size())
-    file_error(path + ": none of its weights fits this network; check --widths and --channels");
-  if (!missing.empty())
-    note(std::to_string(missing.size()) + " tensors are not in " + path +
-         " and start anew, such as " + missing.front());
+  const auto stray = std::find_if(missing.begin(), missing.end(), [](const std::string& name) {
+    return name.rfind("dense/", 0) != 0;
+  });
+  if (stray != missing.end())
+    file_error(path + ": its weights don't fit this network, such as " + *stray +
+               "; take the --widths and --channels of that model ('fulmar info " + path +
+               "' tells), only the classes may be others");
+  if (!missing.empty()) note("the last layer starts anew: the classes of " + path + " are others");
 }
 
 model::NamedValues metrics_of_epoch(const model::RunFolder& folder, int64_t epoch) {
@@ -256,11 +275,25 @@ model::NamedValues metrics_of_epoch(const model::RunFolder& folder, int64_t epoc
 
 }  // namespace
 
-TrainedRun train_run(Context& context, Device& device, const TrainConfig& config,
-                     const TrainRuntime& runtime, const std::string& path) {
-  model::RunFolder folder(path);
-  if (!runtime.resume && std::filesystem::exists(folder.config()))
-    file_error(path + " holds a run already: go on with --resume, or choose another folder");
+// Trains, and says of what ends it how to go on.
+model::TrainOutcome run_trainer(model::Trainer& trainer, const TrainConfig& config,
+                                const model::RunFolder& folder) {
+  Reporter reporter;
+  try {
+    return trainer.run(reporter);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::diverged)
+      throw Error(ErrorKind::diverged, error.what() + std::string("; use a smaller --lr than ") +
+                                           Json(config.learning_rate).dump());
+    if (error.kind() == ErrorKind::file && std::filesystem::exists(folder.last()))
+      file_error(error.what() + std::string("; then 'fulmar train --out ") + folder.path() +
+                 " --resume' goes on");
+    throw;
+  }
+}
+
+TrainedRun run_in(model::RunFolder& folder, Context& context, Device& device,
+                  const TrainConfig& config, const TrainRuntime& runtime) {
   Sources sources = open_sources(config, runtime, context.pool());
   const ModelInfo info = describe(config, sources, device);
   Model model = make_model(info, config, device);
@@ -270,13 +303,27 @@ TrainedRun train_run(Context& context, Device& device, const TrainConfig& config
       trainer_options(config, runtime, sources.train_loader->batches_per_epoch()));
   const bool has_checkpoint = std::filesystem::exists(folder.last());
   if (runtime.resume && has_checkpoint) restore(trainer, folder, info);
-  if (!runtime.resume) write_file(folder.config(), config.to_json().dump(2) + "\n");
   say_needs(trainer, sources, model);
-  Reporter reporter;
   TrainedRun run;
-  run.outcome = trainer.run(reporter);
+  run.outcome = run_trainer(trainer, config, folder);
   run.best = metrics_of_epoch(folder, run.outcome.best_epoch);
   return run;
+}
+
+TrainedRun train_run(Context& context, Device& device, const TrainConfig& config,
+                     const TrainRuntime& runtime, const std::string& path) {
+  model::RunFolder folder(path);
+  if (runtime.resume) return run_in(folder, context, device, config, runtime);
+  if (folder.begun())
+    file_error(path + " holds a run already: go on with --resume, or choose another folder");
+  try {
+    // First of all, so that a place that can't be written is told of before pictures are read.
+    write_file(folder.config(), config.to_json().dump(2) + "\n");
+    return run_in(folder, context, device, config, runtime);
+  } catch (...) {
+    folder.discard();
+    throw;
+  }
 }
 
 }  // namespace fulmar::tools

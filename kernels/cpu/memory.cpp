@@ -19,7 +19,7 @@ void* allocate(Stream&, size_t bytes) {
   void* memory = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
   if (!memory)
     device_error("out of memory: " + std::to_string(bytes) +
-                 " bytes asked for; use a smaller batch or crop");
+                 " bytes asked for; use a smaller batch, crop or network");
 #ifdef MADV_HUGEPAGE
   if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);  // only a hint
 #endif

@@ -1,0 +1,51 @@
+#include "tools/memory.h"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "engine/ops.h"
+#include "engine/ops/leaf.h"
+#include "kernels/error.h"
+#include "tools/table.h"
+
+namespace fulmar::tools {
+
+uint64_t memory_here() {
+  uint64_t bytes = UINT64_MAX;
+  struct sysinfo info {};
+  if (::sysinfo(&info) == 0)
+    bytes = (uint64_t{info.totalram} + uint64_t{info.totalswap}) * info.mem_unit;
+  // Of control groups, version 2 and 1; "max" is no number.
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    uint64_t limit = 0;
+    if (std::ifstream(path) >> limit) bytes = std::min(bytes, limit);
+  }
+  return bytes;
+}
+
+void require_memory(double bytes, const std::string& what, const std::string& remedy) {
+  const uint64_t here = memory_here();
+  if (bytes <= static_cast<double>(here)) return;
+  const auto needed = static_cast<uint64_t>(std::min(bytes, 1.8e19));
+  device_error("out of memory: " + what + " takes about " + readable_bytes(needed) + ", and " +
+               readable_bytes(here) + " are here; " + remedy);
+}
+
+void require_memory_for_weights(const Network& network, const Preprocess& preprocess) {
+  Tape tape;
+  const int64_t side = preprocess.crop;
+  record(network, tape, ops::input(tape, "input", {{1, side, side, preprocess.bands}}), {});
+  double weights = 0;
+  for (int n = 0; n < tape.size(); n++) {
+    const ops::Leaf* leaf = ops::as_leaf(tape.node(n));
+    if (leaf && leaf->kind() == ops::Leaf::Kind::parameter)
+      weights += static_cast<double>(tape.node(n).outputs[0].shape.elements());
+  }
+  require_memory(4 * sizeof(float) * weights, "holding this network's weights",
+                 "use smaller --widths");
+}
+
+}  // namespace fulmar::tools

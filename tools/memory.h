@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/network.h"
+#include "engine/preprocess.h"
+
+namespace fulmar::tools {
+
+// Bytes of memory and swap that there are here, or that a container is limited to.
+uint64_t memory_here();
+
+// Error(device) where `bytes` are more than that: what needs them, and what to do. Memory is given
+// out by promise, so that without this a program may be ended by the system instead.
+void require_memory(double bytes, const std::string& what, const std::string& remedy);
+
+// The same for a network's weights: with their gradients and moments, or while they are drawn.
+void require_memory_for_weights(const Network& network, const Preprocess& preprocess);
+
+}  // namespace fulmar::tools
