@@ -14,6 +14,8 @@ function(fulmar_program_test subject)
   add_dependencies(${target} fulmar_cli fulmar_no_space)
 endfunction()
 
+fulmar_program_test(bad_input bad_input_test.cpp)
+fulmar_program_test(bad_run bad_run_test.cpp)
 fulmar_program_test(cli cli_test.cpp)
 fulmar_program_test(deep_pictures deep_pictures_test.cpp)
 fulmar_program_test(eval_check eval_check_test.cpp)
