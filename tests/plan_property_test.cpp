@@ -31,7 +31,7 @@ class ArenaWatch {
   // Empty when all is well.
   std::string complaint() {
     for (const Plan::Step& step : plan_.steps) {
-      const std::string wrong = take(step);
+      std::string wrong = take(step);
       if (!wrong.empty()) return wrong;
     }
     for (Val y : plan_.outputs)

@@ -307,7 +307,7 @@ TEST_CASE("what can't be a file of this format is not written") {
   const std::string path = folder.path("a");
   const auto refused = [&](const std::vector<StoredTensor>& tensors,
                            const std::map<std::string, std::string>& metadata) {
-    const std::string message =
+    std::string message =
         error_of(ErrorKind::usage, [&] { write_safetensors(path, tensors, metadata); });
     CHECK_THROWS_AS(fulmar::InputFile{path}, Error);
     return message;

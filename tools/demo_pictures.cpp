@@ -43,7 +43,7 @@ Picture draw(std::mt19937_64& bits, bool vortex) {
       const double sea = bright * (1 + 0.5 * std::sin(2 * pi * along / wave + phase));
       double looks = 0;  // speckle of four looks: the mean of four exponentials
       for (int k = 0; k < 4; k++) looks -= std::log(1 - uniform(bits, 0, 1)) / 4;
-      picture[static_cast<size_t>(y * side + x)] =
+      picture[static_cast<size_t>(y) * side + static_cast<size_t>(x)] =
           static_cast<uint8_t>(std::min(255.0, sea * looks));
     }
   }
