@@ -23,13 +23,17 @@ struct Outputs {
 // A model in inference on batches of one shape: running statistics, no dropout.
 class FULMAR_API Evaluator {
  public:
+  // `tensors`: image, image/samples and, where there are, label and weight. Error(usage) as
+  // record_program; Error(device) where memory is short.
   Evaluator(Context& context, Device& device, const ModelInfo& info, Model& model,
             const std::vector<TensorSpec>& tensors, const CrossEntropy& loss = {},
             std::shared_ptr<Arena> arena = nullptr);
 
-  // Appends one batch to `all`.
+  // Appends one batch to `all`. Error(usage) where the network gives more than one row of logits a
+  // picture, or a label is none of its classes; Error(cancelled) where the context's flag is up.
   void predict(const Batch& batch, Outputs& all);
-  // All batches of an epoch; `progress` is called after each with the number done.
+  // All batches of an epoch, with the errors of predict() and of the source; `progress` is called
+  // after each with the number done.
   Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
 
   Session& session() { return session_; }

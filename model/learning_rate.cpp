@@ -1,5 +1,7 @@
 #include "model/learning_rate.h"
 
+#include "kernels/error.h"
+
 namespace fulmar::model {
 
 LearningRate::LearningRate(const Schedule& schedule) : schedule_(schedule) {
@@ -21,7 +23,10 @@ void LearningRate::epoch_ended(double monitored) {
 std::string LearningRate::state() const { return plateau_ ? plateau_->state() : std::string(); }
 
 void LearningRate::restore(const std::string& state) {
-  if (plateau_) plateau_->restore(state);
+  if (plateau_)
+    plateau_->restore(state);
+  else if (!state.empty())
+    usage_error("the state of a learning rate is that of another kind of schedule");
 }
 
 }  // namespace fulmar::model

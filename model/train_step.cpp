@@ -19,6 +19,7 @@ ProgramOptions train_options(const ModelInfo& info, const TrainStepOptions& opti
 Program record_training(const ModelInfo& info, Model& model, const std::vector<TensorSpec>& tensors,
                         const TrainStepOptions& options) {
   Program program = record_program(info.network, tensors, train_options(info, options));
+  if (!program.loss.mean) usage_error("training needs batches with a tensor 'label'");
   record_accumulate(*program.tape, model,
                     joined_gradients(*program.tape, model, program.loss.mean));
   return program;

@@ -21,6 +21,8 @@ struct TrainStepOptions {
 // that gradients can be looked at before the weights change.
 class FULMAR_API TrainStep {
  public:
+  // `tensors`: image, image/samples, label, and weight where there is one. Error(usage) as
+  // record_program, and without labels; Error(device) where memory is short.
   TrainStep(Context& context, Device& device, const ModelInfo& info, Model& model,
             const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
             std::shared_ptr<Arena> arena = nullptr);
@@ -29,10 +31,12 @@ class FULMAR_API TrainStep {
     double loss = 0;                   // mean over the micro-batch
     std::vector<float> probabilities;  // [samples, classes], of the used slots
   };
-  // Forward and backward of one micro-batch; its gradients are added to the model's sum.
+  // Forward and backward of one micro-batch; its gradients are added to the model's sum, divided by
+  // the number of micro-batches in `state`. Error(diverged) naming the first bad layer where the
+  // loss is not finite.
   Result accumulate(const Batch& batch, const StepState& state);
-  // Updates the weights. Error(diverged) naming the first bad layer where the loss of the last
-  // micro-batch or a gradient is not finite: the weights are then as they were.
+  // Updates the weights. Error(diverged) naming the first bad layer where a gradient is not finite:
+  // the weights are then as they were.
   void apply(const StepState& state);
 
   Session& session() { return session_; }  // forward and backward
