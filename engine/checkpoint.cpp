@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* moments[] = {"moment1", "moment2"};
+constexpr std::string_view state_prefix = "training/";
 
 std::string moment_name(const char* moment, const std::string& parameter) {
   return std::string("adamw/") + moment + "/" + parameter;
@@ -42,6 +43,15 @@ class Tensors {
     const StoredType stored = type_ == DType::f64 ? StoredType::f64 : StoredType::f32;
     list_.push_back({name, stored, extents(shape), memory.data()});
   }
+  // An array of the training state, in the caller's memory.
+  template <class T>
+  void add(const std::string& name, StoredType type, const std::vector<T>& values) {
+    if (values.empty()) return;
+    list_.push_back({std::string(state_prefix) + name,
+                     type,
+                     {static_cast<int64_t>(values.size())},
+                     values.data()});
+  }
   const std::vector<StoredTensor>& list() const { return list_; }
 
  private:
@@ -65,6 +75,26 @@ std::vector<double> values_of(const StoredTensor& tensor) {
   return values;
 }
 
+template <class T>
+std::vector<T> array_of(const StoredTensor& tensor) {
+  std::vector<T> values(static_cast<size_t>(tensor.elements()));
+  std::memcpy(values.data(), tensor.data, tensor.bytes());
+  return values;
+}
+
+TrainingState state_of(const Safetensors& file) {
+  TrainingState state;
+  if (!file.metadata().count("training_state")) return state;
+  state.json = file.text("training_state");
+  for (const StoredTensor& tensor : file.tensors()) {
+    if (tensor.name.compare(0, state_prefix.size(), state_prefix) != 0) continue;
+    const std::string name = tensor.name.substr(state_prefix.size());
+    if (tensor.type == StoredType::f32) state.floats[name] = array_of<float>(tensor);
+    if (tensor.type == StoredType::i32) state.integers[name] = array_of<int32_t>(tensor);
+  }
+  return state;
+}
+
 bool is_float(const StoredTensor& tensor) {
   return tensor.type == StoredType::f32 || tensor.type == StoredType::f64;
 }
@@ -74,9 +104,11 @@ std::span<const double> segment(const std::vector<double>& flat, const Model::Pa
                                  static_cast<size_t>(p.shape.elements()));
 }
 
+}  // namespace
+
 void check(const ModelInfo& info) {
   const auto require = [](bool condition, const std::string& message) {
-    if (!condition) usage_error(message);
+    if (!condition) usage_error("the description of a model: " + message);
   };
   const auto classes = static_cast<int64_t>(info.classes.size());
   require(classes >= 2, "it names fewer than two classes");
@@ -86,8 +118,6 @@ void check(const ModelInfo& info) {
           "a positive class goes with two classes, and only with two");
   require(info.threshold >= 0 && info.threshold <= 1, "its threshold is outside 0..1");
 }
-
-}  // namespace
 
 void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model) {
   check(info);
@@ -106,12 +136,16 @@ void save_checkpoint(const std::string& path, const ModelInfo& info, Model& mode
       {"summary", info.summary},
   };
   if (!info.training_state.empty()) {
-    metadata["training_state"] = info.training_state;
+    metadata["training_state"] = info.training_state.json;
     for (const char* moment : moments) {
       const std::vector<double> flat = model.read(moment);
       for (const Model::Parameter& p : model.parameters())
         tensors.add(moment_name(moment, p.name), p.shape, segment(flat, p));
     }
+    for (const auto& [name, values] : info.training_state.integers)
+      tensors.add(name, StoredType::i32, values);
+    for (const auto& [name, values] : info.training_state.floats)
+      tensors.add(name, StoredType::f32, values);
   }
   write_safetensors(path, tensors.list(), metadata);
 }
@@ -136,7 +170,7 @@ Checkpoint Checkpoint::read(const std::string& path) {
     info.positive_class = Json::parse(c.file_->text("positive_class")).get<int64_t>();
     info.threshold = Json::parse(c.file_->text("threshold")).get<double>();
     info.summary = c.file_->text("summary");
-    if (metadata.count("training_state")) info.training_state = c.file_->text("training_state");
+    info.training_state = state_of(*c.file_);
     check(info);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::file) throw;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,16 @@ namespace fulmar {
 
 class Safetensors;
 
+// What a training needs beside weights and moments to go on.
+struct TrainingState {
+  std::string json;  // empty: there is none
+  // Arrays by name, kept to the bit however long they are; an empty one is as good as absent.
+  std::map<std::string, std::vector<float>> floats{};
+  std::map<std::string, std::vector<int32_t>> integers{};
+
+  bool empty() const { return json.empty(); }
+};
+
 // What a model file tells beside its weights.
 struct ModelInfo {
   Network network;
@@ -21,11 +32,14 @@ struct ModelInfo {
   int64_t positive_class = -1;       // of two classes, the one that F1 is about; -1: more classes
   double threshold = 0.5;            // of two classes: positive where its probability is >= this
   std::string summary{};             // JSON for people: how it was trained and how well
-  std::string training_state{};      // JSON for resuming; empty in a model that is only for use
+  TrainingState training_state{};    // for resuming; empty in a model that is only for use
 };
 
+// Error(usage) where its classes, positive class and threshold don't go together.
+FULMAR_API void check(const ModelInfo& info);
+
 // Writes weights, statistics and, where there is a training state, the optimiser's moments. The
-// file appears whole or not at all. Error(file) where it can't be written.
+// file appears whole or not at all. Error(usage) as check(); Error(file) where it can't be written.
 FULMAR_API void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model);
 
 // A model file: a safetensors file whose metadata holds the rest.

@@ -1,11 +1,10 @@
 #include "model/metrics.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
+#include <string>
 
 #include "kernels/error.h"
 
@@ -134,36 +133,13 @@ std::vector<uint8_t> Predictions::truth_of(int64_t label) const {
   return truth;
 }
 
-// Floating-point numbers go as their bits: JSON has no NaN.
-std::string Predictions::to_json() const {
-  std::vector<uint32_t> bits;
-  for (const float p : probabilities) bits.push_back(std::bit_cast<uint32_t>(p));
-  return nlohmann::json{{"classes", classes},
-                        {"labels", labels},
-                        {"probability_bits", bits},
-                        {"loss_sum_bits", std::bit_cast<uint64_t>(loss_sum)},
-                        {"weight_sum_bits", std::bit_cast<uint64_t>(weight_sum)}}
-      .dump();
-}
-
-Predictions Predictions::from_json(const std::string& json) {
-  try {
-    const auto state = nlohmann::json::parse(json);
-    Predictions read(state.at("classes").get<int64_t>());
-    read.labels = state.at("labels").get<std::vector<int32_t>>();
-    for (const uint32_t bits : state.at("probability_bits").get<std::vector<uint32_t>>())
-      read.probabilities.push_back(std::bit_cast<float>(bits));
-    read.loss_sum = std::bit_cast<double>(state.at("loss_sum_bits").get<uint64_t>());
-    read.weight_sum = std::bit_cast<double>(state.at("weight_sum_bits").get<uint64_t>());
-    const bool labels_fit = std::all_of(read.labels.begin(), read.labels.end(),
-                                        [&](int32_t l) { return l >= 0 && l < read.classes; });
-    if (labels_fit &&
-        read.probabilities.size() ==
-            read.labels.size() * static_cast<size_t>(std::max<int64_t>(read.classes, 0)))
-      return read;
-  } catch (const nlohmann::json::exception&) {
-  }
-  usage_error("the state of predictions so far is not what this version of fulmar writes");
+void Predictions::check() const {
+  const bool labels_fit =
+      std::all_of(labels.begin(), labels.end(), [&](int32_t l) { return l >= 0 && l < classes; });
+  if (!labels_fit || probabilities.size() != labels.size() * static_cast<size_t>(classes))
+    usage_error("predictions with " + std::to_string(labels.size()) + " labels and " +
+                std::to_string(probabilities.size()) + " probabilities don't fit " +
+                std::to_string(classes) + " classes");
 }
 
 int64_t decide(std::span<const float> probabilities, int64_t positive_class, double threshold) {

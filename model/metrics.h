@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "kernels/api.h"
@@ -54,9 +53,8 @@ struct FULMAR_API Predictions {
   std::vector<float> scores_of(int64_t label) const;   // probability of a class, [n]
   std::vector<uint8_t> truth_of(int64_t label) const;  // 1 where the label is that class, [n]
 
-  std::string to_json() const;
-  // Error(usage) for what to_json() did not write.
-  static Predictions from_json(const std::string& json);
+  // Error(usage) where the arrays don't fit each other or a label is no class.
+  void check() const;
 };
 
 struct ClassScores {

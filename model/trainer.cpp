@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
+#include "kernels/version.h"
 #include "model/evaluate.h"
+#include "model/trainer_state.h"
 
 namespace fulmar::model {
 namespace {
@@ -38,49 +41,77 @@ std::vector<std::string> columns_of(bool two_classes, bool validation) {
   NamedValues metrics{{"epoch", 0}, {"step", 0}, {"learning_rate", 0}};
   add_scores(metrics, "", {}, two_classes);
   if (validation) add_scores(metrics, "val_", {}, two_classes);
+  if (validation && two_classes) metrics.emplace_back("threshold", 0);
   metrics.emplace_back("seconds", 0);
   std::vector<std::string> columns;
   for (const auto& metric : metrics) columns.push_back(metric.first);
   return columns;
 }
 
-}  // namespace
+constexpr const char *epoch_key = "epoch", *metrics_key = "metrics";
 
-// Where a run stands, between two steps. All but `seconds` decides what comes next.
-struct Trainer::State {
-  State(const TrainerOptions& options, int64_t classes)
-      : learning_rate(options.schedule), seen(classes) {
-    if (options.early_stopping) stopping.emplace(*options.early_stopping);
+// A description that can be saved, with the program that trains it.
+ModelInfo described(ModelInfo info) {
+  check(info);
+  Json summary = Json::object();
+  if (!info.summary.empty()) summary = Json::parse(info.summary, nullptr, false);
+  if (!summary.is_object()) usage_error("the summary of a model must be a JSON object");
+  summary["fulmar"] = version();
+  summary["commit"] = commit();
+  info.summary = summary.dump();
+  return info;
+}
+
+// A summary that tells how well the weights do after an epoch. Without the wall clock, so that the
+// same training gives the same file; JSON has no NaN.
+std::string with_results(const std::string& summary, int64_t epoch, const NamedValues& metrics) {
+  Json values = Json::object();
+  for (const auto& [name, value] : metrics) {
+    if (name == "epoch" || name == "seconds" || !std::isfinite(value)) continue;
+    // Counts without ".0".
+    const bool whole = std::abs(value) < 1e15 && std::floor(value) == value;
+    values[name] = whole ? Json(static_cast<int64_t>(value)) : Json(value);
   }
+  Json all = Json::parse(summary);
+  all[epoch_key] = epoch;
+  all[metrics_key] = values;
+  return all.dump();
+}
 
-  int64_t epoch = 0, batch = 0;  // of the source: which comes next
-  int64_t step = 0;              // optimiser steps done
-  uint64_t draw = 0;             // micro-batches done
-  int64_t epochs_step = 0;       // optimiser steps done when the last whole epoch ended
-  LearningRate learning_rate;
-  std::optional<EarlyStopping> stopping;
-  bool should_stop = false;
-  BestEpoch best{Goal::lowest};
-  Predictions seen;    // of this epoch so far
-  double seconds = 0;  // of this epoch so far, wall clock
-};
+// The same with the results that another summary tells.
+std::string with_results_of(const std::string& summary, const std::string& other) {
+  Json all = Json::parse(summary);
+  const Json from = Json::parse(other, nullptr, false);
+  for (const char* key : {epoch_key, metrics_key})
+    if (from.contains(key)) all[key] = from[key];
+  return all.dump();
+}
+
+}  // namespace
 
 Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model, BatchSource& train,
                  BatchSource* validation, RunFolder& folder, const TrainerOptions& options)
     : context_(context),
       device_(device),
-      info_(std::move(info)),
+      info_(described(std::move(info))),
       model_(model),
       train_(train),
       validation_(validation),
       folder_(folder),
       options_(options),
+      options_text_(options_text(options, model, train, validation != nullptr)),
       arena_(std::make_shared<Arena>()),
       step_(context, device, info_, model, train.tensors(), options.step, arena_) {
   if (validation_)
     evaluator_ = std::make_unique<Evaluator>(context, device, info_, model, validation_->tensors(),
                                              options.step.loss, arena_);
   const auto classes = static_cast<int64_t>(info_.classes.size());
+  const Tape& tape = step_.session().tape();
+  const Shape& logits = tape.shape(tape.find(info_.network.output()));
+  if (logits != Shape{logits.images(), 1, 1, classes})
+    usage_error("the network gives " + logits.to_string() + " for " + std::to_string(classes) +
+                " classes, not one row of that many logits a picture");
+  if (options_.micro_batches < 1) usage_error("a step takes one micro-batch or more");
   state_ = std::make_unique<State>(options_, classes);
 }
 
@@ -101,7 +132,7 @@ void Trainer::run_epoch(TrainObserver& observer) {
   auto last_save = start;
   const auto save_here = [&] {
     s.seconds = seconds_before + seconds_since(start);
-    save(folder_.last());
+    save(folder_.last(), true);
     last_save = Clock::now();
   };
   if (s.batch < batches) train_.start(s.epoch, s.batch);
@@ -141,7 +172,7 @@ void Trainer::run_epoch(TrainObserver& observer) {
     finish_epoch(observer);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::cancelled) throw;
-    save(folder_.last());  // between the last batch and the validation, which is done anew
+    save(folder_.last(), true);  // between the last batch and the validation, which is done anew
     throw_interrupted();
   }
   if (context_.cancel && s.epoch < options_.epochs && !s.should_stop) throw_interrupted();
@@ -176,9 +207,10 @@ void Trainer::finish_epoch(TrainObserver& observer) {
   s.learning_rate.epoch_ended(monitored);
   if (s.stopping) s.should_stop = s.stopping->epoch_ended(monitored);
   const bool best = s.best.epoch_ended(s.epoch, monitored);
-  if (best) save(folder_.best());
+  info_.summary = with_results(info_.summary, s.epoch, metrics);
+  if (best) save(folder_.best(), false);
   folder_.append(s.step, metrics);
-  save(folder_.last());
+  save(folder_.last(), true);
   observer.on_epoch(metrics, best);
 }
 
@@ -192,55 +224,33 @@ double Trainer::validate(TrainObserver& observer, NamedValues& metrics) {
                           .threshold;
   const Scores scores = score(outputs.predictions, info_.positive_class, info_.threshold);
   add_scores(metrics, "val_", scores, info_.classes.size() == 2);
+  if (info_.positive_class >= 0) metrics.emplace_back("threshold", info_.threshold);
   return scores.loss;
 }
 
-std::string Trainer::state_json() const {
-  const State& s = *state_;
-  const Json state{{"epoch", s.epoch},
-                   {"batch", s.batch},
-                   {"step", s.step},
-                   {"epochs_step", s.epochs_step},
-                   {"draw", s.draw},
-                   {"learning_rate", s.learning_rate.state()},
-                   {"stopping", s.stopping ? s.stopping->state() : std::string()},
-                   {"should_stop", s.should_stop},
-                   {"best", s.best.state()},
-                   {"seen", s.seen.to_json()},
-                   {"seconds", s.seconds}};
-  return state.dump();
-}
-
 void Trainer::resume(const Checkpoint& checkpoint) {
-  if (checkpoint.info().training_state.empty())
+  const ModelInfo& from = checkpoint.info();
+  if (from.training_state.empty())
     file_error(checkpoint.path() + ": holds no training state; resume from last.safetensors");
-  checkpoint.restore(model_);
-  info_.threshold = checkpoint.info().threshold;
-  State& s = *state_;
+  if (from.network.to_json() != info_.network.to_json() ||
+      from.preprocess.to_json() != info_.preprocess.to_json() || from.classes != info_.classes ||
+      from.positive_class != info_.positive_class)
+    file_error(checkpoint.path() +
+               ": its network, preprocessing or classes are not those of this run");
   try {
-    const Json state = Json::parse(checkpoint.info().training_state);
-    s.epoch = state.at("epoch");
-    s.batch = state.at("batch");
-    s.step = state.at("step");
-    s.epochs_step = state.at("epochs_step");
-    s.draw = state.at("draw");
-    s.learning_rate.restore(state.at("learning_rate"));
-    if (s.stopping) s.stopping->restore(state.at("stopping"));
-    s.should_stop = state.at("should_stop");
-    s.best.restore(state.at("best"));
-    s.seen = Predictions::from_json(state.at("seen"));
-    s.seconds = state.at("seconds");
-  } catch (const nlohmann::json::exception&) {
-    file_error(checkpoint.path() + ": its training state is not one that this version wrote");
+    state_->restore(from.training_state, options_text_);
   } catch (const Error& error) {
     file_error(checkpoint.path() + ": its training state does not fit: " + error.what());
   }
-  folder_.check_history(s.epoch, s.epochs_step);
+  folder_.check_history(state_->epoch, state_->epochs_step);
+  checkpoint.restore(model_);
+  info_.threshold = from.threshold;
+  info_.summary = with_results_of(info_.summary, from.summary);
 }
 
-void Trainer::save(const std::string& path) {
+void Trainer::save(const std::string& path, bool resumable) {
   ModelInfo info = info_;
-  info.training_state = state_json();
+  if (resumable) info.training_state = state_->stored(options_text_);
   save_checkpoint(path, info, model_);
 }
 

@@ -55,18 +55,31 @@ struct TrainOutcome {
 // undisturbed one.
 class FULMAR_API Trainer {
  public:
-  // `info` describes the model; `validation` may be nullptr. `summary` of info goes into every
-  // checkpoint.
+  // `info` describes the model; `validation` may be nullptr. `summary` of info (a JSON object) goes
+  // into every checkpoint, with "fulmar" and "commit" (what saved it), "epoch" (whole epochs behind
+  // the weights) and "metrics" (of that epoch; undefined ones are left out).
+  //
+  // With two classes the threshold is the one with the best F1 on the validation pictures, anew
+  // after each epoch (the metric "threshold"); val_accuracy, val_f1, val_fp and val_fn are at it,
+  // so a little better than on pictures that it was not chosen on. Metrics of the training pictures
+  // are at 0.5, each taken before the step that the picture was in.
+  //
+  // Error(usage) where the description, the network, the options or the tensors of a source don't
+  // go together.
   Trainer(Context& context, Device& device, ModelInfo info, Model& model, BatchSource& train,
           BatchSource* validation, RunFolder& folder, const TrainerOptions& options);
   ~Trainer();
 
-  // Goes on from a checkpoint of this run. Error(file) where it has no training state, or one of
-  // another network or other options, or where the folder lacks what the run wrote before.
+  // Goes on from a checkpoint of this run. Error(file) where it has no training state, or comes
+  // from another network, preprocessing or classes, other options (only `epochs` and
+  // `checkpoint_minutes` may differ), other weights that decay, or batches of another size or
+  // number, or where the folder lacks what the run wrote before.
   void resume(const Checkpoint& checkpoint);
 
-  // Trains to the end. Error(cancelled) after saving where the context's flag goes up;
-  // Error(diverged) naming the first bad layer where the loss or a gradient is not finite.
+  // Trains to the end. best.safetensors of the run folder holds the weights of the epoch with the
+  // lowest monitored loss, for use; last.safetensors also what resuming needs. Error(cancelled)
+  // after saving where the context's flag goes up; Error(diverged) naming the first bad layer where
+  // the loss or a gradient is not finite; Error(file) where the folder can't be written.
   TrainOutcome run(TrainObserver& observer);
 
   // Bytes that activations take in training.
@@ -78,8 +91,7 @@ class FULMAR_API Trainer {
   [[noreturn]] void throw_interrupted() const;
   void finish_epoch(TrainObserver& observer);
   double validate(TrainObserver& observer, NamedValues& metrics);
-  std::string state_json() const;
-  void save(const std::string& path);
+  void save(const std::string& path, bool resumable);
 
   Context& context_;
   Device& device_;
@@ -89,6 +101,7 @@ class FULMAR_API Trainer {
   BatchSource* validation_;
   RunFolder& folder_;
   TrainerOptions options_;
+  std::string options_text_;  // what must be the same when a run goes on
   std::shared_ptr<Arena> arena_;
   TrainStep step_;
   std::unique_ptr<Evaluator> evaluator_;

@@ -13,7 +13,7 @@ using namespace fulmar;
 using namespace fulmar::test;
 using Json = nlohmann::ordered_json;
 
-TEST_CASE("a folder of 16-bit pictures is trained on, evaluated and predicted") {
+TEST_CASE("a folder of 16-bit pictures is trained on, evaluated, told of and predicted") {
   TempFolder folder;
   for (uint32_t i = 0; i < 24; i++) {
     const std::string name = i % 2 ? "pos" : "neg";
@@ -31,6 +31,14 @@ TEST_CASE("a folder of 16-bit pictures is trained on, evaluated and predicted") 
   CHECK_MESSAGE(trained.code == 0, trained.err);
   const std::string model = folder.path("run/best.safetensors");
   const Json info = Json::parse(fulmar_program({"info", model, "--json"}).out);
+  CHECK(info["resumable"] == false);
+  CHECK(info["training"]["epoch"].get<int>() >= 1);
+  CHECK(info["training"]["metrics"]["val_loss"].is_number_float());
+  CHECK(info["training"]["metrics"]["threshold"] == info["threshold"]);
+  CHECK(info["training"]["commit"].is_string());
+  CHECK(has(fulmar_program({"info", model}).out, "\n  val loss  "));
+  CHECK(Json::parse(fulmar_program({"info", folder.path("run/last.safetensors"), "--json"})
+                        .out)["resumable"] == true);
   CHECK(info["preprocess"]["type"] == "u16");
   CHECK(info["preprocess"]["scale"][0] == 1.0 / 65535);
 

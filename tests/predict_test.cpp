@@ -250,12 +250,13 @@ TEST_CASE("info of a model file: classes, threshold, preprocessing, how it was t
   CHECK(json["threshold"] == 0.25);
   CHECK(json["preprocess"]["crop"] == 16);
   CHECK(json["resumable"] == false);
-  CHECK(json["training"]["best_epoch"] == 7);
+  CHECK(json["training"]["epoch"] == 7);
   CHECK(json["parameters"].get<int64_t>() > 0);
   const Ended text = fulmar_program({"info", files.model});
   CHECK(text.code == 0);
-  for (const char* part : {"neg, pos", "pos from a probability of 0.25", "centre crop 16x16",
-                           "best epoch          7", "separable_conv2d_1"})
+  for (const char* part :
+       {"neg, pos", "pos from a probability of 0.25", "centre crop 16x16", "epoch               7",
+        "val loss            0.03125", "separable_conv2d_1"})
     CHECK(has(text.out, part));
   CHECK(fulmar_program({"info", files.model, "--size", "64"}).code == 2);
   CHECK(fulmar_program({"info", files.model, "--new", "polar-low"}).code == 2);

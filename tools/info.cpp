@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 
 #include "engine/checkpoint.h"
@@ -132,6 +133,12 @@ std::string text_of(const Preprocess& p) {
   return text;
 }
 
+std::string rounded(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
 // "neg 1093, pos 216"; empty where there is more in it than numbers.
 std::string counts_in(const Json& object) {
   std::string text;
@@ -146,11 +153,16 @@ std::string counts_in(const Json& object) {
 std::string lines_of(const Json& object) {
   std::string lines;
   for (const auto& [key, value] : object.items()) {
+    if (key == "metrics" && value.is_object()) {  // one a line, as all else
+      lines += lines_of(value);
+      continue;
+    }
     std::string name = key;
     std::replace(name.begin(), name.end(), '_', ' ');
-    const std::string text = value.is_string()       ? value.get<std::string>()
-                             : value.is_structured() ? counts_in(value)
-                                                     : value.dump();
+    const std::string text = value.is_string()         ? value.get<std::string>()
+                             : value.is_structured()   ? counts_in(value)
+                             : value.is_number_float() ? rounded(value)
+                                                       : value.dump();
     if (text.empty()) continue;
     lines += "  " + name + std::string(name.size() < 20 ? 20 - name.size() : 1, ' ') + text + "\n";
   }

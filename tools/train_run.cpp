@@ -4,7 +4,7 @@
 
 #include "engine/file.h"
 #include "kernels/error.h"
-#include "kernels/version.h"
+#include "model/metrics_csv.h"
 #include "model/program.h"
 #include "tools/console.h"
 #include "tools/memory.h"
@@ -109,8 +109,7 @@ ModelInfo describe(const TrainConfig& config, const Sources& sources, Device& de
   info.preprocess = sources.preprocess;
   info.classes = sources.train.classes;
   info.positive_class = positive_class(info.classes);
-  const Json summary{{"fulmar", version()},
-                     {"instruction_set", device.backend().isa()},
+  const Json summary{{"instruction_set", device.backend().isa()},
                      {"config", config.to_json()},
                      {"training_samples", counts_of(sources.train)},
                      {"validation_samples", counts_of(sources.validation)},
@@ -227,8 +226,8 @@ void say_needs(model::Trainer& trainer, const Sources& sources, Model& model) {
        std::to_string(batches) + " batches an epoch), validating on " +
        std::to_string(sources.validation.samples.size()));
   note("needs about " + readable_bytes(static_cast<uint64_t>(memory)) +
-       " of memory beside the pictures, and " +
-       readable_bytes(static_cast<uint64_t>(2 * 3 * weights)) + " on disk");
+       " of memory beside the pictures, and " + readable_bytes(static_cast<uint64_t>(4 * weights)) +
+       " on disk");
 }
 
 void restore(model::Trainer& trainer, const model::RunFolder& folder, const ModelInfo& info) {

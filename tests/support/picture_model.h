@@ -25,7 +25,7 @@ inline void save_model(const std::string& path, std::vector<std::string> classes
   info.classes = std::move(classes);
   info.positive_class = count == 2 ? 1 : -1;
   info.threshold = 0.25;
-  info.summary = R"({"epochs": 12, "best_epoch": 7})";
+  info.summary = R"({"epoch": 7, "metrics": {"val_fp": 3, "val_loss": 0.03125}})";
   Model weights = model::new_model(info.network, info.preprocess, context.device("reference"), 7);
   save_checkpoint(path, info, weights);
 }

@@ -1,0 +1,145 @@
+#include "model/trainer_state.h"
+
+#include <algorithm>
+#include <bit>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+
+namespace fulmar::model {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char *labels_name = "seen/labels", *probabilities_name = "seen/probabilities";
+
+Json json_of(const Schedule& schedule) {
+  if (const auto* plateau = std::get_if<PlateauSchedule>(&schedule)) {
+    const ReduceOnPlateau::Options& o = plateau->options;
+    return {{"kind", "plateau"},        {"rate", plateau->rate},
+            {"factor", o.factor},       {"patience", o.patience},
+            {"min_delta", o.min_delta}, {"cooldown", o.cooldown},
+            {"min_rate", o.min_rate},   {"highest", o.goal == Goal::highest}};
+  }
+  if (const auto* cycle = std::get_if<OneCycle>(&schedule))
+    return {{"kind", "one-cycle"},
+            {"max_rate", cycle->max_rate},
+            {"steps", cycle->steps},
+            {"warmup_share", cycle->warmup_share},
+            {"start_divisor", cycle->start_divisor},
+            {"end_divisor", cycle->end_divisor}};
+  const auto& cosine = std::get<WarmupCosine>(schedule);
+  return {{"kind", "cosine"},
+          {"max_rate", cosine.max_rate},
+          {"steps", cosine.steps},
+          {"warmup_steps", cosine.warmup_steps},
+          {"end_rate", cosine.end_rate}};
+}
+
+Json json_of(const std::optional<EarlyStopping::Options>& options) {
+  if (!options) return nullptr;
+  return {{"patience", options->patience},
+          {"min_delta", options->min_delta},
+          {"highest", options->goal == Goal::highest}};
+}
+
+Json json_of(const std::vector<TensorSpec>& tensors) {
+  Json all = Json::object();
+  for (const TensorSpec& spec : tensors)
+    all[spec.name] = std::string(name_of(spec.type)) + " " + spec.shape.to_string();
+  return all;
+}
+
+void compare(const std::string& before, const std::string& now) {
+  const Json then = Json::parse(before), here = Json::parse(now);
+  for (const auto& [name, value] : here.items())
+    if (then.at(name) != value)
+      usage_error("it comes from a run with another " + name + ": " + then.at(name).dump() +
+                  ", here " + value.dump());
+}
+
+}  // namespace
+
+Trainer::State::State(const TrainerOptions& options, int64_t classes)
+    : learning_rate(options.schedule), seen(classes) {
+  if (options.early_stopping) stopping.emplace(*options.early_stopping);
+}
+
+TrainingState Trainer::State::stored(const std::string& options) const {
+  // Sums go as their bits: JSON has no NaN.
+  const Json state{{"epoch", epoch},
+                   {"batch", batch},
+                   {"step", step},
+                   {"epochs_step", epochs_step},
+                   {"draw", draw},
+                   {"learning_rate", learning_rate.state()},
+                   {"stopping", stopping ? stopping->state() : std::string()},
+                   {"should_stop", should_stop},
+                   {"best", best.state()},
+                   {"loss_sum_bits", std::bit_cast<uint64_t>(seen.loss_sum)},
+                   {"weight_sum_bits", std::bit_cast<uint64_t>(seen.weight_sum)},
+                   {"seconds", seconds},
+                   {"options", options}};
+  TrainingState to;
+  to.json = state.dump();
+  to.integers[labels_name] = seen.labels;
+  to.floats[probabilities_name] = seen.probabilities;
+  return to;
+}
+
+void Trainer::State::restore(const TrainingState& from, const std::string& options) {
+  try {
+    const Json state = Json::parse(from.json);
+    compare(state.at("options"), options);
+    epoch = state.at("epoch");
+    batch = state.at("batch");
+    step = state.at("step");
+    epochs_step = state.at("epochs_step");
+    draw = state.at("draw");
+    learning_rate.restore(state.at("learning_rate"));
+    if (stopping) stopping->restore(state.at("stopping"));
+    should_stop = state.at("should_stop");
+    best.restore(state.at("best"));
+    seconds = state.at("seconds");
+    seen.loss_sum = std::bit_cast<double>(state.at("loss_sum_bits").get<uint64_t>());
+    seen.weight_sum = std::bit_cast<double>(state.at("weight_sum_bits").get<uint64_t>());
+  } catch (const nlohmann::json::exception&) {
+    usage_error(
+        "it is not one that this version of fulmar writes; train anew, into another folder");
+  }
+  const auto labels = from.integers.find(labels_name);
+  const auto probabilities = from.floats.find(probabilities_name);
+  if (labels != from.integers.end()) seen.labels = labels->second;
+  if (probabilities != from.floats.end()) seen.probabilities = probabilities->second;
+  seen.check();
+}
+
+std::string options_text(const TrainerOptions& options, const Model& model,
+                         const BatchSource& train, bool validation) {
+  const AdamW& adamw = options.step.adamw;
+  const CrossEntropy& loss = options.step.loss;
+  const auto decaying = std::count_if(model.parameters().begin(), model.parameters().end(),
+                                      [](const Model::Parameter& p) { return p.decays; });
+  return Json{{"seed", options.seed},
+              {"batches_per_epoch", train.batches_per_epoch()},
+              {"tensors", json_of(train.tensors())},
+              {"micro_batches", options.micro_batches},
+              {"adamw",
+               {{"beta1", adamw.beta1},
+                {"beta2", adamw.beta2},
+                {"epsilon", adamw.epsilon},
+                {"weight_decay", adamw.weight_decay},
+                {"decay_scaled_by_lr", adamw.decay_scaled_by_lr},
+                {"keras_epsilon", adamw.keras_epsilon}}},
+              {"decaying_parameters", decaying},
+              {"label_smoothing", loss.label_smoothing},
+              {"ignore_index", loss.ignore_index},
+              {"unbiased_running_variance", options.step.unbiased_running_variance},
+              {"schedule", json_of(options.schedule)},
+              {"early_stopping", json_of(options.early_stopping)},
+              {"validation", validation},
+              {"monitor_training_loss", options.monitor_training_loss}}
+      .dump();
+}
+
+}  // namespace fulmar::model
