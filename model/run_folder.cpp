@@ -6,6 +6,8 @@
 
 #include "engine/file.h"
 #include "kernels/error.h"
+#include "model/metrics_csv.h"
+#include "model/tfevents.h"
 
 namespace fulmar::model {
 
@@ -58,6 +60,8 @@ void RunFolder::check_history(int64_t epochs, int64_t keep_through) const {
     file_error(metrics() + " holds " + std::to_string(rows) + " of the " + std::to_string(epochs) +
                " epochs of the run to resume" + remedy);
 }
+
+RunFolder::~RunFolder() = default;
 
 void RunFolder::open(const std::vector<std::string>& columns, int64_t keep_through) {
   csv_ = std::make_unique<MetricsCsv>(metrics(), columns, keep_through);

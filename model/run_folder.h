@@ -7,19 +7,22 @@
 #include <utility>
 #include <vector>
 
-#include "model/metrics_csv.h"
-#include "model/tfevents.h"
+#include "kernels/api.h"
 
 namespace fulmar::model {
+
+class MetricsCsv;
+class EventFile;
 
 using NamedValues = std::vector<std::pair<std::string, double>>;
 
 // What a training leaves behind: config.json, metrics.csv, events.out.tfevents.fulmar,
 // best.safetensors, last.safetensors.
-class RunFolder {
+class FULMAR_API RunFolder {
  public:
   // Makes the folder where it is missing. Error(file) where that can't be done.
   explicit RunFolder(std::string path);
+  ~RunFolder();
 
   // Whether a run has left anything here.
   bool begun() const;
@@ -38,9 +41,11 @@ class RunFolder {
   std::string best() const { return path_ + "/best.safetensors"; }
   std::string last() const { return path_ + "/last.safetensors"; }
 
-  // Opens metrics and events, cut back to what was known at step `keep_through`.
+  // Opens metrics and events, cut back to what was known at step `keep_through`. Error(file) where
+  // that can't be done, or metrics.csv has other columns; Error(usage) without a column "step".
   void open(const std::vector<std::string>& columns, int64_t keep_through);
   // One epoch's metrics, in the order of the columns; the column "step" is the events' step.
+  // Error(file) where it can't be written.
   void append(int64_t step, const NamedValues& metrics);
 
  private:

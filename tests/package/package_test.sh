@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # package_test.sh BUILD WORK CXX MAKE_MODEL EXAMPLE: installs the library of BUILD under WORK, moves
 # the copy to another path, and builds and runs against it a program that includes every installed
-# header and examples/predict, which must say what EXAMPLE, the same source in BUILD, says.
+# header, one that trains for an epoch, and examples/predict, which must say what EXAMPLE, the same
+# source in BUILD, says.
 set -euo pipefail
 build=$1 work=$2 cxx=$3 make_model=$4 example=$5
 source=$(cd "$(dirname "$0")/../.." && pwd)
@@ -27,11 +28,12 @@ build_against_copy() {
 [ "$(wc -l <"$work/every_header.inc")" -gt 1 ] || { echo "no headers were installed"; exit 1; }
 build_against_copy "$source/tests/package" headers -DEVERY_HEADER="$work/every_header.inc"
 "$work/headers/headers"
+"$work/headers/train" "$work/run"
+"$make_model" "$work/model.safetensors"
 
 build_against_copy "$source/examples/predict" predict
 lines=$(wc -l <"$source/examples/predict/predict.cpp")
 [ "$lines" -le 40 ] || { echo "the example has $lines lines"; exit 1; }
-"$make_model" "$work/model.safetensors"
 "$work/predict/predict" "$work/model.safetensors" | tee "$work/said"
 "$example" "$work/model.safetensors" | diff - "$work/said"
 readelf -dW "$work/predict/predict" | grep -q 'NEEDED.*libfulmar\.so'
