@@ -8,7 +8,7 @@
 
 namespace fulmar {
 
-// What an op or a layer is configured with; serialises to JSON.
+// What a layer is configured with; serialises to JSON.
 using Attribute =
     std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
 using Attributes = std::map<std::string, Attribute>;

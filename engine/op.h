@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/attributes.h"
 #include "engine/device.h"
 #include "kernels/view.h"
 
@@ -82,7 +81,6 @@ class FULMAR_API Op {
   virtual ~Op() = default;
 
   virtual std::string_view name() const = 0;
-  virtual Attributes attributes() const { return {}; }
 
   // Shapes and roles of the outputs. Throws Error(usage) where the inputs don't fit; the tape puts
   // the op's and the layer's name before the message.

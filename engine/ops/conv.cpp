@@ -14,11 +14,6 @@ struct Kind {
   const char* pick(const char* dense, const char* per_channel) const {
     return depthwise ? per_channel : dense;
   }
-  Attributes attributes() const {
-    Attributes all = window_attributes(window);
-    if (!depthwise) all["groups"] = groups;
-    return all;
-  }
   Shape output(const Shape& x, const Shape& w) const {
     const std::array<int64_t, 2> taps =
         depthwise ? std::array{w[0], w[1]} : std::array{w.images(), w.height()};
@@ -46,7 +41,6 @@ class Conv : public Op {
  public:
   explicit Conv(const Kind& kind) : kind_(kind) {}
   std::string_view name() const override { return kind_.pick("conv2d", "depthwise_conv2d"); }
-  Attributes attributes() const override { return kind_.attributes(); }
 
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     const Shape &x = in[0].shape, &w = in[1].shape;
@@ -98,7 +92,6 @@ class ConvInputGrad : public Op {
   std::string_view name() const override {
     return kind_.pick("conv2d_input_grad", "depthwise_conv2d_input_grad");
   }
-  Attributes attributes() const override { return kind_.attributes(); }
 
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_same(in[0], kind_.output(x_, in[1].shape), "dy");
@@ -134,7 +127,6 @@ class ConvWeightGrad : public Op {
   std::string_view name() const override {
     return kind_.pick("conv2d_weight_grad", "depthwise_conv2d_weight_grad");
   }
-  Attributes attributes() const override { return kind_.attributes(); }
 
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_same(in[1], kind_.output(in[0].shape, w_), "dy");

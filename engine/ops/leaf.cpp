@@ -9,7 +9,6 @@ class Constant : public Op {
  public:
   Constant(const Shape& shape, double value) : shape_(shape), value_(value) {}
   std::string_view name() const override { return "constant"; }
-  Attributes attributes() const override { return {{"value", value_}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
     return {activation(shape_)};
   }

@@ -16,7 +16,6 @@ class Leaf : public Op {
       : kind_(kind), key_(std::move(key)), info_(info) {}
 
   std::string_view name() const override;
-  Attributes attributes() const override { return {{"name", key_}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {info_}; }
   void run(Device&, const RunArgs&) const override {}
   bool is_leaf() const override { return true; }

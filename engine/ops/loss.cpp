@@ -26,16 +26,11 @@ class Softmax : public Op {
   }
 };
 
-Attributes loss_attributes(const CrossEntropy& how) {
-  return {{"label_smoothing", how.label_smoothing}, {"ignore_index", how.ignore_index}};
-}
-
 // logits, labels, class_weight?, pixel_weight?, drow_loss -> dlogits
 class SoftmaxCrossEntropyGrad : public Op {
  public:
   explicit SoftmaxCrossEntropyGrad(const CrossEntropy& how) : how_(how) {}
   std::string_view name() const override { return "softmax_cross_entropy_grad"; }
-  Attributes attributes() const override { return loss_attributes(how_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     return {activation(in[0].shape)};
   }
@@ -53,7 +48,6 @@ class SoftmaxCrossEntropy : public Op {
  public:
   explicit SoftmaxCrossEntropy(const CrossEntropy& how) : how_(how) {}
   std::string_view name() const override { return "softmax_cross_entropy"; }
-  Attributes attributes() const override { return loss_attributes(how_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "logits");
     require(how_.label_smoothing >= 0 && how_.label_smoothing < 1,

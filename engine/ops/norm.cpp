@@ -43,9 +43,6 @@ class UpdateRunning : public Op {
  public:
   UpdateRunning(double momentum, bool unbiased) : momentum_(momentum), unbiased_(unbiased) {}
   std::string_view name() const override { return "update_running"; }
-  Attributes attributes() const override {
-    return {{"momentum", momentum_}, {"unbiased", unbiased_}};
-  }
   std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
   bool updates_state() const override { return true; }
   void run(Device& device, const RunArgs& args) const override {
@@ -76,7 +73,6 @@ class BatchNormParamGrad : public Op {
  public:
   explicit BatchNormParamGrad(double epsilon) : epsilon_(epsilon) {}
   std::string_view name() const override { return "batch_norm_param_grad"; }
-  Attributes attributes() const override { return {{"epsilon", epsilon_}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     const Shape shape{in[0].shape.channels()};
     return {activation(shape), activation(shape)};
@@ -95,7 +91,6 @@ class BatchNormGrad : public Op {
  public:
   explicit BatchNormGrad(double epsilon) : epsilon_(epsilon) {}
   std::string_view name() const override { return "batch_norm_grad"; }
-  Attributes attributes() const override { return {{"epsilon", epsilon_}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     return {activation(in[1].shape)};
   }
@@ -114,7 +109,6 @@ class BatchNormGrad : public Op {
 class BatchNormBase : public Op {
  public:
   explicit BatchNormBase(double epsilon) : epsilon_(epsilon) {}
-  Attributes attributes() const override { return {{"epsilon", epsilon_}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "x");
     const char* names[] = {"x", "gamma", "beta", "mean", "var"};

@@ -111,7 +111,6 @@ class PointwiseGrad : public Op {
         name_(std::string(functor_table[functor].name) + "_grad") {}
 
   std::string_view name() const override { return name_; }
-  Attributes attributes() const override { return {{"alpha", alpha_}, {"beta", beta_}}; }
   bool may_overwrite(int) const override { return true; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
     require_same(x[1], x[0].shape, "dy");
@@ -143,7 +142,6 @@ class Pointwise : public Op {
       : functor_(functor), alpha_(alpha), beta_(beta) {}
 
   std::string_view name() const override { return functor().name; }
-  Attributes attributes() const override { return {{"alpha", alpha_}, {"beta", beta_}}; }
   bool may_overwrite(int) const override { return true; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
     require(static_cast<int>(x.size()) == functor().arity,

@@ -8,12 +8,6 @@ namespace {
 
 using Taps = std::array<int64_t, 2>;
 
-Attributes pool_attributes(const Taps& kernel, const Window& window) {
-  Attributes all = window_attributes(window);
-  all["kernel"] = std::vector<int64_t>{kernel[0], kernel[1]};
-  return all;
-}
-
 Shape pool_output(const ValueInfo& x, const Taps& kernel, const Window& window) {
   require_rank4(x, "x");
   const std::array<int64_t, 2> out = window_output(x.shape, kernel, window);
@@ -25,7 +19,6 @@ class MaxPoolGrad : public Op {
   MaxPoolGrad(const Taps& kernel, const Window& window, const Shape& x)
       : kernel_(kernel), window_(window), x_(x) {}
   std::string_view name() const override { return "max_pool_grad"; }
-  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
     return {activation(x_)};
   }
@@ -45,7 +38,6 @@ class MaxPool : public Op {
  public:
   MaxPool(const Taps& kernel, const Window& window) : kernel_(kernel), window_(window) {}
   std::string_view name() const override { return "max_pool"; }
-  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require(kernel_[0] * kernel_[1] <= 255, "a window has at most 255 taps, " + text(kernel_[0]) +
                                                 "x" + text(kernel_[1]) + " given");
@@ -87,7 +79,6 @@ class AveragePoolGrad : public Op {
   AveragePoolGrad(const Taps& kernel, const Window& window, const Shape& x)
       : kernel_(kernel), window_(window), x_(x) {}
   std::string_view name() const override { return "average_pool_grad"; }
-  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
     return {activation(x_)};
   }
@@ -108,7 +99,6 @@ class AveragePool : public Op {
  public:
   AveragePool(const Taps& kernel, const Window& window) : kernel_(kernel), window_(window) {}
   std::string_view name() const override { return "average_pool"; }
-  Attributes attributes() const override { return pool_attributes(kernel_, window_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     return {activation(pool_output(in[0], kernel_, window_))};
   }
@@ -125,19 +115,12 @@ class AveragePool : public Op {
   Window window_;
 };
 
-Attributes resize_attributes(const Resize& how) {
-  return {{"interpolation",
-           std::string(how.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
-          {"align_corners", how.align_corners}};
-}
-
 // The gradient of a resize, and by `adjoint` the resize itself: each is the other's.
 class ResizeOp : public Op {
  public:
   ResizeOp(const Resize& how, const Shape& out, bool adjoint)
       : how_(how), out_(out), adjoint_(adjoint) {}
   std::string_view name() const override { return adjoint_ ? "resize_grad" : "resize"; }
-  Attributes attributes() const override { return resize_attributes(how_); }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "x");
     require(out_.elements() > 0 && in[0].shape.elements() > 0,

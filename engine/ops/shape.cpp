@@ -74,15 +74,10 @@ bool fits(const Shape& shape, std::array<int64_t, 4> begin, const Shape& whole) 
          begin[3] + shape.channels() <= whole.channels();
 }
 
-std::vector<int64_t> as_vector(std::array<int64_t, 4> begin) {
-  return {begin.begin(), begin.end()};
-}
-
 class Slice : public Op {
  public:
   Slice(std::array<int64_t, 4> begin, const Shape& shape) : begin_(begin), shape_(shape) {}
   std::string_view name() const override { return "slice"; }
-  Attributes attributes() const override { return {{"begin", as_vector(begin_)}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
     require(fits(shape_, begin_, x[0].shape),
             "a part " + text(shape_) + " at [" + text(begin_[0]) + "," + text(begin_[1]) + "," +
@@ -105,7 +100,6 @@ class Embed : public Op {
  public:
   Embed(std::array<int64_t, 4> begin, const Shape& shape) : begin_(begin), shape_(shape) {}
   std::string_view name() const override { return "embed"; }
-  Attributes attributes() const override { return {{"begin", as_vector(begin_)}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
     require(fits(x[0].shape, begin_, shape_),
             "x " + text(x[0].shape) + " does not fit into " + text(shape_));

@@ -13,9 +13,6 @@ class Dropout : public Op {
  public:
   Dropout(double rate, uint64_t id) : rate_(rate), id_(id) {}
   std::string_view name() const override { return "dropout"; }
-  Attributes attributes() const override {
-    return {{"rate", rate_}, {"id", static_cast<int64_t>(id_)}};
-  }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require(rate_ >= 0 && rate_ < 1, "the rate must be in [0, 1)");
     return {activation(in[0].shape)};
@@ -44,7 +41,6 @@ class Join : public Op {
  public:
   Join(std::vector<int64_t> offsets, int64_t size) : offsets_(std::move(offsets)), size_(size) {}
   std::string_view name() const override { return "join"; }
-  Attributes attributes() const override { return {{"offsets", offsets_}, {"size", size_}}; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require(in.size() == offsets_.size(), "needs an offset for each operand");
     int64_t end = 0;
@@ -96,14 +92,6 @@ class AdamWOp : public Op {
  public:
   explicit AdamWOp(const AdamW& how) : how_(how) {}
   std::string_view name() const override { return "adamw"; }
-  Attributes attributes() const override {
-    return {{"beta1", how_.beta1},
-            {"beta2", how_.beta2},
-            {"epsilon", how_.epsilon},
-            {"weight_decay", how_.weight_decay},
-            {"decay_scaled_by_lr", how_.decay_scaled_by_lr},
-            {"keras_epsilon", how_.keras_epsilon}};
-  }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     const char* names[] = {"g", "theta", "m", "v"};
     for (size_t i = 1; i < 4; i++) require_same(in[i], in[0].shape, names[i]);

@@ -10,13 +10,6 @@ class Warp : public Op {
   Warp(int64_t height, int64_t width, const WarpOptions& how)
       : height_(height), width_(width), how_(how) {}
   std::string_view name() const override { return "warp"; }
-  Attributes attributes() const override {
-    return {{"height", height_},
-            {"width", width_},
-            {"interpolation",
-             std::string(how_.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
-            {"standardize", how_.standardize}};
-  }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     const Shape& source = in[0].shape;
     require(in[0].role == Role::source && source.rank() == 4,

@@ -7,12 +7,6 @@
 
 namespace fulmar::ops {
 
-inline Attributes window_attributes(const Window& w) {
-  return {{"stride", std::vector<int64_t>{w.stride[0], w.stride[1]}},
-          {"dilation", std::vector<int64_t>{w.dilation[0], w.dilation[1]}},
-          {"padding", std::vector<int64_t>(w.padding.begin(), w.padding.end())}};
-}
-
 // Extents (rows, columns) that a window of `kernel` taps leaves of x; throws where it leaves none.
 inline std::array<int64_t, 2> window_output(const Shape& x, std::array<int64_t, 2> kernel,
                                             const Window& w) {
