@@ -103,12 +103,6 @@ void measure(benchmark::State& state, std::initializer_list<View> traffic, const
 Shape block(int64_t channels) { return {16, 4096 / channels, 4096 / channels, channels}; }
 Shape halved(const Shape& s) { return {s[0], s[1] / 2, s[2] / 2, s[3]}; }
 
-enum Functor {
-#define FULMAR_NUMBER(F) functor_##F,
-  FULMAR_POINTWISE(FULMAR_NUMBER)
-#undef FULMAR_NUMBER
-};
-
 void copy(benchmark::State& state) {
   Tensors tensor;
   const View x = tensor(block(8)), y = tensor(x.shape);

@@ -6,6 +6,7 @@
 
 #include "data/image.h"
 #include "kernels/error.h"
+#include "kernels/fnv1a.h"
 
 namespace fulmar::data {
 
@@ -115,11 +116,6 @@ void adopt_classes(Dataset& dataset, std::span<const std::string> classes,
   dataset.classes.assign(classes.begin(), classes.end());
 }
 
-uint64_t fnv1a(uint64_t hash, const std::string& text) {
-  for (const char letter : text) hash = (hash ^ static_cast<uint8_t>(letter)) * 1099511628211u;
-  return (hash ^ 0x100) * 1099511628211u;  // an end that no letter is
-}
-
 }  // namespace
 
 std::vector<int32_t> Dataset::labels() const {
@@ -135,10 +131,12 @@ std::vector<int64_t> Dataset::class_counts() const {
 }
 
 uint64_t Dataset::fingerprint() const {
-  uint64_t hash = 14695981039346656037u;
-  for (const std::string& name : classes) hash = fnv1a(hash, name);
-  for (const Sample& sample : samples)
-    hash = fnv1a(hash, sample.name + ":" + std::to_string(sample.label));
+  uint64_t hash = fnv1a("");
+  const auto add = [&](const std::string& text) {
+    hash = (fnv1a(text, hash) ^ 0x100) * 1099511628211u;  // an end that no letter is
+  };
+  for (const std::string& name : classes) add(name);
+  for (const Sample& sample : samples) add(sample.name + ":" + std::to_string(sample.label));
   return hash;
 }
 

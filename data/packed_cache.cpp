@@ -17,6 +17,7 @@
 #include "engine/crc32c.h"
 #include "engine/file.h"
 #include "kernels/error.h"
+#include "kernels/fnv1a.h"
 
 namespace fulmar::data {
 
@@ -36,13 +37,8 @@ struct Suffix {
 
 size_t aligned(size_t at) { return (at + alignment - 1) / alignment * alignment; }
 
-uint64_t fnv1a(uint64_t hash, const std::string& text) {
-  for (const char letter : text) hash = (hash ^ static_cast<uint8_t>(letter)) * 1099511628211u;
-  return hash;
-}
-
 std::string file_name(const std::vector<PackedPicture>& pictures) {
-  uint64_t hash = 14695981039346656037u;
+  uint64_t hash = fnv1a("");
   for (const PackedPicture& picture : pictures) {
     struct stat status {};
     if (::stat(picture.path.c_str(), &status) != 0)
@@ -54,7 +50,7 @@ std::string file_name(const std::vector<PackedPicture>& pictures) {
           static_cast<int64_t>(status.st_mtim.tv_nsec), picture.header.height, picture.header.width,
           picture.header.bands})
       text += "\n" + std::to_string(value);
-    hash = fnv1a(hash, text + "\n" + name_of(picture.header.type) + "\n");
+    hash = fnv1a(text + "\n" + name_of(picture.header.type) + "\n", hash);
   }
   char digits[17];
   std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));

@@ -7,6 +7,7 @@
 #include "engine/ops.h"
 #include "engine/ops/leaf.h"
 #include "kernels/error.h"
+#include "kernels/fnv1a.h"
 #include "kernels/random.h"
 
 namespace fulmar {
@@ -15,13 +16,6 @@ namespace {
 using ops::Leaf;
 
 int64_t align_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-// FNV-1a: a stream of random numbers for each name.
-uint64_t hash_of(const std::string& name) {
-  uint64_t hash = 14695981039346656037u;
-  for (unsigned char c : name) hash = (hash ^ c) * 1099511628211u;
-  return hash;
-}
 
 std::vector<double> initial_values(const Leaf& leaf, int64_t count, uint64_t seed) {
   const auto n = static_cast<size_t>(count);
@@ -36,9 +30,10 @@ std::vector<double> initial_values(const Leaf& leaf, int64_t count, uint64_t see
   }
   // Glorot & Bengio 2010, as Keras: U(-limit, limit).
   const double limit = std::sqrt(6 / (leaf.initializer.fan_in + leaf.initializer.fan_out));
+  const uint64_t stream = fnv1a(leaf.key());
   std::vector<double> values(n);
   for (size_t i = 0; i < n; i++) {
-    const RandomBits bits = philox(seed, hash_of(leaf.key()), i / 4);
+    const RandomBits bits = philox(seed, stream, i / 4);
     values[i] = static_cast<float>((2 * uniform(bits.word[i % 4]) - 1) * limit);
   }
   return values;

@@ -25,9 +25,19 @@
   X(Square)                 \
   X(Abs)
 
-namespace fulmar::pointwise {
+namespace fulmar {
+
+// A function's number in the backend table: functor_Add, …
+enum Functor {
+#define FULMAR_NUMBER(F) functor_##F,
+  FULMAR_POINTWISE(FULMAR_NUMBER)
+#undef FULMAR_NUMBER
+};
+
+namespace pointwise {
 
 // What the derivative of a function of one argument is computed from, beside dy.
 enum class Saved { none, input, output };
 
-}  // namespace fulmar::pointwise
+}  // namespace pointwise
+}  // namespace fulmar

@@ -5,12 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "hwy/targets.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
+#include "tests/support/guard.h"
+#include "tests/support/instruction_sets.h"
 
 // The CPU's dense convolution and its two gradients against plain loops in float64, with every
 // instruction set that this machine has.
@@ -91,27 +92,24 @@ void check_close(const std::string& what, const std::vector<float>& values,
   CHECK(worst < 2e-6);
 }
 
-// Memory with a border that nothing may write.
+// Memory between guards.
 class Guarded {
  public:
-  explicit Guarded(const Shape& shape) : shape_(shape), data_(size() + 2 * border, mark) {}
-  View view() { return view_of(data_.data() + border, shape_, DType::f32); }
+  explicit Guarded(const Shape& shape) : shape_(shape), all_(guarded_bytes(bytes())) {
+    set_guards(all_.data(), bytes());
+  }
+  View view() { return view_of(all_.data() + guard_bytes, shape_, DType::f32); }
   std::vector<float> values() const {
-    return {data_.begin() + border, data_.begin() + border + static_cast<long>(size())};
+    std::vector<float> values(bytes() / sizeof(float));
+    std::memcpy(values.data(), all_.data() + guard_bytes, bytes());
+    return values;
   }
-  void check_border() const {
-    bool whole = true;
-    for (size_t i = 0; i < border; i++)
-      whole = whole && data_[i] == mark && data_[data_.size() - 1 - i] == mark;
-    CHECK(whole);
-  }
+  void check_border() const { CHECK(guards_intact(all_.data(), bytes())); }
 
  private:
-  static constexpr size_t border = 64;
-  static constexpr float mark = -12345.5f;
-  size_t size() const { return static_cast<size_t>(shape_.elements()); }
+  size_t bytes() const { return static_cast<size_t>(shape_.elements()) * sizeof(float); }
   Shape shape_;
-  std::vector<float> data_;
+  std::vector<std::byte> all_;
 };
 
 struct Results {
@@ -165,20 +163,6 @@ void check_against_loops(const Conv& c) {
   check_close("y", got.y, y, y_scale);
   check_close("dx", got.dx, dx, dx_scale);
   check_close("dw", got.dw, dw, dw_scale);
-}
-
-// Runs the body once for every instruction set that is built in and that this machine has.
-template <class Body>
-void for_each_target(const Body& body) {
-  for (int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    const std::string name = hwy::TargetName(target);
-    CAPTURE(name);
-    body();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 Window window(std::array<int64_t, 2> stride, std::array<int64_t, 2> dilation,
@@ -240,13 +224,13 @@ const Conv named_cases[] = {
 }  // namespace
 
 TEST_CASE("conv2d and its gradients equal plain loops") {
-  for_each_target([] {
+  for_each_instruction_set([] {
     for (const Conv& c : named_cases) check_against_loops(c);
   });
 }
 
 TEST_CASE("conv2d and its gradients equal plain loops on random shapes") {
-  for_each_target([] {
+  for_each_instruction_set([] {
     for (uint64_t i = 0; i < 150; i++) {
       int64_t draw = 0;
       const auto pick = [&](int64_t low, int64_t high) {
@@ -287,7 +271,7 @@ TEST_CASE("conv2d keeps its bits with any number of threads") {
       {2, 60, 60, 8, 16, {1, 1}, window({2, 2}, {1, 1}, {0, 0, 0, 0})},
       {1, 30, 30, 20, 30, {3, 3}, window({1, 1}, {2, 1}, {1, 1, 1, 1}), 2},
   };
-  for_each_target([&] {
+  for_each_instruction_set([&] {
     for (const Conv& c : cases) {
       CAPTURE(c.to_string());
       const Results one = run(c, 1);
@@ -311,7 +295,7 @@ TEST_CASE("large sums over many pixels stay accurate") {
 TEST_CASE("conv2d writes every element of a large aligned output") {
   ThreadPool pool(2);
   Stream stream{&pool};
-  for_each_target([&] {
+  for_each_instruction_set([&] {
     for (int64_t outputs : {16, 20, 48}) {
       const Shape wide{1, 512, 1024, outputs}, thin{1, 512, 1024, 1}, kernel{1, 1, 1, outputs};
       std::vector<float> x(static_cast<size_t>(thin.elements())), w(static_cast<size_t>(outputs)),

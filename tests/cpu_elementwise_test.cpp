@@ -7,12 +7,6 @@
 namespace fulmar::test {
 namespace {
 
-enum Functor {
-#define FULMAR_NUMBER(F) functor_##F,
-  FULMAR_POINTWISE(FULMAR_NUMBER)
-#undef FULMAR_NUMBER
-};
-
 const double infinity = INFINITY, nan = NAN;
 
 View strided(const View& whole, const Shape& shape, int64_t first, int64_t row, int64_t column) {

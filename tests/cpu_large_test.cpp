@@ -12,12 +12,6 @@
 namespace fulmar::test {
 namespace {
 
-enum Functor {
-#define FULMAR_NUMBER(F) functor_##F,
-  FULMAR_POINTWISE(FULMAR_NUMBER)
-#undef FULMAR_NUMBER
-};
-
 const Backend& device = cpu_backend();
 const Shape shape{2, 516, 512, 16};  // 32.25 MiB, an image 16.1
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/support/array.h"
+#include "tests/support/guard.h"
 
 namespace fulmar::test {
 namespace {
@@ -191,35 +192,24 @@ Case gradient_case(const Case& c, size_t operand) {
 
 namespace {
 
-// A piece of device memory with a pattern before and behind it.
+// A piece of device memory between guards.
 class Guarded {
  public:
   Guarded(Device& device, size_t bytes)
-      : device_(&device), bytes_(bytes), memory_(device, bytes + 2 * margin) {
-    // 0xff bytes are NaN as f32, f64 and bf16.
-    fill(0, margin, pattern);
-    fill(margin, bytes, std::byte{0xff});
-    fill(margin + bytes, margin, pattern);
+      : device_(&device), bytes_(bytes), memory_(device, guarded_bytes(bytes)) {
+    std::vector<std::byte> all(guarded_bytes(bytes));
+    set_guards(all.data(), bytes);
+    device.backend().copy_in(device.stream(), memory_.data(), all.data(), all.size());
   }
-  std::byte* data() const { return memory_.data() + margin; }
+  std::byte* data() const { return memory_.data() + guard_bytes; }
   bool intact() const {
-    std::vector<std::byte> all(bytes_ + 2 * margin);
+    std::vector<std::byte> all(guarded_bytes(bytes_));
     device_->backend().copy_out(device_->stream(), all.data(), memory_.data(), all.size());
     device_->backend().synchronize(device_->stream());
-    const auto is_pattern = [](std::byte b) { return b == pattern; };
-    return std::all_of(all.begin(), all.begin() + margin, is_pattern) &&
-           std::all_of(all.end() - margin, all.end(), is_pattern);
+    return guards_intact(all.data(), bytes_);
   }
 
  private:
-  static constexpr std::ptrdiff_t margin = 256;
-  static constexpr std::byte pattern{0xc5};
-
-  void fill(size_t begin, size_t count, std::byte value) {
-    const std::vector<std::byte> bytes(count, value);
-    device_->backend().copy_in(device_->stream(), memory_.data() + begin, bytes.data(), count);
-  }
-
   Device* device_;
   size_t bytes_;
   DeviceBuffer memory_;

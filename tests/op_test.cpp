@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "hwy/highway.h"
 #include "kernels/error.h"
 #include "tests/op_check.h"
+#include "tests/support/instruction_sets.h"
 
 namespace fulmar::test {
 namespace {
@@ -16,30 +16,11 @@ Context& context() {
   return shared;
 }
 
-// The CPU's kernels restricted to one instruction set, while this lives.
-class InstructionSet {
- public:
-  explicit InstructionSet(int64_t target) { choose(target); }
-  ~InstructionSet() { choose(0); }
-  InstructionSet(const InstructionSet&) = delete;
-  InstructionSet& operator=(const InstructionSet&) = delete;
-
- private:
-  static void choose(int64_t target) {  // 0: all that the processor has
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
-
 // body(name of device), once for each float32 device that this build can run on, the CPU once for
 // each of its instruction sets.
 template <class Body>
 void for_each_fast_device(const Body& body) {
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    const InstructionSet only(target);
-    INFO("instruction set ", std::string(hwy::TargetName(target)));
-    body("cpu");
-  }
+  for_each_instruction_set([&] { body("cpu"); });
 }
 
 template <class Body>

@@ -12,6 +12,7 @@
 #include "engine/plan.h"
 #include "engine/session.h"
 #include "kernels/step_state.h"
+#include "tests/support/guard.h"
 #include "tests/support/random_tape.h"
 
 // What a plan promises, on random tapes: no value is overwritten before its last use, whatever the
@@ -141,26 +142,18 @@ class ArenaWatch {
 // A backend of this machine with memory that starts as NaN, between guards; the reference also with
 // scratch memory that is really written to.
 size_t broken_guards = 0;
-constexpr size_t margin = 64;
-constexpr std::byte pattern{0xc5};
 
 Backend hostile(const Backend& base) {
   Backend backend = base;
   backend.allocate = [](Stream& stream, size_t bytes) -> void* {
-    auto* memory =
-        static_cast<std::byte*>(reference_backend().allocate(stream, bytes + 2 * margin));
-    std::fill_n(memory, margin, pattern);
-    std::fill_n(memory + margin, bytes, std::byte{0xff});
-    std::fill_n(memory + margin + bytes, margin, pattern);
-    return memory + margin;
+    auto* all = static_cast<std::byte*>(reference_backend().allocate(stream, guarded_bytes(bytes)));
+    set_guards(all, bytes);
+    return all + guard_bytes;
   };
   backend.release = [](Stream& stream, void* data, size_t bytes) {
-    auto* memory = static_cast<std::byte*>(data) - margin;
-    const auto is_pattern = [](std::byte b) { return b == pattern; };
-    if (!std::all_of(memory, memory + margin, is_pattern) ||
-        !std::all_of(memory + margin + bytes, memory + bytes + 2 * margin, is_pattern))
-      broken_guards++;
-    reference_backend().release(stream, memory, bytes + 2 * margin);
+    auto* all = static_cast<std::byte*>(data) - guard_bytes;
+    if (!guards_intact(all, bytes)) broken_guards++;
+    reference_backend().release(stream, all, guarded_bytes(bytes));
   };
   if (base.real != DType::f64) return backend;
   backend.conv2d_weight_grad_workspace = [](Stream&, const View&, const View&, const View& dw,

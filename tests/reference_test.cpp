@@ -25,12 +25,6 @@ const double nan = std::numeric_limits<double>::quiet_NaN();
 using Values = std::vector<double>;
 using Bytes = Array<uint8_t>;
 
-enum Functor {
-#define FULMAR_NUMBER(F) functor_##F,
-  FULMAR_POINTWISE(FULMAR_NUMBER)
-#undef FULMAR_NUMBER
-};
-
 void check_near(const Values& values, const Values& expected) {
   REQUIRE(values.size() == expected.size());
   for (size_t i = 0; i < values.size(); i++) {

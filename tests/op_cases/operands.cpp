@@ -2,6 +2,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/fnv1a.h"
 #include "tests/op_cases.h"
 #include "tests/support/array.h"
 
@@ -9,9 +10,7 @@ namespace fulmar::test {
 namespace {
 
 uint64_t seed_of(const std::string& name, const Shape& shape) {
-  uint64_t hash = 14695981039346656037u;  // FNV-1a
-  for (unsigned char c : name + shape.to_string()) hash = (hash ^ c) * 1099511628211u;
-  return hash;
+  return fnv1a(name + shape.to_string());
 }
 
 double as_float(double value) { return static_cast<double>(static_cast<float>(value)); }

@@ -4,17 +4,12 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "kernels/fnv1a.h"
 #include "tests/support/array.h"
 #include "tests/support/paths.h"
 
 namespace fulmar::test {
 namespace {
-
-uint64_t fnv1a(const std::string& text) {
-  uint64_t hash = 14695981039346656037u;
-  for (unsigned char c : text) hash = (hash ^ c) * 1099511628211u;
-  return hash;
-}
 
 double formula(uint64_t stream, int64_t i) {
   return static_cast<double>(splitmix64(stream + static_cast<uint64_t>(i)) >> 11) * 0x1p-53;

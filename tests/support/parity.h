@@ -1,7 +1,6 @@
 #pragma once
 
 #include <doctest/doctest.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,24 +9,9 @@
 
 #include "kernels/backend.h"
 #include "tests/support/array.h"
+#include "tests/support/instruction_sets.h"
 
 namespace fulmar::test {
-
-// Runs body() with the CPU kernels of every instruction set that this machine and build have.
-template <class Body>
-void for_each_instruction_set(const Body& body) {
-  const int64_t fallback = HWY_STATIC_TARGET;
-  const int64_t all = (hwy::SupportedTargets() & HWY_TARGETS) | fallback;
-  for (int64_t left = all; left != 0; left &= left - 1) {
-    hwy::SetSupportedTargetsForTest(left & -left);
-    hwy::GetChosenTarget().Update(left & -left);
-    const std::string isa = cpu_backend().isa();
-    CAPTURE(isa);
-    body();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
 
 // One kernel call on the reference device and on the CPU: every instruction set, 1 and 2 threads.
 class Parity {
