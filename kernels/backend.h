@@ -25,9 +25,8 @@ struct Window {
   std::array<int64_t, 4> padding{};  // top, bottom, left, right
 };
 
-// Extent that a window of `kernel` taps leaves of `in`: (in + before + after - dilation * (kernel -
-// 1)
-// - 1) / stride + 1, and 0 where the window does not fit.
+// Extent that a window of `kernel` taps leaves of `in`:
+// (in + before + after - dilation * (kernel - 1) - 1) / stride + 1, and 0 where it does not fit.
 constexpr int64_t window_extent(int64_t in, int64_t kernel, int64_t stride, int64_t dilation,
                                 int64_t before, int64_t after) {
   const int64_t room = in + before + after - dilation * (kernel - 1) - 1;
@@ -58,14 +57,14 @@ struct AdamW {
 // Tensors are contiguous unless a line says "strided". Float tensors have the backend's `real`
 // type, parameters and statistics included; sums over pixels (marked f64) are double everywhere. An
 // operand marked "?" may be an empty View. `work` is scratch memory of the size that the kernel's
-// own
-// `_workspace` line gives. Outputs never overlap inputs, but for pointwise and pointwise_grad,
-// whose output may be an input. Results don't depend on the number of threads.
+// own `_workspace` line gives. Outputs never overlap inputs, but for pointwise and pointwise_grad,
+// whose output may be an input, and batch_norm_grad, whose dx may be its dy. Results don't depend
+// on the number of threads.
 struct Backend {
   static constexpr uint32_t current_version = 1;
   uint32_t version;
   const char* name;      // "cpu", "reference"
-  const char* (*isa)();  // instruction set or device in use: "AVX3_SPR"
+  const char* (*isa)();  // instruction set or device in use: "AVX2"
   DType real;            // element type of float tensors
 
   // Memory and order. All kernels of a stream run in the order of their calls.

@@ -3,6 +3,9 @@
 #include <array>
 #include <cstdint>
 
+#include "kernels/api.h"
+#include "kernels/view.h"
+
 namespace fulmar {
 
 enum class Interpolation : int32_t { nearest, bilinear };
@@ -52,5 +55,9 @@ struct WarpOptions {
   // tf.image.per_image_standardization.
   bool standardize = false;
 };
+
+// What every backend asks of a batch of samples before it reads by them. Error(usage) naming the
+// sample: more bands or frames than there may be, or a source larger than its slot.
+FULMAR_API void check_warp(const View& source, const WarpSample* samples, const View& y);
 
 }  // namespace fulmar

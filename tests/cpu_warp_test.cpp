@@ -138,18 +138,29 @@ TEST_CASE("cpu: a constant image is standardised to 0") {
   p.check([&](const Backend& d) { d.warp(p.stream(), p[source], &sample, p[y], options); });
 }
 
-TEST_CASE("cpu: a warp sample that claims more than its slot is refused") {
+TEST_CASE("warp: every backend refuses a sample that claims more than its slot, or more frames") {
   ThreadPool pool(1);
   Stream stream{&pool, nullptr};
   Array<uint8_t> source(Shape{1, 4, 4, 1});
-  Array<float> y(Shape{1, 4, 4, 1});
-  WarpSample sample;
-  sample.source_height = 5;
-  sample.source_width = 4;
-  CHECK_THROWS_AS(cpu_backend().warp(stream, source.view(), &sample, y.view(), {}), Error);
-  sample.source_height = 4;
-  sample.frames = WarpSample::max_frames + 1;
-  CHECK_THROWS_AS(cpu_backend().warp(stream, source.view(), &sample, y.view(), {}), Error);
+  Array<float> narrow(Shape{1, 4, 4, 1});
+  Reals wide(Shape{1, 4, 4, 1});
+  for (const Backend* backend : {&cpu_backend(), &reference_backend()}) {
+    CAPTURE(backend->name);
+    const View y = backend->real == DType::f64 ? wide.view() : narrow.view();
+    WarpSample sample;
+    const auto refused = [&](const char* why) {
+      CHECK_THROWS_WITH_AS(backend->warp(stream, source.view(), &sample, y, {}),
+                           doctest::Contains(why), Error);
+    };
+    sample.source_height = 5;
+    sample.source_width = 4;
+    refused("sample 0 claims a source of 5x4 pixels");
+    sample.source_height = 4;
+    sample.frames = WarpSample::max_frames + 1;
+    refused("sample 0 has 4 frames, at most 3");
+    sample.frames = -1;
+    refused("sample 0 has -1 frames");
+  }
 }
 
 }  // namespace fulmar::test

@@ -115,6 +115,11 @@ Complaints check_parity(const Case& c, Context& context, Device& device) {
     // Below a rounding error of numbers of order 1 there is nothing to compare.
     const double bound =
         e.exact ? 0 : c.tolerance * size + 1e-7 * std::sqrt(static_cast<double>(e.values.size()));
+    if (std::find(c.elementwise.begin(), c.elementwise.end(), e.name) != c.elementwise.end())
+      for (size_t k = 0; k < e.values.size(); k++)
+        if (!(std::abs(f.values[k] - e.values[k]) <= c.tolerance * std::abs(e.values[k])))
+          complaints.push_back(where + e.name + " [" + std::to_string(k) + "] is " +
+                               number(f.values[k]) + ", should be " + number(e.values[k]));
     if (!(error <= bound))
       complaints.push_back(where + e.name + " is off by " + number(error) + ", its norm is " +
                            number(size) + ", the bound " + number(bound));

@@ -54,6 +54,16 @@ struct Number {
     return hn::IfThenElse(inside, hn::Log(d, hn::IfThenElse(inside, a.v, hn::Set(d, 1.0f))),
                           beyond);
   }
+  friend HWY_INLINE Number log1p(Number a) {
+    const D d;
+    const V least = hn::Set(d, -1.0f);
+    const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+    const V nan = hn::Set(d, std::numeric_limits<float>::quiet_NaN());
+    const V beyond = hn::IfThenElse(hn::Eq(a.v, least), hn::Neg(infinity),
+                                    hn::IfThenElse(hn::Lt(a.v, least), nan, a.v));
+    const auto inside = hn::And(hn::Gt(a.v, least), hn::Lt(a.v, infinity));
+    return hn::IfThenElse(inside, hn::Log1p(d, hn::IfThenElseZero(inside, a.v)), beyond);
+  }
   friend HWY_INLINE Number tanh(Number a) {
     const V result = hn::Tanh(D(), bounded(a.v, -20.0f, 20.0f));  // 1 in float from 9.02 on
     return hn::IfThenElse(hn::IsNaN(a.v), a.v, result);

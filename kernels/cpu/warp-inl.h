@@ -166,8 +166,9 @@ HWY_INLINE void warp_speckle(const WarpSample& sample, int64_t band, int64_t pix
   const D d;
   uint32_t words[4 * philox_lanes];
   HWY_ALIGN float u0[most_columns], u1[most_columns];
-  for (int64_t i = 0; i < most_columns; i += philox_lanes) {
-    if (i >= count) break;
+  // As far as the vectors below read: Highway's functions must not see what was never written.
+  const int64_t padded = (count + lanes() - 1) / lanes() * lanes();
+  for (int64_t i = 0; i < padded; i += philox_lanes) {
     philox_block(sample.seed, static_cast<uint64_t>(band), static_cast<uint64_t>(pixel + i), words);
     for (int64_t j = 0; j < philox_lanes; j++) {
       u0[i + j] = static_cast<float>(static_cast<int32_t>(words[4 * j] >> 8));

@@ -106,6 +106,7 @@ void warp(Stream& stream, const View& source, const WarpSample* samples, const V
           const WarpOptions& options) {
   const int64_t height = y.shape.height(), width = y.shape.width(), bands = y.shape.channels();
   reals(y);
+  check_warp(source, samples, y);
   for_each(stream, y.shape.images(), [&](int64_t n) {
     const WarpSample& sample = samples[n];
     const Image image(source, n, sample, options);
