@@ -54,7 +54,7 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
     const auto scope = tape.scope_of(n);
     std::vector<Val> dx;
     try {
-      dx = tape.node(n).op->vjp(Vjp{tape, inputs, outputs, dys, wanted});
+      dx = tape.node(n).op->vjp(Vjp{tape, inputs, outputs, dys, wanted, wrt});
     } catch (const Error& error) {
       throw Error(error.kind(), "grad through " + tape.describe(n) + ": " + error.what());
     }

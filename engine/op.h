@@ -71,6 +71,7 @@ struct Vjp {
 };
 
 struct RunArgs {
+  std::span<const Val> wrt;         // the values that grad was asked for
   std::span<const View> in, out;  // empty View: an optional operand left out
   void* work;                     // workspace_bytes() of scratch memory
 };

@@ -64,7 +64,9 @@ class FULMAR_API Tape {
 
 // Appends the nodes that compute the gradient of sum(y * dy) for each value in `wrt`: parameters,
 // activations, inputs alike. Without `dy` it is 1. A value that y does not depend on gets zeros.
-// Error(usage) naming the op where the way leads through one without a gradient rule.
+// Error(usage) naming the op where the way leads through one without a gradient rule, or where a
+// value in `wrt` is a batch's mean, variance or sums (batch_norm_train takes their gradient into
+// that of x).
 FULMAR_API std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy = {});
 FULMAR_API Val grad(Tape& tape, Val y, Val wrt, Val dy = {});
 

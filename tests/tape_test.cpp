@@ -118,6 +118,26 @@ TEST_CASE("a network's JSON that makes no sense is refused with the reason") {
         "layer 1, 'a': a value must be a flag, a number, a text or a list of numbers");
 }
 
+TEST_CASE("grad by a batch's own statistics is refused where x accounts for them") {
+  Tape tape;
+  const Val x = image(tape, {2, 4, 4, 3});
+  const Val gamma = ops::parameter(tape, "gamma", {3}, {}, false),
+            beta = ops::parameter(tape, "beta", {3}, {}, false);
+  const ops::RunningStatistics running{ops::statistic(tape, "mean", {3}, 0),
+                                       ops::statistic(tape, "var", {3}, 1)};
+  const auto layer = tape.scope("bn");
+  const Val y = ops::batch_norm_train(tape, x, gamma, beta, running, 1e-3);
+  const std::vector<Val> inputs = tape.node(y.node).inputs;
+  for (size_t i = 3; i < 6; i++) {
+    CAPTURE(i);
+    CHECK(message_of([&] { grad(tape, y, inputs[i]); })
+              .find("grad through batch_norm_train 'bn': the batch's mean, variance and sums have "
+                    "no gradient of their own") == 0);
+  }
+  CHECK(message_of([&] { grad(tape, y, x); }) == "no error");
+  CHECK(message_of([&] { grad(tape, y, gamma); }) == "no error");
+}
+
 TEST_CASE("names are unique and leaves of one name are one value") {
   Tape tape;
   const Val x = image(tape, {1, 2, 2, 1});

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/ops.h"
 #include "engine/ops/check.h"
 
@@ -157,6 +159,11 @@ class BatchNormTrain : public BatchNormBase {
   using BatchNormBase::BatchNormBase;
   std::string_view name() const override { return "batch_norm_train"; }
   std::vector<Val> vjp(const Vjp& v) const override {
+    // A cotangent of theirs would count the way through the statistics twice.
+    for (const Val statistic : v.x.subspan(3))
+      require(std::find(v.wrt.begin(), v.wrt.end(), statistic) == v.wrt.end(),
+              "the batch's mean, variance and sums have no gradient of their own: that of x "
+              "accounts for them; ask for it, or normalise by ops::batch_norm");
     std::vector<Val> d(6);
     const Val dy = v.dy[0], x = v.x[0], gamma = v.x[1], mean = v.x[3], var = v.x[4], sums = v.x[5];
     const Val grad_sums = v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});
