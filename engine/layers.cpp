@@ -2,9 +2,11 @@
 
 #include "engine/network.h"
 #include "engine/ops.h"
+#include "engine/ops/window.h"
 #include "kernels/error.h"
 
-// The vocabulary of networks, with Keras' names for layers, weights and attributes.
+// The vocabulary of networks, with Keras' names for layers and weights; network.h lists the
+// attributes.
 namespace fulmar {
 namespace {
 
@@ -14,15 +16,12 @@ Initializer glorot(double fan_in, double fan_out) {
   return {Initializer::Kind::glorot_uniform, fan_in, fan_out};
 }
 
-// padding: "same" (Keras'), "valid", or "explicit" with pad_top, pad_bottom, pad_left, pad_right.
 Window window_of(const LayerArgs& l, const Shape& x, std::array<int64_t, 2> kernel,
                  std::array<int64_t, 2> stride, const std::string& default_padding) {
   Window window;
   window.stride = stride;
   window.dilation = l.pair("dilation", 1);
-  for (int axis = 0; axis < 2; axis++)
-    if (kernel[axis] < 1 || stride[axis] < 1 || window.dilation[axis] < 1)
-      usage_error("kernel, stride and dilation must be at least 1");
+  ops::require_window(kernel, window);
   const std::string padding = l.text("padding", default_padding);
   if (padding == "same") {
     const auto rows = ops::same_padding(x.height(), kernel[0], stride[0], window.dilation[0]);
@@ -35,6 +34,10 @@ Window window_of(const LayerArgs& l, const Shape& x, std::array<int64_t, 2> kern
     usage_error("padding '" + padding + "' is none of same, valid, explicit");
   }
   return window;
+}
+
+double tap_count(std::array<int64_t, 2> kernel) {
+  return static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
 }
 
 Val weight(LayerArgs& l, const std::string& what, const Shape& shape, double fan_in,
@@ -54,6 +57,15 @@ int64_t positive(LayerArgs& l, const std::string& attribute) {
   return value;
 }
 
+Val input(LayerArgs& l) {
+  const Shape& x = l.tape.shape(l.x[0]);
+  const int64_t channels = l.integer("channels", x.channels());
+  if (x.channels() != channels)
+    usage_error("x " + x.to_string() + " has " + std::to_string(x.channels()) +
+                " channels, the network takes " + std::to_string(channels));
+  return l.x[0];
+}
+
 Val conv2d(LayerArgs& l) {
   const Shape x = l.tape.shape(l.x[0]);
   const int64_t filters = positive(l, "filters"), groups = l.integer("groups", 1);
@@ -61,18 +73,20 @@ Val conv2d(LayerArgs& l) {
     usage_error(std::to_string(x.channels()) + " input and " + std::to_string(filters) +
                 " output channels can't be split into " + std::to_string(groups) + " groups");
   const auto kernel = l.pair("kernel", 1);
-  const int64_t taps = kernel[0] * kernel[1], in = x.channels() / groups;
+  const int64_t in = x.channels() / groups;
+  const double taps = tap_count(kernel);
   const Window window = window_of(l, x, kernel, l.pair("stride", 1), "same");
   const Val w = weight(l, "kernel", {kernel[0], kernel[1], in, filters},
-                       static_cast<double>(taps * in), static_cast<double>(taps * filters));
+                       taps * static_cast<double>(in), taps * static_cast<double>(filters));
   return ops::conv2d(l.tape, l.x[0], w, bias_of(l, filters), window, groups);
 }
 
 // Keras counts a depthwise kernel [Kh,Kw,C,1] as fan_in = taps C, fan_out = taps.
 Val depthwise(LayerArgs& l, const Window& window, std::array<int64_t, 2> kernel) {
-  const int64_t channels = l.tape.shape(l.x[0]).channels(), taps = kernel[0] * kernel[1];
+  const int64_t channels = l.tape.shape(l.x[0]).channels();
+  const double taps = tap_count(kernel);
   const Val w = weight(l, "depthwise_kernel", {kernel[0], kernel[1], channels},
-                       static_cast<double>(taps * channels), static_cast<double>(taps));
+                       taps * static_cast<double>(channels), taps);
   return ops::depthwise_conv2d(l.tape, l.x[0], w, window);
 }
 
@@ -104,10 +118,10 @@ Val batch_normalization(LayerArgs& l) {
   const Val beta = ops::parameter(l.tape, n + "/beta", shape, {}, false);
   const Val mean = ops::statistic(l.tape, n + "/moving_mean", shape, 0);
   const Val var = ops::statistic(l.tape, n + "/moving_variance", shape, 1);
+  const double momentum = l.number("momentum", 0.99);
   if (l.options.mode == Mode::eval)
     return ops::batch_norm(l.tape, l.x[0], gamma, beta, mean, var, epsilon);
-  const ops::RunningStatistics running{mean, var, l.number("momentum", 0.99),
-                                       l.options.unbiased_running_variance};
+  const ops::RunningStatistics running{mean, var, momentum, l.options.unbiased_running_variance};
   return ops::batch_norm_train(l.tape, l.x[0], gamma, beta, running, epsilon);
 }
 
@@ -175,7 +189,7 @@ const std::map<std::string, Layer>& layers() {
       {"dropout", {dropout, 1}},
       {"global_average_pooling2d",
        {[](LayerArgs& l) { return ops::global_average_pool(l.tape, l.x[0]); }, 1}},
-      {"input", {[](LayerArgs& l) { return l.x[0]; }, 0}},
+      {"input", {input, 0}},
       {"max_pooling2d", {max_pooling2d, 1}},
       {"resize", {resize, 1}},
       {"separable_conv2d", {separable_conv2d, 1}},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "kernels/error.h"
 
@@ -16,24 +17,19 @@ Json json_of(const Attribute& attribute) {
 
 Attribute attribute_of(const Json& json, const std::string& where) {
   if (json.is_boolean()) return json.get<bool>();
-  if (json.is_number_integer()) return json.get<int64_t>();
+  const auto fits = [&](const Json& j) {
+    if (j.is_number_unsigned() && !std::in_range<int64_t>(j.get<uint64_t>()))
+      usage_error(where + ": " + j.dump() + " is too large");
+    return j.is_number_integer();
+  };
+  if (fits(json)) return json.get<int64_t>();
   if (json.is_number()) return json.get<double>();
   if (json.is_string()) return json.get<std::string>();
   const auto all = [&](auto predicate) { return std::all_of(json.begin(), json.end(), predicate); };
-  if (json.is_array() && all([](const Json& j) { return j.is_number_integer(); }))
-    return json.get<std::vector<int64_t>>();
+  if (json.is_array() && all(fits)) return json.get<std::vector<int64_t>>();
   if (json.is_array() && all([](const Json& j) { return j.is_number(); }))
     return json.get<std::vector<double>>();
   usage_error(where + ": a value must be a flag, a number, a text or a list of numbers");
-}
-
-template <class T>
-const T* get(const Call& call, const std::string& attribute) {
-  const auto found = call.attributes.find(attribute);
-  if (found == call.attributes.end()) return nullptr;
-  const T* value = std::get_if<T>(&found->second);
-  if (!value) usage_error("attribute '" + attribute + "' has the wrong type");
-  return value;
 }
 
 std::string label(const Call& call) { return call.op + " '" + call.name + "'"; }
@@ -61,6 +57,11 @@ std::string Network::add(const std::string& op, const std::string& name,
     if (!known(input)) usage_error(label(call) + ": there is no layer '" + input + "' before it");
   calls_.push_back(call);
   return name;
+}
+
+const std::string& Network::output() const {
+  if (calls_.empty()) usage_error("the network has no layers");
+  return calls_.back().name;
 }
 
 const Call& Network::call(std::string_view name) const {
@@ -121,6 +122,11 @@ Val record(const Network& network, Tape& tape, Val input, const RecordOptions& o
     Val y;
     try {
       y = layers().at(call.op).record(args);
+      for (const std::string& attribute : args.unread())
+        usage_error(label(call) + ": has no use for the attribute '" + attribute + "'");
+      if (!tape.has(call.name)) tape.name(y, call.name);
+      if (tape.find(call.name) != y)
+        usage_error(label(call) + ": another value on the tape has this name");
     } catch (const Error& error) {
       // An op's error names the layer already; one of the layer's own does not.
       const std::string message = error.what();
@@ -128,14 +134,28 @@ Val record(const Network& network, Tape& tape, Val input, const RecordOptions& o
       throw Error(error.kind(), label(call) + ": " + message);
     }
     values[call.name] = y;
-    if (!tape.has(call.name)) tape.name(y, call.name);
   }
   return values.at(network.output());
 }
 
+template <class T>
+const T* LayerArgs::find(const std::string& attribute) const {
+  read_.insert(attribute);
+  const auto found = call_.attributes.find(attribute);
+  return found == call_.attributes.end() ? nullptr : std::get_if<T>(&found->second);
+}
+
+int64_t LayerArgs::checked(const std::string& attribute, int64_t value) const {
+  if (value < -max_integer || value > max_integer)
+    usage_error("'" + attribute + "' is " + std::to_string(value) + ", at most " +
+                std::to_string(max_integer) + " is possible");
+  return value;
+}
+
 int64_t LayerArgs::integer(const std::string& attribute, int64_t fallback) const {
-  const auto* value = get<int64_t>(call_, attribute);
-  return value ? *value : fallback;
+  if (const auto* value = find<int64_t>(attribute)) return checked(attribute, *value);
+  if (has(attribute)) usage_error("'" + attribute + "' must be an integer");
+  return fallback;
 }
 
 int64_t LayerArgs::integer(const std::string& attribute) const {
@@ -144,31 +164,38 @@ int64_t LayerArgs::integer(const std::string& attribute) const {
 }
 
 double LayerArgs::number(const std::string& attribute, double fallback) const {
-  const auto found = call_.attributes.find(attribute);
-  if (found != call_.attributes.end())
-    if (const auto* whole = std::get_if<int64_t>(&found->second))
-      return static_cast<double>(*whole);
-  const auto* value = get<double>(call_, attribute);
-  return value ? *value : fallback;
+  if (const auto* value = find<double>(attribute)) return *value;
+  if (const auto* whole = find<int64_t>(attribute)) return static_cast<double>(*whole);
+  if (has(attribute)) usage_error("'" + attribute + "' must be a number");
+  return fallback;
 }
 
 bool LayerArgs::flag(const std::string& attribute, bool fallback) const {
-  const auto* value = get<bool>(call_, attribute);
-  return value ? *value : fallback;
+  if (const auto* value = find<bool>(attribute)) return *value;
+  if (has(attribute)) usage_error("'" + attribute + "' must be true or false");
+  return fallback;
 }
 
 std::string LayerArgs::text(const std::string& attribute, const std::string& fallback) const {
-  const auto* value = get<std::string>(call_, attribute);
-  return value ? *value : fallback;
+  if (const auto* value = find<std::string>(attribute)) return *value;
+  if (has(attribute)) usage_error("'" + attribute + "' must be a text");
+  return fallback;
 }
 
 std::array<int64_t, 2> LayerArgs::pair(const std::string& attribute, int64_t fallback) const {
-  const auto found = call_.attributes.find(attribute);
-  if (found == call_.attributes.end()) return {fallback, fallback};
-  if (const auto* one = std::get_if<int64_t>(&found->second)) return {*one, *one};
-  const auto* two = get<std::vector<int64_t>>(call_, attribute);
-  if (two->size() != 2) usage_error("attribute '" + attribute + "' takes one or two integers");
-  return {(*two)[0], (*two)[1]};
+  if (!has(attribute)) return {fallback, fallback};
+  if (const auto* one = find<int64_t>(attribute))
+    return {checked(attribute, *one), checked(attribute, *one)};
+  const auto* two = find<std::vector<int64_t>>(attribute);
+  if (!two || two->size() != 2) usage_error("'" + attribute + "' must be one or two integers");
+  return {checked(attribute, (*two)[0]), checked(attribute, (*two)[1])};
+}
+
+std::vector<std::string> LayerArgs::unread() const {
+  std::vector<std::string> names;
+  for (const auto& entry : call_.attributes)
+    if (read_.count(entry.first) == 0) names.push_back(entry.first);
+  return names;
 }
 
 }  // namespace fulmar

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,9 +33,9 @@ class FULMAR_API Network {
   void set_scope(const std::string& scope) { scope_ = scope; }
 
   const std::vector<Call>& calls() const { return calls_; }
-  // The first call is the input; the last gives the logits.
-  const std::string& output() const { return calls_.back().name; }
-  const Call& call(std::string_view name) const;
+  // The first call is the input; the last gives the logits. Error(usage) where there is no call.
+  const std::string& output() const;
+  const Call& call(std::string_view name) const;  // Error(usage) where there is none of that name
 
   // A JSON array of calls, as in the model file.
   std::string to_json() const;
@@ -58,10 +59,11 @@ struct RecordOptions {
 };
 
 // Records the network onto a tape from `input` [N,H,W,C] on; every call's value gets the call's
-// name. Gives the output value. Error(usage) naming the layer where shapes don't fit.
+// name. Gives the output value. Error(usage) naming the layer where shapes don't fit, its name is
+// another value's on the tape, or it has an attribute that is of no use to it.
 FULMAR_API Val record(const Network& network, Tape& tape, Val input, const RecordOptions& options);
 
-// What a layer's recorder sees.
+// What a layer's recorder sees. It keeps count of what is asked for.
 class FULMAR_API LayerArgs {
  public:
   LayerArgs(Tape& t, const Call& call, std::vector<Val> inputs, const RecordOptions& options,
@@ -75,7 +77,9 @@ class FULMAR_API LayerArgs {
 
   const std::string& name() const { return call_.name; }
   bool has(const std::string& attribute) const { return call_.attributes.count(attribute) > 0; }
-  // An attribute, or the default. Error(usage) where it has another type.
+  // An attribute, or the default. Error(usage) where it has another type, or is an integer beyond
+  // max_integer either way.
+  static constexpr int64_t max_integer = 1 << 20;
   int64_t integer(const std::string& attribute, int64_t fallback) const;
   int64_t integer(const std::string& attribute) const;  // required
   double number(const std::string& attribute, double fallback) const;
@@ -84,8 +88,16 @@ class FULMAR_API LayerArgs {
   // Two integers (rows, columns), or one for both.
   std::array<int64_t, 2> pair(const std::string& attribute, int64_t fallback) const;
 
+  // Attributes of the call that nobody asked for.
+  std::vector<std::string> unread() const;
+
  private:
+  template <class T>
+  const T* find(const std::string& attribute) const;
+  int64_t checked(const std::string& attribute, int64_t value) const;
+
   const Call& call_;
+  mutable std::set<std::string> read_;
 };
 
 struct Layer {
@@ -93,9 +105,23 @@ struct Layer {
   int inputs;  // how many; -1: one or more
 };
 
-// The builders by name: input, conv2d, depthwise_conv2d, separable_conv2d, batch_normalization,
-// activation, max_pooling2d, average_pooling2d, global_average_pooling2d, add, concatenate,
-// dropout, dense, resize.
+// The builders by name. Layers and weights are called as in Keras; attributes are Fulmar's own, and
+// so are some defaults (Keras' convolutions default to `valid`):
+//   input               channels (as x has)
+//   conv2d              filters, kernel (1), groups (1), use_bias (true), window (same)
+//   depthwise_conv2d    kernel (3), use_bias (true), window (same)
+//   separable_conv2d    filters, kernel (3), use_bias (true), window (same; of the depthwise part)
+//   max_pooling2d, average_pooling2d   pool_size (2), window (valid; stride as pool_size)
+//   batch_normalization epsilon (1e-3), momentum (0.99)
+//   activation          function (relu): "softmax" or one of kernels/pointwise.h; alpha, beta (0)
+//   dense               units, use_bias (true)
+//   dropout             rate (0.5)
+//   resize              height, width, interpolation ("bilinear" or "nearest"), align_corners
+//                       (false)
+//   add, concatenate (one input or more), global_average_pooling2d   none
+// window: stride (1), dilation (1), padding: "same" as Keras pads, "valid", or "explicit" with
+// pad_top, pad_bottom, pad_left, pad_right. kernel, pool_size, stride and dilation are one integer
+// or two (rows, columns).
 FULMAR_API const std::map<std::string, Layer>& layers();
 
 }  // namespace fulmar

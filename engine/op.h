@@ -46,6 +46,9 @@ struct ValueInfo {
   DType type = DType::f32;  // of roles index and source; the plan decides the others
 
   bool is_real() const { return role != Role::index && role != Role::source; }
+  friend bool operator==(const ValueInfo& a, const ValueInfo& b) {
+    return a.shape == b.shape && a.role == b.role && a.type == b.type;
+  }
 };
 
 // The element type that a device gives a value.
@@ -68,10 +71,10 @@ struct Vjp {
   std::span<const Val> y;           // its outputs
   std::span<const Val> dy;          // cotangents of the outputs; empty Val: zero
   const std::vector<bool>& wanted;  // which inputs' cotangents are wanted
+  std::span<const Val> wrt;         // the values that grad was asked for
 };
 
 struct RunArgs {
-  std::span<const Val> wrt;         // the values that grad was asked for
   std::span<const View> in, out;  // empty View: an optional operand left out
   void* work;                     // workspace_bytes() of scratch memory
 };

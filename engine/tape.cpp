@@ -32,6 +32,17 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// Sizes and offsets computed from a shape must not overflow, whatever a network's file says.
+void check_size(const Shape& shape) {
+  int64_t elements = 1;
+  for (int axis = 0; axis < shape.rank(); axis++) {
+    if (shape[axis] < 0) usage_error("a value of shape " + shape.to_string() + " can't be");
+    if (__builtin_mul_overflow(elements, std::max<int64_t>(shape[axis], 1), &elements) ||
+        elements > Tape::max_elements)
+      usage_error("a value of shape " + shape.to_string() + " is too large");
+  }
+}
+
 }  // namespace
 
 std::vector<Val> Op::vjp(const Vjp&) const {
@@ -44,6 +55,7 @@ Val Tape::append(std::shared_ptr<const Op> op, std::vector<Val> inputs) {
   Node node{std::move(op), std::move(inputs), {}, scopes_};
   try {
     node.outputs = node.op->infer(infos);
+    for (const ValueInfo& output : node.outputs) check_size(output.shape);
   } catch (const Error& error) {
     throw Error(error.kind(), label(node.op->name(), scopes_) + ": " + error.what());
   }

@@ -20,6 +20,8 @@ class FULMAR_API Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
+  static constexpr int64_t max_elements = int64_t{1} << 44;  // of one value; as f64 128 TiB
+
   // Appends a node and gives its first output. Error(usage) where shapes don't fit:
   // "conv2d 'separable_conv2d_5' (block 3): x [16,128,128,16] has 16 channels, w expects 32".
   Val append(std::shared_ptr<const Op> op, std::vector<Val> inputs);

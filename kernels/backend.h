@@ -19,6 +19,11 @@ struct Stream {
 };
 
 // How a window slides over rows and columns. Padding may be asymmetric ('same' at stride 2 is).
+// Strides, dilations and numbers of taps are 1 to max_window_value, padding 0 to that: arithmetic
+// on positions then stays far inside int64.
+constexpr int64_t max_window_value = 1 << 20;
+// The taps that argmax of a maximum pooling, a u8, can name.
+constexpr int64_t max_pool_taps = 256;
 struct Window {
   std::array<int64_t, 2> stride{1, 1};
   std::array<int64_t, 2> dilation{1, 1};

@@ -35,9 +35,14 @@ Program record_program(const Network& network, std::span<const TensorSpec> tenso
   p.logits = record(network, tape, p.input, {options.mode, options.unbiased_running_variance});
   p.probabilities = ops::softmax(tape, p.logits);
   tape.name(p.probabilities, "probabilities");
-  if (tape.has("label"))
-    p.loss = ops::softmax_cross_entropy(tape, p.logits, tape.find("label"), options.loss, {},
-                                        tape.has("weight") ? tape.find("weight") : Val{});
+  // Of the tensors given: a layer may have such a name too.
+  const auto given = [&](const char* name) {
+    for (size_t i = 0; i < tensors.size(); i++)
+      if (tensors[i].name == name) return p.inputs[i];
+    return Val{};
+  };
+  if (const Val label = given("label"))
+    p.loss = ops::softmax_cross_entropy(tape, p.logits, label, options.loss, {}, given("weight"));
   return p;
 }
 

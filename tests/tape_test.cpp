@@ -9,6 +9,7 @@
 #include "engine/ops.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
+#include "model/program.h"
 
 using namespace fulmar;
 
@@ -118,6 +119,78 @@ TEST_CASE("a network's JSON that makes no sense is refused with the reason") {
         "layer 1, 'a': a value must be a flag, a number, a text or a list of numbers");
 }
 
+TEST_CASE("a layer's name that is another value's is refused") {
+  Network network;
+  network.add("input", "input", {});
+  network.add("activation", "label", {"input"});
+  Tape tape;
+  const Val x = image(tape, {1, 4, 4, 3});
+  ops::input(tape, "label", {{1, 1, 1, 1}, Role::index, DType::i32});
+  CHECK(message_of([&] { record(network, tape, x, {}); }) ==
+        "activation 'label': another value on the tape has this name");
+  Tape fine;  // the same value by the same name
+  record(network, fine, ops::input(fine, "input", {{1, 4, 4, 3}}), {});
+  CHECK(fine.has("label"));
+}
+
+TEST_CASE("a layer's name does not make its value the labels") {
+  Network network;
+  network.add("input", "input", {});
+  network.add("dense", "label", {"input"}, {{"units", int64_t{2}}});
+  const std::vector<TensorSpec> tensors{
+      {"image", DType::u8, {2, 4, 4, 3}},
+      {"image/samples", DType::u8, {2, static_cast<int64_t>(sizeof(WarpSample))}}};
+  model::ProgramOptions options;
+  options.height = options.width = 1;
+  CHECK(!model::record_program(network, tensors, options).loss.mean);
+}
+
+TEST_CASE("a network without layers is refused") {
+  Tape tape;
+  const Val x = image(tape, {1, 4, 4, 3});
+  CHECK(message_of([&] { record(Network(), tape, x, {}); }) == "the network has no layers");
+  CHECK(message_of([] { (void)Network().output(); }) == "the network has no layers");
+  CHECK(message_of([] { (void)Network().call("a"); }) == "the network has no layer 'a'");
+}
+
+TEST_CASE("values too large to count are refused") {
+  Tape tape;
+  const int64_t big = int64_t{1} << 20;
+  CHECK(message_of([&] {
+          ops::constant(tape, {big, big, big, 0}, 0);
+        }) == "constant: a value of shape [1048576,1048576,1048576,0] is too large");
+  CHECK(message_of([&] {
+          ops::constant(tape, {2, -1}, 0);
+        }) == "constant: a value of shape [2,-1] can't be");
+  const Val x = ops::constant(tape, {1, big, 1, 1}, 0);
+  CHECK(message_of([&] {
+          ops::broadcast(tape, x, {1, big, big, 17});
+        }) == "broadcast: a value of shape [1,1048576,1048576,17] is too large");
+  CHECK(message_of([&] { ops::resize(tape, x, big * big, big * big, {}); }).find("too large") !=
+        std::string::npos);
+  CHECK(tape.shape(ops::broadcast(tape, x, {1, big, big, 16})).elements() == Tape::max_elements);
+}
+
+TEST_CASE("windows beyond every picture are refused, and long paddings looked through at once") {
+  Tape tape;
+  const int64_t most = max_window_value;
+  const Val x = image(tape, {1, 4, 4, 2});
+  const auto refusal = [&](std::array<int64_t, 2> kernel, const Window& window) {
+    return message_of([&] { ops::max_pool(tape, x, kernel, window); });
+  };
+  CHECK(refusal({1, most + 1}, {}) == "max_pool: the kernel must be 1 to 1048576, it is 1048577");
+  CHECK(refusal({1, 1}, {{0, 1}}) == "max_pool: the stride must be 1 to 1048576, it is 0");
+  CHECK(refusal({1, 1}, {{1, 1}, {int64_t{1} << 62, 1}}).find("the dilation must be") == 10);
+  CHECK(refusal({1, 1}, {{1, 1}, {1, 1}, {0, 0, -1, 0}}).find("padding must be 0 to") == 10);
+  CHECK(refusal({most, 1}, {{1, 1}, {1, 1}, {most, most, 0, 0}}) ==
+        "max_pool: a window has at most 256 taps, 1048576x1 given");
+  CHECK(refusal({1, 1}, {{1, 1}, {1, 1}, {0, most, 0, 0}}).find("at row 1048579") !=
+        std::string::npos);
+  CHECK(refusal({16, 16}, {{16, 16}, {1, 1}, {6, 6, 6, 6}}) == "no error");  // 256 taps
+  CHECK(message_of([&] { ops::same_padding(4, 3, 0, 1); }) ==
+        "the stride must be 1 to 1048576, it is 0");
+}
+
 TEST_CASE("grad by a batch's own statistics is refused where x accounts for them") {
   Tape tape;
   const Val x = image(tape, {2, 4, 4, 3});
@@ -138,6 +211,14 @@ TEST_CASE("grad by a batch's own statistics is refused where x accounts for them
   CHECK(message_of([&] { grad(tape, y, gamma); }) == "no error");
 }
 
+TEST_CASE("a cotangent of another shape is refused") {
+  Tape tape;
+  const Val x = image(tape, {1, 1, 2, 3}), dy = ops::input(tape, "dy", {{1, 1, 2, 2}});
+  const Val y = ops::square(tape, x);
+  CHECK(message_of([&] { grad(tape, y, x, dy); }) ==
+        "grad: the cotangent has shape [1,1,2,2], the value it belongs to [1,1,2,3]");
+}
+
 TEST_CASE("names are unique and leaves of one name are one value") {
   Tape tape;
   const Val x = image(tape, {1, 2, 2, 1});
@@ -145,7 +226,16 @@ TEST_CASE("names are unique and leaves of one name are one value") {
   const Val w = ops::parameter(tape, "w", {3}, {}, true);
   CHECK(ops::parameter(tape, "w", {3}, {}, true) == w);
   CHECK(message_of([&] { ops::parameter(tape, "w", {4}, {}, true); }) ==
-        "'w' is already a value of shape [3]");
+        "'w' is already a value: parameter [3]");
+  // A parameter would get the input, and be neither trained nor stored.
+  CHECK(message_of([&] {
+          ops::parameter(tape, "x", {1, 2, 2, 1}, {}, true);
+        }) == "'x' is already a value: input [1,2,2,1]");
+  CHECK(message_of([&] { ops::statistic(tape, "w", {3}, 0); }) ==
+        "'w' is already a value: parameter [3]");
+  tape.name(ops::relu(tape, w), "activation");
+  CHECK(message_of([&] { ops::parameter(tape, "activation", {3}, {}, true); }) ==
+        "'activation' is already a value: relu [3]");
   CHECK(message_of([&] { tape.name(x, "w"); }) ==
         "two values are named 'w': names on a tape are unique");
 }

@@ -21,13 +21,22 @@ class Constant : public Op {
   double value_;
 };
 
+// Whether a leaf is what is asked for by its key. An input may stand in for a Model's buffer: such
+// a tape runs without a Model.
+bool same_leaf(const Leaf& known, Leaf::Kind kind) {
+  return known.kind() == kind || (kind == Leaf::Kind::buffer && known.kind() == Leaf::Kind::input);
+}
+
 // A leaf with the same key is the same value.
 Val leaf(Tape& tape, Leaf::Kind kind, const std::string& key, const ValueInfo& info,
          const Initializer& initializer, bool decays, double initial) {
   if (tape.has(key)) {
     const Val known = tape.find(key);
-    require(as_leaf(tape.node(known.node)) != nullptr && tape.shape(known) == info.shape,
-            "'" + key + "' is already a value of shape " + text(tape.shape(known)));
+    const Node& node = tape.node(known.node);
+    const Leaf* other = as_leaf(node);
+    require(other && other->key() == key && same_leaf(*other, kind) && node.outputs[0] == info,
+            "'" + key + "' is already a value: " + std::string(node.op->name()) + " " +
+                text(tape.shape(known)));
     return known;
   }
   auto op = std::make_shared<Leaf>(kind, key, info);

@@ -39,9 +39,10 @@ class MaxPool : public Op {
   MaxPool(const Taps& kernel, const Window& window) : kernel_(kernel), window_(window) {}
   std::string_view name() const override { return "max_pool"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    require(kernel_[0] * kernel_[1] <= 255, "a window has at most 255 taps, " + text(kernel_[0]) +
-                                                "x" + text(kernel_[1]) + " given");
     const Shape y = pool_output(in[0], kernel_, window_);
+    require(kernel_[0] * kernel_[1] <= max_pool_taps,
+            "a window has at most " + text(max_pool_taps) + " taps, " + text(kernel_[0]) + "x" +
+                text(kernel_[1]) + " given");
     require_pixels(in[0].shape.height(), y.height(), 0);
     require_pixels(in[0].shape.width(), y.width(), 1);
     return {activation(y), {y, Role::index, DType::u8}};
@@ -57,17 +58,19 @@ class MaxPool : public Op {
 
  private:
   // A window without a pixel would have no maximum.
-  void require_pixels(int64_t in, int64_t out, int axis) const {
-    for (int64_t o = 0; o < out; o++) {
-      bool any = false;
-      for (int64_t tap = 0; tap < kernel_[axis]; tap++) {
-        const int64_t at =
-            o * window_.stride[axis] + tap * window_.dilation[axis] - window_.padding[2 * axis];
-        any = any || (at >= 0 && at < in);
-      }
-      require(any, std::string("the window at ") + (axis == 0 ? "row " : "column ") + text(o) +
-                       " of the output has no pixel of x: padding or dilation are too large");
-    }
+  void require_pixels(int64_t in, int64_t out, size_t axis) const {
+    const int64_t stride = window_.stride[axis], dilation = window_.dilation[axis];
+    const int64_t padding = window_.padding[2 * axis];
+    const auto require_pixel = [&](int64_t o) {
+      const int64_t first = o * stride - padding;
+      const int64_t tap = first < 0 ? (dilation - first - 1) / dilation : 0;  // first inside
+      require(tap < kernel_[axis] && first + tap * dilation < in,
+              std::string("the window at ") + (axis == 0 ? "row " : "column ") + text(o) +
+                  " of the output has no pixel of x: padding or dilation are too large");
+    };
+    // A window that begins on a pixel has it; the last begins furthest behind them.
+    for (int64_t o = 0; o < out && o * stride < padding; o++) require_pixel(o);
+    require_pixel(out - 1);
   }
 
   Taps kernel_;
@@ -123,8 +126,9 @@ class ResizeOp : public Op {
   std::string_view name() const override { return adjoint_ ? "resize_grad" : "resize"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "x");
-    require(out_.elements() > 0 && in[0].shape.elements() > 0,
-            "a picture without pixels can't be resized");
+    for (const Shape& shape : {in[0].shape, out_})
+      for (int axis = 0; axis < shape.rank(); axis++)
+        require(shape[axis] > 0, "a picture without pixels can't be resized");
     return {activation(out_)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
@@ -145,6 +149,7 @@ class ResizeOp : public Op {
 }  // namespace
 
 std::array<int64_t, 2> same_padding(int64_t in, int64_t kernel, int64_t stride, int64_t dilation) {
+  require_window({kernel, kernel}, {{stride, stride}, {dilation, dilation}, {}});
   const int64_t out = (in + stride - 1) / stride;
   const int64_t total = std::max<int64_t>(0, (out - 1) * stride + dilation * (kernel - 1) + 1 - in);
   return {total / 2, total - total / 2};

@@ -7,14 +7,25 @@
 
 namespace fulmar::ops {
 
+// The rule for every window: see max_window_value.
+inline void require_window(std::array<int64_t, 2> kernel, const Window& w) {
+  const auto within = [](int64_t least, int64_t value, const char* what) {
+    require(value >= least && value <= max_window_value,
+            std::string(what) + " must be " + text(least) + " to " + text(max_window_value) +
+                ", it is " + text(value));
+  };
+  for (size_t axis = 0; axis < 2; axis++) {
+    within(1, kernel[axis], "the kernel");
+    within(1, w.stride[axis], "the stride");
+    within(1, w.dilation[axis], "the dilation");
+  }
+  for (const int64_t padding : w.padding) within(0, padding, "padding");
+}
+
 // Extents (rows, columns) that a window of `kernel` taps leaves of x; throws where it leaves none.
 inline std::array<int64_t, 2> window_output(const Shape& x, std::array<int64_t, 2> kernel,
                                             const Window& w) {
-  for (int axis = 0; axis < 2; axis++) {
-    require(w.stride[axis] >= 1 && w.dilation[axis] >= 1 && kernel[axis] >= 1,
-            "kernel, stride and dilation must be at least 1");
-    require(w.padding[2 * axis] >= 0 && w.padding[2 * axis + 1] >= 0, "padding can't be negative");
-  }
+  require_window(kernel, w);
   const std::array<int64_t, 2> out{
       window_extent(x.height(), kernel[0], w.stride[0], w.dilation[0], w.padding[0], w.padding[1]),
       window_extent(x.width(), kernel[1], w.stride[1], w.dilation[1], w.padding[2], w.padding[3])};

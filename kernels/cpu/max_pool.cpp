@@ -138,9 +138,10 @@ namespace {
 constexpr int64_t pixels_per_run = 64;
 
 void check_kernel(std::array<int64_t, 2> kernel) {
-  if (kernel[0] * kernel[1] > 256)
+  if (kernel[0] * kernel[1] > max_pool_taps)
     usage_error("max_pool: a window of " + std::to_string(kernel[0]) + "x" +
-                std::to_string(kernel[1]) + " has more than the 256 taps that argmax can name");
+                std::to_string(kernel[1]) + " has more than the " + std::to_string(max_pool_taps) +
+                " taps that argmax can name");
 }
 
 }  // namespace
