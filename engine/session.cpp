@@ -32,7 +32,8 @@ std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
 
 }  // namespace
 
-std::byte* Arena::at_least(Device& device, size_t bytes) {
+std::byte* Arena::take(Device& device, size_t bytes) {
+  taken_++;
   if (memory_.bytes() < bytes) {
     memory_ = DeviceBuffer();  // first free, then take: the two need not fit together
     memory_ = DeviceBuffer(device, bytes);
@@ -113,26 +114,38 @@ void Session::bind_views() {
   for (int n : plan_.leaves)
     if (!set_[n])
       usage_error("input '" + ops::as_leaf(tape_->node(n))->key() + "' was not set before run()");
-  std::byte* base = arena_->at_least(*device_, plan_.arena_bytes);
-  // A tape of state updates alone needs no arena: its base is null.
+  // A tape of state updates alone needs no arena, and leaves the others' results alone.
+  std::byte* base = plan_.arena_bytes > 0 ? arena_->take(*device_, plan_.arena_bytes) : nullptr;
+  taken_ = 0;  // until all steps have run
   if (base == base_ && bound_.size() == plan_.steps.size()) return;
   base_ = base;
   bound_.clear();
   for (const Plan::Step& step : plan_.steps) {
     const Node& node = tape_->node(step.node);
     Bound bound;
-    for (Val x : node.inputs) bound.in.push_back(x ? view(x) : View{});
+    for (Val x : node.inputs) bound.in.push_back(x ? place(x) : View{});
     for (int i = 0; i < static_cast<int>(node.outputs.size()); i++)
-      bound.out.push_back(view(Val{step.node, i}));
+      bound.out.push_back(place(Val{step.node, i}));
     if (step.work >= 0) bound.work = base_ + plan_.buffers[step.work].offset;
     bound_.push_back(std::move(bound));
   }
 }
 
 View Session::view(Val value) {
+  const View view = place(value);
+  if (plan_.place(value).buffer >= 0 && (taken_ == 0 || taken_ != arena_->taken()))
+    usage_error(tape_->describe(value.node) + " has no value: " +
+                (taken_ == 0 ? "run() the session first"
+                             : "another session has run in the arena since; run() again"));
+  return view;
+}
+
+View Session::place(Val value) {
   const ValueInfo& info = tape_->info(value);
   const Place& place = plan_.place(value);
   if (place.buffer < 0) {
+    if (const Leaf* leaf = ops::as_leaf(tape_->node(value.node)); leaf && !set_[value.node])
+      usage_error("input '" + leaf->key() + "' was not set");
     if (!leaves_[value.node].data)
       usage_error(tape_->describe(value.node) +
                   " has no memory in this session: make it an output");
@@ -153,6 +166,7 @@ void Session::run_step(size_t step) {
 void Session::run() {
   bind_views();
   for (size_t step = 0; step < plan_.steps.size(); step++) run_step(step);
+  taken_ = arena_->taken();
 }
 
 std::vector<double> Session::run_timed() {
@@ -165,6 +179,7 @@ std::vector<double> Session::run_timed() {
     device_->backend().synchronize(device_->stream());
     seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
+  taken_ = arena_->taken();
   return seconds;
 }
 
@@ -182,6 +197,7 @@ void Session::check_finite(size_t step) {
 }
 
 std::vector<double> Session::read(Val output) {
+  tape_->info(output);  // throws where there is no such value
   const bool leaf = plan_.place(output).buffer < 0;
   if (!leaf && std::find(plan_.outputs.begin(), plan_.outputs.end(), output) == plan_.outputs.end())
     usage_error(tape_->describe(output.node) +

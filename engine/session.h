@@ -12,15 +12,18 @@
 
 namespace fulmar {
 
-// Memory for activations, shared by the Sessions of one thread: each run may overwrite the others'
-// results. Grows to what the largest needs.
+// Memory for activations, shared by the Sessions of one thread: a run ends the life of the others'
+// results. Grows to what the largest needs. Must not outlive the device.
 class FULMAR_API Arena {
  public:
-  std::byte* at_least(Device& device, size_t bytes);
+  // The memory, for a run; what it held before is lost.
+  std::byte* take(Device& device, size_t bytes);
+  uint64_t taken() const { return taken_; }  // how often
   size_t bytes() const { return memory_.bytes(); }
 
  private:
   DeviceBuffer memory_;
+  uint64_t taken_ = 0;
 };
 
 struct SessionOptions {
@@ -32,7 +35,8 @@ struct SessionOptions {
   bool cancellable = true;
 };
 
-// Runs a tape on a device. Not for use by two threads at a time.
+// Runs a tape on a device. Not for use by two threads at a time. Context, device and model must
+// outlive it; it shares tape and arena.
 class FULMAR_API Session {
  public:
   Session(Context& context, Device& device, std::shared_ptr<const Tape> tape,
@@ -48,7 +52,8 @@ class FULMAR_API Session {
   void set(Val input, std::span<const double> values);
   void set(Val input, std::span<const float> values);
   void set(Val input, std::span<const int32_t> values);
-  // Uses the caller's device memory as an input from now on: nothing is copied.
+  // Uses the caller's device memory as an input from now on: nothing is copied, and it must stay
+  // until the last run.
   void bind(Val input, void* device_memory);
 
   // Runs all steps in order. Error(usage) where an input was never set, Error(cancelled) when the
@@ -57,9 +62,11 @@ class FULMAR_API Session {
   // As run(), and gives the seconds that each step took (by its place in plan().steps).
   std::vector<double> run_timed();
 
-  // Values of an output (of the list given at construction) after a run, or of a leaf.
+  // Values of an output (of the list given at construction) after a run, or of a leaf. Error(usage)
+  // where this session has not run yet or its last run did not end, or another has run in the
+  // shared arena since.
   std::vector<double> read(Val output);
-  // Its memory on the device, until the next run.
+  // Its memory on the device, until the next run; errors as read().
   View view(Val value);
 
  private:
@@ -68,7 +75,7 @@ class FULMAR_API Session {
     void* work = nullptr;
   };
   void bind_views();
-  View leaf_view(int node);
+  View place(Val value);
   void run_step(size_t step);
   void check_finite(size_t step);
 
@@ -84,6 +91,7 @@ class FULMAR_API Session {
   std::vector<DeviceBuffer> inputs_;  // by node: memory of inputs that were copied
   std::vector<Bound> bound_;          // by step
   std::byte* base_ = nullptr;         // arena that bound_ points into
+  uint64_t taken_ = 0;                // arena_->taken() at the last whole run; 0: none
 };
 
 }  // namespace fulmar

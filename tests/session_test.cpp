@@ -1,0 +1,206 @@
+#include "engine/session.h"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/ops.h"
+#include "kernels/error.h"
+
+using namespace fulmar;
+
+namespace {
+
+using Values = std::vector<double>;
+
+// The message of the Error(usage) that act() gives.
+std::string refusal(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::usage ? error.what() : "an error of another kind";
+  }
+  return "no error";
+}
+
+// y = w x + x^2 over [1,1,2,3]
+struct Small {
+  std::shared_ptr<Tape> tape = std::make_shared<Tape>();
+  Val x, w, square, y;
+
+  Small() {
+    x = ops::input(*tape, "x", {{1, 1, 2, 3}});
+    w = ops::parameter(*tape, "w", {3}, {ops::Initializer::Kind::ones, 0, 0}, true);
+    square = ops::square(*tape, x);
+    y = ops::add(*tape, ops::mul(*tape, x, w), square);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("session: runs what was set, as often as it is asked") {
+  Context context;
+  const Small s;
+  for (const char* name : {"cpu", "reference"}) {
+    CAPTURE(name);
+    Device& device = context.device(name);
+    Model model(device, *s.tape, 1);
+    Session session(context, device, s.tape, std::array{s.y}, &model);
+    session.set(s.x, Values{1, 2, 3, 4, 5, 6});
+    session.run();
+    CHECK(session.read(s.y) == Values{2, 6, 12, 20, 30, 42});
+    session.set(s.x, std::vector<float>{0, 0, 0, 1, 1, 1});
+    model.write("w", Values{1, 2, 3});
+    session.run();
+    CHECK(session.read(s.y) == Values{0, 0, 0, 2, 3, 4});
+    CHECK(session.read(s.x) == Values{0, 0, 0, 1, 1, 1});  // leaves can be read
+    CHECK(session.read(s.w) == Values{1, 2, 3});
+    CHECK(session.run_timed().size() == session.plan().steps.size());
+  }
+}
+
+TEST_CASE("session: memory of the caller is used as it is") {
+  Context context;
+  Device& device = context.device("cpu");
+  const Small s;
+  Model model(device, *s.tape, 1);
+  Session session(context, device, s.tape, std::array{s.y}, &model);
+  std::vector<float> mine{1, 1, 1, 1, 1, 1}, other{2, 2, 2, 2, 2, 2};
+  session.bind(s.x, mine.data());
+  session.run();
+  CHECK(session.read(s.y) == Values(6, 2));
+  mine.assign(6, 3);
+  session.run();
+  CHECK(session.read(s.y) == Values(6, 12));
+  session.bind(s.x, other.data());
+  session.run();
+  CHECK(session.read(s.y) == Values(6, 6));
+  CHECK(session.view(s.x).data == other.data());
+}
+
+TEST_CASE("session: what is used wrongly is said") {
+  Context context;
+  Device& device = context.device("cpu");
+  const Small s;
+  Model model(device, *s.tape, 1);
+  CHECK(refusal([&] { Session(context, device, s.tape, std::array{s.y}); }) ==
+        "the tape uses 'w', which lives in a Model, and none was given");
+  Session session(context, device, s.tape, std::array{s.y}, &model);
+  CHECK(refusal([&] { session.run(); }) == "input 'x' was not set before run()");
+  CHECK(refusal([&] { session.read(s.x); }) == "input 'x' was not set");
+  CHECK(refusal([&] { session.set(s.x, Values(5)); }) ==
+        "input 'x' takes 24 bytes ([1,1,2,3] f32), 20 given");
+  CHECK(refusal([&] { session.set_bytes(s.x, nullptr, 0); }) ==
+        "input 'x' takes 24 bytes ([1,1,2,3] f32), 0 given");
+  CHECK(refusal([&] { session.set(s.x, std::vector<int32_t>(6)); }) ==
+        "i32 values for an input of f32");
+  CHECK(refusal([&] { session.set(s.w, Values(3)); }) ==
+        "parameter is not an input and can't be set");
+  CHECK(refusal([&] { session.set(s.y, Values(6)); }) == "add is not an input and can't be set");
+  session.set(s.x, Values(6, 1));
+  session.run();
+  CHECK(refusal([&] { session.read(s.square); }) ==
+        "square is not an output of this session: its memory may be in use for something else");
+  CHECK(refusal([&] { session.read(Val{99, 0}); }) == "a value that is not on this tape was used");
+
+  Tape labels;
+  const Val label = ops::input(labels, "label", {{1, 1, 1, 1}, Role::index, DType::i32});
+  const auto shared = std::shared_ptr<const Tape>(&labels, [](const Tape*) {});
+  Session index(context, device, shared, std::array{label});
+  CHECK(refusal([&] { index.set(label, Values(1)); }) == "float values for an input of i32");
+}
+
+TEST_CASE("session: results exist after a run, until another one in the same arena") {
+  Context context;
+  for (const char* name : {"cpu", "reference"}) {
+    CAPTURE(name);
+    Device& device = context.device(name);
+    const Small s;
+    Model model(device, *s.tape, 1);
+    const auto arena = std::make_shared<Arena>();
+    Session first(context, device, s.tape, std::array{s.y}, &model, arena);
+    first.set(s.x, Values(6, 1));
+    const std::string never = "add has no value: run() the session first";
+    CHECK(refusal([&] { first.read(s.y); }) == never);
+    CHECK(refusal([&] { (void)first.view(s.y); }) == never);
+    first.run();
+    CHECK(first.read(s.y) == Values(6, 2));
+
+    // A larger one: the arena moves.
+    auto tape = std::make_shared<Tape>();
+    const Val x = ops::input(*tape, "x", {{1, 300, 300, 3}});
+    const Val y = ops::softmax(*tape, x);
+    Session second(context, device, tape, std::array{y}, nullptr, arena);
+    second.set(x, Values(270000, 1));
+    CHECK(first.read(s.y) == Values(6, 2));  // nothing has run since
+    second.run();
+    const std::string stale =
+        "add has no value: another session has run in the arena since; run() again";
+    CHECK(refusal([&] { first.read(s.y); }) == stale);
+    CHECK(refusal([&] { (void)first.view(s.y); }) == stale);
+    CHECK(first.read(s.x) == Values(6, 1));  // inputs are its own
+    CHECK(std::abs(second.read(y)[0] - 1.0 / 3) < 1e-6);
+    first.run();
+    CHECK(first.read(s.y) == Values(6, 2));
+    CHECK(refusal([&] { second.read(y); }).find("another session has run") != std::string::npos);
+  }
+}
+
+TEST_CASE("session: debugging names the first node whose values are not finite") {
+  Context context;
+  auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{1, 1, 1, 4}});
+  Val y;
+  {
+    const auto scope = tape->scope("layer 2");
+    y = ops::square(*tape, ops::log(*tape, x));
+  }
+  for (const char* name : {"cpu", "reference"}) {
+    Device& device = context.device(name);
+    Session session(context, device, tape, std::array{y}, nullptr, nullptr, {.debug = true});
+    session.set(x, Values{1, 0, 2, -1});
+    CHECK_THROWS_WITH_AS(session.run(), "log 'layer 2': 2 of 4 values are NaN or infinite", Error);
+  }
+}
+
+TEST_CASE("session: a raised flag stops a run that may be stopped") {
+  Context context;
+  const Small s;
+  Device& device = context.device("cpu");
+  Model model(device, *s.tape, 1);
+  Session session(context, device, s.tape, std::array{s.y}, &model);
+  Session step(context, device, s.tape, std::array{s.y}, &model, nullptr, {.cancellable = false});
+  session.set(s.x, Values(6));
+  step.set(s.x, Values(6));
+  context.cancel = true;
+  CHECK_THROWS_WITH_AS(session.run(), "interrupted", Error);
+  CHECK(refusal([&] { session.read(s.y); }) == "add has no value: run() the session first");
+  CHECK_NOTHROW(step.run());
+  context.cancel = false;
+  CHECK_NOTHROW(session.run());
+  CHECK(session.read(s.y) == Values(6));
+}
+
+TEST_CASE("model: what doesn't fit is said") {
+  Context context;
+  const Small s;
+  Model model(context.device("cpu"), *s.tape, 1);
+  CHECK(refusal([&] { model.read("v"); }) ==
+        "the model has no 'v': was it made from another network?");
+  CHECK(refusal([&] { model.write("w", Values(2)); }) == "'w' has 3 elements, 2 given");
+  CHECK(refusal([&] { model.read("step_state"); }) == "'step_state' holds no float values");
+  CHECK(refusal([&] {
+          model.view("w", {{4}, Role::parameter});
+        }) == "'w' is [3] in the model, [4] on the tape");
+  Tape other;
+  const Val w = ops::parameter(other, "w", {4}, {}, true);
+  const auto shared = std::shared_ptr<const Tape>(&other, [](const Tape*) {});
+  CHECK(refusal([&] { Session(context, context.device("cpu"), shared, std::array{w}, &model); }) ==
+        "'w' is [3] in the model, [4] on the tape");
+}
