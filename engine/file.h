@@ -11,10 +11,11 @@ namespace fulmar {
 
 // A file that appears whole or not at all. Bytes go to `path`.tmp in the same folder; commit()
 // makes them durable (fsync of the file, rename over `path`, fsync of the folder). Without
-// commit(), or when a step fails, the temporary file is removed and what was at `path` stays as it
-// was. What a killed program leaves behind as `path`.tmp is overwritten by the next writer; two
-// writers at one time are refused. A link at `path` stays a link: the file it points to is
-// replaced.
+// commit(), or when a step up to the rename fails, the temporary file is removed and what was at
+// `path` stays as it was; where the last fsync fails the new file is there, whole, but a power cut
+// may bring the old one back. What a killed program leaves behind as `path`.tmp is overwritten by
+// the next writer; two writers at one time are refused. A link at `path` stays a link: the file it
+// points to is replaced.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);

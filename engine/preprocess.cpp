@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
@@ -30,6 +31,8 @@ DType type_called(const std::string& name) {
   usage_error("preprocessing: 'type' must be u8, u16 or f32");
 }
 
+bool fits_f32(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
+
 void check(const Preprocess& p) {
   const auto require = [](bool condition, const char* message) {
     if (!condition) usage_error(std::string("preprocessing: ") + message);
@@ -46,8 +49,11 @@ void check(const Preprocess& p) {
           "scale, offset and fill must have a value for each band");
   for (const auto* values : {&p.scale, &p.offset, &p.fill})
     for (double value : *values)
-      require(std::isfinite(value), "scale, offset and fill must be finite");
+      require(fits_f32(value), "scale, offset and fill must be finite numbers of f32");
 }
+
+// NaN and infinities are fill anyway, and JSON has no word for them.
+bool has_nodata(const Preprocess& p) { return p.nodata && fits_f32(*p.nodata); }
 
 }  // namespace
 
@@ -77,19 +83,20 @@ WarpOptions Preprocess::warp_options() const {
     options.offset[band] = static_cast<float>(offset[band]);
     options.fill[band] = static_cast<float>(fill[band]);
   }
-  options.has_nodata = nodata.has_value();
-  options.nodata = static_cast<float>(nodata.value_or(0));
+  options.has_nodata = has_nodata(*this);
+  if (options.has_nodata) options.nodata = static_cast<float>(*nodata);
   options.standardize = standardize;
   return options;
 }
 
 std::string Preprocess::to_json() const {
+  check(*this);
   Json json{{"size", size},   {"resize", resize == Interpolation::nearest ? "nearest" : "bilinear"},
             {"crop", crop},   {"bands", bands},
             {"pad", pad},     {"type", name_of(type)},
             {"scale", scale}, {"offset", offset},
             {"fill", fill},   {"standardize", standardize}};
-  if (nodata) json["nodata"] = *nodata;
+  if (has_nodata(*this)) json["nodata"] = *nodata;
   return json.dump();
 }
 

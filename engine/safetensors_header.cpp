@@ -161,11 +161,15 @@ class HeaderReader {
   int offsets_ = 0;
 };
 
-// Bytes of a tensor; false where they overflow 64 bits.
+// Bytes of a tensor; false where they, or the product of some of its extents, overflow int64.
 bool bytes_of(const StoredTensor& tensor, uint64_t& bytes) {
-  bytes = size_of(tensor.type);
-  for (const int64_t extent : tensor.shape)
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(extent), &bytes)) return false;
+  auto product = static_cast<int64_t>(size_of(tensor.type));
+  bool empty = false;
+  for (const int64_t extent : tensor.shape) {
+    empty = empty || extent == 0;
+    if (__builtin_mul_overflow(product, std::max<int64_t>(extent, 1), &product)) return false;
+  }
+  bytes = empty ? 0 : static_cast<uint64_t>(product);
   return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 
 #include "kernels/error.h"
@@ -23,6 +24,26 @@ TEST_CASE("a preprocessing record survives being written and read") {
   CHECK(q.offset == p.offset);
   CHECK(q.nodata == -9999);
   CHECK(Preprocess::of_pictures(0, 88, 1).scale[0] == 1.0 / 255);
+}
+
+TEST_CASE("a nodata value that is no number is not written, and reads as none") {
+  Preprocess p = Preprocess::of_pictures(64, 64, 1);
+  for (const double nodata : {std::nan(""), -HUGE_VAL, 1e300}) {
+    CAPTURE(nodata);
+    p.nodata = nodata;
+    CHECK(!p.warp_options().has_nodata);
+    CHECK(!Preprocess::from_json(p.to_json()).nodata);
+  }
+  p.nodata = 0;
+  CHECK(p.warp_options().has_nodata);
+}
+
+TEST_CASE("a wrong record is not written") {
+  Preprocess p = Preprocess::of_pictures(64, 64, 1);
+  p.scale[0] = 1e39;  // beyond f32
+  CHECK_THROWS_WITH_AS(p.to_json(), doctest::Contains("finite numbers of f32"), Error);
+  p.scale[0] = NAN;
+  CHECK_THROWS_WITH_AS(p.to_json(), doctest::Contains("finite numbers of f32"), Error);
 }
 
 TEST_CASE("a wrong record is refused, naming the entry") {

@@ -263,6 +263,10 @@ TEST_CASE("what is wrong with a header is said") {
         "tensor 'a' has 2 bytes, its shape needs 3");
   CHECK(tensor(R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0])", "") ==
         "tensor 'a' is too large");
+  CHECK(tensor(R"("dtype":"U8","shape":[4611686018427387904,2,0],"data_offsets":[0,0])", "") ==
+        "tensor 'a' is too large");
+  CHECK(tensor(R"("dtype":"U8","shape":[0,4611686018427387904,2],"data_offsets":[0,0])", "") ==
+        "tensor 'a' is too large");
   CHECK(tensor(R"("dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,2])") ==
         "tensor 'a' is too large");
   CHECK(tensor(R"("dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,2])") ==

@@ -1,0 +1,120 @@
+#include "engine/checkpoint.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/context.h"
+#include "engine/ops.h"
+#include "engine/safetensors.h"
+#include "kernels/error.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fulmar;
+using fulmar::test::TempFolder;
+
+namespace {
+
+using Values = std::vector<double>;
+
+// dense [channels, units] behind a batch normalisation
+ModelInfo description(int64_t units) {
+  ModelInfo info;
+  info.network.add("input", "input", {});
+  info.network.add("batch_normalization", "bn", {"input"});
+  info.network.add("dense", "dense", {"bn"}, {{"units", units}});
+  info.preprocess = Preprocess::of_pictures(0, 1, 3);
+  for (int64_t i = 0; i < units; i++) info.classes.push_back(std::string(1, 'a' + char(i)));
+  info.positive_class = units == 2 ? 1 : -1;
+  return info;
+}
+
+Model model_of(Device& device, const Network& network, uint64_t seed) {
+  Tape tape;
+  record(network, tape, ops::input(tape, "x", {{1, 1, 1, 3}}), {});
+  return Model(device, tape, seed);
+}
+
+std::string refusal(const Checkpoint& file, Model& model) {
+  try {
+    file.restore(model);
+  } catch (const Error& error) {
+    return error.kind() == ErrorKind::file ? error.what() : "an error of another kind";
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: weights, statistics and description come back") {
+  TempFolder folder;
+  Context context;
+  for (const char* name : {"cpu", "reference"}) {
+    CAPTURE(name);
+    Device& device = context.device(name);
+    const ModelInfo info = description(2);
+    Model saved = model_of(device, info.network, 3), other = model_of(device, info.network, 4);
+    saved.write("bn/moving_mean", Values{0.5, -1, 2});
+    save_checkpoint(folder.path("m"), info, saved);
+    const Checkpoint file = Checkpoint::read(folder.path("m"));
+    CHECK(file.info().network.to_json() == info.network.to_json());
+    CHECK(file.info().classes == info.classes);
+    CHECK(file.info().training_state.empty());
+    CHECK(file.notes().empty());
+    CHECK(other.read("dense/kernel") != saved.read("dense/kernel"));
+    file.restore(other);
+    for (const char* weight : {"dense/kernel", "dense/bias", "bn/gamma", "bn/moving_mean"})
+      CHECK(other.read(weight) == saved.read(weight));
+  }
+}
+
+TEST_CASE("checkpoint: a tensor that is missing, of another shape or of another type is named") {
+  TempFolder folder;
+  Context context;
+  Device& device = context.device("cpu");
+  const ModelInfo info = description(2);
+  Model saved = model_of(device, info.network, 3);
+  save_checkpoint(folder.path("m"), info, saved);
+  const Checkpoint file = Checkpoint::read(folder.path("m"));
+
+  Model wider = model_of(device, description(3).network, 1);
+  CHECK(refusal(file, wider).find("tensor 'dense/bias' does not have the shape [3]") !=
+        std::string::npos);
+
+  ModelInfo renamed = info;
+  renamed.network.add("dense", "more", {"dense"}, {{"units", int64_t{2}}});
+  Model more = model_of(device, renamed.network, 1);
+  CHECK(refusal(file, more).find("has no tensor 'more/") != std::string::npos);
+
+  // The same file with integers for its bias.
+  const Safetensors original = Safetensors::read(folder.path("m"));
+  std::vector<StoredTensor> tensors = original.tensors();
+  for (StoredTensor& t : tensors)
+    if (t.name == "dense/bias") t.type = StoredType::i32;
+  write_safetensors(folder.path("i"), tensors, original.metadata());
+  Model same = model_of(device, info.network, 1);
+  CHECK(refusal(Checkpoint::read(folder.path("i")), same).find("'dense/bias'") !=
+        std::string::npos);
+}
+
+TEST_CASE("checkpoint: training starts from what fits of another model, and hears of the rest") {
+  TempFolder folder;
+  Context context;
+  Device& device = context.device("cpu");
+  const ModelInfo info = description(2);
+  Model saved = model_of(device, info.network, 3);
+  saved.write("bn/beta", Values{1, 2, 3});
+  save_checkpoint(folder.path("m"), info, saved);
+
+  Model wider = model_of(device, description(3).network, 1);
+  const Values fresh = wider.read("dense/kernel");
+  const std::vector<std::string> missing = Checkpoint::read(folder.path("m")).initialize(wider);
+  CHECK(missing == std::vector<std::string>{"dense/bias", "dense/kernel"});
+  CHECK(wider.read("bn/beta") == Values{1, 2, 3});
+  CHECK(wider.read("dense/kernel") == fresh);
+
+  Model same = model_of(device, info.network, 1);
+  CHECK(Checkpoint::read(folder.path("m")).initialize(same).empty());
+  CHECK(same.read("dense/kernel") == saved.read("dense/kernel"));
+}
