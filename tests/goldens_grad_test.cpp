@@ -110,6 +110,7 @@ TEST_CASE("the gradient of a sum of squared input gradients equals PyTorch's") {
   const Val sum = ops::sum_all(t, ops::square(t, first));
 
   std::vector<std::string> names = golden.names("weight/");
+  REQUIRE(!names.empty());
   std::vector<Val> wrt{x};
   for (const std::string& name : names) wrt.push_back(t.find(name));
   std::vector<Val> outputs = grad(t, sum, wrt);

@@ -109,6 +109,7 @@ void add_loss_cases(std::vector<Case>& cases) {
       {"ignored label", {2, 3, 5, 4}, false, {0, 2}},
       {"pixel weights", {2, 3, 5, 4}, false, {}, false, true},
       {"everything", {2, 3, 5, 7}, false, {0.05, 3}, true, true},
+      {"soft labels, everything", {2, 3, 5, 7}, true, {0.05, -1}, true, true},
       {"33 classes", {1, 3, 5, 33}, false, {0.05, -1}, true, true},
       {"large logits", {2, 3, 5, 4}, false, {}, false, false, 80},
   };
