@@ -6,7 +6,8 @@
 
 namespace fulmar {
 
-// A backend together with the stream that its work goes to.
+// A backend together with the stream that its work goes to. A Context's devices live as long as it;
+// the backend and what the stream points to must outlive the Device.
 class FULMAR_API Device {
  public:
   Device(const Backend& backend, Stream stream) : backend_(&backend), stream_(stream) {}
@@ -20,7 +21,7 @@ class FULMAR_API Device {
   Stream stream_;
 };
 
-// Memory of a device, 64-byte aligned, uninitialised.
+// Memory of a device, 64-byte aligned, uninitialised. The device must outlive it.
 class FULMAR_API DeviceBuffer {
  public:
   DeviceBuffer() = default;

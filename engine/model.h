@@ -13,7 +13,8 @@ namespace fulmar {
 
 // What lasts between runs: weights, running statistics, optimiser moments, step state. Tapes refer
 // to them by name. Weights lie in one flat arena, in reverse order of first use, so that backward
-// finishes a growing prefix of the gradients, which share the layout.
+// finishes a growing prefix of the gradients, which share the layout. The device must outlive the
+// Model, and the Model every Session that was given it; the tape it is made from is not kept.
 class FULMAR_API Model {
  public:
   struct Parameter {
