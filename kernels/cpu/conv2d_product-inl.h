@@ -34,15 +34,16 @@ struct Grid {
   int64_t image_stride, row_stride, pixel_stride;
 };
 
-template <class Epilogue>
+template <class Epilogue, class Packing = Keep>
 struct Product {
   Patches left;
   Panels right;
   Grid out;
   Epilogue epilogue;
   bool past_caches = false;  // write past the caches
+  Packing packing = {};      // of the left side
 
-  bool plain() const { return left.is_matrix(); }
+  bool plain() const { return Packing::keeps && left.is_matrix(); }
   // Columns and rows of the left side that are multiplied at a time.
   int64_t block_depth() const {
     const int64_t blocks = (left.columns + depth_block - 1) / depth_block;
@@ -62,8 +63,8 @@ struct Product {
 };
 
 // Where the result's rows [first, first + rows) lie.
-template <class Epilogue>
-HWY_INLINE void find_rows(const Product<Epilogue>& product, int64_t first, int64_t rows,
+template <class Epilogue, class Packing>
+HWY_INLINE void find_rows(const Product<Epilogue, Packing>& product, int64_t first, int64_t rows,
                           int64_t* offset) {
   const int64_t width = product.left.grid_width, height = product.left.grid_height;
   for (int64_t m = 0; m < rows;) {
@@ -76,8 +77,8 @@ HWY_INLINE void find_rows(const Product<Epilogue>& product, int64_t first, int64
 }
 
 // Rows [first, last) and columns [first_column, last_column) of a product.
-template <class Epilogue>
-HWY_INLINE void run_product(const Product<Epilogue>& product, int64_t first, int64_t last,
+template <class Epilogue, class Packing>
+HWY_INLINE void run_product(const Product<Epilogue, Packing>& product, int64_t first, int64_t last,
                             int64_t first_column, int64_t last_column, void* scratch) {
   const Patches& x = product.left;
   const int64_t depth = x.columns, step = product.block_depth(), block = product.block_rows();
@@ -102,14 +103,14 @@ HWY_INLINE void run_product(const Product<Epilogue>& product, int64_t first, int
       if (plain)
         left = {x.source + row * x.pixel_stride + k, x.pixel_stride};
       else
-        pack_patches(x, row, row + rows, k, end, packed, left.stride);
+        pack_patches(x, row, row + rows, k, end, packed, left.stride, product.packing);
       const float* const next = gaps ? left.data : x.source + (row + rows) * depth;
       const auto ahead = [=](int64_t tile) {
         return Ahead{next + share * (tiles * k + tile * (end - k)), share};
       };
       multiply<Left::rows>(
-          Block{rows, first_column, last_column, k, end, {k == 0, end == depth}, past_caches}, left,
-          product.right, ahead, ScatteredRows{product.out.data, offset}, product.epilogue);
+          Block{rows, first_column, last_column, k, end, {k == 0, end == depth}, past_caches, row},
+          left, product.right, ahead, ScatteredRows{product.out.data, offset}, product.epilogue);
     }
   }
   if (past_caches) hwy::FlushStream();
@@ -122,21 +123,22 @@ HWY_INLINE bool product_past_caches(const View& y, int64_t columns) {
 }
 
 // Runs all products as tasks of rows and, where rows are few, of columns too.
-template <class Epilogue>
-HWY_INLINE void run_products(ThreadPool& pool, const std::vector<Product<Epilogue>>& products) {
+template <class Epilogue, class Packing>
+HWY_INLINE void run_products(ThreadPool& pool,
+                             const std::vector<Product<Epilogue, Packing>>& products) {
   struct Piece {
     int64_t product, first, last, first_column, last_column;
   };
   std::vector<Piece> pieces;
   size_t bytes = 0;
   int64_t blocks = 0;
-  for (const Product<Epilogue>& p : products) {
+  for (const Product<Epilogue, Packing>& p : products) {
     blocks += (p.left.rows() + p.block_rows() - 1) / p.block_rows();
     bytes = std::max(bytes, p.scratch_bytes());
   }
   if (blocks == 0) return;
   for (size_t i = 0; i < products.size(); i++) {
-    const Product<Epilogue>& p = products[i];
+    const Product<Epilogue, Packing>& p = products[i];
     const int64_t columns = p.right.columns, width = panel_width(columns);
     const int64_t panels = (columns + width - 1) / width;
     const int64_t cuts = std::clamp<int64_t>(wanted_tasks / blocks, 1, panels);

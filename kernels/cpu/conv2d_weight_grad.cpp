@@ -121,10 +121,12 @@ HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
     if (plain_x)
       left = {block.x.source + p * block.x.pixel_stride + block.first_row, block.x.pixel_stride};
     else
-      pack_patches(block.x, p, p + count, block.first_row, block.last_row, packed_x, x_stride);
+      pack_patches(block.x, p, p + count, block.first_row, block.last_row, packed_x, x_stride,
+                   Keep());
     PlainRight right{block.dy + p * block.dy_stride + block.first_column, block.dy_stride, columns};
     if (!plain_dy) {
-      copy_runs(right.data, block.dy_stride, packed_dy, dy_stride, columns, count);
+      copy_runs(right.data, block.dy_stride, packed_dy, dy_stride, columns, count, Keep(),
+                block.first_column);
       right = {packed_dy, dy_stride, columns};
     }
     multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},

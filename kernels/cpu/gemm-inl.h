@@ -1,6 +1,7 @@
-// Matrix products out of tiles. The left side is rows of floats (a tensor's own, or packed by a
-// functor), the right side is packed into panels; an epilogue functor has the last word on every
-// sum before it is stored. Compiled once per instruction set, inside its namespace.
+// Matrix products out of tiles. The left side is rows of floats (a tensor's own, or packed, where a
+// packing functor sees them: pack-inl.h), the right side is packed into panels; an epilogue functor
+// has the last word on every sum before it is stored. Compiled once per instruction set, inside its
+// namespace.
 #if defined(FULMAR_KERNELS_CPU_GEMM_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_GEMM_INL_H
 #undef FULMAR_KERNELS_CPU_GEMM_INL_H
@@ -59,7 +60,8 @@ struct ScatteredRows {
   float* operator()(int64_t m) const { return data + offset[m]; }
 };
 
-// Epilogues: the value to store for the sums of row m, columns [c, c + lanes).
+// Epilogues: the value to store for the sums of row m of the product, columns [c, c + lanes),
+// some of which may lie beyond the last column: tables are a vector longer.
 struct StoreSum {
   template <class D, class V>
   HWY_INLINE V operator()(D, V sum, int64_t /*m*/, int64_t /*c*/) const {
@@ -102,7 +104,7 @@ struct StoreTile {
   const Epilogue& epilogue;
   DepthPart part;
   bool past_caches;
-  int64_t m, c, columns;  // columns: of the result from c on
+  int64_t first_row, m, c, columns;  // columns: of the result from c on
 
   template <class D, class V, int rows, int vectors>
   HWY_INLINE void operator()(D d, V (&sum)[rows][vectors]) const {
@@ -138,7 +140,8 @@ struct StoreTile {
 #pragma GCC unroll 16
       for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) sum[r][v] = epilogue(d, sum[r][v], m + r, c + v * lanes);
+        for (int v = 0; v < vectors; v++)
+          sum[r][v] = epilogue(d, sum[r][v], first_row + m + r, c + v * lanes);
       }
     }
 #pragma GCC unroll 16
@@ -156,6 +159,7 @@ struct Block {
   int64_t rows, first_column, last_column, begin, end;
   DepthPart part;
   bool past_caches = false;  // write past the caches; whole vectors of the result are aligned
+  int64_t first_row = 0;     // of the product, for the epilogue
 };
 
 // ahead(t): what tile t, numbered in the order of their making, asks for (see Ahead).
@@ -169,8 +173,8 @@ HWY_INLINE void multiply(const Block& block, const LeftBlock& a, const Right& b,
     for_panel(b.columns - c, [&](auto d, auto vectors) HWY_ATTR {
       constexpr int v = decltype(vectors)::value;
       for_tiles<v>(block.rows, [&](auto height, int64_t m) HWY_ATTR {
-        const StoreTile<Rows, Epilogue> store{out, epilogue, block.part,   block.past_caches,
-                                              m,   c,        b.columns - c};
+        const StoreTile<Rows, Epilogue> store{
+            out, epilogue, block.part, block.past_caches, block.first_row, m, c, b.columns - c};
         tile<left, decltype(height)::value, v>(d, a.data + (left == Left::rows ? m * a.stride : m),
                                                a.stride, panel, step, block.end - block.begin,
                                                ahead(number++), store);

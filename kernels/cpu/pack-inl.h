@@ -1,5 +1,5 @@
-// Copies that put the two sides of a matrix product where its tiles want them.
-// Compiled once per instruction set, inside its namespace.
+// Copies that put the two sides of a matrix product where its tiles want them; a packing functor
+// has a say on every element on its way. Compiled once per instruction set, inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_PACK_INL_H
 #undef FULMAR_KERNELS_CPU_PACK_INL_H
@@ -18,46 +18,62 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// `count` copies of `length` floats each, `from_step` and `to_step` apart. length >= lanes of d.
-template <class D>
+// Packing functors: what is packed in place of the elements of columns [c, c + lanes). Padding is
+// zero whatever the functor, as if it had been computed before the padding. The last lanes may lie
+// beyond the last column: tables are a vector longer.
+struct Keep {
+  static constexpr bool keeps = true;  // a side that is packed already may be read where it lies
+  template <class D, class V>
+  HWY_INLINE V operator()(D, V value, int64_t /*c*/) const {
+    return value;
+  }
+};
+
+// `count` copies of `length` floats each, columns [c, c + length) of a side, `from_step` and
+// `to_step` apart. length >= lanes of d.
+template <class D, class Packing>
 HWY_INLINE void copy_runs_with(D d, const float* from, int64_t from_step, float* to,
-                               int64_t to_step, int64_t length, int64_t count) {
+                               int64_t to_step, int64_t length, int64_t count,
+                               const Packing& packing, int64_t c) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto copy = [&](int64_t e) HWY_ATTR {
+    hn::StoreU(packing(d, hn::LoadU(d, from + e), c + e), d, to + e);
+  };
   for (int64_t i = 0; i < count; i++, from += from_step, to += to_step) {
-    for (int64_t e = 0; e + lanes <= length; e += lanes)
-      hn::StoreU(hn::LoadU(d, from + e), d, to + e);
+    for (int64_t e = 0; e + lanes <= length; e += lanes) copy(e);
     // The last vector overlaps the one before: no loop over single floats.
-    if (length % lanes != 0)
-      hn::StoreU(hn::LoadU(d, from + length - lanes), d, to + length - lanes);
+    if (length % lanes != 0) copy(length - lanes);
   }
 }
+template <class Packing>
 HWY_INLINE void copy_runs(const float* from, int64_t from_step, float* to, int64_t to_step,
-                          int64_t length, int64_t count) {
+                          int64_t length, int64_t count, const Packing& packing, int64_t c) {
   const hn::ScalableTag<float> d;
 #if HWY_TARGET == HWY_AVX3  // where masks cost nothing
   if (length <= static_cast<int64_t>(hn::Lanes(d))) {
     const auto mask = hn::FirstN(d, static_cast<size_t>(length));
     for (int64_t i = 0; i < count; i++, from += from_step, to += to_step)
-      hn::BlendedStore(hn::MaskedLoad(mask, d, from), mask, d, to);
+      hn::BlendedStore(packing(d, hn::MaskedLoad(mask, d, from), c), mask, d, to);
     return;
   }
 #endif
-  if (length >= static_cast<int64_t>(hn::Lanes(d)))
-    return copy_runs_with(d, from, from_step, to, to_step, length, count);
-  if (length >= 8)
-    return copy_runs_with(hn::CappedTag<float, 8>(), from, from_step, to, to_step, length, count);
-  if (length >= 4)
-    return copy_runs_with(hn::CappedTag<float, 4>(), from, from_step, to, to_step, length, count);
-  copy_runs_with(hn::CappedTag<float, 1>(), from, from_step, to, to_step, length, count);
+  const auto with = [&](auto tag) HWY_ATTR {
+    copy_runs_with(tag, from, from_step, to, to_step, length, count, packing, c);
+  };
+  if (length >= static_cast<int64_t>(hn::Lanes(d))) return with(d);
+  if (length >= 8) return with(hn::CappedTag<float, 8>());
+  if (length >= 4) return with(hn::CappedTag<float, 4>());
+  with(hn::CappedTag<float, 1>());
 }
 
 // Floor of a / b for b > 0.
 HWY_INLINE int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 // Elements [begin, end) of one run for the grid pixels [first, last) of one grid row.
+template <class Packing>
 HWY_INLINE void pack_run(const Patches& x, const PatchRun& run, int64_t image, int64_t qy,
                          int64_t first, int64_t last, int64_t begin, int64_t end, float* to,
-                         int64_t to_stride) {
+                         int64_t to_stride, const Packing& packing) {
   const int64_t iy = qy * x.step_y + run.dy;
   const size_t bytes = static_cast<size_t>(end - begin) * sizeof(float);
   if (iy < 0 || iy >= x.height || x.width == 0) {
@@ -79,21 +95,22 @@ HWY_INLINE void pack_run(const Patches& x, const PatchRun& run, int64_t image, i
       const int64_t low = std::clamp(-at, begin, end), high = std::clamp(limit - at, low, end);
       std::memset(out, 0, bytes);
       if (low < high)
-        std::memcpy(out + low - begin, row + (q * x.step_x + run.dx) * x.pixel_stride + low,
-                    static_cast<size_t>(high - low) * sizeof(float));
+        copy_runs(row + (q * x.step_x + run.dx) * x.pixel_stride + low, 0, out + low - begin, 0,
+                  high - low, 1, packing, run.first + low);
     }
   };
   edge(first, inner_first);
   if (inner_first < inner_last)
     copy_runs(row + (inner_first * x.step_x + run.dx) * x.pixel_stride + begin,
               x.step_x * x.pixel_stride, to + (inner_first - first) * to_stride, to_stride,
-              end - begin, inner_last - inner_first);
+              end - begin, inner_last - inner_first, packing, run.first + begin);
   edge(inner_last, last);
 }
 
 // Columns [begin, end) of the rows [first_row, last_row) of the patch matrix, `to_stride` apart.
+template <class Packing>
 HWY_INLINE void pack_patches(const Patches& x, int64_t first_row, int64_t last_row, int64_t begin,
-                             int64_t end, float* to, int64_t to_stride) {
+                             int64_t end, float* to, int64_t to_stride, const Packing& packing) {
   for (int64_t row = first_row; row < last_row;) {
     const int64_t qx = row % x.grid_width, line = row / x.grid_width;
     const int64_t count = std::min(x.grid_width - qx, last_row - row);
@@ -102,7 +119,7 @@ HWY_INLINE void pack_patches(const Patches& x, int64_t first_row, int64_t last_r
       const int64_t high = std::min(end, run.first + run.length);
       if (low < high)
         pack_run(x, run, line / x.grid_height, line % x.grid_height, qx, qx + count,
-                 low - run.first, high - run.first, to + low - begin, to_stride);
+                 low - run.first, high - run.first, to + low - begin, to_stride, packing);
     }
     row += count;
     to += count * to_stride;
@@ -114,7 +131,7 @@ HWY_INLINE void pack_panel(const float* from, int64_t stride, int64_t depth, int
                            int64_t c, float* to) {
   const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
   if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
-  copy_runs(from + c, stride, to, width, used, depth);
+  copy_runs(from + c, stride, to, width, used, depth, Keep(), c);
 }
 
 // The same of the transposed matrix: (k, n) -> from[n * stride + k], into rows `to_first` and on.
