@@ -107,13 +107,11 @@ class NextPixels {
 HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
   const int64_t rows = block.last_row - block.first_row;
   const int64_t columns = block.last_column - block.first_column;
-  const int64_t x_stride = side_stride(rows), dy_stride = side_stride(padded_columns(columns));
+  const int64_t x_stride = side_stride(rows);
   float* const packed_x = scratch;
   float* const packed_dy = scratch + pixel_block * x_stride;
   const bool plain_x = block.x.is_matrix() && block.x.pixel_stride <= plain_x_columns;
   const bool plain_dy = block.dy_stride <= plain_dy_columns && padded_columns(columns) == columns;
-  if (!plain_dy)
-    std::memset(packed_dy, 0, static_cast<size_t>(pixel_block * dy_stride) * sizeof(float));
   const EvenRows out{block.sum, block.sum_stride};
   for (int64_t p = block.first_pixel; p < block.last_pixel; p += pixel_block) {
     const int64_t count = std::min(pixel_block, block.last_pixel - p);
@@ -123,14 +121,18 @@ HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
     else
       pack_patches(block.x, p, p + count, block.first_row, block.last_row, packed_x, x_stride,
                    Keep());
-    PlainRight right{block.dy + p * block.dy_stride + block.first_column, block.dy_stride, columns};
-    if (!plain_dy) {
-      copy_runs(right.data, block.dy_stride, packed_dy, dy_stride, columns, count, Keep(),
-                block.first_column);
-      right = {packed_dy, dy_stride, columns};
+    const float* const dy = block.dy + p * block.dy_stride + block.first_column;
+    const auto add = [&](const auto& right) HWY_ATTR {
+      multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},
+                              left, right, NextPixels(block, p + pixel_block), out, StoreSum());
+    };
+    if (plain_dy) {
+      add(PlainRight{dy, block.dy_stride, columns});
+      continue;
     }
-    multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},
-                            left, right, NextPixels(block, p + pixel_block), out, StoreSum());
+    for (int64_t c = 0; c < columns; c += panel_width(columns - c))
+      pack_panel(dy, block.dy_stride, count, columns, c, packed_dy + c * count);
+    add(Panels{packed_dy, count, columns});
   }
 }
 
