@@ -159,14 +159,15 @@ void count_formats(const std::vector<Seen>& seen, Audit& audit) {
 }  // namespace
 
 bool Audit::has_faults() const {
-  return !unreadable.empty() || !two_labels.empty() || !in_both_parts.empty() ||
-         !shared_scenes.empty() || mixed_types;
+  return !structure.empty() || !unreadable.empty() || !two_labels.empty() ||
+         !in_both_parts.empty() || !shared_scenes.empty() || mixed_types;
 }
 
 Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
                    const Progress& progress) {
   Audit audit;
   audit.stray = folder.stray;
+  audit.structure = folder.faults;
   std::vector<Entry> entries;
   const auto add_part = [&](const Dataset& dataset) {
     Audit::Part part{dataset.folder, {}};

@@ -41,6 +41,7 @@ struct Audit {
   int64_t dropped_alpha = 0;    // pictures whose transparency is left out
 
   // Faults.
+  std::vector<std::string> structure;  // of the folders, as Folder::faults
   std::vector<Unreadable> unreadable;
   std::vector<Paths> two_labels;     // equal pictures in different classes
   std::vector<Paths> in_both_parts;  // equal pictures in train and in test

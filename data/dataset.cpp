@@ -61,19 +61,47 @@ const char* const layout =
     "expected are pictures in a folder for each class (FOLDER/neg/*.png, FOLDER/pos/*.png), or "
     "such folders in FOLDER/train and FOLDER/test";
 
-Dataset scan_classes(const std::string& folder, SceneRule rule, std::vector<std::string>& stray) {
+// Does `work`, and keeps what it says about a file or folder that can't be used.
+template <class Work>
+void keep_fault(std::vector<std::string>& faults, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::file) throw;
+    faults.emplace_back(error.what());
+  }
+}
+
+void throw_first(const std::vector<std::string>& faults) {
+  if (faults.empty()) return;
+  std::string more;
+  if (faults.size() > 1)
+    more = " (and " + std::to_string(faults.size() - 1) +
+           " more; 'fulmar check' tells all that is wrong with a dataset)";
+  file_error(faults.front() + more);
+}
+
+Dataset scan_classes(const std::string& folder, SceneRule rule, std::vector<std::string>& stray,
+                     std::vector<std::string>& faults) {
   Dataset dataset;
   dataset.folder = folder;
-  for (const fs::path& path : entries(folder)) {
+  std::vector<fs::path> paths;
+  keep_fault(faults, [&] { paths = entries(folder); });
+  for (const fs::path& path : paths) {
     if (is_hidden(path) || !is_folder(path)) {
       stray.push_back(path.string());
       continue;
     }
     std::vector<std::string> pictures;
-    collect_files(path, 0, pictures, stray);
-    if (pictures.empty())
-      file_error(path.string() + ": the class folder holds no pictures (" + image_formats() +
-                 "); add some, or remove the folder");
+    const size_t before = faults.size();
+    keep_fault(faults, [&] { collect_files(path, 0, pictures, stray); });
+    if (pictures.empty() && faults.size() == before)
+      faults.push_back(path.string() + ": the class folder holds no pictures (" + image_formats() +
+                       "); add some, or remove the folder");
+    if (!is_utf8(path.filename().string()))
+      faults.push_back(path.string() +
+                       ": the name of the class folder is not UTF-8, as the names of classes in a "
+                       "model file are; rename it");
     for (std::string& picture : pictures) {
       Sample sample;
       sample.name = fs::path(picture).lexically_relative(folder).generic_string();
@@ -84,8 +112,8 @@ Dataset scan_classes(const std::string& folder, SceneRule rule, std::vector<std:
     }
     dataset.classes.push_back(path.filename().string());
   }
-  if (dataset.classes.empty())
-    file_error(folder + ": the folder holds no class folders; " + layout);
+  if (dataset.classes.empty() && faults.empty())
+    faults.push_back(folder + ": the folder holds no class folders; " + layout);
   return dataset;
 }
 
@@ -95,25 +123,29 @@ void require_folder(const std::string& folder) {
   if (!is_folder(folder)) file_error(folder + ": not a folder; " + layout);
 }
 
-// Makes `classes` the dataset's; `whose` names them in messages.
-void adopt_classes(Dataset& dataset, std::span<const std::string> classes,
-                   const std::string& whose) {
+// Makes `classes` the dataset's, with those of its own that are not among them behind; `whose`
+// names them in messages.
+void adopt_classes(Dataset& dataset, std::span<const std::string> classes, const std::string& whose,
+                   std::vector<std::string>& faults) {
+  std::vector<std::string> all(classes.begin(), classes.end());
   std::vector<int32_t> place;
   for (const std::string& name : dataset.classes) {
-    const auto at = std::find(classes.begin(), classes.end(), name);
-    if (at == classes.end())
-      file_error(dataset.folder + ": the class '" + name + "' is not one of " + whose +
-                 "; rename or remove its folder");
-    place.push_back(static_cast<int32_t>(at - classes.begin()));
+    auto at = std::find(all.begin(), all.end(), name);
+    if (at == all.end()) {
+      faults.push_back(dataset.folder + ": the class '" + name + "' is not one of " + whose +
+                       "; rename or remove its folder");
+      at = all.insert(at, name);
+    }
+    place.push_back(static_cast<int32_t>(at - all.begin()));
   }
   for (const std::string& name : classes)
     if (std::find(dataset.classes.begin(), dataset.classes.end(), name) == dataset.classes.end())
-      file_error(dataset.folder + ": there is no class '" + name + "', which is one of " + whose +
-                 "; add its folder with pictures");
+      faults.push_back(dataset.folder + ": there is no class '" + name + "', which is one of " +
+                       whose + "; add its folder with pictures");
   for (Sample& sample : dataset.samples) sample.label = place[static_cast<size_t>(sample.label)];
   std::stable_sort(dataset.samples.begin(), dataset.samples.end(),
                    [](const Sample& a, const Sample& b) { return a.label < b.label; });
-  dataset.classes.assign(classes.begin(), classes.end());
+  dataset.classes = std::move(all);
 }
 
 }  // namespace
@@ -140,22 +172,67 @@ uint64_t Dataset::fingerprint() const {
   return hash;
 }
 
-Folder scan_folder(const std::string& folder, SceneRule rule) {
+bool is_utf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+    const uint8_t first = byte(at);
+    const size_t length = first < 0x80                     ? 1
+                          : first >= 0xC2 && first <= 0xDF ? 2
+                          : first >= 0xE0 && first <= 0xEF ? 3
+                          : first >= 0xF0 && first <= 0xF4 ? 4
+                                                           : 0;
+    if (length == 0 || length > text.size() - at) return false;
+    for (size_t i = 1; i < length; i++)
+      if (byte(at + i) >> 6 != 2) return false;
+    // Overlong forms, surrogates, and what lies beyond U+10FFFF.
+    const uint8_t second = length > 1 ? byte(at + 1) : 0;
+    if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
+        (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F))
+      return false;
+    at += length;
+  }
+  return true;
+}
+
+namespace {
+
+// FOLDER/train where it is there, else FOLDER.
+Folder scan_training_part(const std::string& folder, SceneRule rule) {
   require_folder(folder);
   Folder found;
+  const std::string train = (fs::path(folder) / "train").string();
+  found.train = scan_classes(is_folder(train) ? train : folder, rule, found.stray, found.faults);
+  if (found.train.classes.size() == 1)
+    found.faults.push_back(found.train.folder + ": there is only the class '" +
+                           found.train.classes[0] + "', and telling apart takes two or more; " +
+                           layout);
+  return found;
+}
+
+}  // namespace
+
+Folder scan_folder(const std::string& folder, SceneRule rule) {
+  Folder found = scan_training_part(folder, rule);
+  throw_first(found.faults);
+  return found;
+}
+
+Folder survey_folder(const std::string& folder, SceneRule rule) {
+  Folder found = scan_training_part(folder, rule);
   const fs::path train = fs::path(folder) / "train", test = fs::path(folder) / "test";
-  const bool parted = is_folder(train);
-  found.train = scan_classes(parted ? train.string() : folder, rule, found.stray);
-  if (parted && is_folder(test)) {
-    found.test = scan_classes(test.string(), rule, found.stray);
-    adopt_classes(*found.test, found.train.classes, "the classes of " + train.string());
+  if (!is_folder(train)) return found;
+  if (is_folder(test)) {
+    std::vector<std::string> faults;
+    Dataset dataset = scan_classes(test.string(), rule, found.stray, faults);
+    if (!dataset.classes.empty())
+      adopt_classes(dataset, found.train.classes, "the classes of " + train.string(), faults);
+    found.test = std::move(dataset);
+    found.faults.insert(found.faults.end(), faults.begin(), faults.end());
   }
-  if (parted)
+  keep_fault(found.faults, [&] {
     for (const fs::path& path : entries(folder))
       if (path != train && path != test) found.stray.push_back(path.string());
-  if (found.train.classes.size() < 2)
-    file_error(found.train.folder + ": there is only the class '" + found.train.classes[0] +
-               "', and telling apart takes two or more; " + layout);
+  });
   return found;
 }
 
@@ -165,9 +242,11 @@ Dataset scan_for_classes(const std::string& folder, std::span<const std::string>
   const fs::path test = fs::path(folder) / "test";
   const bool parted =
       is_folder(test) && std::find(classes.begin(), classes.end(), "test") == classes.end();
-  std::vector<std::string> stray;
-  Dataset dataset = scan_classes(parted ? test.string() : folder, rule, stray);
-  adopt_classes(dataset, classes, "the model's classes");
+  std::vector<std::string> stray, faults;
+  Dataset dataset = scan_classes(parted ? test.string() : folder, rule, stray, faults);
+  throw_first(faults);
+  adopt_classes(dataset, classes, "the model's classes", faults);
+  throw_first(faults);
   return dataset;
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fulmar::data {
@@ -32,15 +33,23 @@ enum class SceneRule { prefix, file };
 
 // The datasets that a folder holds, found by its layout: FOLDER/train/CLASS/* and, if there,
 // FOLDER/test/CLASS/*; or FOLDER/CLASS/*, then `test` is empty. Classes are the folders' names in
-// byte order; pictures may lie deeper; hidden files and files that are no pictures are stray.
+// byte order; pictures may lie deeper; hidden files, files outside class folders and files that are
+// no pictures are stray.
 struct Folder {
   Dataset train;
-  std::optional<Dataset> test;
+  std::optional<Dataset> test;     // labels as in train; behind its classes those only test has
   std::vector<std::string> stray;  // paths
+  // What a dataset can't have, with what is expected, a sentence each: no class folders, a single
+  // class, a class without pictures, one whose name is not UTF-8, classes of train/ and test/ that
+  // differ, folders that can't be read.
+  std::vector<std::string> faults;
 };
 
-// Error(file), with what is expected: not a folder, no class folders, a single class, a class
-// without pictures, classes of train/ and test/ that differ.
+// Error(file): not a folder.
+Folder survey_folder(const std::string& folder, SceneRule rule = SceneRule::prefix);
+
+// For training: FOLDER/train, or FOLDER where that is not there. Does not look at FOLDER/test.
+// Error(file) with the first fault.
 Folder scan_folder(const std::string& folder, SceneRule rule = SceneRule::prefix);
 
 // For evaluation by a model with these classes, in their order: FOLDER/test where it is there, else
@@ -51,6 +60,9 @@ Dataset scan_for_classes(const std::string& folder, std::span<const std::string>
 // Pictures for prediction: each path that is a file, and the pictures in each that is a folder, by
 // name. Error(file): a path that is not there, a folder without pictures.
 std::vector<std::string> list_pictures(std::span<const std::string> paths);
+
+// Whether a name can stand in JSON, and so in a model file.
+bool is_utf8(std::string_view text);
 
 struct Split {
   Dataset train, validation;

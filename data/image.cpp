@@ -110,10 +110,15 @@ bool looks_like_image(const std::string& path) {
       const std::string known = std::string(format->extensions) + " ";
       if (known.find(extension + " ") != std::string::npos) return true;
     }
-  const std::string start = read_start(path, 16);
-  for (const ImageFormat* format : formats)
-    if (format->matches(bytes_of(start))) return true;
-  return false;
+  std::string start;
+  try {
+    start = read_start(path, 16);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::file) throw;
+    return false;
+  }
+  return std::any_of(formats.begin(), formats.end(),
+                     [&](const ImageFormat* format) { return format->matches(bytes_of(start)); });
 }
 
 std::string image_formats() {

@@ -41,7 +41,8 @@ Image read_image(const std::string& path, const ImageLimits& limits = {});
 // The header alone: what read_image would give, unless the data are damaged.
 ImageHeader probe_image(const std::string& path, const ImageLimits& limits = {});
 
-// Whether a file passes for a picture: by its extension, or, with another one, by its first bytes.
+// Whether a file passes for a picture: by its extension, or, with another one, by its first bytes;
+// not one that has another extension and can't be read.
 bool looks_like_image(const std::string& path);
 
 std::string image_formats();  // "PNG, JPEG, BMP"

@@ -27,7 +27,7 @@ class Tree : public test::TempFolder {
   }
   Audit audit() const {
     ThreadPool pool(2);
-    return audit_folder(scan_folder(path()), {}, pool);
+    return audit_folder(survey_folder(path()), {}, pool);
   }
 };
 
@@ -148,7 +148,7 @@ TEST_CASE("the real chips are sound") {
     return;
   }
   ThreadPool pool(2);
-  const Audit audit = audit_folder(scan_folder(*folder), {}, pool);
+  const Audit audit = audit_folder(survey_folder(*folder), {}, pool);
   CHECK(audit.unreadable.empty());
   CHECK(audit.two_labels.empty());
   CHECK(audit.in_both_parts.empty());

@@ -120,7 +120,8 @@ TEST_CASE("a dataset that is none: train, eval and check name the folder") {
   for (const Row& row : rows) {
     const std::string folder = f.path(row.folder);
     f.refused(f.train_on(folder, {"--crop", "16"}), 3, {folder, row.train});
-    f.refused({"check", folder}, 3, {folder, row.train});
+    const Ended checked = check_refused({{"check", folder}, 3, {folder}}, f.folder.path());
+    CHECK(has(checked.out + checked.err, row.train));  // a report goes to stdout
     f.refused({"eval", f.model, folder}, 3, {folder, row.eval});
   }
   f.refused({"eval", f.model, f.path("letters")}, 3,

@@ -33,13 +33,13 @@ class Tree : public test::TempFolder {
 
 std::string refusal(const std::string& folder) {
   try {
-    scan_folder(folder);
+    const Folder found = survey_folder(folder);
+    REQUIRE(!found.faults.empty());
+    return found.faults.front();
   } catch (const Error& error) {
     CHECK(error.kind() == ErrorKind::file);
     return error.what();
   }
-  FAIL("no error");
-  return {};
 }
 
 bool has(const std::string& text, const std::string& part) {
@@ -74,7 +74,8 @@ TEST_CASE("train and test folders, classes by name, stray files noted") {
   tree.add("test/ape/d.png");
   tree.add("test/zebra/e.png");
   tree.add("README");
-  const Folder found = scan_folder(tree.path());
+  const Folder found = survey_folder(tree.path());
+  CHECK(found.faults.empty());
   CHECK(found.train.classes == std::vector<std::string>{"ape", "zebra"});
   REQUIRE(found.train.samples.size() == 3);
   CHECK(found.train.samples[0].name == "ape/c_x_y.bmp");
@@ -140,6 +141,48 @@ TEST_CASE("folders that are no dataset are refused, with what is expected") {
   circle.add("pos/a.png");
   std::filesystem::create_directory_symlink(circle.path("pos"), circle.path("pos/again"));
   CHECK(has(refusal(circle.path()), "nested"));
+}
+
+TEST_CASE("training looks at train alone; a survey tells every fault and goes on") {
+  const Tree tree;
+  tree.add("train/neg/a.png");
+  tree.add("train/pos/b.png");
+  tree.add("train/void/readme.txt");
+  tree.add("test/c.png");
+  CHECK_THROWS_WITH_AS(scan_folder(tree.path()), doctest::Contains("train/void"), Error);
+  Folder found = survey_folder(tree.path());
+  REQUIRE(found.faults.size() == 2);
+  CHECK(has(found.faults[0], tree.path("train/void")));
+  CHECK(has(found.faults[1], tree.path("test") + ": the folder holds no class folders"));
+  CHECK(found.train.samples.size() == 2);
+
+  std::filesystem::remove_all(tree.path("train/void"));
+  CHECK_FALSE(scan_folder(tree.path()).test);
+  CHECK(scan_folder(tree.path()).train.samples.size() == 2);
+  std::filesystem::remove_all(tree.path("test"));
+  tree.add("test/pos/d.png");
+  tree.add("test/other/e.png");
+  found = survey_folder(tree.path());
+  CHECK(found.faults.size() == 2);  // 'other' is none of train's, 'neg' is missing
+  REQUIRE(found.test);
+  CHECK(found.test->classes == std::vector<std::string>{"neg", "pos", "other"});
+  CHECK(found.test->labels() == std::vector<int32_t>{1, 2});
+}
+
+TEST_CASE("names of classes are UTF-8; links that lead nowhere are stray") {
+  const Tree tree;
+  tree.add("neg/a.png");
+  tree.add("sj\xF8/b.png");
+  CHECK_THROWS_WITH_AS(scan_folder(tree.path()), doctest::Contains("not UTF-8"), Error);
+  std::filesystem::rename(tree.path("sj\xF8"), tree.path("sj\xC3\xB8"));
+  std::filesystem::create_symlink("nowhere", tree.path("neg/broken.txt"));
+  const Folder found = scan_folder(tree.path());
+  CHECK(found.stray == std::vector<std::string>{tree.path("neg/broken.txt")});
+  for (const char* text : {"", "abc", "\xC3\xB8", "\xE2\x82\xAC", "\xF0\x9F\x90\xA6"})
+    CHECK(is_utf8(text));
+  for (const char* text : {"\xF8", "\xC3", "\xC3(", "\xC0\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80",
+                           "\xE0\x80\x80", "\xF4\x90\x80\x80", "a\x80"})
+    CHECK_FALSE(is_utf8(text));
 }
 
 TEST_CASE("evaluation takes the model's classes and their order") {
@@ -216,7 +259,7 @@ TEST_CASE("the real chips: ten classes, each picture its own scene") {
     MESSAGE("skipped: no mstar10");
     return;
   }
-  const Folder found = scan_folder(*folder);
+  const Folder found = survey_folder(*folder);
   CHECK(found.train.classes.size() == 10);
   CHECK(found.train.samples.size() == 2746);
   REQUIRE(found.test);

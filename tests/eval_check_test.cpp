@@ -212,6 +212,31 @@ TEST_CASE("check: everything that is wrong is named, exit 3") {
           .empty());
 }
 
+TEST_CASE("check: what a folder lacks is told of with all the rest") {
+  const TempFolder folder;
+  const std::string data = folder.path("data");
+  save_picture(data + "/train/neg/1.bmp", 16, 1);
+  save_picture(data + "/train/pos/2.bmp", 16, 2);
+  std::filesystem::create_directories(data + "/train/void");
+  save_picture(data + "/test/unlabelled.bmp", 16, 3);
+  std::filesystem::create_symlink("nowhere", data + "/train/pos/broken.txt");
+  const Ended e = fulmar_program({"check", data, "--json"});
+  CHECK(e.code == 3);
+  const Json json = Json::parse(e.out);
+  CHECK(json["structure"].size() == 2);
+  CHECK(has(json["structure"].dump(), data + "/train/void"));
+  CHECK(has(json["structure"].dump(), data + "/test"));
+  CHECK(json["parts"][0]["classes"]["pos"]["pictures"] == 1);
+  CHECK(json["parts"][0]["classes"]["void"]["pictures"] == 0);
+  CHECK(json["sizes"][0]["pictures"] == 2);
+  CHECK(json["unreadable"].empty());
+  CHECK(has(json["stray"].dump(), "broken.txt"));
+  const Ended text = fulmar_program({"check", data});
+  CHECK(text.code == 3);
+  for (const char* part : {"2 faults of the folders", "train/void", "16x16", "something is wrong"})
+    CHECK(has(text.out, part));
+}
+
 TEST_CASE("check: a folder that is no dataset ends it with 3 and its name") {
   const TempFolder folder;
   const std::string data = folder.path("data");
@@ -223,8 +248,8 @@ TEST_CASE("check: a folder that is no dataset ends it with 3 and its name") {
       CHECK(e.code == 3);
       CAPTURE(e.err);
       CHECK(has(e.err, data));
-      CHECK(has(e.err, message));
-      CHECK(e.out.empty());
+      CHECK(has(e.err + e.out, message));
+      CHECK_FALSE(std::filesystem::exists(folder.path("run")));
     }
   };
   refused("data");

@@ -45,6 +45,7 @@ Json json_of(const Audit& audit, const std::string& folder) {
     scenes.push_back({{"scene", s.scene}, {"train", s.train}, {"test", s.test}});
   return {{"folder", folder},
           {"ok", !audit.has_faults()},
+          {"structure", audit.structure},
           {"parts", parts},
           {"sizes", formats},
           {"unreadable", unreadable},
@@ -110,6 +111,9 @@ std::string all_of(const Audit::Paths& paths) {
 
 std::string report(const Audit& audit) {
   std::string text = counts_table(audit) + "\n" + format_table(audit);
+  const auto as_is = [](const std::string& line) { return line; };
+  text += section(audit.structure.size() == 1 ? "fault of the folders" : "faults of the folders",
+                  audit.structure, as_is);
   text += section("unreadable: replace or remove them", audit.unreadable,
                   [](const Audit::Unreadable& u) { return u.reason; });
   text += section("equal pictures with two labels: keep one of each", audit.two_labels, all_of);
@@ -122,9 +126,9 @@ std::string report(const Audit& audit) {
   if (audit.mixed_types)
     text += "\npictures of 8 and of 16 bits don't go together: convert one kind into the other\n";
   text += audit.has_faults() ? "\nsomething is wrong: see above\n" : "\nnothing is wrong\n";
-  const auto as_is = [](const std::string& path) { return path; };
   text += section("equal pictures of one class (noted)", audit.repeated, all_of);
-  text += section("files that are no pictures (noted)", audit.stray, as_is);
+  text += section("files left out: no pictures, or outside the class folders (noted)", audit.stray,
+                  as_is);
   if (audit.dropped_alpha > 0)
     text += "\n" + with_separators(audit.dropped_alpha) +
             " pictures have transparency, which is left out (noted)\n";
@@ -133,7 +137,7 @@ std::string report(const Audit& audit) {
 
 int run(const Options& options, const SharedOptions& shared) {
   const auto rule = options.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
-  const data::Folder folder = data::scan_folder(options.folder, rule);
+  const data::Folder folder = data::survey_folder(options.folder, rule);
   size_t total = folder.train.samples.size();
   if (folder.test) total += folder.test->samples.size();
   CommandContext command(shared);
