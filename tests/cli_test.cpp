@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/file.h"
+#include "tests/support/paths.h"
 #include "tests/support/picture_model.h"
 #include "tests/support/program.h"
 
@@ -86,6 +88,24 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
     CHECK(has(e.err, row.message));
     if (!has(e.err, row.message)) MESSAGE(e.err);
   }
+}
+
+TEST_CASE("the demo takes paths as they are named and replaces nothing that it did not make") {
+  const TempFolder folder;
+  std::filesystem::create_directories(folder.path("data"));
+  std::filesystem::create_directories(folder.path("mine"));
+  write_file(folder.path("mine/thesis.txt"), "years of work");
+  HowToRun how;
+  how.folder = folder.path();
+  const std::string demo = golden("../../tools/demo.sh");
+  const Ended taken = run_process(demo, {"data", "mine"}, how);
+  CHECK(taken.code == 3);
+  CHECK(has(taken.err, folder.path("mine") + ": holds something that no demo made"));
+  CHECK(std::filesystem::exists(folder.path("mine/thesis.txt")));
+  const Ended absent = run_process(demo, {"absent", "new"}, how);
+  CHECK(absent.code == 3);
+  CHECK(has(absent.err, folder.path("absent") + ": no such folder"));
+  CHECK_FALSE(std::filesystem::exists(folder.path("new")));
 }
 
 TEST_CASE("--device cuda is not there yet: exit 4 and what to do") {

@@ -4,10 +4,22 @@
 #   tools/demo.sh [DATA [OUT]]
 # DATA is a folder with train/CLASS/* and test/CLASS/*, pictures of 88 pixels or more each way
 # (default: the MSTAR chips at ../shared/data/mstar10/MSTAR-10 beside the repository; where they
-# are not, pictures made here). OUT receives the run (default build/demo; replaced).
+# are not, pictures made here). OUT receives the run (default build/demo in the repository): a new
+# or empty folder, or that of an earlier demo, which is replaced.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 [ $# -le 2 ] || { echo "usage: tools/demo.sh [DATA [OUT]]" >&2; exit 2; }
+data=${1-}
+[ -z "$data" ] || data=$(realpath -m -- "$data")
+[ -z "$data" ] || [ -d "$data" ] || { echo "$data: no such folder; check the path" >&2; exit 3; }
+out=${2-}
+[ -z "$out" ] || out=$(realpath -m -- "$out")
+cd "$(dirname "$0")/.."
+out=${out:-$PWD/build/demo}
+mark=$out/made-by-fulmar-demo
+if [ -e "$out" ] && [ ! -e "$mark" ] && [ -n "$(ls -A -- "$out")" ]; then
+  echo "$out: holds something that no demo made; name another folder, or empty this one" >&2
+  exit 3
+fi
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -17,10 +29,9 @@ cmake --preset release >/dev/null
 cmake --build --preset release --parallel "$(nproc)" --target fulmar_cli fulmar_demo_pictures
 fulmar=build/release/bin/fulmar
 
-data=${1-}
-out=${2-build/demo}
-rm -rf "$out"
+rm -rf -- "$out/run" "$out/pictures"
 mkdir -p "$out"
+touch "$mark"
 epochs=16
 if [ -z "$data" ]; then
   data=../shared/data/mstar10/MSTAR-10

@@ -47,6 +47,7 @@ void redirect(const std::string& path, int to) {
   } else {
     redirect(out, STDOUT_FILENO);
   }
+  if (!how.folder.empty() && ::chdir(how.folder.c_str()) != 0) ::_exit(126);
   if (how.nobody && (::setgid(nobody_id) != 0 || ::setuid(nobody_id) != 0)) ::_exit(126);
   for (const std::string& entry : how.environment) {
     const size_t equals = entry.find('=');
@@ -57,6 +58,12 @@ void redirect(const std::string& path, int to) {
   argv.push_back(nullptr);
   ::execv(program.c_str(), argv.data());
   ::_exit(126);
+}
+
+bool is_time(const HowToRun& how, const std::string& out, const std::string& err) {
+  if (!how.interrupt_at.empty()) return contents(err).find(how.interrupt_at) != std::string::npos;
+  std::error_code absent;
+  return std::filesystem::file_size(out, absent) > 0 && !absent;
 }
 
 }  // namespace
@@ -72,13 +79,12 @@ Ended run_process(const std::string& program, const std::vector<std::string>& ar
   if (child == 0) become(program, arguments, how, out, err);
 
   const auto start = Clock::now();
-  bool interrupted = !how.interrupt;
+  bool interrupted = !how.interrupt && how.interrupt_at.empty();
   int status = 0;
   while (::waitpid(child, &status, WNOHANG) == 0) {
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    std::error_code absent;
-    if (!interrupted && std::filesystem::file_size(out, absent) > 0 && !absent) {
-      ::kill(child, SIGINT);
+    if (!interrupted && is_time(how, out, err)) {
+      ::kill(child, how.signal);
       interrupted = true;
     }
     if (seconds > longest_run) ::kill(child, SIGKILL);

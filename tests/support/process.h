@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,10 @@ struct HowToRun {
   bool close_out = false;                  // stdout is closed before the start
   bool deaf = false;                       // stdout is a pipe that nobody reads
   bool nobody = false;                     // as a user without rights (tests run by root)
-  bool interrupt = false;                  // SIGINT as soon as something is on stdout
+  bool interrupt = false;                  // a signal as soon as something is on stdout
+  std::string interrupt_at;                // or, where this is not empty, once it is on stderr
+  int signal = SIGINT;                     // which
+  std::string folder;                      // where it runs; "": where the test does
 };
 
 // Runs a program to its end; one that takes more than five minutes is killed.
