@@ -186,7 +186,7 @@ Loader::Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> la
   s.sampler = std::move(sampler);
   s.preprocess = preprocess;
   s.options = options;
-  s.slots = std::vector<Slot>(static_cast<size_t>(options.ready) + 1);  // one is with the caller
+  s.slots = std::vector<Slot>(static_cast<size_t>(options.slots()));
   s.make_slots();
   try {
     for (int i = 0; i < options.threads; i++) s.threads.emplace_back([&s] { s.work(); });

@@ -19,6 +19,8 @@ struct LoaderOptions {
   int64_t ready = 2;  // batches prepared ahead, at least; each takes batch_bytes() of memory
   std::optional<Augment> augment{};  // none: the centre crop, as in prediction
   uint64_t seed = 0;                 // of the augmentation
+
+  int64_t slots() const { return ready + 1; }  // batches in memory: one is with the caller
 };
 
 // Batches of pictures and, where `labels` are given, their classes, prepared by background threads.

@@ -112,15 +112,20 @@ class CachedPictures : public Pictures {
   PackedCache cache_;
 };
 
-std::vector<ImageHeader> probe_all(const std::vector<std::string>& paths,
-                                   const PictureOptions& options, ThreadPool& pool) {
+}  // namespace
+
+std::vector<ImageHeader> probe_pictures(const std::vector<std::string>& paths,
+                                        const PictureOptions& options, ThreadPool& pool,
+                                        const Progress& progress) {
+  if (paths.empty()) usage_error("there are no pictures to open");
   std::vector<ImageHeader> headers(paths.size());
-  throw_first(for_each_picture(pool, static_cast<int64_t>(paths.size()),
-                               [&](int64_t picture) {
-                                 const auto i = static_cast<size_t>(picture);
-                                 headers[i] = probe_image(paths[i], options.limits);
-                               },
-                               {}));
+  throw_first(for_each_picture(
+      pool, static_cast<int64_t>(paths.size()),
+      [&](int64_t picture) {
+        const auto i = static_cast<size_t>(picture);
+        headers[i] = probe_image(paths[i], options.limits);
+      },
+      progress));
   PictureErrors misfits;
   for (size_t i = 0; i < headers.size(); i++) {
     if (headers[i].type != headers[0].type)
@@ -133,12 +138,15 @@ std::vector<ImageHeader> probe_all(const std::vector<std::string>& paths,
   return headers;
 }
 
-}  // namespace
-
 std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
                                         const PictureOptions& options, ThreadPool& pool) {
-  if (paths.empty()) usage_error("there are no pictures to open");
-  std::vector<ImageHeader> headers = probe_all(paths, options, pool);
+  std::vector<ImageHeader> headers = probe_pictures(paths, options, pool);
+  return open_pictures(std::move(paths), std::move(headers), options, pool);
+}
+
+std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
+                                        std::vector<ImageHeader> headers,
+                                        const PictureOptions& options, ThreadPool& pool) {
   uint64_t bytes = 0;
   for (const ImageHeader& header : headers) bytes += static_cast<uint64_t>(header.bytes());
   if (!options.once && !options.cache_folder.empty())

@@ -32,7 +32,7 @@ class Pictures {
   virtual void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const = 0;
   // "memory", "cache" or "files": where copy() takes them from.
   virtual const char* source() const = 0;
-  // Pictures seen so far whose transparency was dropped.
+  // Pictures seen so far whose transparency was dropped; from files every copy counts.
   virtual int64_t dropped_alpha() const = 0;
 
  protected:
@@ -57,8 +57,19 @@ struct PictureOptions {
   Progress progress{};  // while decoding
 };
 
-// Error(file): names the first picture that can't be read, or that has another type than the first
-// one's, and counts the others.
+// What the pictures will be once they are opened, from their headers. Error(file): names the first
+// picture that can't be read, or that has another type than the first one's, and counts the others.
+// `progress` may be empty.
+std::vector<ImageHeader> probe_pictures(const std::vector<std::string>& paths,
+                                        const PictureOptions& options, ThreadPool& pool,
+                                        const Progress& progress = {});
+
+// `headers` as probe_pictures() gave them. Error(file): as there, for what can't be decoded.
+std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
+                                        std::vector<ImageHeader> headers,
+                                        const PictureOptions& options, ThreadPool& pool);
+
+// Both of them.
 std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
                                         const PictureOptions& options, ThreadPool& pool);
 

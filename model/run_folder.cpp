@@ -21,18 +21,21 @@ double wall_time_s() {
 
 }  // namespace
 
-RunFolder::RunFolder(std::string path) : path_(std::move(path)) {
-  std::error_code ignored;
-  for (fs::path p = path_; !p.empty() && !fs::exists(p, ignored); p = p.parent_path())
-    made_.push_back(p);
-  make_folders(path_);
-}
+RunFolder::RunFolder(std::string path) : path_(std::move(path)) {}
+RunFolder::~RunFolder() = default;
 
 bool RunFolder::begun() const {
   std::error_code ignored;
   for (const std::string& file : {config(), metrics(), events(), best(), last()})
     if (fs::exists(file, ignored)) return true;
   return false;
+}
+
+void RunFolder::create() {
+  std::error_code ignored;
+  for (fs::path p = path_; !p.empty() && !fs::exists(p, ignored); p = p.parent_path())
+    made_.push_back(p);
+  make_folders(path_);
 }
 
 void RunFolder::discard() noexcept {
@@ -61,9 +64,8 @@ void RunFolder::check_history(int64_t epochs, int64_t keep_through) const {
                " epochs of the run to resume" + remedy);
 }
 
-RunFolder::~RunFolder() = default;
-
 void RunFolder::open(const std::vector<std::string>& columns, int64_t keep_through) {
+  create();
   csv_ = std::make_unique<MetricsCsv>(metrics(), columns, keep_through);
   events_ = std::make_unique<EventFile>(events(), keep_through, wall_time_s());
 }

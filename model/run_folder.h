@@ -20,10 +20,12 @@ using NamedValues = std::vector<std::pair<std::string, double>>;
 // best.safetensors, last.safetensors.
 class FULMAR_API RunFolder {
  public:
-  // Makes the folder where it is missing. Error(file) where that can't be done.
+  // Touches nothing on the disk.
   explicit RunFolder(std::string path);
   ~RunFolder();
 
+  // Makes the folder where it is missing. Error(file) where that can't be done.
+  void create();
   // Whether a run has left anything here.
   bool begun() const;
   // After a new run that failed: removes what it left, and the folders made for it, unless there
@@ -34,15 +36,15 @@ class FULMAR_API RunFolder {
   void check_history(int64_t epochs, int64_t keep_through) const;
 
   const std::string& path() const { return path_; }
-  static std::string config_in(const std::string& path) { return path + "/config.json"; }
-  std::string config() const { return config_in(path_); }
+  std::string config() const { return path_ + "/config.json"; }
   std::string metrics() const { return path_ + "/metrics.csv"; }
   std::string events() const { return path_ + "/events.out.tfevents.fulmar"; }
   std::string best() const { return path_ + "/best.safetensors"; }
   std::string last() const { return path_ + "/last.safetensors"; }
 
-  // Opens metrics and events, cut back to what was known at step `keep_through`. Error(file) where
-  // that can't be done, or metrics.csv has other columns; Error(usage) without a column "step".
+  // Opens metrics and events, cut back to what was known at step `keep_through`; makes the folder
+  // where it is missing. Error(file) where that can't be done, or metrics.csv has other columns;
+  // Error(usage) without a column "step".
   void open(const std::vector<std::string>& columns, int64_t keep_through);
   // One epoch's metrics, in the order of the columns; the column "step" is the events' step.
   // Error(file) where it can't be written.
@@ -50,7 +52,7 @@ class FULMAR_API RunFolder {
 
  private:
   std::string path_;
-  std::vector<std::filesystem::path> made_;  // folders that were not there before, deepest first
+  std::vector<std::filesystem::path> made_;  // folders that create() made, deepest first
   std::unique_ptr<MetricsCsv> csv_;
   std::unique_ptr<EventFile> events_;
 };

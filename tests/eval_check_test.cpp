@@ -96,7 +96,7 @@ TEST_CASE("eval for people: a classification report") {
   const Ended e = fulmar_program({"eval", files.model, files.data});
   CHECK(e.code == 0);
   for (const char* part : {"24 pictures of ", "precision  recall", "macro average", "accuracy",
-                           "of pos, called so from a probability of 0.25", "truth \\ called"})
+                           "threshold", "0.2500: pos", "true \\ predicted"})
     CHECK(has(e.out, part));
 }
 

@@ -255,7 +255,7 @@ TEST_CASE("info of a model file: classes, threshold, preprocessing, how it was t
   const Ended text = fulmar_program({"info", files.model});
   CHECK(text.code == 0);
   for (const char* part :
-       {"neg, pos", "pos from a probability of 0.25", "centre crop 16x16", "epoch               7",
+       {"neg, pos", "threshold   0.2500: pos", "centre crop 16x16", "epoch               7",
         "val loss            0.03125", "separable_conv2d_1"})
     CHECK(has(text.out, part));
   CHECK(fulmar_program({"info", files.model, "--size", "64"}).code == 2);

@@ -21,6 +21,8 @@ fulmar_program_test(deep_pictures deep_pictures_test.cpp)
 fulmar_program_test(eval_check eval_check_test.cpp)
 fulmar_program_test(predict predict_test.cpp)
 fulmar_program_test(progress progress_test.cpp)
+fulmar_program_test(train train_test.cpp)
+fulmar_program_test(train_run train_run_test.cpp)
 
 # Slow without optimisation, and under sanitizers.
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tools/table.h"
+#include "tools/train_reporter.h"
 
 using namespace fulmar::tools;
 
@@ -93,6 +94,46 @@ TEST_CASE("a resumed job's rate leaves out what was done before") {
   progress.update(950);
   CHECK(progress.per_second() == doctest::Approx(5));
   CHECK(progress.seconds_left() == doctest::Approx(10));
+}
+
+TEST_CASE("what comes after a job is in the time to the end of all") {
+  Stage stage(0);
+  Progress progress = stage.progress(100);
+  progress.then(1000, 30);
+  stage.now += 10;
+  progress.update(50);
+  CHECK(stage.shown.back() == "50 %  50/100 images  5.00 images/s  0:10 left, 4:00 to the end\n");
+}
+
+TEST_CASE("training shows the epoch, its validation, and the time to the end of all") {
+  Stage stage(0);
+  int batches = 0;
+  Reporter reporter([&] { batches++; }, stage.console, [&] { return stage.now; });
+  const auto batch = [&](int64_t epoch, int64_t samples) {
+    stage.now += 10;
+    reporter.on_batch({epoch, 3, samples, 100, 0.5, 1e-3});
+  };
+  batch(1, 50);
+  batch(1, 100);
+  CHECK(stage.shown[0] ==
+        "takes about 20 s an epoch, and 1:00 to epoch 3, validation not counted\n");
+  CHECK(stage.shown.back() ==
+        "epoch 1/3  100 %  100/100 images  5.00 images/s  loss 0.5  0:00 left, 0:40 to the end\n");
+  reporter.on_validation(1, 4);
+  stage.now += 12;
+  reporter.on_validation(3, 4);
+  CHECK(stage.shown.back() ==
+        "epoch 1/3 validation  75 %  3/4 batches  0.17 batches/s  0:06 left\n");
+  stage.now += 6;
+  reporter.on_validation(4, 4);
+  reporter.on_epoch({{"epoch", 1}, {"loss", 0.5}, {"fp", 2}, {"seconds", 40}}, true);
+  CHECK(stage.shown.back() == "epoch 1  loss 0.5  40 s  (best so far)\n");
+  batch(2, 50);
+  batch(2, 100);
+  // An epoch more, and two validations of 18 s.
+  CHECK(stage.shown.back() ==
+        "epoch 2/3  100 %  100/100 images  5.00 images/s  loss 0.5  0:00 left, 0:56 to the end\n");
+  CHECK(batches == 7);  // 4 of training, 3 of validation
 }
 
 TEST_CASE("what is said stands above the bar, and control characters do nothing") {

@@ -473,6 +473,7 @@ TEST_CASE("arrays of a training state are kept to the bit, outside the file's he
   std::vector<int32_t>& many = info.training_state.integers["many"];
   for (int32_t i = 0; i < 100000; i++) many.push_back(i - 50000);
   info.training_state.floats["none"] = {};
+  run.folder.create();
   const std::string path = folder.path + "/state.safetensors";
   save_checkpoint(path, info, run.model);
   uint64_t header_bytes = 0;

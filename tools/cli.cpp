@@ -51,8 +51,8 @@ std::string main_name(const std::string& names) {
   return comma == std::string::npos ? names : names.substr(comma + 1);
 }
 
-template <class T>
-CLI::Option* add_one(CLI::App& app, const std::string& names, T& value, T min, T max,
+template <class T, class Value>
+CLI::Option* add_one(CLI::App& app, const std::string& names, Value& value, T min, T max,
                      const std::string& description, const std::string& what) {
   const std::string option = main_name(names);
   return app
@@ -63,6 +63,33 @@ CLI::Option* add_one(CLI::App& app, const std::string& names, T& value, T min, T
           },
           description)
       ->type_name(what);
+}
+
+template <class Value>
+CLI::Option* add_path_to(CLI::App& app, const std::string& names, Value& value,
+                         const std::string& description, const std::string& what) {
+  const std::string option = main_name(names);
+  const auto parse = [&value, option](const std::string& text) {
+    if (text.empty()) throw CLI::ValidationError(option, "an empty path is none");
+    value = text;
+  };
+  return app.add_option_function<std::string>(names, parse, description)->type_name(what);
+}
+
+// `store` gets the place of the chosen word among the choices.
+CLI::Option* add_choice_of(CLI::App& app, const std::string& names,
+                           const std::vector<std::string>& choices,
+                           std::function<void(size_t)> store, const std::string& description) {
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "" : "|") + choice;
+  const std::string option = main_name(names);
+  const auto parse = [choices, list, option, store = std::move(store)](const std::string& text) {
+    const auto found = std::find(choices.begin(), choices.end(), text);
+    if (found == choices.end())
+      throw CLI::ValidationError(option, "'" + text + "' is none of " + list);
+    store(static_cast<size_t>(found - choices.begin()));
+  };
+  return app.add_option_function<std::string>(names, parse, description)->type_name(list);
 }
 
 void add_shared_options(CLI::App& command, SharedOptions& shared) {
@@ -160,14 +187,26 @@ CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, 
   return add_one<double>(app, names, value, min, max, description, what);
 }
 
+CLI::Option* add_integer(CLI::App& app, const std::string& names, std::optional<int64_t>& value,
+                         int64_t min, int64_t max, const std::string& description,
+                         const std::string& what) {
+  return add_one<int64_t>(app, names, value, min, max, description, what);
+}
+
+CLI::Option* add_number(CLI::App& app, const std::string& names, std::optional<double>& value,
+                        double min, double max, const std::string& description,
+                        const std::string& what) {
+  return add_one<double>(app, names, value, min, max, description, what);
+}
+
 CLI::Option* add_path(CLI::App& app, const std::string& names, std::string& value,
                       const std::string& description, const std::string& what) {
-  const std::string option = main_name(names);
-  const auto parse = [&value, option](const std::string& text) {
-    if (text.empty()) throw CLI::ValidationError(option, "an empty path is none");
-    value = text;
-  };
-  return app.add_option_function<std::string>(names, parse, description)->type_name(what);
+  return add_path_to(app, names, value, description, what);
+}
+
+CLI::Option* add_path(CLI::App& app, const std::string& names, std::optional<std::string>& value,
+                      const std::string& description, const std::string& what) {
+  return add_path_to(app, names, value, description, what);
 }
 
 CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
@@ -187,15 +226,22 @@ CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<i
 
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
                         const std::vector<std::string>& choices, const std::string& description) {
-  std::string list;
-  for (const std::string& choice : choices) list += (list.empty() ? "" : "|") + choice;
-  const std::string option = main_name(names);
-  const auto parse = [&value, choices, list, option](const std::string& text) {
-    if (std::find(choices.begin(), choices.end(), text) == choices.end())
-      throw CLI::ValidationError(option, "'" + text + "' is none of " + list);
-    value = text;
-  };
-  return app.add_option_function<std::string>(names, parse, description)->type_name(list);
+  return add_choice_of(
+      app, names, choices, [&value, choices](size_t i) { value = choices[i]; }, description);
+}
+
+CLI::Option* add_choice(CLI::App& app, const std::string& names, std::optional<std::string>& value,
+                        const std::vector<std::string>& choices, const std::string& description) {
+  return add_choice_of(
+      app, names, choices, [&value, choices](size_t i) { value = choices[i]; }, description);
+}
+
+CLI::Option* add_choice(CLI::App& app, const std::string& names, int64_t& value,
+                        const std::vector<int64_t>& choices, const std::string& description) {
+  std::vector<std::string> words;
+  for (const int64_t choice : choices) words.push_back(std::to_string(choice));
+  return add_choice_of(
+      app, names, words, [&value, choices](size_t i) { value = choices[i]; }, description);
 }
 
 int run_cli(Cli& cli, int argc, char** argv) {

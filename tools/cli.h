@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/context.h"
 #include "tools/signals.h"
@@ -49,16 +51,29 @@ CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value
                          const std::string& what = "N");
 CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, double min,
                         double max, const std::string& description, const std::string& what = "X");
+// The same for values of which it matters whether they were given.
+CLI::Option* add_integer(CLI::App& app, const std::string& names, std::optional<int64_t>& value,
+                         int64_t min, int64_t max, const std::string& description,
+                         const std::string& what = "N");
+CLI::Option* add_number(CLI::App& app, const std::string& names, std::optional<double>& value,
+                        double min, double max, const std::string& description,
+                        const std::string& what = "X");
 // A file or folder by its path, not empty.
 CLI::Option* add_path(CLI::App& app, const std::string& names, std::string& value,
+                      const std::string& description, const std::string& what);
+CLI::Option* add_path(CLI::App& app, const std::string& names, std::optional<std::string>& value,
                       const std::string& description, const std::string& what);
 // A list of integers with commas between: "8,16,32".
 CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
                           int64_t min, int64_t max, const std::string& description,
                           const std::string& what = "N,N,...");
-// One of a few words.
+// One of a few words, or of a few numbers.
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
                         const std::vector<std::string>& choices, const std::string& description);
+CLI::Option* add_choice(CLI::App& app, const std::string& names, std::optional<std::string>& value,
+                        const std::vector<std::string>& choices, const std::string& description);
+CLI::Option* add_choice(CLI::App& app, const std::string& names, int64_t& value,
+                        const std::vector<int64_t>& choices, const std::string& description);
 
 // Parses, runs what was chosen, and turns every error into a line on stderr and an exit code.
 int run_cli(Cli& cli, int argc, char** argv);

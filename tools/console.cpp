@@ -63,6 +63,8 @@ void Console::status(std::string_view text) {
   if (!status_.empty()) write_(status_);
 }
 
+void note(const std::string& text) { Console::standard().line(text); }
+
 void say(const std::string& message) { Console::standard().line("fulmar: " + message); }
 
 }  // namespace fulmar::tools

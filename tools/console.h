@@ -34,6 +34,8 @@ class Console {
   std::string status_;
 };
 
+// A line on stderr that informs.
+void note(const std::string& text);
 // "fulmar: `message`" on stderr.
 void say(const std::string& message);
 

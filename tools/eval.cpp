@@ -53,8 +53,7 @@ model::Predictions predictions_on(const data::Dataset& dataset, const Options& o
   model::Outputs outputs = evaluator.predict_all(loader, [&](int64_t batches) {
     progress.update(std::min(batches * loading.batch, opened->count()));
   });
-  if (opened->dropped_alpha() > 0)
-    say("transparency was dropped from " + std::to_string(opened->dropped_alpha()) + " pictures");
+  AlphaNote().say_if(opened->dropped_alpha() > 0);
   return std::move(outputs.predictions);
 }
 
@@ -117,7 +116,7 @@ std::string class_report(const model::Scores& scores, const ModelInfo& info) {
 }
 
 std::string confusion_table(const model::Scores& scores, const ModelInfo& info) {
-  std::vector<Table::Column> columns{{"truth \\ called", Table::Align::left}};
+  std::vector<Table::Column> columns{{"true \\ predicted", Table::Align::left}};
   for (const std::string& name : info.classes) columns.push_back({name, Table::Align::right});
   Table table(columns);
   const size_t count = info.classes.size();
@@ -139,8 +138,8 @@ std::string totals(const model::Scores& scores, const ModelInfo& info, double th
   line("macro f1", text_of(scores.macro.f1));
   if (info.positive_class >= 0) {
     const std::string& name = info.classes[static_cast<size_t>(info.positive_class)];
-    line("f1", text_of(scores.f1) + " of " + name + ", called so from a probability of " +
-                   fixed(threshold, 4));
+    line("f1", text_of(scores.f1) + " of " + name + " at the threshold");
+    line("threshold", fixed(threshold, 4) + ": " + name + " where its probability is no less");
   }
   line("area under ROC", text_of(scores.roc_auc));
   line("area under PR", text_of(scores.pr_auc));

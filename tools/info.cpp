@@ -219,7 +219,8 @@ void show_model(const Options& options, const SharedOptions& shared) {
   for (const std::string& name : info.classes) classes += (classes.empty() ? "" : ", ") + name;
   std::string text = options.model + "\n\nclasses     " + classes + "\n";
   if (two)
-    text += "            " + positive + " from a probability of " + fixed(info.threshold, 4) + "\n";
+    text += "threshold   " + fixed(info.threshold, 4) + ": " + positive +
+            " where its probability is no less\n";
   text += "pictures    " + text_of(info.preprocess) + "\n";
   if (!training.empty()) text += "training\n" + lines_of(training);
   print(text + "\n" + layer_table(summary) + "\n" + totals(summary) + "\n" + memory_table(summary));

@@ -115,7 +115,7 @@ class Predictor {
       from = to;
     }
     if (csv_) csv_->commit();
-    if (dropped_alpha_) say("transparency was dropped from some pictures");
+    AlphaNote().say_if(dropped_alpha_);
     if (failed_ > 0)
       say(std::to_string(failed_) + " of " + std::to_string(items_.size()) +
           " pictures could not be used");

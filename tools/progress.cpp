@@ -40,6 +40,11 @@ Progress::~Progress() { console_.status(""); }
 
 void Progress::start_at(int64_t done) { moments_ = {{clock_(), done}}; }
 
+void Progress::then(double more, double seconds) {
+  more_ = more;
+  more_seconds_ = seconds;
+}
+
 void Progress::update(int64_t done) {
   const double now = clock_();
   const size_t n = moments_.size();
@@ -90,6 +95,8 @@ std::string Progress::text(int width) const {
                                      " " + unit_ + "/s"
                                : "";
   std::string time = left >= 0 ? readable_seconds(left) + " left" : "";
+  if (left >= 0 && (more_ > 0 || more_seconds_ > 0))
+    time += ", " + readable_seconds(left + more_ / rate + more_seconds_) + " to the end";
   std::string label = label_, detail = detail_;
 
   const auto behind = [&] { return joined({percent, count, speed, detail, time}); };

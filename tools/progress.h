@@ -13,9 +13,13 @@ namespace fulmar::tools {
 // second, elsewhere a line now and then (after 5 s, then ever more rarely, at most one a minute).
 //
 //   epoch 3/200 [=======>          ]  38 %  618/1632 images  31.2 images/s  loss 0.3121  0:43 left
+//
+// and with more to come: 0:43 left, 3:12:07 to the end
 class Progress {
  public:
   using Clock = std::function<double()>;  // seconds
+
+  static double steady_seconds();
 
   // `total`: how many there are to do, 0 where nobody knows; `unit`: of what ("images").
   Progress(int64_t total, std::string unit, Console& console = Console::standard(),
@@ -29,9 +33,12 @@ class Progress {
   // A resumed job: what was done before counts in the bar and not in the rate.
   void start_at(int64_t done);
   void update(int64_t done);
+  // What comes after this job: more of its unit, at its rate, and something else that takes
+  // `seconds`. The time to the end of all is then shown too.
+  void then(double more, double seconds);
 
   double per_second() const;    // lately; 0 while unknown
-  double seconds_left() const;  // -1: unknown
+  double seconds_left() const;  // of this job; -1: unknown
 
  private:
   struct Moment {
@@ -41,8 +48,6 @@ class Progress {
   static constexpr int any_width = -1;  // as long as it gets, without a bar
   std::string text(int width) const;
 
-  static double steady_seconds();
-
   int64_t total_;
   std::string unit_;
   Console& console_;
@@ -50,6 +55,7 @@ class Progress {
   std::string label_, detail_;
   std::deque<Moment> moments_;  // of the last seconds, for the rate
   double last_shown_, interval_;
+  double more_ = 0, more_seconds_ = 0;
 };
 
 }  // namespace fulmar::tools

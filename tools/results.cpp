@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "tools/console.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -37,8 +38,14 @@ int64_t customary_batch(const Preprocess& preprocess) {
   return std::clamp<int64_t>(pixels / (preprocess.crop * preprocess.crop), 1, longest);
 }
 
-void add_max_pixels(CLI::App& app, int64_t& value) {
-  add_integer(
+void AlphaNote::say_if(bool dropped) {
+  if (!dropped || said_) return;
+  note("transparency of some pictures is left out");
+  said_ = true;
+}
+
+CLI::Option* add_max_pixels(CLI::App& app, int64_t& value) {
+  return add_integer(
       app, "--max-pixels", value, 1, INT64_MAX,
       "Larger pictures are refused before they are read (default " + with_separators(value) + ")");
 }

@@ -17,8 +17,17 @@ double threshold_of(const ModelInfo& info, double asked);
 // Pictures that go through a network together where nobody says how many: some 4 million pixels.
 int64_t customary_batch(const Preprocess& preprocess);
 
+// Says, once, that transparency is left out, as Pillow's convert("RGB") does.
+class AlphaNote {
+ public:
+  void say_if(bool dropped);
+
+ private:
+  bool said_ = false;
+};
+
 // --max-pixels
-void add_max_pixels(CLI::App& app, int64_t& value);
+CLI::Option* add_max_pixels(CLI::App& app, int64_t& value);
 
 // A number that a float32 holds, as the shortest decimal that names that float: 0.1, not
 // 0.10000000149011612. Others stay as they are.

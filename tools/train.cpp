@@ -1,14 +1,19 @@
 #include "tools/train.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <set>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
 
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tools/cli.h"
 #include "tools/console.h"
+#include "tools/results.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -19,6 +24,7 @@ struct Options {
   TrainRuntime runtime;
   std::string out;
   int64_t seeds = 1;
+  bool resume = false;
 };
 
 void add_picture_options(CLI::App& app, TrainConfig& c) {
@@ -29,15 +35,17 @@ void add_picture_options(CLI::App& app, TrainConfig& c) {
              "nearest)");
   add_integer(app, "--crop", c.crop, 1, 1 << 20,
               "Side of the centre crop that the network sees, pixels (default: the size)");
-  add_integer(app, "--channels", c.channels, 1, 3, "1: grey, 3: RGB (default 3)")
-      ->check(CLI::IsMember({"1", "3"}))
-      ->type_name("1|3");
+  add_choice(app, "--channels", c.channels, {1, 3}, "1: grey, 3: RGB (default 3)");
   app.add_flag("--pad", c.pad,
                "Surround with black what is smaller than the crop or, with --size N, not square");
-  app.add_flag("--standardize", c.standardize, "Mean 0 and s.d. 1 for each picture");
+  app.add_flag("--standardize", c.standardize, "Mean 0 and standard deviation 1 for each picture");
 }
 
 void add_sample_options(CLI::App& app, TrainConfig& c) {
+  app.add_option("--positive", c.positive,
+                 "Of two classes, the one that F1 and the threshold are about (default: pos or "
+                 "positive, else the second)")
+      ->type_name("CLASS");
   add_number(app, "--validation", c.validation, 0, 0.9,
              "Share of the training pictures held out to validate on (default 0: none)");
   add_integer(app, "--split-seed", c.split_seed, 0, INT64_MAX, "What the split is drawn by");
@@ -49,13 +57,15 @@ void add_sample_options(CLI::App& app, TrainConfig& c) {
              "Every class as often as the others, as published, or every picture once an epoch "
              "(default balanced)");
   add_choice(app, "--protocol", c.protocol, {"paper"},
-             "paper: the published augmentation and optimiser, callbacks watch the training loss");
+             "paper: as the published training, --adamw tfa unless given, and callbacks watch the "
+             "training loss");
 }
 
 void add_augment_options(CLI::App& app, TrainConfig& c) {
   const char* group = "Augmentation";
   add_choice(app, "--augment", c.augment, {"none", "published"},
-             "Start from none, or from the published ranges (default none)")
+             "Start from the published ranges, translate 0.1, flip hv, rotate 0.4, zoom 0.15, or "
+             "from none (default published)")
       ->group(group);
   add_number(app, "--translate", c.translate, 0, 1, "By up to this share of the side")
       ->group(group);
@@ -64,10 +74,12 @@ void add_augment_options(CLI::App& app, TrainConfig& c) {
   add_number(app, "--rotate", c.rotate, 0, 0.5, "By up to this many full turns")->group(group);
   add_number(app, "--zoom", c.zoom, 0, 0.9, "By up to this share")->group(group);
   add_number(app, "--gain", c.gain, 0, 10, "Brightness times (1 + G)^U(-1, 1)")->group(group);
-  add_number(app, "--speckle", c.speckle, 0, 10, "Multiplicative noise of this s.d.")->group(group);
+  add_number(app, "--speckle", c.speckle, 0, 10, "Multiplicative noise of this standard deviation")
+      ->group(group);
 }
 
 void add_network_options(CLI::App& app, TrainConfig& c) {
+  add_path(app, "--init", c.init, "Model file whose weights to start from", "MODEL");
   add_integers(app, "--widths", c.widths, 1, 1 << 16,
                "Filters of the blocks (default 8,16,32,64,128,256,512)");
   add_number(app, "--dropout", c.dropout, 0, 0.99, "Dropout before the last layer (default 0.5)");
@@ -80,16 +92,20 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
               "Batches that make one step, for small memories (default 1)");
   add_number(app, "--lr", c.learning_rate, 0, 100, "Learning rate, the highest one (default 1e-3)");
   add_number(app, "--weight-decay", c.weight_decay, 0, 1, "Of AdamW (default 1e-4)");
-  add_choice(app, "--adamw", c.adamw, {"torch", "keras", "tfa"},
-             "AdamW as PyTorch, Keras or tensorflow-addons have it (default torch)");
+  add_choice(
+      app, "--adamw", c.adamw, {"torch", "keras", "tfa"},
+      "AdamW's formula as in PyTorch, Keras or tensorflow-addons (default torch). Biases and "
+      "batch normalisation are decayed with tfa only");
   add_choice(app, "--schedule", c.schedule, {"plateau", "one-cycle", "cosine"},
              "Of the learning rate (default plateau)");
   add_number(app, "--warmup", c.warmup, 0, 1,
-             "Share of one-cycle's steps that go up (default 0.3)");
+             "One-cycle: share of the steps in which the rate goes up (default 0.3)");
   add_integer(app, "--plateau-patience", c.plateau_patience, 1, 1000000,
-              "Epochs without improvement before the rate is halved (default 10)");
-  add_integer(app, "--stop-patience", c.stop_patience, 0, 1000000,
-              "Epochs without improvement before training stops; 0: never (default 20)");
+              "Plateau: epochs without improvement before the rate is halved (default 10)");
+  add_integer(
+      app, "--stop-patience", c.stop_patience, 0, 1000000,
+      "Epochs without improvement before training stops; 0: never (default 20 with plateau, "
+      "0 with one-cycle and cosine, whose rate falls to the last epoch)");
   add_number(app, "--label-smoothing", c.label_smoothing, 0, 0.9, "(default 0)");
 }
 
@@ -104,8 +120,7 @@ void add_config_options(CLI::App& app, TrainConfig& c) {
 void add_runtime_options(CLI::App& app, Options& o) {
   const char* group = "Running";
   TrainRuntime& r = o.runtime;
-  app.add_flag("--resume", r.resume, "Go on with the run in --out, to the same bits")->group(group);
-  add_path(app, "--init", r.init, "Model file whose weights to start from", "MODEL")->group(group);
+  app.add_flag("--resume", o.resume, "Go on with the run in --out, to the same bits")->group(group);
   add_number(app, "--checkpoint-minutes", r.checkpoint_minutes, 0, 1e6,
              "Between saves within an epoch; 0: only at its end (default 10)")
       ->group(group);
@@ -117,8 +132,7 @@ void add_runtime_options(CLI::App& app, Options& o) {
   add_number(app, "--memory", r.memory_gb, 0, 1e5,
              "GB of decoded pictures to keep in memory, without --cache (default 4)")
       ->group(group);
-  add_integer(app, "--max-pixels", r.max_pixels, 1, INT64_MAX, "Largest picture that is read")
-      ->group(group);
+  add_max_pixels(app, r.max_pixels)->group(group);
 }
 
 // The option that sets an entry of the configuration.
@@ -153,12 +167,9 @@ void check_as_options(TrainConfig config) {
   config.resolve();
 }
 
-// A resumed run has the options of its config.json; those given again must be the same.
-TrainConfig resumed_config(const CLI::App& app, const TrainConfig& given, const std::string& out) {
-  const std::string path = model::RunFolder::config_in(out);
-  if (!std::filesystem::exists(path))
-    file_error(out + " holds no run to resume: it has no config.json; check --out, or leave out " +
-               "--resume");
+// The configuration of a run to go on with. Options given again must be the same.
+TrainConfig resumed_config(const CLI::App& app, TrainConfig given, const std::string& folder) {
+  const std::string path = model::RunFolder(folder).config();
   const Json saved = Json::parse(read_file(path, 1 << 20), nullptr, false);
   const auto refuse = [&](const std::string& reason) {
     file_error(path + ": not a configuration that this version wrote: " + reason +
@@ -174,15 +185,98 @@ TrainConfig resumed_config(const CLI::App& app, const TrainConfig& given, const 
   } catch (const CLI::ParseError& error) {
     refuse(error.what());
   }
+  given.resolve_paths();
   const Json asked = given.to_json();
   for (const auto& [key, value] : asked.items()) {
     const std::string option = option_of(key);
     const CLI::Option* known = app.get_option_no_throw(option);
     if (known && known->count() > 0 && value != saved.at(key))
       usage_error(option + " was " + saved.at(key).dump() + " in the run to resume and is " +
-                  value.dump() + " here: leave it out, or train into another folder");
+                  value.dump(-1, ' ', false, Json::error_handler_t::replace) +
+                  " here: leave it out, or train into another folder");
   }
   return config;
+}
+
+bool has_run(const std::string& folder) {
+  return std::filesystem::exists(model::RunFolder(folder).config());
+}
+
+// A training to do: one seed of several, or the only one.
+struct Job {
+  std::string folder;
+  TrainConfig config;
+  bool resume = false;
+};
+
+std::string seed_folder(const std::string& out, int64_t seed) {
+  return out + "/seed-" + std::to_string(seed);
+}
+
+// The lowest N for which OUT/seed-N holds a run; -1: none does.
+int64_t first_seed(const std::string& out) {
+  int64_t first = -1;
+  std::error_code error;
+  std::filesystem::directory_iterator it(out, error);
+  for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    int64_t seed = -1;
+    if (name.rfind("seed-", 0) != 0) continue;
+    const char* end = name.data() + name.size();
+    const auto [at, reason] = std::from_chars(name.data() + 5, end, seed);
+    if (reason == std::errc{} && at == end && seed >= 0 && has_run(seed_folder(out, seed)) &&
+        (first < 0 || seed < first))
+      first = seed;
+  }
+  return first;
+}
+
+std::vector<Job> new_jobs(const Options& o) {
+  if (o.config.dataset.empty()) usage_error("which folder of pictures? fulmar train DIR --out RUN");
+  std::vector<Job> jobs;
+  for (int64_t i = 0; i < o.seeds; i++) {
+    TrainConfig config = o.config;
+    config.seed += i;
+    config.resolve();
+    jobs.push_back({o.seeds == 1 ? o.out : seed_folder(o.out, config.seed), config, false});
+    if (model::RunFolder(jobs.back().folder).begun())
+      file_error(jobs.back().folder +
+                 " holds a run already: go on with --resume, or choose another folder");
+  }
+  return jobs;
+}
+
+// Seeds that have not begun get the configuration of the first one that has.
+std::vector<Job> resumed_jobs(const CLI::App& app, const Options& o) {
+  TrainConfig given = o.config;
+  if (o.seeds == 1) {
+    if (!has_run(o.out))
+      file_error(o.out + " holds no run to resume: it has no config.json" +
+                 (first_seed(o.out) >= 0 ? "; give --seeds again"
+                                         : "; check --out, or leave out --resume"));
+    return {{o.out, resumed_config(app, given, o.out), true}};
+  }
+  const bool asked = app.get_option_no_throw("--seed")->count() > 0;
+  const int64_t first = asked ? given.seed : first_seed(o.out);
+  std::vector<Job> jobs;
+  std::optional<TrainConfig> begun;
+  for (int64_t i = 0; i < o.seeds && first >= 0; i++) {
+    given.seed = first + i;
+    Job job{seed_folder(o.out, given.seed), {}, has_run(seed_folder(o.out, given.seed))};
+    if (job.resume) job.config = resumed_config(app, given, job.folder);
+    if (job.resume && !begun) begun = job.config;
+    jobs.push_back(std::move(job));
+  }
+  if (!begun)
+    file_error(o.out +
+               " holds no run to resume: none of its folders seed-N has a config.json; "
+               "check --out and --seed, or leave out --resume");
+  for (size_t i = 0; i < jobs.size(); i++) {
+    if (jobs[i].resume) continue;
+    jobs[i].config = *begun;
+    jobs[i].config.seed = first + static_cast<int64_t>(i);
+  }
+  return jobs;
 }
 
 Json json_of(const TrainedRun& run, const std::string& folder) {
@@ -201,7 +295,7 @@ void print_spread(const std::vector<TrainedRun>& runs, bool json) {
   Json all = Json::object();
   Table table({{"metric of the best epoch", Table::Align::left},
                {"mean", Table::Align::right},
-               {"s.d.", Table::Align::right}});
+               {"standard deviation", Table::Align::right}});
   const auto n = static_cast<double>(runs.size());
   for (size_t i = 0; i < runs[0].best.size(); i++) {
     const std::string& name = runs[0].best[i].first;
@@ -223,27 +317,15 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
   CommandContext command(shared);
   o.config.seed = static_cast<int64_t>(shared.seed);
   std::vector<TrainedRun> runs;
-  for (int64_t i = 0; i < o.seeds; i++) {
-    const std::string folder =
-        o.seeds == 1 ? o.out : o.out + "/seed-" + std::to_string(o.config.seed + i);
-    TrainConfig config = o.config;
+  for (const Job& job : o.resume ? resumed_jobs(app, o) : new_jobs(o)) {
     TrainRuntime runtime = o.runtime;
-    runtime.resume =
-        o.runtime.resume && std::filesystem::exists(model::RunFolder::config_in(folder));
-    if (o.runtime.resume && (runtime.resume || o.seeds == 1)) {
-      config = resumed_config(app, config, folder);
-    } else {
-      if (config.dataset.empty())
-        usage_error("which folder of pictures? fulmar train DIR --out RUN");
-      config.seed = o.config.seed + i;
-      config.resolve();
-    }
-    if (o.seeds > 1) say("seed " + std::to_string(config.seed) + ": " + folder);
-    runs.push_back(train_run(command.context(), command.device(), config, runtime, folder));
+    runtime.resume = job.resume;
+    if (o.seeds > 1) note("seed " + std::to_string(job.config.seed) + ": " + job.folder);
+    runs.push_back(train_run(command.context(), command.device(), job.config, runtime, job.folder));
     if (shared.json)
-      print_line(json_of(runs.back(), folder));
+      print_line(json_of(runs.back(), job.folder));
     else
-      print(folder + "/best.safetensors\n");
+      print(job.folder + "/best.safetensors\n");
     flush_output();
   }
   if (o.seeds > 1) print_spread(runs, shared.json);
@@ -264,7 +346,7 @@ void add_train(Cli& cli) {
       ->required();
   add_config_options(command, options->config);
   add_integer(command, "--seeds", options->seeds, 1, 1000,
-              "Train this many, seed by seed, and print mean and s.d. (default 1)");
+              "Train this many, seed by seed, and print mean and standard deviation (default 1)");
   add_runtime_options(command, *options);
 }
 

@@ -1,12 +1,9 @@
 #pragma once
 
-#include <memory>
-#include <optional>
+#include <cstdint>
 #include <string>
-#include <vector>
 
-#include "data/dataset.h"
-#include "data/loader.h"
+#include "data/image.h"
 #include "engine/context.h"
 #include "model/run_folder.h"
 #include "model/trainer.h"
@@ -21,7 +18,6 @@ struct TrainRuntime {
   double memory_gb = 4;  // for decoded pictures
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
   double checkpoint_minutes = 10;
-  std::string init;  // model file to start from
   bool resume = false;
 };
 
@@ -31,7 +27,7 @@ struct TrainedRun {
 };
 
 // One training into a run folder, from its start or from its last checkpoint.
-TrainedRun train_run(Context& context, Device& device, const TrainConfig& config,
+TrainedRun train_run(Context& context, Device& device, TrainConfig config,
                      const TrainRuntime& runtime, const std::string& folder);
 
 }  // namespace fulmar::tools

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <filesystem>
 
+#include "data/dataset.h"
 #include "kernels/error.h"
 
 namespace fulmar::tools {
@@ -20,6 +21,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("pad", c.pad);
   visit("standardize", c.standardize);
   visit("scenes", c.scenes);
+  visit("positive", c.positive);
   visit("protocol", c.protocol);
   visit("validation", c.validation);
   visit("split_seed", c.split_seed);
@@ -31,6 +33,8 @@ void each_entry(Config& c, const Visit& visit) {
   visit("gain", c.gain);
   visit("speckle", c.speckle);
   visit("flip", c.flip);
+  visit("init", c.init);
+  visit("init_crc32c", c.init_crc32c);
   visit("widths", c.widths);
   visit("dropout", c.dropout);
   visit("epochs", c.epochs);
@@ -57,6 +61,39 @@ bool is_of_type(const Json& json, const std::vector<int64_t>&) {
            return is_of_type(item, int64_t{});
          });
 }
+template <class T>
+bool is_of_type(const Json& json, const std::optional<T>&) {
+  return json.is_null() || is_of_type(json, T{});
+}
+
+template <class T>
+Json json_of(const T& value) {
+  return value;
+}
+template <class T>
+Json json_of(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+template <class T>
+void read_json(const Json& json, T& value) {
+  json.get_to(value);
+}
+template <class T>
+void read_json(const Json& json, std::optional<T>& value) {
+  value.reset();
+  if (!json.is_null()) value = json.get<T>();
+}
+
+void make_absolute(std::string& path) {
+  namespace fs = std::filesystem;
+  if (path.empty()) return;
+  path = fs::absolute(path).lexically_normal().string();
+  if (path.size() > 1 && path.back() == '/') path.pop_back();
+  if (!data::is_utf8(path))
+    file_error(path +
+               ": the path is not UTF-8, as config.json is; rename it, or make a link to it");
+}
 
 int64_t pixels_of(const std::string& size) {
   if (size == "native") return 0;
@@ -70,11 +107,24 @@ int64_t pixels_of(const std::string& size) {
 
 }  // namespace
 
+void TrainConfig::resolve_paths() {
+  make_absolute(dataset);
+  if (init) make_absolute(*init);
+}
+
 void TrainConfig::resolve() {
-  if (protocol == "paper") {
-    augment = "published";
-    adamw = "tfa";
-  }
+  if (warmup && schedule != "one-cycle")
+    usage_error("--warmup goes with --schedule one-cycle, not with --schedule " + schedule);
+  if (plateau_patience && schedule != "plateau")
+    usage_error("--plateau-patience goes with --schedule plateau, not with --schedule " + schedule);
+  resolve_paths();
+  if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
+  if (schedule == "one-cycle" && !warmup) warmup = model::OneCycle{}.warmup_share;
+  if (schedule == "plateau" && !plateau_patience)
+    plateau_patience = model::ReduceOnPlateau::Options{}.patience;
+  // The other schedules come to rest at the last epoch.
+  if (!stop_patience)
+    stop_patience = schedule == "plateau" ? model::EarlyStopping::Options{}.patience : 0;
   const int64_t side = pixels_of(size);
   if (crop == 0) crop = side;
   if (crop == 0)
@@ -83,12 +133,20 @@ void TrainConfig::resolve() {
     usage_error("--crop " + std::to_string(crop) + " is larger than --size " + size +
                 ": make it smaller, or surround the pictures with --pad");
   preprocess(DType::u8);
-  augmentation().check();
+  const data::Augment a = augmentation();
+  a.check();
+  translate = a.translate;
+  rotate = a.rotate;
+  zoom = a.zoom;
+  gain = a.gain;
+  speckle = a.speckle;
+  flip = std::string(a.flip_horizontal ? "h" : "") + (a.flip_vertical ? "v" : "");
+  if (flip->empty()) flip = "none";
 }
 
 Json TrainConfig::to_json() const {
   Json json = Json::object();
-  each_entry(*this, [&](const char* name, const auto& value) { json[name] = value; });
+  each_entry(*this, [&](const char* name, const auto& value) { json[name] = json_of(value); });
   return json;
 }
 
@@ -98,7 +156,7 @@ TrainConfig TrainConfig::from_json(const Json& json) {
     const auto found = json.find(name);
     if (found == json.end()) usage_error(std::string("'") + name + "' is missing");
     if (!is_of_type(*found, value)) usage_error(std::string("'") + name + "' is of the wrong type");
-    found->get_to(value);
+    read_json(*found, value);
   });
   return config;
 }
@@ -114,14 +172,14 @@ Preprocess TrainConfig::preprocess(DType type) const {
 
 data::Augment TrainConfig::augmentation() const {
   data::Augment a = augment == "published" ? data::Augment::published() : data::Augment{};
-  if (translate >= 0) a.translate = translate;
-  if (rotate >= 0) a.rotate = rotate;
-  if (zoom >= 0) a.zoom = zoom;
-  if (gain >= 0) a.gain = gain;
-  if (speckle >= 0) a.speckle = speckle;
-  if (!flip.empty()) {
-    a.flip_horizontal = flip == "h" || flip == "hv";
-    a.flip_vertical = flip == "v" || flip == "hv";
+  a.translate = translate.value_or(a.translate);
+  a.rotate = rotate.value_or(a.rotate);
+  a.zoom = zoom.value_or(a.zoom);
+  a.gain = gain.value_or(a.gain);
+  a.speckle = speckle.value_or(a.speckle);
+  if (flip) {
+    a.flip_horizontal = *flip == "h" || *flip == "hv";
+    a.flip_vertical = *flip == "v" || *flip == "hv";
   }
   return a;
 }
@@ -140,7 +198,7 @@ model::Schedule TrainConfig::schedule_options(int64_t steps, int64_t steps_per_e
     model::OneCycle cycle;
     cycle.max_rate = learning_rate;
     cycle.steps = steps;
-    cycle.warmup_share = warmup;
+    cycle.warmup_share = warmup.value_or(cycle.warmup_share);
     return cycle;
   }
   if (schedule == "cosine") {
@@ -152,7 +210,7 @@ model::Schedule TrainConfig::schedule_options(int64_t steps, int64_t steps_per_e
   }
   model::PlateauSchedule plateau;
   plateau.rate = learning_rate;
-  plateau.options.patience = plateau_patience;
+  plateau.options.patience = plateau_patience.value_or(plateau.options.patience);
   return plateau;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace fulmar::tools {
 
 // Everything that decides what a training gives, as options of `fulmar train` and as config.json of
 // a run folder. What only decides how fast (threads, cache, times of saving) is not in it.
+// What is optional was either not given yet, or, once resolved, doesn't apply.
 struct TrainConfig {
   std::string dataset;  // folder
   // Pictures
@@ -24,28 +26,35 @@ struct TrainConfig {
   bool pad = false, standardize = false;
   std::string scenes = "prefix";
   // Samples
-  std::string protocol;   // "paper" or none
-  double validation = 0;  // share of the training set
+  std::optional<std::string> positive;  // class, of two
+  std::string protocol;                 // "paper" or none
+  double validation = 0;                // share of the training set
   int64_t split_seed = 0;
   std::string sampling = "balanced";
   // Augmentation
-  std::string augment = "none";  // or "published"; the parts below replace its own
-  double translate = -1, rotate = -1, zoom = -1, gain = -1, speckle = -1;  // -1: not given
-  std::string flip;                                                        // "", none, h, v, hv
+  std::string augment = "published";  // or "none"; the parts below replace its own
+  std::optional<double> translate, rotate, zoom, gain, speckle;
+  std::optional<std::string> flip;  // none, h, v, hv
   // Network
+  std::optional<std::string> init;         // model file that gives the first weights
+  std::optional<std::string> init_crc32c;  // of that file, eight hexadecimal digits
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   double dropout = 0.5;
   // Training
   int64_t epochs = 200, batch = 16, accumulate = 1;
   double learning_rate = 1e-3, weight_decay = 1e-4;
-  std::string adamw = "torch";  // keras, tfa
+  std::optional<std::string> adamw;  // torch, keras, tfa
   std::string schedule = "plateau";
-  double warmup = 0.3;  // share of the steps
-  int64_t plateau_patience = 10, stop_patience = 20;
+  std::optional<double> warmup;  // share of the steps, of one-cycle
+  std::optional<int64_t> plateau_patience;
+  std::optional<int64_t> stop_patience;  // 0: no early stopping
   double label_smoothing = 0;
   int64_t seed = 0;
 
-  // Fills in what follows from other options. Error(usage) for options that don't go together.
+  // Makes the paths absolute. Error(file) for one that config.json can't hold.
+  void resolve_paths();
+  // Fills in all that was not given; what was given stays. Error(usage) for options that don't go
+  // together.
   void resolve();
 
   Json to_json() const;

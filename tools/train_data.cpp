@@ -1,0 +1,157 @@
+#include "tools/train_data.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "engine/geometry.h"
+#include "kernels/error.h"
+#include "tools/console.h"
+#include "tools/progress.h"
+#include "tools/signals.h"
+
+namespace fulmar::tools {
+namespace {
+
+std::vector<std::string> paths_of(const data::Dataset& dataset) {
+  std::vector<std::string> paths;
+  for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
+  return paths;
+}
+
+data::PictureOptions picture_options(const TrainConfig& config, const TrainRuntime& runtime) {
+  data::PictureOptions options;
+  options.bands = config.channels;
+  options.limits.max_pixels = runtime.max_pixels;
+  options.cache_folder = runtime.cache_folder;
+  return options;
+}
+
+// What a loader would refuse is refused here, before anything is decoded.
+void probe(Samples& samples, const TrainConfig& config, const TrainRuntime& runtime,
+           ThreadPool& pool) {
+  if (samples.empty()) return;
+  const std::vector<std::string> paths = paths_of(samples.dataset);
+  samples.headers = data::probe_pictures(paths, picture_options(config, runtime), pool,
+                                         [](int64_t, int64_t) { stop_if_interrupted(); });
+  const Preprocess preprocess = config.preprocess(samples.type());
+  for (size_t i = 0; i < paths.size(); i++) {
+    const data::ImageHeader& header = samples.headers[i];
+    const std::string reason = misfit(preprocess, header.height, header.width);
+    if (!reason.empty()) file_error(paths[i] + ": " + reason);
+  }
+}
+
+std::shared_ptr<const data::Pictures> decode(const Samples& samples, bool in_memory,
+                                             const TrainConfig& config, const TrainRuntime& runtime,
+                                             ThreadPool& pool) {
+  Progress progress(samples.count(), "pictures");
+  progress.label("decoding");
+  data::PictureOptions options = picture_options(config, runtime);
+  options.memory_bytes = in_memory ? samples.bytes() : 0;
+  options.progress = [&](int64_t done, int64_t) {
+    stop_if_interrupted();
+    progress.update(done);
+  };
+  return data::open_pictures(paths_of(samples.dataset), samples.headers, options, pool);
+}
+
+}  // namespace
+
+uint64_t Samples::bytes() const {
+  uint64_t sum = 0;
+  for (const data::ImageHeader& header : headers) sum += static_cast<uint64_t>(header.bytes());
+  return sum;
+}
+
+uint64_t Samples::batch_bytes(int64_t batch) const {
+  data::ImageHeader largest;
+  for (const data::ImageHeader& header : headers) {
+    largest.height = std::max(largest.height, header.height);
+    largest.width = std::max(largest.width, header.width);
+    largest.bands = header.bands;
+    largest.type = header.type;
+  }
+  return static_cast<uint64_t>(largest.bytes()) * static_cast<uint64_t>(batch);
+}
+
+RunSamples find_samples(const TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool) {
+  const auto rule = config.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
+  data::Folder folder = data::scan_folder(config.dataset, rule);
+  if (!folder.stray.empty())
+    note(std::to_string(folder.stray.size()) +
+         " files are no pictures of a class and are left out, such as " + folder.stray.front());
+  RunSamples samples;
+  if (config.validation > 0) {
+    data::Split split = data::split_dataset(folder.train, config.validation,
+                                            static_cast<uint64_t>(config.split_seed));
+    samples.train.dataset = std::move(split.train);
+    samples.validation.dataset = std::move(split.validation);
+  } else {
+    samples.train.dataset = std::move(folder.train);
+  }
+  probe(samples.train, config, runtime, pool);
+  probe(samples.validation, config, runtime, pool);
+  if (!samples.validation.empty() && samples.validation.type() != samples.train.type())
+    file_error(samples.validation.dataset.samples[0].path + ": its values are of type " +
+               name_of(samples.validation.type()) + ", those of " +
+               samples.train.dataset.samples[0].path + " " + name_of(samples.train.type()) +
+               "; convert the pictures to one type");
+  return samples;
+}
+
+bool Sources::dropped_alpha() const {
+  return train_pictures->dropped_alpha() > 0 ||
+         (validation_pictures && validation_pictures->dropped_alpha() > 0);
+}
+
+data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime) {
+  data::LoaderOptions options;
+  options.batch = config.batch;
+  options.threads = static_cast<int>(runtime.loader_threads);
+  options.seed = static_cast<uint64_t>(config.seed);
+  return options;
+}
+
+std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
+                                                const TrainConfig& config) {
+  const auto seed = static_cast<uint64_t>(config.seed);
+  if (config.sampling == "balanced")
+    return data::balanced_sampler(dataset.labels(), static_cast<int64_t>(dataset.classes.size()),
+                                  config.batch, seed);
+  return data::shuffled_sampler(static_cast<int64_t>(dataset.samples.size()), config.batch, seed);
+}
+
+InMemory kept_in_memory(const RunSamples& samples, const TrainRuntime& runtime) {
+  if (!runtime.cache_folder.empty()) return {};
+  const auto fits = [&](uint64_t bytes) {
+    return static_cast<double>(bytes) <= runtime.memory_gb * 1e9;
+  };
+  InMemory kept;
+  kept.train = fits(samples.train.bytes());
+  kept.validation = !samples.validation.empty() &&
+                    fits(samples.validation.bytes() + (kept.train ? samples.train.bytes() : 0));
+  return kept;
+}
+
+Sources open_sources(const RunSamples& samples, const TrainConfig& config,
+                     const TrainRuntime& runtime, ThreadPool& pool) {
+  const InMemory kept = kept_in_memory(samples, runtime);
+  const Preprocess preprocess = config.preprocess(samples.train.type());
+  Sources s;
+  data::LoaderOptions options = loader_options(config, runtime);
+  s.train_pictures = decode(samples.train, kept.train, config, runtime, pool);
+  if (!samples.validation.empty()) {
+    s.validation_pictures = decode(samples.validation, kept.validation, config, runtime, pool);
+    s.validation = std::make_unique<data::Loader>(
+        s.validation_pictures, samples.validation.dataset.labels(),
+        data::sequential_sampler(samples.validation.count(), config.batch), preprocess, options);
+  }
+  options.augment = config.augmentation();
+  s.train = std::make_unique<data::Loader>(s.train_pictures, samples.train.dataset.labels(),
+                                           training_sampler(samples.train.dataset, config),
+                                           preprocess, options);
+  return s;
+}
+
+}  // namespace fulmar::tools

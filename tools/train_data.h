@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "kernels/thread_pool.h"
+#include "tools/train.h"
+
+namespace fulmar::tools {
+
+// The pictures that a run trains or validates on, known by their headers.
+struct Samples {
+  data::Dataset dataset;
+  std::vector<data::ImageHeader> headers;
+
+  bool empty() const { return dataset.samples.empty(); }
+  DType type() const { return headers.front().type; }
+  int64_t count() const { return static_cast<int64_t>(dataset.samples.size()); }
+  uint64_t bytes() const;                     // decoded
+  uint64_t batch_bytes(int64_t batch) const;  // of a batch in a loader
+};
+
+struct RunSamples {
+  Samples train, validation;  // validation: empty where there is none
+};
+
+// Scans the dataset, splits it and looks at the headers. Error(file) naming a picture that can't be
+// read or that doesn't fit the configuration.
+RunSamples find_samples(const TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool);
+
+struct Sources {
+  std::shared_ptr<const data::Pictures> train_pictures, validation_pictures;
+  std::unique_ptr<data::Loader> train, validation;  // validation: nullptr where there is none
+
+  // Whether transparency was left out of a picture so far.
+  bool dropped_alpha() const;
+};
+
+data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime);
+std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
+                                                const TrainConfig& config);
+
+// Whether the decoded pictures stay in memory: --memory is for the training and the validation
+// pictures together, the training pictures come first.
+struct InMemory {
+  bool train = false, validation = false;
+};
+InMemory kept_in_memory(const RunSamples& samples, const TrainRuntime& runtime);
+
+// Decodes the pictures, or prepares to do so batch by batch. Error(cancelled) on a signal.
+Sources open_sources(const RunSamples& samples, const TrainConfig& config,
+                     const TrainRuntime& runtime, ThreadPool& pool);
+
+}  // namespace fulmar::tools
