@@ -184,6 +184,8 @@ TEST_CASE("windows beyond every picture are refused, and long paddings looked th
   CHECK(refusal({1, 1}, {{1, 1}, {1, 1}, {0, 0, -1, 0}}).find("padding must be 0 to") == 10);
   CHECK(refusal({most, 1}, {{1, 1}, {1, 1}, {most, most, 0, 0}}) ==
         "max_pool: a window has at most 256 taps, 1048576x1 given");
+  CHECK(refusal({2, 2}, {{1, 1}, {1, 1}, {0, 0, 2, 0}}).find("at column 0 of the output") !=
+        std::string::npos);
   CHECK(refusal({1, 1}, {{1, 1}, {1, 1}, {0, most, 0, 0}}).find("at row 1048579") !=
         std::string::npos);
   CHECK(refusal({16, 16}, {{16, 16}, {1, 1}, {6, 6, 6, 6}}) == "no error");  // 256 taps
@@ -231,6 +233,9 @@ TEST_CASE("names are unique and leaves of one name are one value") {
   CHECK(message_of([&] {
           ops::parameter(tape, "x", {1, 2, 2, 1}, {}, true);
         }) == "'x' is already a value: input [1,2,2,1]");
+  ops::input(tape, "weights", {{3}, Role::parameter});
+  CHECK(message_of([&] { ops::parameter(tape, "weights", {3}, {}, true); }) ==
+        "'weights' is already a value: input [3]");
   CHECK(message_of([&] { ops::statistic(tape, "w", {3}, 0); }) ==
         "'w' is already a value: parameter [3]");
   tape.name(ops::relu(tape, w), "activation");
