@@ -9,9 +9,11 @@
 #include "engine/ops.h"
 #include "engine/safetensors.h"
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fulmar;
+using fulmar::test::error_of;
 using fulmar::test::TempFolder;
 
 namespace {
@@ -37,12 +39,7 @@ Model model_of(Device& device, const Network& network, uint64_t seed) {
 }
 
 std::string refusal(const Checkpoint& file, Model& model) {
-  try {
-    file.restore(model);
-  } catch (const Error& error) {
-    return error.kind() == ErrorKind::file ? error.what() : "an error of another kind";
-  }
-  return "no error";
+  return error_of(ErrorKind::file, [&] { file.restore(model); });
 }
 
 }  // namespace

@@ -11,11 +11,13 @@
 
 #include "engine/file.h"
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fulmar;
 using namespace fulmar::data;
+using fulmar::test::has;
 
 namespace {
 
@@ -40,10 +42,6 @@ std::string refusal(const std::string& folder) {
     CHECK(error.kind() == ErrorKind::file);
     return error.what();
   }
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 Dataset dataset_of(const std::vector<std::pair<std::string, int32_t>>& scenes, int32_t classes) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
 
 namespace {
@@ -84,23 +85,11 @@ using fulmar::AppendFile;
 using fulmar::AtomicFile;
 using fulmar::Error;
 using fulmar::ErrorKind;
+using fulmar::test::error_of;
+using fulmar::test::has;
 using fulmar::test::TempFolder;
 
 std::string content_of(const std::string& path) { return fulmar::read_file(path, 1 << 20); }
-
-// Message of the Error(file) that `action` throws, "" if it throws none.
-std::string file_error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.kind() == ErrorKind::file ? error.what() : "";
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;
@@ -117,7 +106,7 @@ std::string file_error_as_nobody(const std::function<void()>& action) {
   REQUIRE(child >= 0);
   if (child == 0) {
     if (::getuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) ::_exit(1);
-    const std::string message = file_error_of(action);
+    const std::string message = error_of(ErrorKind::file, action);
     const ssize_t done = ::write(ends[1], message.data(), message.size());
     ::_exit(done == static_cast<ssize_t>(message.size()) ? 0 : 1);
   }
@@ -185,11 +174,12 @@ TEST_CASE("a failure at any step of writing removes the temporary file and names
       const std::string path = folder.path("model.safetensors");
       if (exists) fulmar::write_file(path, "old");
       fault = {step.call, step.reason, 0, 2, false};
-      const std::string message = file_error_of([&] { fulmar::write_file(path, "new bytes"); });
+      const std::string message =
+          error_of(ErrorKind::file, [&] { fulmar::write_file(path, "new bytes"); });
       fault = {};
-      CHECK(contains(message, path));
-      CHECK(contains(message, step.text));
-      CHECK(contains(message, step.advice));
+      CHECK(has(message, path));
+      CHECK(has(message, step.text));
+      CHECK(has(message, step.advice));
       CHECK(names_in(folder.path()).size() == (exists ? 1 : 0));
       if (exists) CHECK(content_of(path) == "old");
     }
@@ -200,9 +190,10 @@ TEST_CASE("a disk that is full in the middle of a write leaves the old file") {
   const std::string path = folder.path("a");
   fulmar::write_file(path, "old");
   fault = {"write", ENOSPC, 3, 2, false};
-  const std::string message = file_error_of([&] { fulmar::write_file(path, "0123456789"); });
+  const std::string message =
+      error_of(ErrorKind::file, [&] { fulmar::write_file(path, "0123456789"); });
   fault = {};
-  CHECK(contains(message, "No space left on device"));
+  CHECK(has(message, "No space left on device"));
   CHECK(content_of(path) == "old");
   CHECK(names_in(folder.path()).size() == 1);
 }
@@ -220,10 +211,11 @@ TEST_CASE(
     "after the rename a folder that can't be made durable is an error, where it has no fsync not") {
   TempFolder folder;
   fault = {"fsync of folder", EIO, 0, SIZE_MAX, false};
-  CHECK(contains(file_error_of([&] { fulmar::write_file(folder.path("a"), "x"); }),
-                 "check the disk"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::write_file(folder.path("a"), "x"); }),
+            "check the disk"));
   fault = {"fsync of folder", EINVAL, 0, SIZE_MAX, false};
-  CHECK(file_error_of([&] { fulmar::write_file(folder.path("b"), "x"); }) == "");
+  CHECK(error_of(ErrorKind::file, [&] { fulmar::write_file(folder.path("b"), "x"); }) ==
+        "no error");
   fault = {};
 }
 
@@ -231,15 +223,16 @@ TEST_CASE("paths that can't be written are refused by name") {
   TempFolder folder;
   fulmar::write_file(folder.path("file"), "x");
   const std::string in_missing = folder.path("no/such/file");
-  const std::string message = file_error_of([&] { fulmar::write_file(in_missing, "x"); });
-  CHECK(contains(message, in_missing));
-  CHECK(contains(message, "create its folder first"));
-  CHECK(contains(file_error_of([&] { fulmar::write_file(folder.path(), "x"); }),
-                 "a folder is there"));
-  CHECK(contains(file_error_of([&] { fulmar::write_file(folder.path("file/b"), "x"); }),
-                 "a part of the path is a file"));
-  CHECK(contains(file_error_of([&] { fulmar::make_folders(folder.path("file/b")); }),
-                 "a file is in its place"));
+  const std::string message =
+      error_of(ErrorKind::file, [&] { fulmar::write_file(in_missing, "x"); });
+  CHECK(has(message, in_missing));
+  CHECK(has(message, "create its folder first"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::write_file(folder.path(), "x"); }),
+            "a folder is there"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::write_file(folder.path("file/b"), "x"); }),
+            "a part of the path is a file"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::make_folders(folder.path("file/b")); }),
+            "a file is in its place"));
 }
 
 TEST_CASE("a user without permission is told so, for reading and writing") {
@@ -249,13 +242,13 @@ TEST_CASE("a user without permission is told so, for reading and writing") {
   REQUIRE(::chmod(folder.path().c_str(), 0555) == 0);
   const std::string written =
       file_error_as_nobody([&] { fulmar::write_file(folder.path("a"), "x"); });
-  CHECK(contains(written, "cannot write '" + folder.path("a") + "': Permission denied"));
-  CHECK(contains(written, "folder in which you may write"));
-  CHECK(contains(file_error_as_nobody([&] { AppendFile(folder.path("a")); }), "Permission denied"));
-  CHECK(contains(file_error_as_nobody([&] { fulmar::make_folders(folder.path("a/b")); }),
-                 "cannot create the folder '" + folder.path("a/b") + "': Permission denied"));
-  CHECK(contains(file_error_as_nobody([&] { fulmar::read_file(folder.path("secret"), 9); }),
-                 "ask its owner"));
+  CHECK(has(written, "cannot write '" + folder.path("a") + "': Permission denied"));
+  CHECK(has(written, "folder in which you may write"));
+  CHECK(has(file_error_as_nobody([&] { AppendFile(folder.path("a")); }), "Permission denied"));
+  CHECK(has(file_error_as_nobody([&] { fulmar::make_folders(folder.path("a/b")); }),
+            "cannot create the folder '" + folder.path("a/b") + "': Permission denied"));
+  CHECK(has(file_error_as_nobody([&] { fulmar::read_file(folder.path("secret"), 9); }),
+            "ask its owner"));
   REQUIRE(::chmod(folder.path().c_str(), 0755) == 0);
 }
 
@@ -269,7 +262,8 @@ TEST_CASE("what a killed writer left behind is overwritten, a writer at work is 
 
   AtomicFile first(path);
   first.write("first", 5);
-  CHECK(contains(file_error_of([&] { AtomicFile second(path); }), "another program is writing it"));
+  CHECK(has(error_of(ErrorKind::file, [&] { AtomicFile second(path); }),
+            "another program is writing it"));
   first.commit();
   CHECK(content_of(path) == "first");
 }
@@ -291,17 +285,19 @@ TEST_CASE("a link stays a link and permissions are kept") {
 TEST_CASE("reading is bounded and says what is wrong") {
   TempFolder folder;
   fulmar::write_file(folder.path("a"), "0123456789");
-  CHECK(contains(file_error_of([&] { fulmar::read_file(folder.path("a"), 9); }), "has 10 bytes"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::read_file(folder.path("a"), 9); }),
+            "has 10 bytes"));
   CHECK(content_of(folder.path("a")) == "0123456789");
-  CHECK(contains(file_error_of([&] { fulmar::read_file(folder.path("b"), 9); }),
-                 "No such file or directory (check the path)"));
-  CHECK(contains(file_error_of([&] { fulmar::read_file(folder.path(), 9); }), "it is a folder"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::read_file(folder.path("b"), 9); }),
+            "No such file or directory (check the path)"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::read_file(folder.path(), 9); }),
+            "it is a folder"));
   REQUIRE(::mkfifo(folder.path("pipe").c_str(), 0600) == 0);
-  CHECK(contains(file_error_of([&] { fulmar::read_file(folder.path("pipe"), 9); }),
-                 "not a regular file"));
+  CHECK(has(error_of(ErrorKind::file, [&] { fulmar::read_file(folder.path("pipe"), 9); }),
+            "not a regular file"));
   fulmar::InputFile file(folder.path("a"));
   char bytes[11];
-  CHECK(contains(file_error_of([&] { file.read(bytes, 11); }), "ends too early"));
+  CHECK(has(error_of(ErrorKind::file, [&] { file.read(bytes, 11); }), "ends too early"));
 }
 
 TEST_CASE("an append file grows by records, can be cut, and takes back what did not fit") {
@@ -312,10 +308,10 @@ TEST_CASE("an append file grows by records, can be cut, and takes back what did 
     file.append("one\n");
     file.append("two\n");
     fault = {"write", ENOSPC, 1, 2, false};
-    const std::string message = file_error_of([&] { file.append("three\n"); });
+    const std::string message = error_of(ErrorKind::file, [&] { file.append("three\n"); });
     fault = {};
-    CHECK(contains(message, path));
-    CHECK(contains(message, "free some space"));
+    CHECK(has(message, path));
+    CHECK(has(message, "free some space"));
     CHECK(content_of(path) == "one\ntwo\n");
     file.append("four\n");
     file.sync();
@@ -327,6 +323,6 @@ TEST_CASE("an append file grows by records, can be cut, and takes back what did 
   CHECK(content_of(path) == "one\nfive\n");
   CHECK_THROWS_AS(again.truncate(99), Error);
   fault = {"fsync", EIO, 0, SIZE_MAX, false};
-  CHECK(contains(file_error_of([&] { again.sync(); }), "check the disk"));
+  CHECK(has(error_of(ErrorKind::file, [&] { again.sync(); }), "check the disk"));
   fault = {};
 }

@@ -13,11 +13,14 @@
 
 #include "engine/file.h"
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fulmar;
 using data::Image;
+using fulmar::test::error_of;
+using fulmar::test::has;
 
 namespace {
 
@@ -63,23 +66,6 @@ Image decode(const std::string& bytes, const data::ImageLimits& limits = {}) {
 
 std::string contents(const std::string& path) { return read_file(path, 1 << 20); }
 
-// The message of the Error(file) that `call` must throw.
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.kind() == ErrorKind::file);
-    return error.what();
-  }
-  FAIL("no error");
-  return {};
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 }  // namespace
 
 TEST_CASE("every PNG and BMP of the corpus decodes as its row says, or is refused") {
@@ -96,7 +82,7 @@ TEST_CASE("every PNG and BMP of the corpus decodes as its row says, or is refuse
     CAPTURE(path);
     if (row[1] == "corrupt") {
       refused++;
-      const std::string message = message_of([&] { data::read_image(path); });
+      const std::string message = error_of(ErrorKind::file, [&] { data::read_image(path); });
       CHECK(has(message, path));
       continue;
     }
@@ -220,7 +206,7 @@ TEST_CASE("a JPEG that lost restart intervals is refused") {
   const size_t first = whole.find("\xff\xd1"), last = whole.rfind("\xff\xd2");
   REQUIRE(first < last);
   const std::string message =
-      message_of([&] { decode(whole.substr(0, first) + whole.substr(last)); });
+      error_of(ErrorKind::file, [&] { decode(whole.substr(0, first) + whole.substr(last)); });
   CHECK(has(message, "picture data are missing"));
 }
 
@@ -228,9 +214,9 @@ TEST_CASE("wrong files are refused by name, with what to do") {
   const test::TempFolder folder;
   const auto refused = [&](const std::string& name, const std::string& bytes) {
     write_file(folder.path(name), bytes);
-    std::string message = message_of([&] { data::read_image(folder.path(name)); });
+    std::string message = error_of(ErrorKind::file, [&] { data::read_image(folder.path(name)); });
     CHECK(has(message, folder.path(name)));
-    CHECK(message_of([&] { data::probe_image(folder.path(name)); }) == message);
+    CHECK(error_of(ErrorKind::file, [&] { data::probe_image(folder.path(name)); }) == message);
     return message;
   };
   CHECK(has(refused("empty.png", ""), "empty"));
@@ -240,12 +226,13 @@ TEST_CASE("wrong files are refused by name, with what to do") {
   CHECK(has(refused("short.png", "\x89PNG\r\n\x1a\n"), "within its header"));
 
   const std::string absent = folder.path("absent.png");
-  CHECK(has(message_of([&] { data::read_image(absent); }), absent));
-  CHECK(has(message_of([&] { data::read_image(folder.path()); }), folder.path()));
-  CHECK(has(message_of([&] { data::read_image("/dev/zero"); }), "/dev/zero"));
+  CHECK(has(error_of(ErrorKind::file, [&] { data::read_image(absent); }), absent));
+  CHECK(has(error_of(ErrorKind::file, [&] { data::read_image(folder.path()); }), folder.path()));
+  CHECK(has(error_of(ErrorKind::file, [&] { data::read_image("/dev/zero"); }), "/dev/zero"));
   REQUIRE(::mkfifo(folder.path("pipe.png").c_str(), 0600) == 0);
-  CHECK(has(message_of([&] { data::read_image(folder.path("pipe.png")); }), "pipe.png"));
-  CHECK(has(message_of([&] { data::read_image(sample("cmyk.jpg")); }), "CMYK"));
+  CHECK(has(error_of(ErrorKind::file, [&] { data::read_image(folder.path("pipe.png")); }),
+            "pipe.png"));
+  CHECK(has(error_of(ErrorKind::file, [&] { data::read_image(sample("cmyk.jpg")); }), "CMYK"));
 }
 
 TEST_CASE("a picture larger than the limit is refused before memory is asked for") {
@@ -254,7 +241,8 @@ TEST_CASE("a picture larger than the limit is refused before memory is asked for
   CHECK(decode(contents(sample("colour.png")), limits).width == 61);
   limits.max_pixels--;
   for (const std::string name : {"colour.png", "colour_420.jpg", "colour.bmp"}) {
-    const std::string message = message_of([&] { decode(contents(sample(name)), limits); });
+    const std::string message =
+        error_of(ErrorKind::file, [&] { decode(contents(sample(name)), limits); });
     CHECK(has(message, "61 x 45"));
     CHECK(has(message, "--max-pixels"));
   }
@@ -262,10 +250,10 @@ TEST_CASE("a picture larger than the limit is refused before memory is asked for
   std::string jpeg = contents(sample("colour_420.jpg"));
   const size_t frame = jpeg.find("\xff\xc0");
   for (size_t i = 5; i < 9; i++) jpeg[frame + i] = '\x4e';  // 20046 x 20046
-  CHECK(has(message_of([&] { decode(jpeg); }), "picture data are missing"));
+  CHECK(has(error_of(ErrorKind::file, [&] { decode(jpeg); }), "picture data are missing"));
   std::string bmp = contents(sample("colour.bmp"));
   bmp[19] = bmp[23] = 0x4e;  // 20029 x 20013
-  CHECK(has(message_of([&] { decode(bmp); }), "bytes"));
+  CHECK(has(error_of(ErrorKind::file, [&] { decode(bmp); }), "bytes"));
 }
 
 TEST_CASE("pictures are known by their first bytes, or pass by their extension") {

@@ -13,6 +13,7 @@
 #include "engine/ops.h"
 #include "engine/session.h"
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/goldens.h"
 
 // Every layer of the vocabulary and every attribute, against direct calls of the ops.
@@ -263,12 +264,7 @@ std::string refusal(const std::string& op, const Attributes& attributes,
   network.add("input", "input", {});
   network.add(op, "layer", {"input"}, attributes);
   Tape tape;
-  try {
-    record(network, tape, ops::input(tape, "x", {x}), {});
-  } catch (const Error& error) {
-    return error.kind() == ErrorKind::usage ? error.what() : "an error of another kind";
-  }
-  return "no error";
+  return error_of(ErrorKind::usage, [&] { record(network, tape, ops::input(tape, "x", {x}), {}); });
 }
 
 }  // namespace

@@ -10,11 +10,14 @@
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tests/support/bitmap.h"
+#include "tests/support/error_of.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fulmar;
 using namespace fulmar::data;
+using fulmar::test::error_of;
+using fulmar::test::has;
 
 namespace {
 
@@ -42,22 +45,6 @@ std::vector<std::string> files_in(const std::string& folder) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().string());
   return names;
-}
-
-template <class Call>
-std::string message_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.kind() == ErrorKind::file);
-    return error.what();
-  }
-  FAIL("no error");
-  return {};
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -162,7 +149,8 @@ TEST_CASE("bad pictures are named and counted, and leave no cache") {
   }
   for (const std::string cache : {"", "cache"}) {
     if (!cache.empty()) options.cache_folder = caches.path();
-    const std::string message = message_of([&] { open_pictures(paths, options, pool); });
+    const std::string message =
+        error_of(ErrorKind::file, [&] { open_pictures(paths, options, pool); });
     CHECK(has(message, paths[3]));
     CHECK(has(message, "2 more"));
     CHECK(has(message, "fulmar check"));
@@ -172,17 +160,21 @@ TEST_CASE("bad pictures are named and counted, and leave no cache") {
   options.once = true;  // headers are whole; the data are found out when they are wanted
   const auto files = open_pictures(paths, options, pool);
   CHECK(rows(*files, 0, 21).size() == 5 * 21);
-  CHECK(has(message_of([&] { rows(*files, 3, 21); }), paths[3]));
+  CHECK(has(error_of(ErrorKind::file, [&] { rows(*files, 3, 21); }), paths[3]));
 
   write_file(paths[0], "no picture");
-  CHECK(has(message_of([&] { open_pictures(paths, options, pool); }), paths[0]));
+  CHECK(has(error_of(ErrorKind::file, [&] { open_pictures(paths, options, pool); }), paths[0]));
 }
 
 TEST_CASE("pictures of two types don't go together; transparency is counted") {
   ThreadPool pool(1);
   const std::string images = test::golden("images/");
   const std::string wide = test::golden("../fuzz/corpus/image/wide.png");
-  CHECK(has(message_of([&] { open_pictures({images + "colour.png", wide}, {}, pool); }), "u16"));
+  CHECK(has(error_of(ErrorKind::file,
+                     [&] {
+                       open_pictures({images + "colour.png", wide}, {}, pool);
+                     }),
+            "u16"));
   CHECK(open_pictures({wide}, {}, pool)->type() == DType::u16);
 
   const test::TempFolder caches;

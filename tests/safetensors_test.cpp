@@ -8,6 +8,7 @@
 #include "engine/crc32c.h"
 #include "engine/file.h"
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"
 
@@ -19,19 +20,10 @@ using fulmar::Safetensors;
 using fulmar::StoredTensor;
 using fulmar::StoredType;
 using fulmar::write_safetensors;
+using fulmar::test::error_of;
 using fulmar::test::TempFolder;
 
 constexpr uint64_t megabyte = 1 << 20;
-
-std::string error_of(ErrorKind kind, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.kind() == kind ? error.what()
-                                : "an error of another kind: " + std::string(error.what());
-  }
-  return "";
-}
 
 Safetensors parse(const std::string& file) {
   return Safetensors::parse(std::as_bytes(std::span(file.data(), file.size())), "some.safetensors");

@@ -12,22 +12,14 @@
 
 #include "engine/ops.h"
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 
 using namespace fulmar;
+using fulmar::test::error_of;
 
 namespace {
 
 using Values = std::vector<double>;
-
-// The message of the Error(usage) that act() gives.
-std::string refusal(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.kind() == ErrorKind::usage ? error.what() : "an error of another kind";
-  }
-  return "no error";
-}
 
 // y = w x + x^2 over [1,1,2,3]
 struct Small {
@@ -89,31 +81,35 @@ TEST_CASE("session: what is used wrongly is said") {
   Device& device = context.device("cpu");
   const Small s;
   Model model(device, *s.tape, 1);
-  CHECK(refusal([&] { Session(context, device, s.tape, std::array{s.y}); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { Session(context, device, s.tape, std::array{s.y}); }) ==
         "the tape uses 'w', which lives in a Model, and none was given");
   Session session(context, device, s.tape, std::array{s.y}, &model);
-  CHECK(refusal([&] { session.run(); }) == "input 'x' was not set before run()");
-  CHECK(refusal([&] { session.read(s.x); }) == "input 'x' was not set");
-  CHECK(refusal([&] { session.set(s.x, Values(5)); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { session.run(); }) == "input 'x' was not set before run()");
+  CHECK(error_of(ErrorKind::usage, [&] { session.read(s.x); }) == "input 'x' was not set");
+  CHECK(error_of(ErrorKind::usage, [&] { session.set(s.x, Values(5)); }) ==
         "input 'x' takes 24 bytes ([1,1,2,3] f32), 20 given");
-  CHECK(refusal([&] { session.set_bytes(s.x, nullptr, 0); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { session.set_bytes(s.x, nullptr, 0); }) ==
         "input 'x' takes 24 bytes ([1,1,2,3] f32), 0 given");
-  CHECK(refusal([&] { session.set(s.x, std::vector<int32_t>(6)); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { session.set(s.x, std::vector<int32_t>(6)); }) ==
         "i32 values for an input of f32");
-  CHECK(refusal([&] { session.set(s.w, Values(3)); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { session.set(s.w, Values(3)); }) ==
         "parameter is not an input and can't be set");
-  CHECK(refusal([&] { session.set(s.y, Values(6)); }) == "add is not an input and can't be set");
+  CHECK(error_of(ErrorKind::usage, [&] { session.set(s.y, Values(6)); }) ==
+        "add is not an input and can't be set");
   session.set(s.x, Values(6, 1));
   session.run();
-  CHECK(refusal([&] { session.read(s.square); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { session.read(s.square); }) ==
         "square is not an output of this session: its memory may be in use for something else");
-  CHECK(refusal([&] { session.read(Val{99, 0}); }) == "a value that is not on this tape was used");
+  CHECK(error_of(ErrorKind::usage, [&] {
+          session.read(Val{99, 0});
+        }) == "a value that is not on this tape was used");
 
   Tape labels;
   const Val label = ops::input(labels, "label", {{1, 1, 1, 1}, Role::index, DType::i32});
   const auto shared = std::shared_ptr<const Tape>(&labels, [](const Tape*) {});
   Session index(context, device, shared, std::array{label});
-  CHECK(refusal([&] { index.set(label, Values(1)); }) == "float values for an input of i32");
+  CHECK(error_of(ErrorKind::usage, [&] { index.set(label, Values(1)); }) ==
+        "float values for an input of i32");
 }
 
 TEST_CASE("session: results exist after a run, until another one in the same arena") {
@@ -127,8 +123,8 @@ TEST_CASE("session: results exist after a run, until another one in the same are
     Session first(context, device, s.tape, std::array{s.y}, &model, arena);
     first.set(s.x, Values(6, 1));
     const std::string never = "add has no value: run() the session first";
-    CHECK(refusal([&] { first.read(s.y); }) == never);
-    CHECK(refusal([&] { (void)first.view(s.y); }) == never);
+    CHECK(error_of(ErrorKind::usage, [&] { first.read(s.y); }) == never);
+    CHECK(error_of(ErrorKind::usage, [&] { (void)first.view(s.y); }) == never);
     first.run();
     CHECK(first.read(s.y) == Values(6, 2));
 
@@ -142,13 +138,14 @@ TEST_CASE("session: results exist after a run, until another one in the same are
     second.run();
     const std::string stale =
         "add has no value: another session has run in the arena since; run() again";
-    CHECK(refusal([&] { first.read(s.y); }) == stale);
-    CHECK(refusal([&] { (void)first.view(s.y); }) == stale);
+    CHECK(error_of(ErrorKind::usage, [&] { first.read(s.y); }) == stale);
+    CHECK(error_of(ErrorKind::usage, [&] { (void)first.view(s.y); }) == stale);
     CHECK(first.read(s.x) == Values(6, 1));  // inputs are its own
     CHECK(std::abs(second.read(y)[0] - 1.0 / 3) < 1e-6);
     first.run();
     CHECK(first.read(s.y) == Values(6, 2));
-    CHECK(refusal([&] { second.read(y); }).find("another session has run") != std::string::npos);
+    CHECK(error_of(ErrorKind::usage, [&] { second.read(y); }).find("another session has run") !=
+          std::string::npos);
   }
 }
 
@@ -180,7 +177,8 @@ TEST_CASE("session: a raised flag stops a run that may be stopped") {
   step.set(s.x, Values(6));
   context.cancel = true;
   CHECK_THROWS_WITH_AS(session.run(), "interrupted", Error);
-  CHECK(refusal([&] { session.read(s.y); }) == "add has no value: run() the session first");
+  CHECK(error_of(ErrorKind::usage, [&] { session.read(s.y); }) ==
+        "add has no value: run() the session first");
   CHECK_NOTHROW(step.run());
   context.cancel = false;
   CHECK_NOTHROW(session.run());
@@ -191,16 +189,19 @@ TEST_CASE("model: what doesn't fit is said") {
   Context context;
   const Small s;
   Model model(context.device("cpu"), *s.tape, 1);
-  CHECK(refusal([&] { model.read("v"); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { model.read("v"); }) ==
         "the model has no 'v': was it made from another network?");
-  CHECK(refusal([&] { model.write("w", Values(2)); }) == "'w' has 3 elements, 2 given");
-  CHECK(refusal([&] { model.read("step_state"); }) == "'step_state' holds no float values");
-  CHECK(refusal([&] {
+  CHECK(error_of(ErrorKind::usage, [&] { model.write("w", Values(2)); }) ==
+        "'w' has 3 elements, 2 given");
+  CHECK(error_of(ErrorKind::usage, [&] { model.read("step_state"); }) ==
+        "'step_state' holds no float values");
+  CHECK(error_of(ErrorKind::usage, [&] {
           model.view("w", {{4}, Role::parameter});
         }) == "'w' is [3] in the model, [4] on the tape");
   Tape other;
   const Val w = ops::parameter(other, "w", {4}, {}, true);
   const auto shared = std::shared_ptr<const Tape>(&other, [](const Tape*) {});
-  CHECK(refusal([&] { Session(context, context.device("cpu"), shared, std::array{w}, &model); }) ==
-        "'w' is [3] in the model, [4] on the tape");
+  CHECK(error_of(ErrorKind::usage, [&] {
+          Session(context, context.device("cpu"), shared, std::array{w}, &model);
+        }) == "'w' is [3] in the model, [4] on the tape");
 }

@@ -10,19 +10,12 @@
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "tests/support/error_of.h"
 
 using namespace fulmar;
+using fulmar::test::error_of;
 
 namespace {
-
-std::string message_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 Val image(Tape& tape, const Shape& shape) { return ops::input(tape, "x", {shape}); }
 
@@ -34,7 +27,7 @@ TEST_CASE("a shape error names the op, the layer and where it stands") {
   const Val w = ops::parameter(tape, "w", {1, 1, 32, 8}, {}, true);
   const auto block = tape.scope("block 3");
   const auto layer = tape.scope("separable_conv2d_5");
-  CHECK(message_of([&] { ops::conv2d(tape, x, w, {}, {}); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { ops::conv2d(tape, x, w, {}, {}); }) ==
         "conv2d 'separable_conv2d_5' (block 3): x [16,128,128,16] has 16 channels, w expects 32");
 }
 
@@ -45,9 +38,10 @@ TEST_CASE("a network's shape error names the layer") {
   network.add("max_pooling2d", "pool", {"input"}, {{"pool_size", int64_t{5}}});
   Tape tape;
   CHECK(
-      message_of([&] {
-        record(network, tape, image(tape, {1, 4, 4, 3}), {});
-      }) ==
+      error_of(ErrorKind::usage,
+               [&] {
+                 record(network, tape, image(tape, {1, 4, 4, 3}), {});
+               }) ==
       "max_pool 'pool' (block 1): x [1,4,4,3] is smaller than a window of 5x5 taps, dilation 1x1");
 }
 
@@ -56,7 +50,7 @@ TEST_CASE("a layer's own error names the layer") {
   network.add("input", "input", {});
   network.add("conv2d", "c", {"input"}, {{"kernel", int64_t{3}}});
   Tape tape;
-  CHECK(message_of([&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           record(network, tape, image(tape, {1, 4, 4, 3}), {});
         }) == "conv2d 'c': needs the attribute 'filters'");
 }
@@ -64,7 +58,7 @@ TEST_CASE("a layer's own error names the layer") {
 TEST_CASE("an unknown name suggests the nearest") {
   Tape tape;
   record(model::polar_low(), tape, image(tape, {1, 64, 64, 3}), {});
-  CHECK(message_of([&] { tape.find("activaton_14"); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { tape.find("activaton_14"); }) ==
         "there is no value named 'activaton_14'; did you mean 'activation_14'?");
 }
 
@@ -74,11 +68,11 @@ TEST_CASE("grad through an op without a rule names it") {
   const auto layer = tape.scope("pool");
   const Val y = ops::max_pool(tape, x, {2, 2}, {{2, 2}});
   const Val dx = grad(tape, y, x);
-  CHECK(message_of([&] { grad(tape, dx, y); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { grad(tape, dx, y); }) ==
         "no error");  // dx does not depend on y's value, only on where the maximum lies
   const Val dy = ops::mul(tape, y, y);
   const Val again = grad(tape, dy, x);
-  CHECK(message_of([&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           grad(tape, again, x);
         }).find("grad through max_pool_grad 'pool': has no gradient rule") == 0);
 }
@@ -105,7 +99,7 @@ TEST_CASE("a network survives its JSON") {
 
 TEST_CASE("a network's JSON that makes no sense is refused with the reason") {
   const auto refusal = [](const std::string& json) {
-    return message_of([&] { Network::from_json(json); });
+    return error_of(ErrorKind::usage, [&] { Network::from_json(json); });
   };
   CHECK(refusal("{") == "the network is not a JSON list of layers");
   CHECK(refusal("[{\"op\":\"input\"}]") == "layer 1 needs op, name and inputs");
@@ -126,7 +120,7 @@ TEST_CASE("a layer's name that is another value's is refused") {
   Tape tape;
   const Val x = image(tape, {1, 4, 4, 3});
   ops::input(tape, "label", {{1, 1, 1, 1}, Role::index, DType::i32});
-  CHECK(message_of([&] { record(network, tape, x, {}); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { record(network, tape, x, {}); }) ==
         "activation 'label': another value on the tape has this name");
   Tape fine;  // the same value by the same name
   record(network, fine, ops::input(fine, "input", {{1, 4, 4, 3}}), {});
@@ -148,26 +142,30 @@ TEST_CASE("a layer's name does not make its value the labels") {
 TEST_CASE("a network without layers is refused") {
   Tape tape;
   const Val x = image(tape, {1, 4, 4, 3});
-  CHECK(message_of([&] { record(Network(), tape, x, {}); }) == "the network has no layers");
-  CHECK(message_of([] { (void)Network().output(); }) == "the network has no layers");
-  CHECK(message_of([] { (void)Network().call("a"); }) == "the network has no layer 'a'");
+  CHECK(error_of(ErrorKind::usage, [&] { record(Network(), tape, x, {}); }) ==
+        "the network has no layers");
+  CHECK(error_of(ErrorKind::usage, [] { (void)Network().output(); }) ==
+        "the network has no layers");
+  CHECK(error_of(ErrorKind::usage, [] { (void)Network().call("a"); }) ==
+        "the network has no layer 'a'");
 }
 
 TEST_CASE("values too large to count are refused") {
   Tape tape;
   const int64_t big = int64_t{1} << 20;
-  CHECK(message_of([&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           ops::constant(tape, {big, big, big, 0}, 0);
         }) == "constant: a value of shape [1048576,1048576,1048576,0] is too large");
-  CHECK(message_of([&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           ops::constant(tape, {2, -1}, 0);
         }) == "constant: a value of shape [2,-1] can't be");
   const Val x = ops::constant(tape, {1, big, 1, 1}, 0);
-  CHECK(message_of([&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           ops::broadcast(tape, x, {1, big, big, 17});
         }) == "broadcast: a value of shape [1,1048576,1048576,17] is too large");
-  CHECK(message_of([&] { ops::resize(tape, x, big * big, big * big, {}); }).find("too large") !=
-        std::string::npos);
+  CHECK(error_of(ErrorKind::usage, [&] {
+          ops::resize(tape, x, big * big, big * big, {});
+        }).find("too large") != std::string::npos);
   CHECK(tape.shape(ops::broadcast(tape, x, {1, big, big, 16})).elements() == Tape::max_elements);
 }
 
@@ -176,7 +174,7 @@ TEST_CASE("windows beyond every picture are refused, and long paddings looked th
   const int64_t most = max_window_value;
   const Val x = image(tape, {1, 4, 4, 2});
   const auto refusal = [&](std::array<int64_t, 2> kernel, const Window& window) {
-    return message_of([&] { ops::max_pool(tape, x, kernel, window); });
+    return error_of(ErrorKind::usage, [&] { ops::max_pool(tape, x, kernel, window); });
   };
   CHECK(refusal({1, most + 1}, {}) == "max_pool: the kernel must be 1 to 1048576, it is 1048577");
   CHECK(refusal({1, 1}, {{0, 1}}) == "max_pool: the stride must be 1 to 1048576, it is 0");
@@ -189,7 +187,7 @@ TEST_CASE("windows beyond every picture are refused, and long paddings looked th
   CHECK(refusal({1, 1}, {{1, 1}, {1, 1}, {0, most, 0, 0}}).find("at row 1048579") !=
         std::string::npos);
   CHECK(refusal({16, 16}, {{16, 16}, {1, 1}, {6, 6, 6, 6}}) == "no error");  // 256 taps
-  CHECK(message_of([&] { ops::same_padding(4, 3, 0, 1); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { ops::same_padding(4, 3, 0, 1); }) ==
         "the stride must be 1 to 1048576, it is 0");
 }
 
@@ -205,42 +203,44 @@ TEST_CASE("grad by a batch's own statistics is refused where x accounts for them
   const std::vector<Val> inputs = tape.node(y.node).inputs;
   for (size_t i = 3; i < 6; i++) {
     CAPTURE(i);
-    CHECK(message_of([&] { grad(tape, y, inputs[i]); })
+    CHECK(error_of(ErrorKind::usage, [&] { grad(tape, y, inputs[i]); })
               .find("grad through batch_norm_train 'bn': the batch's mean, variance and sums have "
                     "no gradient of their own") == 0);
   }
-  CHECK(message_of([&] { grad(tape, y, x); }) == "no error");
-  CHECK(message_of([&] { grad(tape, y, gamma); }) == "no error");
+  CHECK(error_of(ErrorKind::usage, [&] { grad(tape, y, x); }) == "no error");
+  CHECK(error_of(ErrorKind::usage, [&] { grad(tape, y, gamma); }) == "no error");
 }
 
 TEST_CASE("a cotangent of another shape is refused") {
   Tape tape;
   const Val x = image(tape, {1, 1, 2, 3}), dy = ops::input(tape, "dy", {{1, 1, 2, 2}});
   const Val y = ops::square(tape, x);
-  CHECK(message_of([&] { grad(tape, y, x, dy); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { grad(tape, y, x, dy); }) ==
         "grad: the cotangent has shape [1,1,2,2], the value it belongs to [1,1,2,3]");
 }
 
 TEST_CASE("names are unique and leaves of one name are one value") {
   Tape tape;
   const Val x = image(tape, {1, 2, 2, 1});
-  CHECK(message_of([&] { image(tape, {1, 2, 2, 1}); }) == "there are two inputs named 'x'");
+  CHECK(error_of(ErrorKind::usage, [&] {
+          image(tape, {1, 2, 2, 1});
+        }) == "there are two inputs named 'x'");
   const Val w = ops::parameter(tape, "w", {3}, {}, true);
   CHECK(ops::parameter(tape, "w", {3}, {}, true) == w);
-  CHECK(message_of([&] { ops::parameter(tape, "w", {4}, {}, true); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { ops::parameter(tape, "w", {4}, {}, true); }) ==
         "'w' is already a value: parameter [3]");
   // A parameter would get the input, and be neither trained nor stored.
-  CHECK(message_of([&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           ops::parameter(tape, "x", {1, 2, 2, 1}, {}, true);
         }) == "'x' is already a value: input [1,2,2,1]");
   ops::input(tape, "weights", {{3}, Role::parameter});
-  CHECK(message_of([&] { ops::parameter(tape, "weights", {3}, {}, true); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { ops::parameter(tape, "weights", {3}, {}, true); }) ==
         "'weights' is already a value: input [3]");
-  CHECK(message_of([&] { ops::statistic(tape, "w", {3}, 0); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { ops::statistic(tape, "w", {3}, 0); }) ==
         "'w' is already a value: parameter [3]");
   tape.name(ops::relu(tape, w), "activation");
-  CHECK(message_of([&] { ops::parameter(tape, "activation", {3}, {}, true); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { ops::parameter(tape, "activation", {3}, {}, true); }) ==
         "'activation' is already a value: relu [3]");
-  CHECK(message_of([&] { tape.name(x, "w"); }) ==
+  CHECK(error_of(ErrorKind::usage, [&] { tape.name(x, "w"); }) ==
         "two values are named 'w': names on a tape are unique");
 }

@@ -20,9 +20,11 @@
 #include "model/metrics_csv.h"
 #include "model/program.h"
 #include "model/run_folder.h"
+#include "tests/support/error_of.h"
 
 using namespace fulmar;
 using namespace fulmar::model;
+using fulmar::test::error_of;
 
 namespace {
 
@@ -201,17 +203,6 @@ double value_in(const MetricsTable& table, size_t row, const std::string& name) 
   return table.rows.at(row)[static_cast<size_t>(found - table.columns.begin())];
 }
 
-template <class Act>
-std::string message_of(ErrorKind kind, const Act& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    CHECK(error.kind() == kind);
-    return error.what();
-  }
-  return "no error";
-}
-
 // All columns but the wall clock's.
 std::vector<std::vector<double>> metrics_of(const RunFolder& folder) {
   MetricsTable table = read_metrics_csv(folder.metrics());
@@ -332,7 +323,7 @@ TEST_CASE("resuming with other options, batches or another network is refused wi
     Run::Parts parts;
     change(other, parts);
     Run run(folder.path, other, parts);
-    return message_of(ErrorKind::file, [&] { run.trainer.resume(last); });
+    return error_of(ErrorKind::file, [&] { run.trainer.resume(last); });
   };
   const struct {
     std::string message;
@@ -430,7 +421,7 @@ TEST_CASE("best.safetensors: the best epoch's weights, threshold and metrics, an
     CHECK(!Safetensors::read(run.folder.best()).find(moment));
     CHECK(Safetensors::read(run.folder.last()).find(moment));
     Run resumed(folder.path, options, parts);
-    const std::string message = message_of(ErrorKind::file, [&] { resumed.trainer.resume(file); });
+    const std::string message = error_of(ErrorKind::file, [&] { resumed.trainer.resume(file); });
     CHECK(message.find("resume from last.safetensors") != std::string::npos);
   }
   // A test of what is monitored: the two losses choose differently.
@@ -441,7 +432,7 @@ TEST_CASE("best.safetensors: the best epoch's weights, threshold and metrics, an
 TEST_CASE("parts of a run that don't go together are refused before it begins") {
   TemporaryFolder folder;
   const auto refusal = [&](const TrainerOptions& options, const Run::Parts& parts) {
-    return message_of(ErrorKind::usage, [&] { Run(folder.path, options, parts); });
+    return error_of(ErrorKind::usage, [&] { Run(folder.path, options, parts); });
   };
   const TrainerOptions options = Run::options_of(1);
   Run::Parts parts;
@@ -457,7 +448,7 @@ TEST_CASE("parts of a run that don't go together are refused before it begins") 
   Run run(folder.path);
   std::vector<TensorSpec> unlabelled = run.train.tensors();
   unlabelled.resize(2);
-  CHECK(message_of(ErrorKind::usage, [&] {
+  CHECK(error_of(ErrorKind::usage, [&] {
           TrainStep(run.context, run.device, run.info, run.model, unlabelled, {});
         }) == "training needs batches with a tensor 'label'");
 }

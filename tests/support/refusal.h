@@ -41,7 +41,7 @@ inline Ended check_refused(const Refusal& refusal, const std::string& folder,
   for (const std::string& argument : refusal.arguments) line += " " + argument;
   CAPTURE(line);
   const auto before = contents_of(folder);
-  const Ended e = run_process(program, refusal.arguments, how);
+  Ended e = run_process(program, refusal.arguments, how);
   CAPTURE(e.err);
   CHECK(e.code == refusal.code);
   CHECK(has(e.err, "fulmar: "));
