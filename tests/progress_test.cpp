@@ -73,6 +73,18 @@ TEST_CASE("a bar never fills the terminal's width: the least important goes firs
   }
 }
 
+TEST_CASE("a training's line has room for a bar in 80 columns") {
+  Stage stage(80);
+  Progress progress = stage.progress(2746);
+  progress.label("epoch 12/50");
+  progress.detail("loss 0.1234");
+  progress.then(38 * 2746, 8);
+  stage.now += 10;
+  progress.update(913);
+  CHECK(stage.shown.back() ==
+        "epoch 12/50  [==>     ]  33 %  91.3 images/s  loss 0.1234  0:20 left, run 19:31");
+}
+
 TEST_CASE("elsewhere there are whole lines, ever more rarely") {
   Stage stage(0);
   Progress progress = stage.progress(100000);
@@ -102,7 +114,7 @@ TEST_CASE("what comes after a job is in the time to the end of all") {
   progress.then(1000, 30);
   stage.now += 10;
   progress.update(50);
-  CHECK(stage.shown.back() == "50 %  50/100 images  5.00 images/s  0:10 left, 4:00 to the end\n");
+  CHECK(stage.shown.back() == "50 %  50/100 images  5.00 images/s  0:10 left, run 4:00\n");
 }
 
 TEST_CASE("training shows the epoch, its validation, and the time to the end of all") {
@@ -118,7 +130,7 @@ TEST_CASE("training shows the epoch, its validation, and the time to the end of 
   CHECK(stage.shown[0] ==
         "takes about 20 s an epoch, and 1:00 to epoch 3, validation not counted\n");
   CHECK(stage.shown.back() ==
-        "epoch 1/3  100 %  100/100 images  5.00 images/s  loss 0.5  0:00 left, 0:40 to the end\n");
+        "epoch 1/3  100 %  100/100 images  5.00 images/s  loss 0.5  0:00 left, run 0:40\n");
   reporter.on_validation(1, 4);
   stage.now += 12;
   reporter.on_validation(3, 4);
@@ -132,7 +144,7 @@ TEST_CASE("training shows the epoch, its validation, and the time to the end of 
   batch(2, 100);
   // An epoch more, and two validations of 18 s.
   CHECK(stage.shown.back() ==
-        "epoch 2/3  100 %  100/100 images  5.00 images/s  loss 0.5  0:00 left, 0:56 to the end\n");
+        "epoch 2/3  100 %  100/100 images  5.00 images/s  loss 0.5  0:00 left, run 0:56\n");
   CHECK(batches == 7);  // 4 of training, 3 of validation
 }
 

@@ -96,7 +96,7 @@ std::string Progress::text(int width) const {
                                : "";
   std::string time = left >= 0 ? readable_seconds(left) + " left" : "";
   if (left >= 0 && (more_ > 0 || more_seconds_ > 0))
-    time += ", " + readable_seconds(left + more_ / rate + more_seconds_) + " to the end";
+    time += ", run " + readable_seconds(left + more_ / rate + more_seconds_);
   std::string label = label_, detail = detail_;
 
   const auto behind = [&] { return joined({percent, count, speed, detail, time}); };
@@ -104,17 +104,19 @@ std::string Progress::text(int width) const {
 
   // Where the terminal is narrow, the least important goes first.
   const auto needed = [&] { return display_width(joined({label, behind()})); };
-  for (std::string* dispensable : {&count, &speed, &label, &detail, &time})
+  const int bar = total_ > 0 ? shortest_bar + 4 : 0;  // with brackets and a gap
+  if (needed() + bar > width) count.clear();
+  for (std::string* dispensable : {&speed, &label, &detail, &time})
     if (needed() > width) dispensable->clear();
   if (needed() > width) return "";
   const int room = width - needed() - 4;
-  if (total_ <= 0 || room < shortest_bar) return joined({label, behind()});
+  if (bar == 0 || room < shortest_bar) return joined({label, behind()});
 
   const int length = std::min(room, longest_bar);
   const int filled = static_cast<int>(part * length);
-  std::string bar(static_cast<size_t>(filled), '=');
-  if (filled < length) bar += ">" + std::string(static_cast<size_t>(length - filled - 1), ' ');
-  return joined({label, "[" + bar + "]", behind()});
+  std::string drawn(static_cast<size_t>(filled), '=');
+  if (filled < length) drawn += ">" + std::string(static_cast<size_t>(length - filled - 1), ' ');
+  return joined({label, "[" + drawn + "]", behind()});
 }
 
 }  // namespace fulmar::tools

@@ -14,7 +14,7 @@ namespace fulmar::tools {
 //
 //   epoch 3/200 [=======>          ]  38 %  618/1632 images  31.2 images/s  loss 0.3121  0:43 left
 //
-// and with more to come: 0:43 left, 3:12:07 to the end
+// and with more to come: 0:43 left, run 3:12:07
 class Progress {
  public:
   using Clock = std::function<double()>;  // seconds
@@ -34,7 +34,7 @@ class Progress {
   void start_at(int64_t done);
   void update(int64_t done);
   // What comes after this job: more of its unit, at its rate, and something else that takes
-  // `seconds`. The time to the end of all is then shown too.
+  // `seconds`. The time to the end of all ("run") is then shown too.
   void then(double more, double seconds);
 
   double per_second() const;    // lately; 0 while unknown
