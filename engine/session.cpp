@@ -132,12 +132,12 @@ void Session::bind_views() {
 }
 
 View Session::view(Val value) {
-  const View view = place(value);
+  tape_->info(value);  // throws where there is no such value
   if (plan_.place(value).buffer >= 0 && (taken_ == 0 || taken_ != arena_->taken()))
     usage_error(tape_->describe(value.node) + " has no value: " +
                 (taken_ == 0 ? "run() the session first"
                              : "another session has run in the arena since; run() again"));
-  return view;
+  return place(value);
 }
 
 View Session::place(Val value) {
