@@ -71,6 +71,7 @@ struct WeightGradBlock {
   int64_t sum_stride;
 };
 
+// The stride of copied rows of x, which keeps them off the same cache sets.
 HWY_INLINE int64_t side_stride(int64_t columns) { return (columns + 15) / 16 * 16 + 16; }
 
 // What tiles ask for while others' pixels are multiplied: the next pixels of both sides, x before
@@ -147,10 +148,9 @@ void weight_grad_target(ThreadPool& pool, const View& x, const View& dy, const V
         forward_patches(x, dy, dw.shape.images(), dw.shape.height(), dw.shape.width(), window, g));
   const int64_t row_blocks = (depth + cut.row_step - 1) / cut.row_step;
   const int64_t column_blocks = (outputs + cut.column_step - 1) / cut.column_step;
-  const size_t bytes =
-      static_cast<size_t>(pixel_block * (side_stride(cut.row_step) +
-                                         side_stride(padded_columns(cut.column_step)))) *
-      sizeof(float);
+  const size_t bytes = static_cast<size_t>(pixel_block * (side_stride(cut.row_step) +
+                                                          padded_columns(cut.column_step))) *
+                       sizeof(float);
   pool.run(groups * cut.chunks * row_blocks * column_blocks, [&](int64_t task, int worker) {
     const int64_t column = task % column_blocks * cut.column_step;
     const int64_t row = task / column_blocks % row_blocks * cut.row_step;
