@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "data/encode_png.h"
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
@@ -265,4 +266,24 @@ TEST_CASE("pictures are known by their first bytes, or pass by their extension")
   CHECK_FALSE(data::looks_like_image(folder.path("labels.csv")));
   write_file(folder.path("bad.PNG"), "no");
   CHECK(data::looks_like_image(folder.path("bad.PNG")));
+}
+
+TEST_CASE("a PNG that is written is read back with the same pixels") {
+  for (const DType type : {DType::u8, DType::u16})
+    for (const int64_t bands : {1, 3})
+      for (const auto& [height, width] : {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {64, 7}}) {
+        Image image;
+        static_cast<data::ImageHeader&>(image) = {height, width, bands, type};
+        for (int64_t i = 0; i < image.bytes(); i++)
+          image.data.push_back(static_cast<uint8_t>(i * 37 + i / 256));
+        const Image back = decode(data::encode_png(image));
+        CHECK(back.type == type);
+        CHECK(largest_difference(image, back) == 0);
+      }
+  Image image;
+  static_cast<data::ImageHeader&>(image) = {2, 2, 3, DType::f32};
+  image.data.resize(48);
+  CHECK(has(error_of(ErrorKind::usage, [&] { data::encode_png(image); }), "3 bands of f32"));
+  static_cast<data::ImageHeader&>(image) = {2, 2, 3, DType::u8};
+  CHECK(has(error_of(ErrorKind::usage, [&] { data::encode_png(image); }), "2 x 2"));
 }
