@@ -3,38 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <string>
 
 #include "kernels/error.h"
+#include "model/score_ties.h"
 
 namespace fulmar::model {
 namespace {
 
 constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
-
-// Samples of one score.
-struct Tie {
-  float score = 0;
-  int64_t positives = 0, negatives = 0;
-};
-
-// The distinct scores, falling; empty where one is NaN.
-std::vector<Tie> ties_of(std::span<const float> scores, std::span<const uint8_t> positive) {
-  if (scores.size() != positive.size())
-    usage_error(std::to_string(scores.size()) + " scores for " + std::to_string(positive.size()) +
-                " labels");
-  if (std::any_of(scores.begin(), scores.end(), [](float s) { return std::isnan(s); })) return {};
-  std::vector<size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-  std::vector<Tie> ties;
-  for (const size_t i : order) {
-    if (ties.empty() || ties.back().score != scores[i]) ties.push_back({scores[i], 0, 0});
-    (positive[i] ? ties.back().positives : ties.back().negatives)++;
-  }
-  return ties;
-}
 
 double ratio(int64_t part, int64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
@@ -204,11 +181,14 @@ Scores score(const Predictions& predictions, int64_t positive_class, double thre
   }
   Mean roc, pr;
   for (int64_t k = 0; k < classes; k++) {
-    if (classes == 2 && k != positive_class) continue;
-    const std::vector<float> own = predictions.scores_of(k);
+    ClassScores& own = scores.classes[static_cast<size_t>(k)];
+    const std::vector<float> probabilities = predictions.scores_of(k);
     const std::vector<uint8_t> truth = predictions.truth_of(k);
-    roc.add(roc_auc(own, truth));
-    pr.add(average_precision(own, truth));
+    own.roc_auc = roc_auc(probabilities, truth);
+    own.pr_auc = average_precision(probabilities, truth);
+    if (classes == 2 && k != positive_class) continue;
+    roc.add(own.roc_auc);
+    pr.add(own.pr_auc);
   }
   scores.roc_auc = roc.value();
   scores.pr_auc = pr.value();

@@ -61,6 +61,7 @@ struct ClassScores {
   int64_t support = 0;                       // samples of the class
   int64_t predicted = 0;                     // samples called so
   double precision = 0, recall = 0, f1 = 0;  // 0 where undefined (zero_division=0)
+  double roc_auc = 0, pr_auc = 0;            // of its probability, against the rest
 };
 
 struct Averages {

@@ -3,36 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
-#include "tests/support/paths.h"
+#include "tests/support/sklearn_cases.h"
 
 using namespace fulmar::model;
+using namespace fulmar::test;
 
 namespace {
-
-using Json = nlohmann::json;
-
-Json cases() {
-  std::ifstream file(fulmar::test::golden("metrics_sklearn.json"));
-  return Json::parse(file).at("cases");
-}
-
-Predictions predictions_of(const Json& golden) {
-  Predictions predictions(golden.at("classes"));
-  const auto probabilities = golden.at("probabilities").get<std::vector<float>>();
-  const auto labels = golden.at("labels").get<std::vector<int64_t>>();
-  const size_t classes = static_cast<size_t>(predictions.classes);
-  for (size_t i = 0; i < labels.size(); i++)
-    predictions.add(labels[i], std::span(probabilities).subspan(i * classes, classes), 0.25);
-  return predictions;
-}
-
-doctest::Approx near(const Json& value) {
-  return doctest::Approx(value.get<double>()).epsilon(1e-12);
-}
 
 void check_averages(const Averages& averages, const Json& golden) {
   CHECK(averages.precision == near(golden.at(0)));
@@ -54,7 +32,7 @@ double f1_at(std::span<const float> scores, std::span<const uint8_t> positive, d
 }  // namespace
 
 TEST_CASE("all metrics are scikit-learn's") {
-  for (const Json& golden : cases()) {
+  for (const Json& golden : sklearn_cases()) {
     CAPTURE(golden.at("name").get<std::string>());
     const Predictions predictions = predictions_of(golden);
     const bool binary = predictions.classes == 2;
@@ -68,6 +46,12 @@ TEST_CASE("all metrics are scikit-learn's") {
       CHECK(scores.classes[k].recall == near(golden.at("recall").at(k)));
       CHECK(scores.classes[k].f1 == near(golden.at("f1").at(k)));
       CHECK(scores.classes[k].support == golden.at("support").at(k).get<int64_t>());
+      if (binary) continue;
+      const Json& areas = golden.at("areas").at(k);
+      CHECK(std::isnan(scores.classes[k].roc_auc) == areas.at(0).is_null());
+      if (areas.at(0).is_null()) continue;
+      CHECK(scores.classes[k].roc_auc == near(areas.at(0)));
+      CHECK(scores.classes[k].pr_auc == near(areas.at(1)));
     }
     check_averages(scores.macro, golden.at("macro"));
     check_averages(scores.weighted, golden.at("weighted"));
@@ -75,6 +59,8 @@ TEST_CASE("all metrics are scikit-learn's") {
     CHECK(scores.pr_auc == near(golden.at("pr_auc")));
     if (binary) {
       CHECK(scores.f1 == scores.classes[1].f1);
+      CHECK(scores.roc_auc == scores.classes[1].roc_auc);
+      CHECK(scores.pr_auc == scores.classes[1].pr_auc);
       CHECK(scores.false_positives == scores.confusion[1]);
       CHECK(scores.false_negatives == scores.confusion[2]);
       const std::vector<float> own = predictions.scores_of(1);
@@ -171,7 +157,7 @@ TEST_CASE("the loss is the weighted mean") {
 }
 
 TEST_CASE("predictions whose arrays don't fit are refused") {
-  Predictions predictions = predictions_of(cases().at(0));
+  Predictions predictions = predictions_of(sklearn_cases().at(0));
   CHECK_NOTHROW(predictions.check());
   predictions.labels.push_back(0);
   CHECK_THROWS_AS(predictions.check(), fulmar::Error);
