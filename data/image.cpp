@@ -13,7 +13,8 @@ namespace fulmar::data {
 
 namespace {
 
-constexpr std::array<const ImageFormat*, 3> formats{&png_format, &jpeg_format, &bmp_format};
+constexpr std::array<const ImageFormat*, 4> formats{&png_format, &jpeg_format, &bmp_format,
+                                                    &tiff_format};
 
 // Enough for the header behind a camera's usual notes; else the whole file is read.
 constexpr uint64_t probe_bytes = 128 << 10;
@@ -46,16 +47,19 @@ void check_limits(const ImageHeader& header, const std::string& name, const Imag
   if (header.height < 1 || header.width < 1)
     damaged(name, "its header says " + std::to_string(header.width) + " x " +
                       std::to_string(header.height) + " pixels");
-  if (header.height > limits.max_pixels / header.width)
+  const int64_t times = (header.bands + 2) / 3;
+  if (header.height > limits.max_pixels / header.width / times)
     file_error(name + ": its header says " + std::to_string(header.width) + " x " +
-               std::to_string(header.height) + " pixels, more than the limit of " +
-               std::to_string(limits.max_pixels) +
+               std::to_string(header.height) + " pixels" +
+               (times > 1 ? " of " + std::to_string(header.bands) + " bands" : "") +
+               ", more than the limit of " + std::to_string(limits.max_pixels) +
                "; raise the limit (--max-pixels), or cut the picture into parts");
 }
 
-// No format here takes more than 8 bytes a pixel, notes aside.
+// No format here takes more than 24 bytes (three bands of float64) for what counts as a pixel,
+// notes, pyramids and further pages aside.
 uint64_t largest_file(const ImageLimits& limits) {
-  return static_cast<uint64_t>(limits.max_pixels) * 8 + (uint64_t{64} << 20);
+  return static_cast<uint64_t>(limits.max_pixels) * 24 + (uint64_t{64} << 20);
 }
 
 std::string read_start(const std::string& path, uint64_t bytes) {
@@ -73,7 +77,9 @@ void damaged(const std::string& name, const std::string& what) {
 }
 
 void unsupported(const std::string& name, const std::string& what) {
-  file_error(name + ": " + what + " is not read; convert it to an 8- or 16-bit PNG");
+  file_error(
+      name + ": " + what +
+      " is not read; convert it to an 8- or 16-bit PNG, or to a TIFF of these or of float32");
 }
 
 Image decode_image(Bytes file, const std::string& name, const ImageLimits& limits) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,17 +10,21 @@
 
 namespace fulmar::data {
 
-// What a picture's header says. Bands are 1 (grey) or 3 (red, green, blue).
+// What a picture's header says. One band is grey, three are red, green and blue (or any three of a
+// raster), other counts are a raster's.
 struct ImageHeader {
   int64_t height = 0, width = 0, bands = 0;
   DType type = DType::u8;
+  // u8 and u16: the value that stands for "nothing was measured here". f32 has NaN for that.
+  std::optional<double> nodata{};
 
   int64_t pixels() const { return height * width; }
   int64_t bytes() const { return pixels() * bands * static_cast<int64_t>(size_of(type)); }
 };
 
 // A decoded picture, rows from top to bottom, bands side by side in each pixel. 8 bits and fewer
-// are u8 (stretched to 0..255, as Pillow does), 16 bits stay u16 in the machine's byte order.
+// are u8 (stretched to 0..255, as Pillow does), 16 bits stay u16 in the machine's byte order, other
+// numbers of a raster are f32, where what the file calls nodata is NaN.
 struct Image : ImageHeader {
   bool dropped_alpha = false;  // the file had transparency, which was left out
   std::vector<uint8_t> data;
@@ -28,7 +33,9 @@ struct Image : ImageHeader {
 };
 
 struct ImageLimits {
-  int64_t max_pixels = 500'000'000;  // a file that claims more is refused before any allocation
+  // A file that claims more is refused before any allocation. Three bands or fewer count once, up
+  // to six twice, and so on.
+  int64_t max_pixels = 500'000'000;
 };
 
 // The picture in `file`, whose format is told by its first bytes. Error(file) with `name` where it
@@ -45,10 +52,11 @@ ImageHeader probe_image(const std::string& path, const ImageLimits& limits = {})
 // not one that has another extension and can't be read.
 bool looks_like_image(const std::string& path);
 
-std::string image_formats();  // "PNG, JPEG, BMP"
+std::string image_formats();  // "PNG, JPEG, BMP, TIFF"
 
-// The picture with 1 or 3 bands: grey is repeated, colours become (299 R + 587 G + 114 B) / 1000
-// with Pillow's convert("L") rounding. Error(usage) for other counts.
+// The picture with another number of bands, from 1 to 3 or back: grey is repeated, colours become
+// (299 R + 587 G + 114 B) / 1000 with Pillow's convert("L") rounding; where a band is nodata, all
+// are. Error(usage) for other counts that differ.
 Image with_channels(Image image, int64_t channels);
 
 }  // namespace fulmar::data

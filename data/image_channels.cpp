@@ -15,6 +15,18 @@ T luma(T red, T green, T blue) {
         (uint64_t{red} * 19595 + uint64_t{green} * 38470 + uint64_t{blue} * 7471 + 0x8000) >> 16);
 }
 
+// A grey pixel is nodata where a colour of its was, and only there.
+template <class T>
+void keep_nodata(const T* colours, T* grey, int64_t pixels, T nodata) {
+  for (int64_t i = 0; i < pixels; i++) {
+    const T* colour = colours + 3 * i;
+    if (colour[0] == nodata || colour[1] == nodata || colour[2] == nodata)
+      grey[i] = nodata;
+    else if (grey[i] == nodata)
+      grey[i] = nodata > 0 ? nodata - 1 : 1;
+  }
+}
+
 template <class T>
 void convert(const Image& from, Image& to) {
   const T* in = reinterpret_cast<const T*>(from.data.data());
@@ -22,7 +34,8 @@ void convert(const Image& from, Image& to) {
   if (to.bands == 1)
     for (int64_t i = 0; i < to.pixels(); i++)
       out[i] = luma(in[3 * i], in[3 * i + 1], in[3 * i + 2]);
-  else
+  if (to.bands == 1 && to.nodata) keep_nodata(in, out, to.pixels(), static_cast<T>(*to.nodata));
+  if (to.bands == 3)
     for (int64_t i = 0; i < to.pixels(); i++) out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = in[i];
 }
 

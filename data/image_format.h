@@ -22,7 +22,7 @@ struct ImageFormat {
   Image (*decode)(Bytes file, const std::string& name, const ImageHeader& header);
 };
 
-extern const ImageFormat png_format, jpeg_format, bmp_format;
+extern const ImageFormat png_format, jpeg_format, bmp_format, tiff_format;
 
 [[noreturn]] void damaged(const std::string& name, const std::string& what);
 [[noreturn]] void unsupported(const std::string& name, const std::string& what);

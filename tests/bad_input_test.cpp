@@ -113,7 +113,8 @@ TEST_CASE("a dataset that is none: train, eval and check name the folder") {
   const std::vector<Row> rows{
       {"absent", "no such folder; check the path", "no such folder; check the path"},
       {"empty", "holds no class folders; expected are", "holds no class folders; expected are"},
-      {"hollow", "holds no pictures (PNG, JPEG, BMP); add", "holds no pictures (PNG, JPEG, BMP)"},
+      {"hollow", "holds no pictures (PNG, JPEG, BMP, TIFF); add",
+       "holds no pictures (PNG, JPEG, BMP, TIFF)"},
       {"one", "only the class 'neg'", "there is no class 'pos'"},
       {"data/neg/0.bmp", "not a folder; expected are", "not a folder; expected are"},
   };

@@ -222,7 +222,7 @@ TEST_CASE("wrong files are refused by name, with what to do") {
   };
   CHECK(has(refused("empty.png", ""), "empty"));
   const std::string text = refused("text.png", "just words, no picture");
-  CHECK(has(text, "PNG, JPEG, BMP"));
+  CHECK(has(text, "PNG, JPEG, BMP, TIFF"));
   CHECK(has(text, "convert it to PNG"));
   CHECK(has(refused("short.png", "\x89PNG\r\n\x1a\n"), "within its header"));
 

@@ -265,7 +265,7 @@ void add_predict(Cli& cli) {
   command.add_option("MODEL", options->model, "A model file, such as best.safetensors")->required();
   command
       .add_option("IMAGE", options->paths,
-                  "Pictures (PNG, JPEG, BMP), and folders of pictures, deeper ones included")
+                  "Pictures (PNG, JPEG, BMP, TIFF), and folders of pictures, deeper ones included")
       ->required();
   add_path(command, "--csv", options->csv, "Also write a table to this file", "FILE");
   add_number(command, "--threshold", options->threshold, 0, 1,

@@ -7,7 +7,8 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git ca-certificates
-  libhwy-dev libspng-dev libstb-dev nlohmann-json3-dev libcli11-dev doctest-dev libbenchmark-dev)
+  libhwy-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev libcli11-dev doctest-dev
+  libbenchmark-dev)
 all=(clang clang-format clang-tidy llvm shellcheck python3)
 check=no
 for argument in "$@"; do

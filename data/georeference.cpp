@@ -1,0 +1,67 @@
+#include "data/georeference.h"
+
+#include <algorithm>
+
+namespace fulmar::data {
+
+namespace {
+
+// GeoTIFF 1.1, section 7.1: the keys and values that are looked at here.
+constexpr uint16_t key_model = 1024, key_raster = 1025, key_geographic = 2048, key_projected = 3072;
+constexpr uint16_t model_projected = 1, model_geographic = 2, pixel_is_area = 1,
+                   pixel_is_point_ = 2;
+
+}  // namespace
+
+int Georeference::key(uint16_t id) const {
+  // A header of four (version, revision, minor revision, number of keys), then four for each key:
+  // its number, the tag that holds the value (0: it stands here), their count, the value.
+  for (size_t at = 4; at + 3 < geo_keys.size(); at += 4)
+    if (geo_keys[at] == id && geo_keys[at + 1] == 0) return geo_keys[at + 3];
+  return 0;
+}
+
+bool Georeference::pixel_is_point() const { return key(key_raster) == pixel_is_point_; }
+
+Georeference make_georeference(EarthModel model, int epsg, double x, double y, double width,
+                               double height) {
+  const bool projected = model == EarthModel::projected;
+  Georeference g;
+  g.epsg = epsg;
+  g.transform = {x, width, 0, y, 0, -height};
+  g.geo_keys = {1,
+                1,
+                0,
+                3,
+                key_model,
+                0,
+                1,
+                projected ? model_projected : model_geographic,
+                key_raster,
+                0,
+                1,
+                pixel_is_area,
+                projected ? key_projected : key_geographic,
+                0,
+                1,
+                static_cast<uint16_t>(epsg)};
+  return g;
+}
+
+std::optional<std::array<double, 4>> bounds_of(const Georeference& georeference, int64_t height,
+                                               int64_t width) {
+  if (!georeference.transform) return {};
+  const std::array<double, 6>& t = *georeference.transform;
+  const auto w = static_cast<double>(width), h = static_cast<double>(height);
+  std::array<double, 4> xs, ys;
+  for (size_t corner = 0; corner < 4; corner++) {
+    const double column = corner & 1 ? w : 0, row = corner & 2 ? h : 0;
+    xs[corner] = t[0] + column * t[1] + row * t[2];
+    ys[corner] = t[3] + column * t[4] + row * t[5];
+  }
+  const auto [west, east] = std::minmax_element(xs.begin(), xs.end());
+  const auto [south, north] = std::minmax_element(ys.begin(), ys.end());
+  return {{*west, *south, *east, *north}};
+}
+
+}  // namespace fulmar::data

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <tiffio.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/image_format.h"
+
+namespace fulmar::data {
+
+// Tags that libtiff leaves to its users: GeoTIFF 1.1 (OGC 19-008r4), section 7, and GDAL's own.
+constexpr uint32_t tag_pixel_scale = 33550, tag_tiepoints = 33922, tag_transformation = 34264,
+                   tag_geo_keys = 34735, tag_geo_doubles = 34736, tag_geo_ascii = 34737,
+                   tag_gdal_nodata = 42113;
+
+// A TIFF in memory, opened by libtiff: its messages are kept here instead of being printed, and it
+// can't read past the end or ask for much more memory than the file is long.
+class TiffFile {
+ public:
+  // For reading, at its first page. `whole`: false where `file` is only a start.
+  // Error(file): libtiff can't make sense of it.
+  TiffFile(Bytes file, bool whole, const std::string& name);
+  // For writing; bytes() is the file once close() was called. `big`: BigTIFF, beyond 4 GB.
+  TiffFile(bool big, const std::string& name);
+  ~TiffFile();
+  TiffFile(const TiffFile&) = delete;
+  TiffFile& operator=(const TiffFile&) = delete;
+
+  TIFF* get() const { return tiff_; }
+  const std::string& name() const { return name_; }
+  void close();
+  const std::vector<uint8_t>& bytes() const { return written_; }
+
+  // Whether a start was not enough: something behind it was asked for.
+  bool ends_early() const { return ends_early_; }
+  // What libtiff said: the first error, else the first warning; empty where it said nothing.
+  std::string complaint() const { return error_.empty() ? warning_ : error_; }
+  // A warning of the JPEG decoder: it fills in what is missing or wrong.
+  bool jpeg_warned() const { return jpeg_warned_; }
+  // Error(file): damaged, with libtiff's complaint behind `what`.
+  [[noreturn]] void fail(const std::string& what) const;
+
+  // The value of a tag of one number, or its default by the standard, or `otherwise`.
+  template <class T>
+  T value(uint32_t tag, T otherwise) const {
+    T found = otherwise;
+    return TIFFGetFieldDefaulted(tiff_, tag, &found) ? found : otherwise;
+  }
+  // Numbers of a tag that libtiff leaves to its users; none where it is not there.
+  template <class T>
+  std::vector<T> values(uint32_t tag) const {
+    uint32_t count = 0;
+    const T* found = nullptr;
+    if (!TIFFGetField(tiff_, tag, &count, &found) || !found) return {};
+    return {found, found + count};
+  }
+  std::string text(uint32_t tag) const;
+
+  // For libtiff's callbacks.
+  struct Callbacks;
+  void note(bool is_error, const char* module, const char* format, va_list arguments);
+
+ private:
+  void open(const char* mode, uint64_t memory_limit);
+
+  std::string name_;
+  Bytes read_;
+  std::vector<uint8_t> written_;
+  bool reading_ = true, whole_ = true, ends_early_ = false, jpeg_warned_ = false;
+  uint64_t at_ = 0;
+  std::string error_, warning_;
+  TIFF* tiff_ = nullptr;
+};
+
+}  // namespace fulmar::data

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "data/image.h"
+#include "data/tiff_file.h"
+
+namespace fulmar::data {
+
+// How the first page of a TIFF stores its picture, as far as it is of a kind that is read.
+struct TiffLayout {
+  uint32_t height = 0, width = 0;
+  uint16_t samples = 0, bits = 0, format = 0;  // of a pixel; of a sample; SAMPLEFORMAT_...
+  uint16_t compression = 0, photometric = 0;
+  bool planar = false;                         // a plane for each sample, else side by side
+  std::vector<uint16_t> bands;                 // the samples that are bands: all but transparency
+  bool tiled = false;                          // else strips
+  uint32_t block_height = 0, block_width = 0;  // of a tile; of a strip but the last, as it is wide
+  std::optional<double> nodata;                // in the units of the file
+
+  bool inverted() const { return photometric == PHOTOMETRIC_MINISWHITE; }
+  bool palette() const { return photometric == PHOTOMETRIC_PALETTE; }
+  int64_t block_samples() const { return planar ? 1 : samples; }  // of a pixel of a block
+  int64_t block_row_bytes() const { return (block_width * block_samples() * bits + 7) / 8; }
+  uint32_t block_rows() const { return (height + block_height - 1) / block_height; }
+  uint32_t block_columns() const { return (width + block_width - 1) / block_width; }
+};
+
+// Extents, bands, type and nodata of the picture that decode_tiff_pixels() makes of it.
+ImageHeader header_of(const TiffLayout& layout);
+
+// Decodes the blocks. Memory is asked for once it is known that every block lies in the file and
+// that the file is long enough to hold what it claims. Error(file): damaged.
+Image decode_tiff_pixels(const TiffFile& file, uint64_t file_bytes, const TiffLayout& layout);
+
+}  // namespace fulmar::data
