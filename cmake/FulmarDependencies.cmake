@@ -21,6 +21,7 @@ fulmar_find_library(hwy hwy/highway.h hwy libhwy-dev)
 # Debian's libhwy is a shared library: its variables must be declared as imported.
 set_property(TARGET fulmar::hwy PROPERTY INTERFACE_COMPILE_DEFINITIONS HWY_SHARED_DEFINE)
 fulmar_find_library(spng spng.h spng libspng-dev)
+fulmar_find_library(jpeg jpeglib.h jpeg libjpeg-dev)
 fulmar_find_library(tiff tiffio.h tiff libtiff-dev)
 
 find_path(stb_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)

@@ -23,8 +23,11 @@ struct Named {
   uint16_t value;
   const char* name;
 };
-// Named in messages, and never read.
-constexpr Named strange_compressions[] = {{COMPRESSION_OJPEG, "old-style JPEG"},
+// Named in messages, and never read: libtiff's own decoders differ on them from version to version.
+constexpr Named strange_compressions[] = {{COMPRESSION_CCITTRLE, "CCITT run-length"},
+                                          {COMPRESSION_CCITTRLEW, "CCITT run-length"},
+                                          {COMPRESSION_CCITTFAX3, "CCITT group 3"},
+                                          {COMPRESSION_OJPEG, "old-style JPEG"},
                                           {COMPRESSION_NEXT, "NeXT"},
                                           {COMPRESSION_THUNDERSCAN, "ThunderScan"},
                                           {COMPRESSION_PIXARFILM, "Pixar film"},
@@ -36,10 +39,7 @@ constexpr Named strange_compressions[] = {{COMPRESSION_OJPEG, "old-style JPEG"},
                                           {34933, "PNG"},
                                           {50002, "JPEG XL"}};
 constexpr Named known_compressions[] = {{COMPRESSION_NONE, "no"},
-                                        {COMPRESSION_CCITTRLE, "CCITT"},
-                                        {COMPRESSION_CCITTFAX3, "CCITT group 3"},
                                         {COMPRESSION_CCITTFAX4, "CCITT group 4"},
-                                        {COMPRESSION_CCITTRLEW, "CCITT"},
                                         {COMPRESSION_LZW, "LZW"},
                                         {COMPRESSION_JPEG, "JPEG"},
                                         {COMPRESSION_ADOBE_DEFLATE, "deflate"},

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
+#include <utility>
 
 #include "data/image_format.h"
 #include "engine/file.h"
@@ -34,13 +36,37 @@ std::string first_bytes(Bytes file) {
   return text;
 }
 
+// What a file may be that is no picture of ours, by its first bytes.
+std::string kind_of(Bytes file) {
+  constexpr std::pair<std::string_view, const char*> kinds[] = {
+      {"P1", "Netpbm"},
+      {"P2", "Netpbm"},
+      {"P3", "Netpbm"},
+      {"P4", "Netpbm"},
+      {"P5", "Netpbm"},
+      {"P6", "Netpbm"},
+      {"GIF8", "GIF"},
+      {"RIFF", "WebP, or another RIFF file"},
+      {"\x89HDF", "HDF5 or NetCDF"},
+      {"CDF", "NetCDF"},
+      {"<VRTDataset", "a GDAL VRT"},
+      {"%PDF", "PDF"},
+      {"%!PS", "PostScript"},
+      {"PK\3\4", "a ZIP archive"},
+      {{"\0\0\0\xcjP", 6}, "JPEG 2000"},
+      {"\xff\x4f\xff\x51", "JPEG 2000"}};
+  const std::string_view start(reinterpret_cast<const char*>(file.data()), file.size());
+  for (const auto& [mark, name] : kinds)
+    if (start.substr(0, mark.size()) == mark) return std::string("it seems to be ") + name;
+  return "it starts with the bytes " + first_bytes(file);
+}
+
 const ImageFormat& format_of(Bytes start, const std::string& name) {
   if (start.empty()) file_error(name + ": the file is empty; replace or remove it");
   for (const ImageFormat* format : formats)
     if (format->matches(start)) return *format;
   file_error(name + ": not a picture in a format that is read (" + image_formats() +
-             "): it starts with the bytes " + first_bytes(start) +
-             "; convert it to PNG, or remove it");
+             "): " + kind_of(start) + "; convert it to PNG or TIFF, or remove it");
 }
 
 void check_limits(const ImageHeader& header, const std::string& name, const ImageLimits& limits) {
@@ -111,6 +137,8 @@ bool looks_like_image(const std::string& path) {
   std::string extension = std::filesystem::path(path).extension().string();
   for (char& letter : extension)
     if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  // What GDAL keeps beside a picture: pyramids and masks, TIFFs themselves.
+  if (extension == ".ovr" || extension == ".msk") return false;
   if (extension.size() > 1)
     for (const ImageFormat* format : formats) {
       const std::string known = std::string(format->extensions) + " ";

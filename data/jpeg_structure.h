@@ -7,9 +7,8 @@
 namespace fulmar::data {
 
 // Walks the segments of a JPEG file (ITU-T T.81, annex B) without decoding. JPEG has no checksums,
-// and stb decodes what is missing at the end of the data to flat grey: so a file must have one
-// frame of a kind that is read, whole segments, tables that fit, the restart marks that its size
-// asks for, and the end mark.
+// and decoders fill what is missing up with grey: so a file must have one frame of a kind that is
+// read, whole segments, the restart marks that its size asks for, and the end mark.
 class JpegStructure {
  public:
   JpegStructure(Bytes file, const std::string& name) : file_(file), name_(name) {}
@@ -25,7 +24,6 @@ class JpegStructure {
   uint8_t next_marker();
   Bytes next_segment();
   void read_frame(uint8_t marker, Bytes body);
-  void check_huffman_tables(Bytes body);
   void skip_scan(Bytes scan_header);
   [[noreturn]] void ends_early();
 

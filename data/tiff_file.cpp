@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <string_view>
 
 #include "kernels/error.h"
 
@@ -117,6 +118,8 @@ struct TiffFile::Callbacks {
 void TiffFile::note(bool is_error, const char* module, const char* format, va_list arguments) {
   const std::string source = module ? module : "";
   if (!is_error && source == "JPEGLib") jpeg_warned_ = true;
+  // Tags of the file's writer are no fault.
+  if (!is_error && std::string_view(format).substr(0, 13) == "Unknown field") return;
   std::string& kept = is_error ? error_ : warning_;
   if (!kept.empty()) return;
   std::array<char, 512> text{};

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -16,6 +14,7 @@
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/paths.h"
+#include "tests/support/table_rows.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fulmar;
@@ -25,28 +24,7 @@ using fulmar::test::has;
 
 namespace {
 
-uint32_t crc32(const std::vector<uint8_t>& bytes) {
-  uint32_t crc = ~0u;
-  for (uint8_t byte : bytes) {
-    crc ^= byte;
-    for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
-  }
-  return ~crc;
-}
-
 std::string sample(const std::string& name) { return test::golden("images/" + name); }
-
-std::vector<std::vector<std::string>> rows_of(const std::string& table) {
-  std::vector<std::vector<std::string>> rows;
-  std::ifstream file(table);
-  for (std::string line; std::getline(file, line);) {
-    std::vector<std::string> row;
-    std::istringstream fields(line);
-    for (std::string field; std::getline(fields, field, '\t');) row.push_back(field);
-    rows.push_back(row);
-  }
-  return rows;
-}
 
 int64_t largest_difference(const Image& a, const Image& b) {
   REQUIRE(a.height == b.height);
@@ -69,46 +47,13 @@ std::string contents(const std::string& path) { return read_file(path, 1 << 20);
 
 }  // namespace
 
-TEST_CASE("every PNG and BMP of the corpus decodes as its row says, or is refused") {
-  const auto folder = test::test_data("png-corpus");
-  if (!folder) {
-    MESSAGE("skipped: no png-corpus");
-    return;
-  }
-  const auto rows = rows_of(sample("corpus.tsv"));
-  CHECK(rows.size() == 253);
-  int refused = 0;
-  for (const auto& row : rows) {
-    const std::string path = *test::test_data(row[0]);
-    CAPTURE(path);
-    if (row[1] == "corrupt") {
-      refused++;
-      const std::string message = error_of(ErrorKind::file, [&] { data::read_image(path); });
-      CHECK(has(message, path));
-      continue;
-    }
-    const Image image = data::read_image(path);
-    CHECK(image.height == std::stoll(row[2]));
-    CHECK(image.width == std::stoll(row[3]));
-    CHECK(image.bands == std::stoll(row[4]));
-    CHECK(image.type == (row[5] == "16" ? DType::u16 : DType::u8));
-    CHECK(crc32(image.data) == std::stoul(row[6], nullptr, 16));
-    const data::ImageHeader header = data::probe_image(path);
-    CHECK(header.height == image.height);
-    CHECK(header.width == image.width);
-    CHECK(header.bands == image.bands);
-    CHECK(header.type == image.type);
-  }
-  CHECK(refused == 14);
-}
-
 TEST_CASE("real radar JPEGs decode within 2 of Pillow") {
   const auto folder = test::test_data("mstar10");
   if (!folder) {
     MESSAGE("skipped: no mstar10");
     return;
   }
-  for (const auto& row : rows_of(sample("samples.tsv"))) {
+  for (const auto& row : test::table_rows(sample("samples.tsv"))) {
     CAPTURE(row[0]);
     const Image image = data::read_image(*test::test_data(row[0]));
     REQUIRE(image.height == std::stoll(row[1]));
@@ -131,15 +76,8 @@ TEST_CASE("JPEG kinds decode within 2 of Pillow") {
   for (const std::string name :
        {"grey", "colour_444", "colour_422", "colour_420", "progressive", "restarts"}) {
     CAPTURE(name);
-    Image image = data::read_image(sample(name + ".jpg"));
-    Image expected = data::read_image(sample(name + ".jpg.png"));
-    // stb swaps two weights in the last chroma column of 4:2:2, which differs by up to 7 here.
-    if (name == "colour_422")
-      for (int64_t row = 0; row < image.height; row++)
-        for (int64_t i = 6; i >= 1; i--) {
-          const auto at = static_cast<size_t>((row + 1) * image.width * 3 - i);
-          image.data[at] = expected.data[at] = 0;
-        }
+    const Image image = data::read_image(sample(name + ".jpg"));
+    const Image expected = data::read_image(sample(name + ".jpg.png"));
     CHECK(largest_difference(image, expected) <= 2);
   }
 }
@@ -223,7 +161,8 @@ TEST_CASE("wrong files are refused by name, with what to do") {
   CHECK(has(refused("empty.png", ""), "empty"));
   const std::string text = refused("text.png", "just words, no picture");
   CHECK(has(text, "PNG, JPEG, BMP, TIFF"));
-  CHECK(has(text, "convert it to PNG"));
+  CHECK(has(text, "convert it to PNG or TIFF"));
+  CHECK(has(refused("grey.png", "P5\n1 1\n255\n0"), "Netpbm"));
   CHECK(has(refused("short.png", "\x89PNG\r\n\x1a\n"), "within its header"));
 
   const std::string absent = folder.path("absent.png");
@@ -266,6 +205,8 @@ TEST_CASE("pictures are known by their first bytes, or pass by their extension")
   CHECK_FALSE(data::looks_like_image(folder.path("labels.csv")));
   write_file(folder.path("bad.PNG"), "no");
   CHECK(data::looks_like_image(folder.path("bad.PNG")));
+  write_file(folder.path("scene.tif.ovr"), std::string("II*\0", 4));
+  CHECK_FALSE(data::looks_like_image(folder.path("scene.tif.ovr")));
 }
 
 TEST_CASE("a PNG that is written is read back with the same pixels") {
