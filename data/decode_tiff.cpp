@@ -159,7 +159,7 @@ TiffLayout layout_of(const TiffFile& file) {
     t.block_width = t.width;
     t.block_height = std::min(file.value<uint32_t>(TIFFTAG_ROWSPERSTRIP, UINT32_MAX), t.height);
   }
-  t.nodata = nodata_of(file);
+  if (!t.palette()) t.nodata = nodata_of(file);  // else it would be a number of the palette
   return t;
 }
 

@@ -116,7 +116,10 @@ class Decoder {
     for (uint32_t number = 0; number < found; number++) {
       const uint64_t at = TIFFGetStrileOffset(tiff_, number),
                      bytes = TIFFGetStrileByteCount(tiff_, number);
-      if (is_absent(number)) continue;
+      if (is_absent(number) && (image_.type == DType::f32 ? t_.nodata : image_.nodata)) continue;
+      if (is_absent(number))
+        file_.fail(block_name(number) + " of " + std::to_string(found) +
+                   " is left out, and no nodata value says what it would hold");
       if (at >= file_bytes_ || bytes > file_bytes_ - at || bytes == 0)
         file_.fail(block_name(number) + " of " + std::to_string(found) + " is said to be " +
                    std::to_string(bytes) + " bytes at " + std::to_string(at) +
@@ -272,16 +275,11 @@ class Decoder {
   void clear_row(uint8_t* to, int64_t columns, int64_t band) {
     switch (image_.type) {
       case DType::f32:
-        return clear_row<float>(to, columns, band,
-                                t_.nodata ? std::numeric_limits<float>::quiet_NaN() : 0);
+        return clear_row<float>(to, columns, band, std::numeric_limits<float>::quiet_NaN());
       case DType::u16:
-        return clear_row<uint16_t>(to, columns, band,
-                                   static_cast<uint16_t>(image_.nodata.value_or(0)));
+        return clear_row<uint16_t>(to, columns, band, static_cast<uint16_t>(*image_.nodata));
       default:
-        if (t_.palette())
-          for (int64_t i = 0; i < columns; i++) std::memcpy(to + 3 * i, palette_.data(), 3);
-        else
-          clear_row<uint8_t>(to, columns, band, static_cast<uint8_t>(image_.nodata.value_or(0)));
+        return clear_row<uint8_t>(to, columns, band, static_cast<uint8_t>(*image_.nodata));
     }
   }
   template <class T>

@@ -14,6 +14,7 @@
 #include "data/geotiff.h"
 #include "data/image.h"
 #include "kernels/error.h"
+#include "tests/support/crc32.h"
 #include "tests/support/error_of.h"
 #include "tests/support/paths.h"
 #include "tests/support/table_rows.h"
@@ -26,15 +27,6 @@ using fulmar::test::has;
 namespace {
 
 const char* const corpora[] = {"png-corpus", "s1-geotiff", "tiff-corpus"};
-
-uint32_t crc32(const std::vector<uint8_t>& bytes) {
-  uint32_t crc = ~0u;
-  for (uint8_t byte : bytes) {
-    crc ^= byte;
-    for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
-  }
-  return ~crc;
-}
 
 std::vector<std::vector<std::string>> table(const std::string& name) {
   return test::table_rows(test::golden("images/" + name));
@@ -148,7 +140,7 @@ TEST_CASE("every file of the corpora decodes as its row says, or is refused as i
     if (row.verdict == "jpeg")
       check_near(image, near.at(row.path));
     else
-      CHECK(crc32(image.data) == std::stoul(row.crc, nullptr, 16));
+      CHECK(test::crc32(image.data) == std::stoul(row.crc, nullptr, 16));
   }
   if (seen.empty()) return;
   MESSAGE(seen["ok"] << " equal, " << seen["jpeg"] << " within 2, " << seen["unsupported"]
