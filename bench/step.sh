@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The training step at full size (1536x1536 in, crop 1024, batch 16, fp32) and one inference, ours and
-# the peers', one after the other in one run; two rounds. One line of JSON each on stdout.
+# The training step at full size (1536x1536 in, crop 1024, batch 16, fp32) and one inference, ours
+# and the peers', one after the other in one run; two rounds. One line of JSON each on stdout.
 #   bench/step.sh [KERAS_PYTHON [TORCH_PYTHON]]
-# The arguments are the interpreters of the environments that bench/peers/README.md makes; what is not
-# given is left out. Build first: cmake --preset release && cmake --build --preset release
+# The arguments are the interpreters of the environments that bench/peers/README.md makes; what is
+# not given is left out. Build first: cmake --preset release && cmake --build --preset release
 set -euo pipefail
 cd "$(dirname "$0")/.."
 keras=${1-}

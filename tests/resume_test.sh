@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A 10-epoch run killed with -9 at 20 moments spread over its time, each time resumed to its end, gives
-# the bits of the undisturbed run: weights, metrics (but for the wall clock) and the best model. Half of
-# the runs save after every step, so that kills fall into the writing of a checkpoint too. Half of the
-# moments are of a run whose rate falls and which may stop early after the smallest number of epochs
-# without progress, half of one with a one-cycle schedule. The same bits with 1 and 2 loader threads and
-# with --threads 1 and 2.
+# A 10-epoch run killed with -9 at 20 moments spread over its time, each time resumed to its end,
+# gives the bits of the undisturbed run: weights, metrics (but for the wall clock) and the best
+# model. Half of the runs save after every step, so that kills fall into the writing of a
+# checkpoint too. Half of the moments are of a run whose rate falls and which may stop early after
+# the smallest number of epochs without progress, half of one with a one-cycle schedule. The same
+# bits with 1 and 2 loader threads and with --threads 1 and 2.
 #   tests/resume_test.sh FULMAR DEMO_PICTURES FOLDER
 set -euo pipefail
 fulmar=$1
@@ -32,15 +32,16 @@ train() {  # train KIND RUN OPTION...: quiet unless it fails
     { echo "training into $run failed:"; cat "$run.log"; exit 1; }
 }
 
-# A safetensors file's bytes behind its header: the tensors. The header of last.safetensors holds the
-# wall clock, that of best.safetensors does not.
+# A safetensors file's bytes behind its header: the tensors. The header of last.safetensors holds
+# the wall clock, that of best.safetensors does not.
 tensors() { tail -c "+$((9 + $(od -An -tu8 -N8 "$1")))" "$1"; }
 # metrics.csv without its last column, the seconds.
 metrics() { sed 's/,[^,]*$//' "$1/metrics.csv"; }
 
 same() {  # same KIND RUN WHAT: as the undisturbed run of that kind?
   local whole=$work/$1
-  if ! cmp <(tensors "$whole/last.safetensors") <(tensors "$2/last.safetensors") ||
+  if [ ! -s "$2/last.safetensors" ] ||
+    ! cmp <(tensors "$whole/last.safetensors") <(tensors "$2/last.safetensors") ||
     ! cmp "$whole/best.safetensors" "$2/best.safetensors" ||
     ! cmp <(metrics "$whole") <(metrics "$2"); then
     echo "$2 differs: $3"
@@ -53,8 +54,11 @@ for kind in plateau cycle; do
   begin=$(date +%s%N)
   train "$kind" "$work/$kind" --threads 2 --loader-threads 1
   milliseconds[$kind]=$((($(date +%s%N) - begin) / 1000000))
-  echo "$kind: $(($(wc -l <"$work/$kind/metrics.csv") - 1)) epochs," \
-    "$(tail -n +2 "$work/$kind/metrics.csv" | cut -d, -f3 | sort -u | wc -l) learning rates at their ends"
+  bytes=$(tensors "$work/$kind/last.safetensors" | wc -c)
+  [ "$bytes" -gt 1000 ] || { echo "$bytes bytes of tensors: nothing to compare"; exit 1; }
+  rates=$(tail -n +2 "$work/$kind/metrics.csv" | cut -d, -f3 | sort -u | wc -l)
+  epochs=$(($(wc -l <"$work/$kind/metrics.csv") - 1))
+  echo "$kind: $epochs epochs, $rates learning rates at their ends, $bytes bytes of tensors"
 done
 [ "$(wc -l <"$work/cycle/metrics.csv")" = 11 ] || { echo "not 10 epochs"; exit 1; }
 
@@ -69,7 +73,8 @@ torn=0
 killed=0
 for moment in $(seq 1 20); do
   run=$work/kill-$moment
-  # Frequent saving slows a run; its kills are spread over the same time and so lie in its first part.
+  # Frequent saving slows a run; its kills are spread over the same time and so lie in its first
+  # part.
   saving=()
   [ $((moment % 2)) = 0 ] || saving=(--checkpoint-minutes 0.000001)
   kind=plateau
@@ -103,8 +108,8 @@ for moment in $(seq 1 20); do
   same "$kind" "$run" "killed at moment $moment of 20"
   if compgen -G "$run/*.tmp" >/dev/null; then echo "$run: a temporary file is left"; exit 1; fi
 done
-echo "$killed of 20 runs were killed, $torn of them while a file was being written; all ended with the" \
-  "bits of the undisturbed run (${milliseconds[plateau]} and ${milliseconds[cycle]} ms)"
+echo "$killed of 20 runs were killed, $torn of them while a file was being written; all ended" \
+  "with the bits of the undisturbed run (${milliseconds[plateau]} and ${milliseconds[cycle]} ms)"
 if [ "$killed" -lt 20 ] || [ "$torn" -lt 1 ]; then
   echo "not all were killed before their end, or none while a file was being written"
   exit 1

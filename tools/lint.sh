@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks of the sources themselves; prints what is wrong and exits with 1 if anything is.
-#   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of one machine
+#   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of
+#                          one machine
 #   tools/lint.sh format   clang-format (version 14: others format differently)
 #   tools/lint.sh tidy [FILE...]   clang-tidy over build/clang (preset clang must be configured)
 #   tools/lint.sh shell    shellcheck over the scripts
@@ -8,8 +9,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Without git there would be nothing to find fault with.
+git rev-parse --is-inside-work-tree >/dev/null ||
+  { echo "lint: looks at the files that git knows: needs a clone" >&2; exit 1; }
 files() {  # files PATTERN...: tracked and new files, without ignored ones
-  git ls-files --cached --others --exclude-standard -- "$@" 2>/dev/null | sort -u |
+  git ls-files --cached --others --exclude-standard -- "$@" | sort -u |
     while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
 }
 cpp=('*.h' '*.cpp' '*.inc')
@@ -35,8 +39,8 @@ tree() {
       bad=1
     fi
   done < <(files "${cpp[@]}" '*.cu' '*.cuh' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' '*.md')
-  found=$(files "${cpp[@]}" '*.cu' '*.cuh' |
-    LC_ALL=C xargs -r grep -nHE '^[ -~]{101,}$' | grep -v 'https\?:' || true)
+  found=$(files "${cpp[@]}" '*.cu' '*.cuh' '*.sh' |
+    LC_ALL=C.UTF-8 xargs -r grep -nHE '^.{101,}$' | grep -v 'https\?:' || true)
   if [ -n "$found" ]; then
     printf 'lines longer than 100 columns:\n%s\n' "$found"
     bad=1
@@ -64,13 +68,19 @@ tree() {
 
 case "${1-}" in
   tree) tree ;;
-  format) clang_format=$(tool14 clang-format); files "${cpp[@]}" | xargs -r "$clang_format" --dry-run -Werror ;;
-  fix) clang_format=$(tool14 clang-format); files "${cpp[@]}" | xargs -r "$clang_format" -i ;;
+  format)
+    clang_format=$(tool14 clang-format)
+    files "${cpp[@]}" | xargs -r "$clang_format" --dry-run -Werror
+    ;;
+  fix)
+    clang_format=$(tool14 clang-format)
+    files "${cpp[@]}" | xargs -r "$clang_format" -i
+    ;;
   tidy)
     shift
     clang_tidy=$(tool14 clang-tidy)
     if [ $# -gt 0 ]; then printf '%s\n' "$@"; else files '*.cpp'; fi |
-      grep -v '^examples/\|^tests/package/' |
+      { grep -v '^examples/\|^tests/package/' || true; } |
       xargs -r -n 1 -P "$(nproc)" "$clang_tidy" -p build/clang --quiet 2>&1 |
       { grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter' || true; }
     ;;

@@ -26,11 +26,19 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   exit 1
 fi
 
-missing=()
-for package in "${packages[@]}"; do
-  state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-  [ "$state" = installed ] || missing+=("$package")
-done
+find_missing() {
+  # Debian 12 keeps libFuzzer and the sanitizers' runtimes apart from clang, others don't.
+  local package state wanted=("${packages[@]}")
+  if [[ " ${packages[*]} " == *" clang "* ]] && apt-cache show libclang-rt-dev >/dev/null 2>&1; then
+    wanted+=(libclang-rt-dev)
+  fi
+  missing=()
+  for package in "${wanted[@]}"; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing+=("$package")
+  done
+}
+find_missing
 if [ ${#missing[@]} -eq 0 ]; then
   echo "setup: all ${#packages[@]} packages are installed"
   exit 0
@@ -46,7 +54,6 @@ else
   echo "setup: this needs root. Run as root: apt-get install ${missing[*]}" >&2
   exit 1
 fi
-# Debian 12 keeps libFuzzer and the sanitizers' runtimes apart from clang, others don't.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() {
@@ -58,8 +65,6 @@ apt() {
 }
 echo "setup: installing them with apt-get"
 apt update
-if [[ " ${missing[*]} " == *" clang "* ]] && apt-cache show libclang-rt-dev >/dev/null 2>&1; then
-  missing+=(libclang-rt-dev)
-fi
+find_missing  # the lists of packages may have been empty before
 apt install -y --no-install-recommends "${missing[@]}"
 echo "setup: done"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, tests.
 #   tools/test.sh         the release build and its tests (within 15 minutes on 2 cores)
-#   tools/test.sh --all   also clang's build, ASan + UBSan with the fuzz targets, TSan, the debug and
-#                         cuda presets, formatting, clang-tidy and shellcheck (within 55 minutes)
+#   tools/test.sh --all   also clang's build, ASan + UBSan with the fuzz targets, TSan, the debug
+#                         and cuda presets, formatting, clang-tidy and shellcheck (within 55
+#                         minutes)
 # Prints the ten slowest tests and, as its last lines, ctest's summary. Stops with an error at the
 # first build that fails; a failing test doesn't stop the others. FULMAR_TEST_DATA names the folder
 # of real data (default: ../shared/data beside the repository); tests skip what is not there.
@@ -10,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 all=no
-case "${1-}" in
+case "$*" in
   "") ;;
   --all) all=yes ;;
   *) echo "usage: tools/test.sh [--all]" >&2; exit 2 ;;
