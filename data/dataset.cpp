@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <system_error>
 
 #include "data/image.h"
@@ -81,10 +82,35 @@ void throw_first(const std::vector<std::string>& faults) {
   file_error(faults.front() + more);
 }
 
-Dataset scan_classes(const std::string& folder, SceneRule rule, std::vector<std::string>& stray,
-                     std::vector<std::string>& faults) {
+// Leaves the first file of each sample. The others must be there; files of no sample are stray.
+void keep_first_files(std::vector<std::string>& pictures, const BandFiles& bands,
+                      std::vector<std::string>& stray, std::vector<std::string>& faults) {
+  if (bands.empty()) return;
+  const std::set<std::string> all(pictures.begin(), pictures.end());
+  std::set<std::string> firsts;
+  for (const std::string& picture : pictures) {
+    const std::vector<std::string> files = bands.files_of(picture);
+    if (!bands.match(picture)) {
+      stray.push_back(picture);
+      continue;
+    }
+    const auto missing = std::find_if(files.begin(), files.end(),
+                                      [&](const std::string& file) { return !all.count(file); });
+    if (missing == files.end())
+      firsts.insert(files[0]);
+    else
+      faults.push_back(picture + ": " + fs::path(*missing).filename().string() +
+                       " is not beside it, which goes with it (" + bands.to_string() +
+                       "); add it, or remove this one");
+  }
+  pictures.assign(firsts.begin(), firsts.end());
+}
+
+Dataset scan_classes(const std::string& folder, SceneRule rule, const BandFiles& bands,
+                     std::vector<std::string>& stray, std::vector<std::string>& faults) {
   Dataset dataset;
   dataset.folder = folder;
+  dataset.bands = bands;
   std::vector<fs::path> paths;
   keep_fault(faults, [&] { paths = entries(folder); });
   for (const fs::path& path : paths) {
@@ -95,8 +121,10 @@ Dataset scan_classes(const std::string& folder, SceneRule rule, std::vector<std:
     std::vector<std::string> pictures;
     const size_t before = faults.size();
     keep_fault(faults, [&] { collect_files(path, 0, pictures, stray); });
+    keep_first_files(pictures, bands, stray, faults);
     if (pictures.empty() && faults.size() == before)
-      faults.push_back(path.string() + ": the class folder holds no pictures (" + image_formats() +
+      faults.push_back(path.string() + ": the class folder holds no pictures (" +
+                       (bands.empty() ? image_formats() : "such as " + bands.to_string()) +
                        "); add some, or remove the folder");
     if (!is_utf8(path.filename().string()))
       faults.push_back(path.string() +
@@ -104,7 +132,8 @@ Dataset scan_classes(const std::string& folder, SceneRule rule, std::vector<std:
                        "model file are; rename it");
     for (std::string& picture : pictures) {
       Sample sample;
-      sample.name = fs::path(picture).lexically_relative(folder).generic_string();
+      sample.name =
+          fs::path(bands.name_of_sample(picture)).lexically_relative(folder).generic_string();
       sample.path = std::move(picture);
       sample.label = static_cast<int32_t>(dataset.classes.size());
       sample.scene = scene_of(sample.name, rule);
@@ -197,11 +226,12 @@ bool is_utf8(std::string_view text) {
 namespace {
 
 // FOLDER/train where it is there, else FOLDER.
-Folder scan_training_part(const std::string& folder, SceneRule rule) {
+Folder scan_training_part(const std::string& folder, SceneRule rule, const BandFiles& bands) {
   require_folder(folder);
   Folder found;
   const std::string train = (fs::path(folder) / "train").string();
-  found.train = scan_classes(is_folder(train) ? train : folder, rule, found.stray, found.faults);
+  found.train =
+      scan_classes(is_folder(train) ? train : folder, rule, bands, found.stray, found.faults);
   if (found.train.classes.size() == 1)
     found.faults.push_back(found.train.folder + ": there is only the class '" +
                            found.train.classes[0] + "', and telling apart takes two or more; " +
@@ -211,19 +241,19 @@ Folder scan_training_part(const std::string& folder, SceneRule rule) {
 
 }  // namespace
 
-Folder scan_folder(const std::string& folder, SceneRule rule) {
-  Folder found = scan_training_part(folder, rule);
+Folder scan_folder(const std::string& folder, SceneRule rule, const BandFiles& bands) {
+  Folder found = scan_training_part(folder, rule, bands);
   throw_first(found.faults);
   return found;
 }
 
-Folder survey_folder(const std::string& folder, SceneRule rule) {
-  Folder found = scan_training_part(folder, rule);
+Folder survey_folder(const std::string& folder, SceneRule rule, const BandFiles& bands) {
+  Folder found = scan_training_part(folder, rule, bands);
   const fs::path train = fs::path(folder) / "train", test = fs::path(folder) / "test";
   if (!is_folder(train)) return found;
   if (is_folder(test)) {
     std::vector<std::string> faults;
-    Dataset dataset = scan_classes(test.string(), rule, found.stray, faults);
+    Dataset dataset = scan_classes(test.string(), rule, bands, found.stray, faults);
     if (!dataset.classes.empty())
       adopt_classes(dataset, found.train.classes, "the classes of " + train.string(), faults);
     found.test = std::move(dataset);
@@ -237,33 +267,47 @@ Folder survey_folder(const std::string& folder, SceneRule rule) {
 }
 
 Dataset scan_for_classes(const std::string& folder, std::span<const std::string> classes,
-                         SceneRule rule) {
+                         SceneRule rule, const BandFiles& bands) {
   require_folder(folder);
   const fs::path test = fs::path(folder) / "test";
   const bool parted =
       is_folder(test) && std::find(classes.begin(), classes.end(), "test") == classes.end();
   std::vector<std::string> stray, faults;
-  Dataset dataset = scan_classes(parted ? test.string() : folder, rule, stray, faults);
+  Dataset dataset = scan_classes(parted ? test.string() : folder, rule, bands, stray, faults);
   throw_first(faults);
   adopt_classes(dataset, classes, "the model's classes", faults);
   throw_first(faults);
   return dataset;
 }
 
-std::vector<std::string> list_pictures(std::span<const std::string> paths) {
+std::vector<std::string> list_pictures(std::span<const std::string> paths, const BandFiles& bands) {
   std::vector<std::string> all;
+  std::set<std::string> samples;
+  const auto add = [&](const std::string& path) {
+    const std::string first = bands.files_of(path)[0];
+    if (bands.empty() || samples.insert(first).second) all.push_back(first);
+  };
   for (const std::string& path : paths) {
     std::error_code error;
     if (!fs::exists(path, error)) file_error(path + ": no such file or folder; check the path");
     if (!is_folder(path)) {
-      all.push_back(path);
+      if (!bands.empty() && !bands.match(path))
+        file_error(path + ": its name is none of " + bands.to_string() +
+                   ", as the samples' files are called; rename it, or give --bands");
+      add(path);
       continue;
     }
     std::vector<std::string> pictures, stray;
     collect_files(path, 0, pictures, stray);
+    if (!bands.empty())
+      pictures.erase(std::remove_if(pictures.begin(), pictures.end(),
+                                    [&](const std::string& file) { return !bands.match(file); }),
+                     pictures.end());
     if (pictures.empty())
-      file_error(path + ": the folder holds no pictures (" + image_formats() + "); check the path");
-    all.insert(all.end(), pictures.begin(), pictures.end());
+      file_error(path + ": the folder holds no pictures (" +
+                 (bands.empty() ? image_formats() : "such as " + bands.to_string()) +
+                 "); check the path");
+    for (const std::string& picture : pictures) add(picture);
   }
   return all;
 }

@@ -58,5 +58,7 @@ std::string image_formats();  // "PNG, JPEG, BMP, TIFF"
 // (299 R + 587 G + 114 B) / 1000 with Pillow's convert("L") rounding; where a band is nodata, all
 // are. Error(usage) for other counts that differ.
 Image with_channels(Image image, int64_t channels);
+// Whether it can: the count is the same, or both are 1 or 3.
+bool can_have_channels(const ImageHeader& header, int64_t channels);
 
 }  // namespace fulmar::data

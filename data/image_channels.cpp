@@ -41,9 +41,14 @@ void convert(const Image& from, Image& to) {
 
 }  // namespace
 
+bool can_have_channels(const ImageHeader& header, int64_t channels) {
+  const auto is_picture = [](int64_t count) { return count == 1 || count == 3; };
+  return header.bands == channels || (is_picture(header.bands) && is_picture(channels));
+}
+
 Image with_channels(Image image, int64_t channels) {
   if (image.bands == channels) return image;
-  if ((image.bands != 1 && image.bands != 3) || (channels != 1 && channels != 3))
+  if (!can_have_channels(image, channels))
     usage_error("a picture of " + std::to_string(image.bands) + " bands can't be made one of " +
                 std::to_string(channels) + "; only grey and RGB turn into each other");
   Image result = image;

@@ -161,9 +161,8 @@ Loader::Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> la
   if (pictures->bands() != preprocess.bands)
     usage_error("the pictures have " + std::to_string(pictures->bands()) +
                 " bands, the preprocessing record says " + std::to_string(preprocess.bands));
-  if (pictures->type() != preprocess.type)
-    file_error(pictures->path(0) + ": its values are of type " + name_of(pictures->type()) +
-               ", the model takes " + name_of(preprocess.type) + "; convert the pictures");
+  const std::string kind = kind_misfit(preprocess, pictures->header(0));
+  if (!kind.empty()) file_error(pictures->path(0) + ": " + kind);
   if (options.augment) options.augment->check();
   for (int64_t i = 0; i < pictures->count(); i++) {
     const ImageHeader& header = pictures->header(i);

@@ -37,18 +37,26 @@ struct Suffix {
 
 size_t aligned(size_t at) { return (at + alignment - 1) / alignment * alignment; }
 
+// Path, size and time of change.
+std::string identity_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0)
+    file_error(path + ": " + std::generic_category().message(errno) +
+               "; check the path and its permissions");
+  std::string text = std::filesystem::absolute(path).string();
+  for (int64_t value :
+       {static_cast<int64_t>(status.st_size), static_cast<int64_t>(status.st_mtim.tv_sec),
+        static_cast<int64_t>(status.st_mtim.tv_nsec)})
+    text += "\n" + std::to_string(value);
+  return text;
+}
+
 std::string file_name(const std::vector<PackedPicture>& pictures) {
   uint64_t hash = fnv1a("");
   for (const PackedPicture& picture : pictures) {
-    struct stat status {};
-    if (::stat(picture.path.c_str(), &status) != 0)
-      file_error(picture.path + ": " + std::generic_category().message(errno) +
-                 "; check the path and its permissions");
-    std::string text = std::filesystem::absolute(picture.path).string();
-    for (int64_t value :
-         {static_cast<int64_t>(status.st_size), static_cast<int64_t>(status.st_mtim.tv_sec),
-          static_cast<int64_t>(status.st_mtim.tv_nsec), picture.header.height, picture.header.width,
-          picture.header.bands})
+    std::string text;
+    for (const std::string& file : picture.files) text += identity_of(file) + "\n";
+    for (int64_t value : {picture.header.height, picture.header.width, picture.header.bands})
       text += "\n" + std::to_string(value);
     hash = fnv1a(text + "\n" + name_of(picture.header.type) + "\n", hash);
   }

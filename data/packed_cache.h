@@ -14,8 +14,8 @@
 namespace fulmar::data {
 
 struct PackedPicture {
-  std::string path;
-  ImageHeader header;  // as it is to be packed
+  std::vector<std::string> files;  // that it is read from
+  ImageHeader header;              // as it is to be packed
 };
 
 // Decoded pictures in one file, mapped into memory. Its name is a hash of their paths, sizes, times

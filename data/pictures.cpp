@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 #include "data/packed_cache.h"
@@ -32,11 +33,13 @@ void Pictures::copy_rows(int64_t picture, const uint8_t* from, uint8_t* to,
 
 namespace {
 
-Image read_with_bands(const std::string& path, const ImageHeader& expected,
+Image read_with_bands(const std::string& path, const ImageHeader& expected, const BandFiles& files,
                       const ImageLimits& limits) {
-  Image image = with_channels(read_image(path, limits), expected.bands);
+  Image image = read_sample(path, files, limits);
+  if (can_have_channels(image, expected.bands))
+    image = with_channels(std::move(image), expected.bands);
   if (image.height != expected.height || image.width != expected.width ||
-      image.type != expected.type)
+      image.bands != expected.bands || image.type != expected.type)
     file_error(path + ": the picture changed while it was in use; start again");
   return image;
 }
@@ -44,11 +47,13 @@ Image read_with_bands(const std::string& path, const ImageHeader& expected,
 class FilePictures : public Pictures {
  public:
   FilePictures(std::vector<std::string> paths, std::vector<ImageHeader> headers,
-               const ImageLimits& limits)
-      : Pictures(std::move(paths), std::move(headers)), limits_(limits) {}
+               const PictureOptions& options)
+      : Pictures(std::move(paths), std::move(headers)),
+        files_(options.band_files),
+        limits_(options.limits) {}
 
   void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
-    const Image image = read_with_bands(path(picture), header(picture), limits_);
+    const Image image = read_with_bands(path(picture), header(picture), files_, limits_);
     dropped_alpha_ += image.dropped_alpha;
     copy_rows(picture, image.data.data(), to, row_bytes);
   }
@@ -56,6 +61,7 @@ class FilePictures : public Pictures {
   int64_t dropped_alpha() const override { return dropped_alpha_; }
 
  private:
+  BandFiles files_;
   ImageLimits limits_;
   mutable std::atomic<int64_t> dropped_alpha_{0};
 };
@@ -69,7 +75,8 @@ class MemoryPictures : public Pictures {
     throw_first(for_each_picture(
         pool, count(),
         [&](int64_t picture) {
-          Image image = read_with_bands(path(picture), header(picture), options.limits);
+          Image image =
+              read_with_bands(path(picture), header(picture), options.band_files, options.limits);
           dropped += image.dropped_alpha;
           data_[static_cast<size_t>(picture)] = std::move(image.data);
         },
@@ -94,9 +101,10 @@ class CachedPictures : public Pictures {
                  const PictureOptions& options, ThreadPool& pool)
       : Pictures(std::move(paths), std::move(headers)) {
     std::vector<PackedPicture> pictures;
-    for (int64_t i = 0; i < count(); i++) pictures.push_back({path(i), header(i)});
+    for (int64_t i = 0; i < count(); i++)
+      pictures.push_back({options.band_files.files_of(path(i)), header(i)});
     const auto decode = [&](int64_t picture) {
-      return read_with_bands(path(picture), header(picture), options.limits);
+      return read_with_bands(path(picture), header(picture), options.band_files, options.limits);
     };
     cache_ =
         PackedCache::open_or_build(options.cache_folder, pictures, decode, pool, options.progress);
@@ -112,7 +120,46 @@ class CachedPictures : public Pictures {
   PackedCache cache_;
 };
 
+std::string nodata_text(const ImageHeader& header) {
+  return header.nodata ? "the nodata value " + std::to_string(std::llround(*header.nodata))
+                       : std::string("no nodata value");
+}
+
+// Why a picture doesn't go with the first one; empty where it does.
+std::string misfit_of(const ImageHeader& header, const ImageHeader& first,
+                      const std::string& first_path, int64_t bands) {
+  if (header.type != first.type)
+    return std::string("its values are of type ") + name_of(header.type) + ", those of " +
+           first_path + " " + name_of(first.type) + "; convert the pictures to one type";
+  if (!can_have_channels(header, bands))
+    return "it has " + std::to_string(header.bands) + " bands, not " + std::to_string(bands) +
+           "; take pictures of one kind, or say with --bands which files go together";
+  // Black is black, whether a file calls it nodata or not.
+  if (header.nodata.value_or(0) != first.nodata.value_or(0))
+    return "it has " + nodata_text(header) + ", and " + first_path + " has " + nodata_text(first) +
+           "; convert the pictures to one";
+  return "";
+}
+
 }  // namespace
+
+std::string kind_misfit(const Preprocess& preprocess, const ImageHeader& header) {
+  if (header.type != preprocess.type)
+    return std::string("its values are of type ") + name_of(header.type) + ", the model takes " +
+           name_of(preprocess.type) + "; convert the pictures";
+  if (!can_have_channels(header, preprocess.bands))
+    return "it has " + std::to_string(header.bands) + " bands, the model takes " +
+           std::to_string(preprocess.bands) +
+           "; take other pictures, or say with --bands which files go together";
+  const bool reads_as_fill =
+      header.nodata && std::all_of(preprocess.fill.begin(), preprocess.fill.end(),
+                                   [&](double fill) { return fill == *header.nodata; });
+  if (header.nodata && header.nodata != preprocess.nodata && !reads_as_fill)
+    return "it has " + nodata_text(header) +
+           ", which the model doesn't take for missing; convert the pictures to those it was "
+           "trained on";
+  return "";
+}
 
 std::vector<ImageHeader> probe_pictures(const std::vector<std::string>& paths,
                                         const PictureOptions& options, ThreadPool& pool,
@@ -123,18 +170,22 @@ std::vector<ImageHeader> probe_pictures(const std::vector<std::string>& paths,
       pool, static_cast<int64_t>(paths.size()),
       [&](int64_t picture) {
         const auto i = static_cast<size_t>(picture);
-        headers[i] = probe_image(paths[i], options.limits);
+        headers[i] = probe_sample(paths[i], options.band_files, options.limits);
       },
       progress));
   PictureErrors misfits;
+  const int64_t bands = options.bands > 0 ? options.bands : headers[0].bands;
+  std::optional<double> nodata;
   for (size_t i = 0; i < headers.size(); i++) {
-    if (headers[i].type != headers[0].type)
-      misfits[static_cast<int64_t>(i)] =
-          paths[i] + ": its values are of type " + name_of(headers[i].type) + ", those of " +
-          paths[0] + " " + name_of(headers[0].type) + "; convert the pictures to one type";
-    headers[i].bands = options.bands;
+    const std::string reason = misfit_of(headers[i], headers[0], paths[0], bands);
+    if (!reason.empty()) misfits[static_cast<int64_t>(i)] = paths[i] + ": " + reason;
+    if (headers[i].nodata) nodata = headers[i].nodata;
   }
   throw_first(misfits);
+  for (ImageHeader& header : headers) {
+    header.bands = bands;
+    header.nodata = nodata;
+  }
   return headers;
 }
 
@@ -153,7 +204,7 @@ std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
     return std::make_unique<CachedPictures>(std::move(paths), std::move(headers), options, pool);
   if (!options.once && bytes <= options.memory_bytes)
     return std::make_unique<MemoryPictures>(std::move(paths), std::move(headers), options, pool);
-  return std::make_unique<FilePictures>(std::move(paths), std::move(headers), options.limits);
+  return std::make_unique<FilePictures>(std::move(paths), std::move(headers), options);
 }
 
 }  // namespace fulmar::data

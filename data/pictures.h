@@ -2,12 +2,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "data/band_files.h"
 #include "data/image.h"
 #include "data/picture_errors.h"
+#include "engine/preprocess.h"
 #include "kernels/thread_pool.h"
 
 namespace fulmar::data {
@@ -25,6 +28,8 @@ class Pictures {
   }
   DType type() const { return headers_.front().type; }
   int64_t bands() const { return headers_.front().bands; }
+  // Of whole numbers: what stands for "nothing was measured here" in all of them.
+  std::optional<double> nodata() const { return headers_.front().nodata; }
   int64_t max_height() const;
   int64_t max_width() const;
 
@@ -46,7 +51,9 @@ class Pictures {
 };
 
 struct PictureOptions {
-  int64_t bands = 3;  // 1: grey, 3: RGB; pictures are converted
+  // Grey and RGB are converted to 1 or 3, others must have as many; 0: as many as the first.
+  int64_t bands = 3;
+  BandFiles band_files{};  // how files make up a picture; each path is that of its first file
   ImageLimits limits{};
   // Decode each picture when it is copied, and keep nothing: for one pass over them.
   bool once = false;
@@ -57,9 +64,15 @@ struct PictureOptions {
   Progress progress{};  // while decoding
 };
 
-// What the pictures will be once they are opened, from their headers. Error(file): names the first
-// picture that can't be read, or that has another type than the first one's, and counts the others.
-// `progress` may be empty.
+// Why a model with this record can't take a picture of this kind, as far as type, bands and nodata
+// go, with what to do; empty where it can. Nodata of whole numbers must be what the model takes for
+// missing, or else read as it would.
+std::string kind_misfit(const Preprocess& preprocess, const ImageHeader& header);
+
+// What the pictures will be once they are opened, from their headers; with one nodata value for all
+// of them where some have it and the others none, which is right for 0: it is black either way.
+// Error(file): names the first picture that can't be read, or whose type, bands or nodata value
+// don't go with the first one's, and counts the others. `progress` may be empty.
 std::vector<ImageHeader> probe_pictures(const std::vector<std::string>& paths,
                                         const PictureOptions& options, ThreadPool& pool,
                                         const Progress& progress = {});
