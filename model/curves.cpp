@@ -77,9 +77,8 @@ Curve precision_recall_curve(std::span<const float> scores, std::span<const uint
     const double before = rate(hits, positives);
     hits += tie.positives;
     called += tie.positives + tie.negatives;
-    if (tie.positives == 0) continue;  // a step of no width
     curve.push_back({before, rate(hits, called)});
-    curve.push_back({rate(hits, positives), rate(hits, called)});
+    if (tie.positives > 0) curve.push_back({rate(hits, positives), rate(hits, called)});
   }
   return curve;
 }

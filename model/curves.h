@@ -35,7 +35,8 @@ using Curve = std::vector<CurvePoint>;
 // undefined.
 FULMAR_API Curve roc_curve(std::span<const float> scores, std::span<const uint8_t> positive);
 
-// Precision over recall, in steps: its area is average_precision(). Empty where that is undefined.
+// Precision over recall, in steps through all operating points: its area is average_precision().
+// Empty where that is undefined.
 FULMAR_API Curve precision_recall_curve(std::span<const float> scores,
                                         std::span<const uint8_t> positive);
 

@@ -66,7 +66,11 @@ TEST_CASE("curves by hand") {
     }
   };
   is(roc, {{0, 0}, {0, 0.5}, {0.5, 1}, {1, 1}});
-  is(pr, {{0, 1}, {0.5, 1}, {0.5, 2.0 / 3}, {1, 2.0 / 3}});
+  is(pr, {{0, 1}, {0.5, 1}, {0.5, 2.0 / 3}, {1, 2.0 / 3}, {1, 0.5}});
+  const float falling[] = {0.9f, 0.8f, 0.7f, 0.6f};
+  const uint8_t mixed[] = {0, 1, 0, 1};
+  is(precision_recall_curve(falling, mixed),
+     {{0, 0}, {0, 0.5}, {0.5, 0.5}, {0.5, 1.0 / 3}, {0.5, 0.5}, {1, 0.5}});
   const std::vector<Curve> both{{{0, 0}, {0, 1}, {1, 1}}, {{0, 0}, {1, 1}}, {}};
   is(mean_curve(both), {{0, 0}, {0, 0.5}, {1, 1}});
 }
