@@ -83,8 +83,7 @@ Seen look_at(const Image& image) {
   return seen;
 }
 
-Seen read(const std::string& path, const ImageLimits& limits) {
-  const Image image = read_image(path, limits);
+Seen look_at(const Image& image) {
   switch (image.type) {
     case DType::u16:
       return look_at<uint16_t>(image);
@@ -97,7 +96,8 @@ Seen read(const std::string& path, const ImageLimits& limits) {
 
 struct Entry {
   const Sample* sample;
-  size_t part;  // 0: train, 1: test
+  size_t part;     // 0: train, 1: test
+  int64_t number;  // within the part
 };
 
 void find_equal(const std::vector<Entry>& entries, const std::vector<Seen>& seen, Audit& audit) {
@@ -165,6 +165,15 @@ bool Audit::has_faults() const {
 
 Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
                    const Progress& progress) {
+  const auto read = [&](size_t part, int64_t sample) {
+    const Dataset& dataset = part == 0 ? folder.train : *folder.test;
+    return read_image(dataset.samples[static_cast<size_t>(sample)].path, limits);
+  };
+  return audit_pictures(folder, read, pool, progress);
+}
+
+Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& pool,
+                     const Progress& progress) {
   Audit audit;
   audit.stray = folder.stray;
   audit.structure = folder.faults;
@@ -172,7 +181,9 @@ Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& 
   const auto add_part = [&](const Dataset& dataset) {
     Audit::Part part{dataset.folder, {}};
     for (const std::string& name : dataset.classes) part.classes.push_back({name});
-    for (const Sample& sample : dataset.samples) entries.push_back({&sample, audit.parts.size()});
+    int64_t number = 0;
+    for (const Sample& sample : dataset.samples)
+      entries.push_back({&sample, audit.parts.size(), number++});
     audit.parts.push_back(std::move(part));
   };
   add_part(folder.train);
@@ -183,7 +194,7 @@ Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& 
       pool, static_cast<int64_t>(entries.size()),
       [&](int64_t picture) {
         const auto i = static_cast<size_t>(picture);
-        seen[i] = read(entries[i].sample->path, limits);
+        seen[i] = look_at(read(entries[i].part, entries[i].number));
       },
       progress);
   for (const auto& [picture, reason] : errors)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -59,5 +60,11 @@ struct Audit {
 // also when stored as RGB; they are compared by a 128-bit hash.
 Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
                    const Progress& progress = {});
+
+// The same of pictures that `read` gives, by part (0: train, 1: test) and number within it; it is
+// called from several threads.
+using ReadPicture = std::function<Image(size_t part, int64_t sample)>;
+Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& pool,
+                     const Progress& progress = {});
 
 }  // namespace fulmar::data

@@ -161,6 +161,14 @@ std::string kind_misfit(const Preprocess& preprocess, const ImageHeader& header)
   return "";
 }
 
+Image picture_of(const Pictures& pictures, int64_t picture) {
+  Image image;
+  static_cast<ImageHeader&>(image) = pictures.header(picture);
+  image.data.resize(static_cast<size_t>(image.bytes()));
+  pictures.copy(picture, image.data.data(), image.bytes() / image.height);
+  return image;
+}
+
 std::vector<ImageHeader> probe_pictures(const std::vector<std::string>& paths,
                                         const PictureOptions& options, ThreadPool& pool,
                                         const Progress& progress) {

@@ -69,6 +69,9 @@ struct PictureOptions {
 // missing, or else read as it would.
 std::string kind_misfit(const Preprocess& preprocess, const ImageHeader& header);
 
+// A picture by itself, as copy() gives it.
+Image picture_of(const Pictures& pictures, int64_t picture);
+
 // What the pictures will be once they are opened, from their headers; with one nodata value for all
 // of them where some have it and the others none, which is right for 0: it is black either way.
 // Error(file): names the first picture that can't be read, or whose type, bands or nodata value

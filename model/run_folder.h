@@ -17,7 +17,8 @@ class EventFile;
 using NamedValues = std::vector<std::pair<std::string, double>>;
 
 // What a training leaves behind: config.json, metrics.csv, events.out.tfevents.fulmar,
-// best.safetensors, last.safetensors.
+// best.safetensors, last.safetensors; and what programs put beside them for people: run.json,
+// report.html, evaluation-NAME.json.
 class FULMAR_API RunFolder {
  public:
   // Touches nothing on the disk.
@@ -41,6 +42,11 @@ class FULMAR_API RunFolder {
   std::string events() const { return path_ + "/events.out.tfevents.fulmar"; }
   std::string best() const { return path_ + "/best.safetensors"; }
   std::string last() const { return path_ + "/last.safetensors"; }
+  std::string record() const { return path_ + "/run.json"; }
+  std::string report() const { return path_ + "/report.html"; }
+  std::string evaluation(const std::string& name) const {
+    return path_ + "/evaluation-" + name + ".json";
+  }
 
   // Opens metrics and events, cut back to what was known at step `keep_through`; makes the folder
   // where it is missing. Error(file) where that can't be done, or metrics.csv has other columns;

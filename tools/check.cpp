@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "data/audit.h"
+#include "tools/audit_json.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
@@ -21,42 +22,6 @@ struct Options {
 };
 
 constexpr size_t shown_at_most = 10;  // of a kind, to people; --json has all
-
-Json json_of(const Audit& audit, const std::string& folder) {
-  Json parts = Json::array(), formats = Json::array();
-  for (const Audit::Part& part : audit.parts) {
-    Json classes = Json::object();
-    for (const Audit::Class& c : part.classes)
-      classes[c.name] = {{"pictures", c.pictures},
-                         {"black_fraction", c.black_fraction},
-                         {"wholly_black", c.wholly_black}};
-    parts.push_back({{"folder", part.folder}, {"classes", classes}});
-  }
-  for (const Audit::Format& f : audit.formats)
-    formats.push_back({{"width", f.header.width},
-                       {"height", f.header.height},
-                       {"bands", f.header.bands},
-                       {"type", name_of(f.header.type)},
-                       {"pictures", f.pictures}});
-  Json unreadable = Json::array(), scenes = Json::array();
-  for (const Audit::Unreadable& u : audit.unreadable)
-    unreadable.push_back({{"path", u.path}, {"reason", u.reason}});
-  for (const Audit::SharedScene& s : audit.shared_scenes)
-    scenes.push_back({{"scene", s.scene}, {"train", s.train}, {"test", s.test}});
-  return {{"folder", folder},
-          {"ok", !audit.has_faults()},
-          {"structure", audit.structure},
-          {"parts", parts},
-          {"sizes", formats},
-          {"unreadable", unreadable},
-          {"two_labels", audit.two_labels},
-          {"in_both_parts", audit.in_both_parts},
-          {"scenes_in_both_parts", scenes},
-          {"mixed_types", audit.mixed_types},
-          {"repeated", audit.repeated},
-          {"stray", audit.stray},
-          {"dropped_alpha", audit.dropped_alpha}};
-}
 
 std::string counts_table(const Audit& audit) {
   using Align = Table::Align;
@@ -151,7 +116,7 @@ int run(const Options& options, const SharedOptions& shared) {
                                });
   }
   if (shared.json)
-    print_pretty(json_of(audit, options.folder));
+    print_pretty(audit_json(audit, options.folder));
   else
     print(report(audit));
   if (audit.has_faults())

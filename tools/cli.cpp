@@ -1,6 +1,7 @@
 #include "tools/cli.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <new>
@@ -112,23 +113,26 @@ void require_device(const SharedOptions& shared) {
     device_error("--device cuda: this build has no CUDA backend yet; use --device cpu or auto");
 }
 
-int code_of(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::usage:
-      return exit_usage;
-    case ErrorKind::file:
-      return exit_file;
-    case ErrorKind::device:
-      return exit_device;
-    case ErrorKind::diverged:
-      return exit_diverged;
-    case ErrorKind::cancelled:
-      return exit_cancelled;
-  }
-  return exit_internal;
+// A word as a shell takes it.
+std::string quoted(const std::string& word) {
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("%+,-./:=@_").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+std::string command_line(int argc, char** argv) {
+  std::string line;
+  for (int i = 0; i < argc; i++) line += (i == 0 ? "" : " ") + quoted(argv[i]);
+  return line;
 }
 
 int parse_and_run(Cli& cli, int argc, char** argv) {
+  cli.shared.command = command_line(argc, argv);
   for (CLI::App* command : cli.app.get_subcommands({})) add_shared_options(*command, cli.shared);
   try {
     cli.app.parse(argc, argv);
@@ -152,6 +156,22 @@ int parse_and_run(Cli& cli, int argc, char** argv) {
 }
 
 }  // namespace
+
+ExitCode code_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::usage:
+      return exit_usage;
+    case ErrorKind::file:
+      return exit_file;
+    case ErrorKind::device:
+      return exit_device;
+    case ErrorKind::diverged:
+      return exit_diverged;
+    case ErrorKind::cancelled:
+      return exit_cancelled;
+  }
+  return exit_internal;
+}
 
 Cli::Cli() : app("Trains, evaluates and runs networks on radar images.") {
   app.name("fulmar");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "kernels/error.h"
 #include "tools/signals.h"
 
 namespace fulmar::tools {
@@ -22,12 +23,15 @@ enum ExitCode : int {
   exit_cancelled = 130
 };
 
+ExitCode code_of(ErrorKind kind);
+
 // What every subcommand takes.
 struct SharedOptions {
   bool json = false;
   uint64_t seed = 0;
   int64_t threads = 0;  // 0: one per processor
   std::string device = "auto";
+  std::string command;  // the whole line, as a shell takes it
 };
 
 // The command line: its subcommands, and the one that was chosen.
@@ -97,6 +101,7 @@ void add_check(Cli& cli);
 void add_eval(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
+void add_report(Cli& cli);
 void add_train(Cli& cli);
 
 }  // namespace fulmar::tools

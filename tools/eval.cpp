@@ -1,16 +1,20 @@
 #include <cmath>
+#include <filesystem>
 #include <memory>
 
 #include "data/dataset.h"
 #include "data/loader.h"
-#include "engine/ops.h"
+#include "engine/file.h"
 #include "kernels/error.h"
-#include "model/evaluate.h"
 #include "model/metrics.h"
+#include "model/run_folder.h"
 #include "tools/cli.h"
 #include "tools/console.h"
+#include "tools/evaluation.h"
+#include "tools/machine.h"
 #include "tools/output.h"
 #include "tools/progress.h"
+#include "tools/report.h"
 #include "tools/results.h"
 #include "tools/table.h"
 
@@ -22,15 +26,32 @@ struct Options {
   double threshold = -1;  // -1: the model's
   int64_t batch = 0;      // 0: by the crop
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
+  bool report = false;
+  std::string report_file;
 };
-
-// JSON has no NaN: what is undefined is null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 std::string text_of(double value) { return std::isfinite(value) ? fixed(value, 4) : "-"; }
 
-model::Predictions predictions_on(const data::Dataset& dataset, const Options& options,
-                                  const Checkpoint& checkpoint, CommandContext& command) {
+bool wants_report(const Options& options) { return options.report || !options.report_file.empty(); }
+
+// The run folder that a model lies in.
+std::string run_of(const std::string& model) {
+  const std::filesystem::path folder = std::filesystem::path(model).parent_path();
+  return folder.empty() ? "." : folder.string();
+}
+
+// What can't be written is told of before pictures are read.
+void require_places(const Options& options) {
+  const model::RunFolder run(run_of(options.model));
+  if (options.report && !std::filesystem::exists(run.config()))
+    usage_error("--report goes with a model in a run folder, and " + run.path() +
+                " holds no config.json: write a page by itself with --report-file FILE");
+  if (options.report) const AtomicFile attempt(run.report());
+  if (!options.report_file.empty()) const AtomicFile attempt(options.report_file);
+}
+
+Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
+                         const Checkpoint& checkpoint, CommandContext& command) {
   const ModelInfo& info = checkpoint.info();
   std::vector<std::string> paths;
   for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
@@ -47,50 +68,33 @@ model::Predictions predictions_on(const data::Dataset& dataset, const Options& o
   data::Loader loader(opened, dataset.labels(),
                       data::sequential_sampler(opened->count(), loading.batch), info.preprocess,
                       loading);
-  Model model = model::load_model(checkpoint, command.device());
-  model::Evaluator evaluator(command.context(), command.device(), info, model, loader.tensors());
   Progress progress(opened->count(), "images");
-  model::Outputs outputs = evaluator.predict_all(loader, [&](int64_t batches) {
-    progress.update(std::min(batches * loading.batch, opened->count()));
-  });
+  Evaluation evaluation = evaluate(
+      checkpoint, loader, dataset, command.context(), command.device(), [&](int64_t batches) {
+        progress.update(std::min(batches * loading.batch, opened->count()));
+      });
   AlphaNote().say_if(opened->dropped_alpha() > 0);
-  return std::move(outputs.predictions);
+  evaluation.threshold = threshold_of(info, options.threshold);
+  if (wants_report(options)) add_mistakes(evaluation, *opened, info.preprocess);
+  return evaluation;
 }
 
-Json json_of(const model::Scores& scores, const ModelInfo& info, double threshold,
-             const Options& options, const data::Dataset& dataset) {
-  const bool two = info.positive_class >= 0;
-  Json classes = Json::object(), confusion = Json::array();
-  const size_t count = info.classes.size();
-  for (size_t truth = 0; truth < count; truth++) {
-    const model::ClassScores& s = scores.classes[truth];
-    classes[info.classes[truth]] = {{"precision", number(s.precision)},
-                                    {"recall", number(s.recall)},
-                                    {"f1", number(s.f1)},
-                                    {"support", s.support}};
-    const auto row = scores.confusion.begin() + static_cast<std::ptrdiff_t>(truth * count);
-    confusion.push_back(std::vector<int64_t>(row, row + static_cast<std::ptrdiff_t>(count)));
+// Keeps the evaluation in the run's folder, or on a page by itself.
+void report_evaluation(Evaluation evaluation, const Options& options, const SharedOptions& shared) {
+  evaluation.model_crc32c = crc32c_of_file(options.model);
+  evaluation.time = utc_now();
+  evaluation.command = shared.command;
+  if (options.report) {
+    const std::string run = run_of(options.model);
+    write_file(evaluation_path(run, evaluation), evaluation_text(evaluation));
+    note("report: " + write_report(run));
   }
-  const auto averages = [](const model::Averages& a) {
-    return Json{
-        {"precision", number(a.precision)}, {"recall", number(a.recall)}, {"f1", number(a.f1)}};
-  };
-  return {{"model", options.model},
-          {"folder", dataset.folder},
-          {"samples", scores.samples},
-          {"accuracy", number(scores.accuracy)},
-          {"macro_f1", number(scores.macro.f1)},
-          {"f1", number(scores.f1)},
-          {"positive_class",
-           two ? Json(info.classes[static_cast<size_t>(info.positive_class)]) : Json(nullptr)},
-          {"roc_auc", number(scores.roc_auc)},
-          {"pr_auc", number(scores.pr_auc)},
-          {"threshold", two ? Json(threshold) : Json(nullptr)},
-          {"loss", number(scores.loss)},
-          {"confusion", confusion},
-          {"classes", classes},
-          {"macro", averages(scores.macro)},
-          {"weighted", averages(scores.weighted)}};
+  if (options.report_file.empty()) return;
+  Report report;
+  report.name = options.model;
+  report.evaluations.push_back({std::move(evaluation), false});
+  write_file(options.report_file, report_html(report));
+  note("report: " + options.report_file);
 }
 
 std::string class_report(const model::Scores& scores, const ModelInfo& info) {
@@ -129,7 +133,8 @@ std::string confusion_table(const model::Scores& scores, const ModelInfo& info) 
   return table.to_string();
 }
 
-std::string totals(const model::Scores& scores, const ModelInfo& info, double threshold) {
+std::string totals(const Measured& measured, const ModelInfo& info, double threshold) {
+  const model::Scores& scores = measured.scores;
   std::string text;
   const auto line = [&](const std::string& name, const std::string& value) {
     text += name + std::string(name.size() < 16 ? 16 - name.size() : 1, ' ') + value + "\n";
@@ -144,6 +149,8 @@ std::string totals(const model::Scores& scores, const ModelInfo& info, double th
   line("area under ROC", text_of(scores.roc_auc));
   line("area under PR", text_of(scores.pr_auc));
   line("cross-entropy", text_of(scores.loss));
+  line("Brier score", text_of(measured.calibration.brier));
+  line("calibration", text_of(measured.calibration.ece) + " expected calibration error");
   return text;
 }
 
@@ -152,16 +159,19 @@ int run(const Options& options, const SharedOptions& shared) {
   for (const std::string& note : checkpoint.notes()) say(note);
   const ModelInfo& info = checkpoint.info();
   const double threshold = threshold_of(info, options.threshold);
+  require_places(options);
   const data::Dataset dataset = data::scan_for_classes(options.folder, info.classes);
   CommandContext command(shared);
-  const model::Predictions predictions = predictions_on(dataset, options, checkpoint, command);
-  const model::Scores scores = model::score(predictions, info.positive_class, threshold);
+  Evaluation evaluation = evaluation_on(dataset, options, checkpoint, command);
+  const Measured measured = measure(evaluation);
   if (shared.json)
-    print_pretty(json_of(scores, info, threshold, options, dataset));
+    print_pretty(numbers_json(evaluation));
   else
-    print(std::to_string(scores.samples) + " pictures of " + dataset.folder + "\n\n" +
-          class_report(scores, info) + "\n" + totals(scores, info, threshold) + "\n" +
-          confusion_table(scores, info));
+    print(std::to_string(measured.scores.samples) + " pictures of " + dataset.folder + "\n\n" +
+          class_report(measured.scores, info) + "\n" + totals(measured, info, threshold) + "\n" +
+          confusion_table(measured.scores, info));
+  flush_output();
+  if (wants_report(options)) report_evaluation(std::move(evaluation), options, shared);
   return exit_ok;
 }
 
@@ -182,6 +192,12 @@ void add_eval(Cli& cli) {
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures that go through the network together (default: by the crop)");
   add_max_pixels(command, options->max_pixels);
+  command.add_flag(
+      "--report", options->report,
+      "Keep the result in the run folder that MODEL lies in, and write its report.html "
+      "anew");
+  add_path(command, "--report-file", options->report_file,
+           "Write a page of this evaluation alone, for any MODEL", "FILE");
 }
 
 }  // namespace fulmar::tools

@@ -9,5 +9,6 @@ int main(int argc, char** argv) {
   add_predict(cli);
   add_info(cli);
   add_check(cli);
+  add_report(cli);
   return run_cli(cli, argc, argv);
 }

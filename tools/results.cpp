@@ -4,7 +4,10 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 
+#include "engine/crc32c.h"
+#include "engine/file.h"
 #include "kernels/error.h"
 #include "tools/console.h"
 #include "tools/table.h"
@@ -63,6 +66,21 @@ std::string csv_row(const std::vector<std::string>& cells) {
     row += '"';
   }
   return row + "\n";
+}
+
+std::string crc32c_of_file(const std::string& path) {
+  InputFile file(path);
+  std::string piece(size_t{1} << 20, '\0');
+  uint32_t crc = 0;
+  for (uint64_t left = file.bytes(); left > 0;) {
+    const auto bytes = static_cast<size_t>(std::min<uint64_t>(left, piece.size()));
+    file.read(piece.data(), bytes);
+    crc = crc32c(piece.data(), bytes, crc);
+    left -= bytes;
+  }
+  char digits[9];
+  std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(crc));
+  return digits;
 }
 
 }  // namespace fulmar::tools

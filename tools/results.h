@@ -38,4 +38,7 @@ std::string number_text(double value);
 // Cells with commas between and a line end, quoted where needed (RFC 4180).
 std::string csv_row(const std::vector<std::string>& cells);
 
+// CRC-32C of a whole file as eight hexadecimal digits.
+std::string crc32c_of_file(const std::string& path);
+
 }  // namespace fulmar::tools

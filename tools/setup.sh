@@ -10,7 +10,7 @@ packages=(g++ cmake ninja-build git ca-certificates
   libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev libcli11-dev
   doctest-dev libbenchmark-dev
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test
-all=(clang clang-format clang-tidy llvm shellcheck)
+all=(clang clang-format clang-tidy llvm shellcheck tidy)
 check=no
 for argument in "$@"; do
   case $argument in

@@ -284,6 +284,7 @@ Json json_of(const TrainedRun& run, const std::string& folder) {
   for (const auto& [name, value] : run.best) metrics[name] = value;
   return {{"run", folder},
           {"model", folder + "/best.safetensors"},
+          {"report", run.report_failure ? Json(nullptr) : Json(model::RunFolder(folder).report())},
           {"epochs", run.outcome.epochs},
           {"best_epoch", run.outcome.best_epoch},
           {"stopped_early", run.outcome.stopped_early},
@@ -317,9 +318,11 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
   CommandContext command(shared);
   o.config.seed = static_cast<int64_t>(shared.seed);
   std::vector<TrainedRun> runs;
+  int code = exit_ok;
   for (const Job& job : o.resume ? resumed_jobs(app, o) : new_jobs(o)) {
     TrainRuntime runtime = o.runtime;
     runtime.resume = job.resume;
+    runtime.command = shared.command;
     if (o.seeds > 1) note("seed " + std::to_string(job.config.seed) + ": " + job.folder);
     runs.push_back(train_run(command.context(), command.device(), job.config, runtime, job.folder));
     if (shared.json)
@@ -327,9 +330,14 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
     else
       print(job.folder + "/best.safetensors\n");
     flush_output();
+    if (const auto& failure = runs.back().report_failure) {
+      if (failure->kind() == ErrorKind::cancelled) throw Error(*failure);
+      say(failure->what());
+      code = code_of(failure->kind());
+    }
   }
   if (o.seeds > 1) print_spread(runs, shared.json);
-  return exit_ok;
+  return code;
 }
 
 }  // namespace

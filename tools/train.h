@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "data/image.h"
 #include "engine/context.h"
+#include "kernels/error.h"
 #include "model/run_folder.h"
 #include "model/trainer.h"
 #include "tools/train_config.h"
@@ -19,11 +21,14 @@ struct TrainRuntime {
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
   double checkpoint_minutes = 10;
   bool resume = false;
+  std::string command{};  // that asked for it, for the report
 };
 
 struct TrainedRun {
   model::TrainOutcome outcome;
   model::NamedValues best;  // metrics of the best epoch
+  // Why there is no report of it; the run itself is whole.
+  std::optional<Error> report_failure{};
 };
 
 // One training into a run folder, from its start or from its last checkpoint.

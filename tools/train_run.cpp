@@ -1,10 +1,9 @@
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <utility>
 
-#include "engine/crc32c.h"
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
@@ -12,11 +11,14 @@
 #include "model/program.h"
 #include "model/summary.h"
 #include "tools/console.h"
+#include "tools/machine.h"
 #include "tools/memory.h"
 #include "tools/results.h"
+#include "tools/run_record.h"
 #include "tools/table.h"
 #include "tools/train.h"
 #include "tools/train_data.h"
+#include "tools/train_report.h"
 #include "tools/train_reporter.h"
 
 namespace fulmar::tools {
@@ -166,21 +168,6 @@ Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info) {
   return last;
 }
 
-std::string crc32c_of_file(const std::string& path) {
-  InputFile file(path);
-  std::string piece(size_t{1} << 20, '\0');
-  uint32_t crc = 0;
-  for (uint64_t left = file.bytes(); left > 0;) {
-    const auto bytes = static_cast<size_t>(std::min<uint64_t>(left, piece.size()));
-    file.read(piece.data(), bytes);
-    crc = crc32c(piece.data(), bytes, crc);
-    left -= bytes;
-  }
-  char digits[9];
-  std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(crc));
-  return digits;
-}
-
 // Gives the model the weights of config.init, whose CRC the configuration then tells; where it
 // tells one already, the file must still be that one.
 void initialize(Model& model, TrainConfig& config) {
@@ -232,21 +219,65 @@ model::TrainOutcome run_trainer(model::Trainer& trainer, model::TrainObserver& r
   }
 }
 
-// Decodes and trains.
-TrainedRun train_in(model::RunFolder& folder, const RunSamples& samples, const ModelInfo& info,
-                    Model& model, std::optional<Checkpoint> last, const TrainConfig& config,
-                    const TrainRuntime& runtime, Context& context) {
-  const Sources sources = open_sources(samples, config, runtime, context.pool());
+// How a run ended that an error ended.
+const char* end_of(ErrorKind kind) {
+  if (kind == ErrorKind::cancelled) return "interrupted";
+  return kind == ErrorKind::diverged ? "diverged" : "failed";
+}
+
+// Trains, with the memory that it takes given back at the end.
+model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, RunRecord& record,
+                             const ModelInfo& info, Model& model, std::optional<Checkpoint> last,
+                             const TrainConfig& config, const TrainRuntime& runtime,
+                             Context& context) {
   model::Trainer trainer(context, model.device(), info, model, *sources.train,
                          sources.validation.get(), folder,
                          trainer_options(config, runtime, sources.train->batches_per_epoch()));
   if (last) trainer.resume(*last);
   last.reset();  // its memory is needed
+  record.begin(runtime.command, machine_json(model.device(), context));
   AlphaNote alpha;
   Reporter reporter([&] { alpha.say_if(sources.dropped_alpha()); });
+  try {
+    const model::TrainOutcome outcome = run_trainer(trainer, reporter, config, folder);
+    record.end(outcome.stopped_early ? "stopped early" : "finished");
+    return outcome;
+  } catch (const Error& error) {
+    if (std::filesystem::exists(folder.last()))
+      report_unfinished(folder, record, end_of(error.kind()));
+    throw;
+  }
+}
+
+// The report of a run that came to its end; without one the run is still whole.
+std::optional<Error> try_report(const std::function<void()>& report,
+                                const model::RunFolder& folder) {
+  try {
+    report();
+    return std::nullopt;
+  } catch (const Error& error) {
+    return Error(error.kind(), error.what() +
+                                   std::string("; the training is done and its model whole, only "
+                                               "the report is missing: 'fulmar train --out ") +
+                                   folder.path() + " --resume' goes on with it");
+  }
+}
+
+// Decodes, trains and reports.
+TrainedRun train_in(model::RunFolder& folder, const RunSamples& samples, const ModelInfo& info,
+                    Model& model, std::optional<Checkpoint> last, const TrainConfig& config,
+                    const TrainRuntime& runtime, Context& context) {
+  const Sources sources = open_sources(samples, config, runtime, context.pool());
+  RunRecord record(folder.record());
   TrainedRun run;
-  run.outcome = run_trainer(trainer, reporter, config, folder);
+  run.outcome =
+      train_on(sources, folder, record, info, model, std::move(last), config, runtime, context);
   run.best = metrics_of_epoch(folder, run.outcome.best_epoch);
+  run.report_failure = try_report(
+      [&] {
+        report_training(folder, record, samples, sources, runtime.command, context, model.device());
+      },
+      folder);
   return run;
 }
 

@@ -1,0 +1,43 @@
+#include "tools/audit_json.h"
+
+namespace fulmar::tools {
+
+using data::Audit;
+
+Json audit_json(const Audit& audit, const std::string& folder) {
+  Json parts = Json::array(), formats = Json::array();
+  for (const Audit::Part& part : audit.parts) {
+    Json classes = Json::object();
+    for (const Audit::Class& c : part.classes)
+      classes[c.name] = {{"pictures", c.pictures},
+                         {"black_fraction", c.black_fraction},
+                         {"wholly_black", c.wholly_black}};
+    parts.push_back({{"folder", part.folder}, {"classes", classes}});
+  }
+  for (const Audit::Format& f : audit.formats)
+    formats.push_back({{"width", f.header.width},
+                       {"height", f.header.height},
+                       {"bands", f.header.bands},
+                       {"type", name_of(f.header.type)},
+                       {"pictures", f.pictures}});
+  Json unreadable = Json::array(), scenes = Json::array();
+  for (const Audit::Unreadable& u : audit.unreadable)
+    unreadable.push_back({{"path", u.path}, {"reason", u.reason}});
+  for (const Audit::SharedScene& s : audit.shared_scenes)
+    scenes.push_back({{"scene", s.scene}, {"train", s.train}, {"test", s.test}});
+  return {{"folder", folder},
+          {"ok", !audit.has_faults()},
+          {"structure", audit.structure},
+          {"parts", parts},
+          {"sizes", formats},
+          {"unreadable", unreadable},
+          {"two_labels", audit.two_labels},
+          {"in_both_parts", audit.in_both_parts},
+          {"scenes_in_both_parts", scenes},
+          {"mixed_types", audit.mixed_types},
+          {"repeated", audit.repeated},
+          {"stray", audit.stray},
+          {"dropped_alpha", audit.dropped_alpha}};
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,151 @@
+#include "tools/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "data/encode_png.h"
+#include "data/thumbnail.h"
+#include "engine/geometry.h"
+#include "kernels/error.h"
+#include "model/classifier.h"
+#include "model/evaluate.h"
+
+namespace fulmar::tools {
+namespace {
+
+constexpr int64_t thumbnail_side = 176;  // pixels
+constexpr size_t shown_of_a_kind = 8;
+
+// JSON has no NaN: what is undefined is null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json averages_json(const model::Averages& a) {
+  return {{"precision", number(a.precision)}, {"recall", number(a.recall)}, {"f1", number(a.f1)}};
+}
+
+Json calibration_json(const model::Calibration& calibration) {
+  Json bins = Json::array();
+  for (const model::ReliabilityBin& bin : calibration.bins)
+    bins.push_back({{"low", bin.low},
+                    {"high", bin.high},
+                    {"count", bin.count},
+                    {"probability", number(bin.probability)},
+                    {"frequency", number(bin.frequency)}});
+  return bins;
+}
+
+Mistake mistake_of(int64_t sample, const data::Pictures& pictures, const Preprocess& preprocess) {
+  const data::Image image = data::picture_of(pictures, sample);
+  const data::Image small = data::thumbnail(image, thumbnail_side);
+  Mistake mistake{sample, data::encode_png(small), small.height, small.width, 0, 0, 1, 1};
+  const Geometry geometry(preprocess, image.height, image.width);
+  const Affine map = compose(geometry.frame_to_picture, geometry.crop_to_frame);
+  const auto crop = static_cast<double>(preprocess.crop);
+  // Centres of pixels are whole numbers there, so that a pixel's edge lies half a pixel before.
+  const auto edge = [&](double at, size_t row, int64_t extent) {
+    const double place = (map.a[row] + map.a[row + 1]) * (at - 0.5) + map.a[row + 2] + 0.5;
+    return std::clamp(place / static_cast<double>(extent), 0.0, 1.0);
+  };
+  mistake.left = edge(0, 0, image.width);
+  mistake.top = edge(0, 3, image.height);
+  mistake.side_x = edge(crop, 0, image.width) - mistake.left;
+  mistake.side_y = edge(crop, 3, image.height) - mistake.top;
+  return mistake;
+}
+
+}  // namespace
+
+int64_t Evaluation::decision(int64_t sample) const {
+  const auto count = static_cast<size_t>(predictions.classes);
+  return model::decide(
+      std::span(predictions.probabilities).subspan(static_cast<size_t>(sample) * count, count),
+      positive_class, threshold);
+}
+
+float Evaluation::probability(int64_t sample, int64_t label) const {
+  return predictions.probabilities[static_cast<size_t>(sample * predictions.classes + label)];
+}
+
+Measured measure(const Evaluation& e) {
+  return {model::score(e.predictions, e.positive_class, e.threshold),
+          model::calibration(e.predictions, e.positive_class)};
+}
+
+Json numbers_json(const Evaluation& e) {
+  const auto [scores, calibration] = measure(e);
+  Json classes = Json::object(), confusion = Json::array();
+  const size_t count = e.classes.size();
+  for (size_t truth = 0; truth < count; truth++) {
+    const model::ClassScores& s = scores.classes[truth];
+    classes[e.classes[truth]] = {{"precision", number(s.precision)},
+                                 {"recall", number(s.recall)},
+                                 {"f1", number(s.f1)},
+                                 {"support", s.support},
+                                 {"roc_auc", number(s.roc_auc)},
+                                 {"pr_auc", number(s.pr_auc)}};
+    const auto row = scores.confusion.begin() + static_cast<std::ptrdiff_t>(truth * count);
+    confusion.push_back(std::vector<int64_t>(row, row + static_cast<std::ptrdiff_t>(count)));
+  }
+  return {{"model", e.model},
+          {"folder", e.folder},
+          {"samples", scores.samples},
+          {"accuracy", number(scores.accuracy)},
+          {"macro_f1", number(scores.macro.f1)},
+          {"f1", number(scores.f1)},
+          {"positive_class", e.two_classes() ? Json(e.positive()) : Json(nullptr)},
+          {"roc_auc", number(scores.roc_auc)},
+          {"pr_auc", number(scores.pr_auc)},
+          {"threshold", e.two_classes() ? Json(e.threshold) : Json(nullptr)},
+          {"loss", number(scores.loss)},
+          {"brier", number(calibration.brier)},
+          {"ece", number(calibration.ece)},
+          {"confusion", confusion},
+          {"classes", classes},
+          {"macro", averages_json(scores.macro)},
+          {"weighted", averages_json(scores.weighted)},
+          {"calibration", calibration_json(calibration)}};
+}
+
+Evaluation evaluate(const Checkpoint& checkpoint, BatchSource& source, const data::Dataset& dataset,
+                    Context& context, Device& device,
+                    const std::function<void(int64_t)>& progress) {
+  const ModelInfo& info = checkpoint.info();
+  Model model = model::load_model(checkpoint, device);
+  model::Evaluator evaluator(context, device, info, model, source.tensors());
+  model::Outputs outputs = evaluator.predict_all(source, progress);
+  Evaluation evaluation;
+  evaluation.model = checkpoint.path();
+  evaluation.folder = dataset.folder;
+  evaluation.classes = info.classes;
+  evaluation.positive_class = info.positive_class;
+  evaluation.threshold = info.threshold;
+  for (const int64_t sample : outputs.sample)
+    evaluation.files.push_back(dataset.samples[static_cast<size_t>(sample)].name);
+  evaluation.predictions = std::move(outputs.predictions);
+  return evaluation;
+}
+
+void add_mistakes(Evaluation& e, const data::Pictures& pictures, const Preprocess& preprocess) {
+  const auto own = [&](int64_t sample) {
+    return e.probability(sample, e.predictions.labels[static_cast<size_t>(sample)]);
+  };
+  std::vector<std::vector<int64_t>> kinds(e.two_classes() ? 2 : 1);
+  for (int64_t i = 0; i < e.predictions.size(); i++) {
+    const int64_t label = e.predictions.labels[static_cast<size_t>(i)];
+    if (e.decision(i) == label) continue;
+    const bool false_alarm = e.two_classes() && label != e.positive_class;
+    kinds[false_alarm ? 1 : 0].push_back(i);
+  }
+  e.mistakes.clear();
+  for (std::vector<int64_t>& kind : kinds) {
+    std::stable_sort(kind.begin(), kind.end(), [&](int64_t a, int64_t b) {
+      return std::pair(!std::isnan(own(a)), own(a)) < std::pair(!std::isnan(own(b)), own(b));
+    });
+    kind.resize(std::min(kind.size(), e.two_classes() ? shown_of_a_kind : 2 * shown_of_a_kind));
+    for (const int64_t sample : kind)
+      e.mistakes.push_back(mistake_of(sample, pictures, preprocess));
+  }
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,44 @@
+#include "tools/machine.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <array>
+#include <ctime>
+#include <fstream>
+
+#include "tools/memory.h"
+
+namespace fulmar::tools {
+namespace {
+
+// Of x86; other systems tell their architecture.
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.rfind("model name", 0) == 0 && colon != line.npos) return line.substr(colon + 2);
+  }
+  struct utsname system {};
+  return ::uname(&system) == 0 ? system.machine : "unknown";
+}
+
+}  // namespace
+
+Json machine_json(Device& device, Context& context) {
+  return {{"processor", processor_name()},
+          {"instruction_set", device.backend().isa()},
+          {"processors", static_cast<int64_t>(::sysconf(_SC_NPROCESSORS_ONLN))},
+          {"threads", context.pool().threads()},
+          {"memory_bytes", memory_here()}};
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  std::array<char, 32> text;
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "engine/context.h"
+#include "tools/output.h"
+
+namespace fulmar::tools {
+
+// What a result depends on beside the program: processor (as the system names it), instruction set,
+// processors, threads used, memory in bytes.
+Json machine_json(Device& device, Context& context);
+
+// "2026-03-01T12:34:56Z".
+std::string utc_now();
+
+}  // namespace fulmar::tools

@@ -1,0 +1,152 @@
+#include "tools/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "engine/crc32c.h"
+#include "engine/file.h"
+#include "kernels/error.h"
+#include "model/run_folder.h"
+#include "tools/cli.h"
+#include "tools/results.h"
+#include "tools/run_record.h"
+
+namespace fulmar::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* validation = "validation";
+
+std::string last_part(const std::string& path) {
+  fs::path p = fs::absolute(path).lexically_normal();
+  if (p.filename().empty()) p = p.parent_path();
+  return p.filename().string();
+}
+
+Json read_config(const std::string& path) {
+  Json config = Json::parse(read_file(path, 1 << 20), nullptr, false);
+  if (!config.is_object())
+    file_error(path + ": empty, cut short, or no JSON object; restore it from a copy of the run");
+  return config;
+}
+
+int64_t best_epoch_of(const std::string& model) {
+  const Json summary = Json::parse(Checkpoint::read(model).info().summary, nullptr, false);
+  return summary.is_object() && summary.contains("epoch") ? summary["epoch"].get<int64_t>() : 0;
+}
+
+// Those of folders first, the latest first; then the validation pictures.
+bool comes_before(const Report::Part& a, const Report::Part& b) {
+  const bool a_held = a.evaluation.set == validation, b_held = b.evaluation.set == validation;
+  if (a_held != b_held) return b_held;
+  return a.evaluation.time > b.evaluation.time;
+}
+
+std::vector<Report::Part> read_evaluations(const std::string& run) {
+  std::vector<std::string> paths;
+  for (const auto& entry : fs::directory_iterator(run)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("evaluation-", 0) == 0 && entry.path().extension() == ".json")
+      paths.push_back(run + "/" + name);
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<Report::Part> parts;
+  for (const std::string& path : paths) {
+    Report::Part part{read_evaluation(path), false};
+    const std::string model = run + "/" + last_part(part.evaluation.model);
+    part.outdated = !fs::exists(model) || crc32c_of_file(model) != part.evaluation.model_crc32c;
+    parts.push_back(std::move(part));
+  }
+  std::stable_sort(parts.begin(), parts.end(), comes_before);
+  return parts;
+}
+
+struct Options {
+  std::string run;
+};
+
+int run(const Options& options, const SharedOptions& shared) {
+  const std::string path = write_report(options.run);
+  if (shared.json) {
+    Json json = report_numbers(read_report(options.run));
+    json["report"] = path;
+    print_pretty(json);
+  } else {
+    print(path + "\n");
+  }
+  return exit_ok;
+}
+
+}  // namespace
+
+Report read_report(const std::string& run) {
+  const model::RunFolder folder(run);
+  if (!fs::exists(folder.config()))
+    file_error(run +
+               ": no run folder, it has no config.json; name the folder that 'fulmar train "
+               "--out' was given");
+  Report report;
+  report.name = last_part(run);
+  Report::Training training;
+  training.config = read_config(folder.config());
+  training.record = read_record(folder.record());
+  if (fs::exists(folder.metrics())) training.metrics = model::read_metrics_csv(folder.metrics());
+  if (fs::exists(folder.best())) training.best_epoch = best_epoch_of(folder.best());
+  report.training = std::move(training);
+  report.evaluations = read_evaluations(run);
+  return report;
+}
+
+Json report_numbers(const Report& report) {
+  Json evaluations = Json::array();
+  for (const Report::Part& part : report.evaluations)
+    evaluations.push_back(numbers_json(part.evaluation));
+  Json best = nullptr;
+  if (report.training && report.training->best_epoch > 0) {
+    const model::MetricsTable& table = report.training->metrics;
+    const auto row = static_cast<size_t>(report.training->best_epoch - 1);
+    if (row < table.rows.size()) best = Json::object();
+    for (size_t c = 0; c < table.columns.size() && row < table.rows.size(); c++) {
+      const double value = table.rows[row][c];
+      best[table.columns[c]] = std::isfinite(value) ? Json(value) : Json(nullptr);
+    }
+  }
+  return {{"evaluations", evaluations}, {"best", best}};
+}
+
+std::string write_report(const std::string& run) {
+  const std::string path = model::RunFolder(run).report();
+  write_file(path, report_html(read_report(run)));
+  return path;
+}
+
+std::string evaluation_path(const std::string& run, const Evaluation& evaluation) {
+  const model::RunFolder folder(run);
+  if (evaluation.set == validation) return folder.evaluation(validation);
+  const std::string key = fs::absolute(evaluation.folder).lexically_normal().string() + "\n" +
+                          last_part(evaluation.model);
+  char digits[9];
+  std::snprintf(digits, sizeof digits, "%08x",
+                static_cast<unsigned>(crc32c(key.data(), key.size())));
+  std::string name;
+  for (const char c : last_part(evaluation.folder).substr(0, 40)) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    name += plain ? c : '-';
+  }
+  return folder.evaluation(name + "-" + digits);
+}
+
+void add_report(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command =
+      add_command(cli, "report", "Write a run's report.html anew, from the files of its folder",
+                  [options, &cli] { return run(*options, cli.shared); });
+  command.add_option("RUN", options->run, "Run folder, as train's --out")->required();
+}
+
+}  // namespace fulmar::tools

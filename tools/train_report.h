@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "engine/context.h"
+#include "model/run_folder.h"
+#include "tools/run_record.h"
+#include "tools/train_data.h"
+
+namespace fulmar::tools {
+
+// After a training: looks its pictures over, lets the best model say something of the validation
+// pictures, and writes report.html. Error(file) where one of the files can't be written;
+// Error(cancelled) on a signal.
+void report_training(const model::RunFolder& folder, RunRecord& record, const RunSamples& samples,
+                     const Sources& sources, const std::string& command, Context& context,
+                     Device& device);
+
+// After one that did not come to its end: what there is. An error is told of and leaves no trace.
+void report_unfinished(const model::RunFolder& folder, RunRecord& record, const std::string& ended);
+
+}  // namespace fulmar::tools
