@@ -29,7 +29,7 @@ std::vector<double> box_means(const Image& image, const ImageHeader& small) {
                column < (x + 1) * image.width / small.width; column++) {
             const auto value =
                 static_cast<double>(values[(row * image.width + column) * image.bands + band]);
-            if (!std::isfinite(value)) continue;
+            if (!std::isfinite(value) || value == image.nodata) continue;
             sum += value;
             count++;
           }

@@ -68,6 +68,10 @@ TEST_CASE(
   const Image lost = thumbnail(picture<float>(1, 4, 1, {nan, nan, 1, 2}), 2);
   CHECK(lost.data == Bytes{0, 128});
   CHECK(thumbnail(picture<float>(1, 2, 1, {nan, INFINITY}), 2).data == Bytes{0, 0});
+  Image marked = picture<uint8_t>(1, 4, 1, {9, 255, 255, 255});
+  CHECK(thumbnail(marked, 2).data == Bytes{132, 255});
+  marked.nodata = 255;
+  CHECK(thumbnail(marked, 2).data == Bytes{9, 0});
 }
 
 TEST_CASE("thumbnails: wrong use is refused") {
