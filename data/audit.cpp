@@ -1,6 +1,7 @@
 #include "data/audit.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <set>
@@ -17,9 +18,9 @@ using Hash = std::pair<uint64_t, uint64_t>;
 struct Seen {
   bool readable = false;
   ImageHeader header;
-  bool dropped_alpha = false;
+  bool dropped_alpha = false, wholly_black = false;
   Hash hash;
-  double black_fraction = 0;
+  double black_fraction = 0, missing_fraction = 0;
 };
 
 uint64_t mix(uint64_t x) {  // the finaliser of splitmix64: every bit depends on every other
@@ -68,11 +69,16 @@ Image as_grey(const Image& image) {
 template <class T>
 Seen look_at(const Image& image) {
   const T* value = reinterpret_cast<const T*>(image.data.data());
-  int64_t black = 0;
+  int64_t black = 0, missing = 0;
   for (int64_t i = 0; i < image.pixels(); i++) {
-    bool zero = true;
-    for (int64_t band = 0; band < image.bands; band++) zero &= value[i * image.bands + band] == 0;
-    black += zero;
+    bool zero = true, lacks = false;
+    for (int64_t band = 0; band < image.bands; band++) {
+      const auto v = static_cast<double>(value[i * image.bands + band]);
+      zero &= v == 0;
+      lacks |= !std::isfinite(v) || v == image.nodata;
+    }
+    missing += lacks;
+    black += zero && !lacks;
   }
   Seen seen;
   seen.readable = true;
@@ -80,6 +86,8 @@ Seen look_at(const Image& image) {
   seen.dropped_alpha = image.dropped_alpha;
   seen.hash = hash_of(image.bands == 3 && is_grey<T>(image) ? as_grey<T>(image) : image);
   seen.black_fraction = static_cast<double>(black) / static_cast<double>(image.pixels());
+  seen.missing_fraction = static_cast<double>(missing) / static_cast<double>(image.pixels());
+  seen.wholly_black = black + missing == image.pixels();
   return seen;
 }
 
@@ -142,10 +150,14 @@ void find_shared_scenes(const Folder& folder, Audit& audit) {
 void count_formats(const std::vector<Seen>& seen, Audit& audit) {
   std::map<std::tuple<DType, int64_t, int64_t, int64_t>, int64_t> counts;
   std::set<DType> types;
+  const ImageHeader* first = nullptr;
   for (const Seen& one : seen) {
     if (!one.readable) continue;
     counts[{one.header.type, one.header.bands, one.header.height, one.header.width}]++;
     types.insert(one.header.type);
+    if (!first) first = &one.header;
+    audit.mixed_bands |= !can_have_channels(one.header, first->bands);
+    audit.mixed_nodata |= one.header.nodata.value_or(0) != first->nodata.value_or(0);
   }
   for (const auto& [key, pictures] : counts)
     audit.formats.push_back(
@@ -160,14 +172,15 @@ void count_formats(const std::vector<Seen>& seen, Audit& audit) {
 
 bool Audit::has_faults() const {
   return !structure.empty() || !unreadable.empty() || !two_labels.empty() ||
-         !in_both_parts.empty() || !shared_scenes.empty() || mixed_types;
+         !in_both_parts.empty() || !shared_scenes.empty() || mixed_types || mixed_bands ||
+         mixed_nodata;
 }
 
 Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
                    const Progress& progress) {
   const auto read = [&](size_t part, int64_t sample) {
     const Dataset& dataset = part == 0 ? folder.train : *folder.test;
-    return read_image(dataset.samples[static_cast<size_t>(sample)].path, limits);
+    return read_sample(dataset.samples[static_cast<size_t>(sample)].path, dataset.bands, limits);
   };
   return audit_pictures(folder, read, pool, progress);
 }
@@ -207,15 +220,18 @@ Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& 
     if (!seen[i].readable) continue;
     audit.dropped_alpha += seen[i].dropped_alpha;
     one.black_fraction += seen[i].black_fraction;
-    one.wholly_black += seen[i].black_fraction == 1;
+    one.missing_fraction += seen[i].missing_fraction;
+    one.wholly_black += seen[i].wholly_black;
   }
   std::map<std::pair<size_t, int32_t>, int64_t> readable;
   for (size_t i = 0; i < entries.size(); i++)
     readable[{entries[i].part, entries[i].sample->label}] += seen[i].readable;
   for (const auto& [key, count] : readable)
-    if (count > 0)
-      audit.parts[key.first].classes[static_cast<size_t>(key.second)].black_fraction /=
-          static_cast<double>(count);
+    if (count > 0) {
+      Audit::Class& one = audit.parts[key.first].classes[static_cast<size_t>(key.second)];
+      one.black_fraction /= static_cast<double>(count);
+      one.missing_fraction /= static_cast<double>(count);
+    }
 
   find_equal(entries, seen, audit);
   find_shared_scenes(folder, audit);

@@ -17,8 +17,9 @@ struct Audit {
   struct Class {
     std::string name;
     int64_t pictures = 0;
-    double black_fraction = 0;  // mean over its readable pictures; black: all bands are 0
-    int64_t wholly_black = 0;   // pictures
+    double black_fraction = 0;    // mean over its readable pictures; black: all bands are 0
+    double missing_fraction = 0;  // likewise; missing: a band is NaN, infinite or nodata
+    int64_t wholly_black = 0;     // pictures in which every pixel is black or missing
   };
   struct Part {
     std::string folder;
@@ -47,7 +48,9 @@ struct Audit {
   std::vector<Paths> two_labels;     // equal pictures in different classes
   std::vector<Paths> in_both_parts;  // equal pictures in train and in test
   std::vector<SharedScene> shared_scenes;
-  bool mixed_types = false;  // 8 and 16 bits, which don't go together
+  bool mixed_types = false;   // 8 bits, 16 bits and float32, which don't go together
+  bool mixed_bands = false;   // counts of bands that can't be made one
+  bool mixed_nodata = false;  // nodata values that differ; none is as good as 0
 
   // Notes.
   std::vector<Paths> repeated;  // equal pictures in one class of one part

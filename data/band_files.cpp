@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "data/dataset.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {
@@ -63,6 +64,8 @@ BandFiles::BandFiles(std::vector<std::string> patterns) : patterns_(std::move(pa
     if (std::count(pattern.begin(), pattern.end(), '*') != 1 || pattern.size() < 2)
       usage_error("--bands: '" + pattern +
                   "' must have one * for what the files of a sample share, as *_VV.tif");
+    if (!is_utf8(pattern))
+      usage_error("--bands: '" + pattern + "' is not UTF-8, as a model file is; rename the files");
     if (pattern.find('/') != std::string::npos)
       usage_error("--bands: '" + pattern +
                   "' names a folder; the files of a sample must lie in the same one");

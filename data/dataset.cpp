@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <system_error>
 
@@ -82,12 +83,13 @@ void throw_first(const std::vector<std::string>& faults) {
   file_error(faults.front() + more);
 }
 
-// Leaves the first file of each sample. The others must be there; files of no sample are stray.
+// Leaves the first file of each sample, in the order of the samples' names. The others must be
+// there; files of no sample are stray.
 void keep_first_files(std::vector<std::string>& pictures, const BandFiles& bands,
                       std::vector<std::string>& stray, std::vector<std::string>& faults) {
   if (bands.empty()) return;
   const std::set<std::string> all(pictures.begin(), pictures.end());
-  std::set<std::string> firsts;
+  std::map<std::string, std::string> firsts;  // by name
   for (const std::string& picture : pictures) {
     const std::vector<std::string> files = bands.files_of(picture);
     if (!bands.match(picture)) {
@@ -97,13 +99,14 @@ void keep_first_files(std::vector<std::string>& pictures, const BandFiles& bands
     const auto missing = std::find_if(files.begin(), files.end(),
                                       [&](const std::string& file) { return !all.count(file); });
     if (missing == files.end())
-      firsts.insert(files[0]);
+      firsts[bands.name_of_sample(picture)] = files[0];
     else
       faults.push_back(picture + ": " + fs::path(*missing).filename().string() +
                        " is not beside it, which goes with it (" + bands.to_string() +
                        "); add it, or remove this one");
   }
-  pictures.assign(firsts.begin(), firsts.end());
+  pictures.clear();
+  for (const auto& [name, first] : firsts) pictures.push_back(first);
 }
 
 Dataset scan_classes(const std::string& folder, SceneRule rule, const BandFiles& bands,
@@ -293,16 +296,20 @@ std::vector<std::string> list_pictures(std::span<const std::string> paths, const
     if (!is_folder(path)) {
       if (!bands.empty() && !bands.match(path))
         file_error(path + ": its name is none of " + bands.to_string() +
-                   ", as the samples' files are called; rename it, or give --bands");
+                   ", as the samples' files are called; rename it, or give --bands none");
       add(path);
       continue;
     }
     std::vector<std::string> pictures, stray;
     collect_files(path, 0, pictures, stray);
-    if (!bands.empty())
+    if (!bands.empty()) {
       pictures.erase(std::remove_if(pictures.begin(), pictures.end(),
                                     [&](const std::string& file) { return !bands.match(file); }),
                      pictures.end());
+      std::sort(pictures.begin(), pictures.end(), [&](const std::string& a, const std::string& b) {
+        return bands.name_of_sample(a) < bands.name_of_sample(b);
+      });
+    }
     if (pictures.empty())
       file_error(path + ": the folder holds no pictures (" +
                  (bands.empty() ? image_formats() : "such as " + bands.to_string()) +

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "data/tiff_file.h"
 #include "engine/file.h"
@@ -155,6 +156,13 @@ Georeference read_georeference(const std::string& path) {
   if (!first.ends_early()) return read_georeference(first);
   const Bytes whole = read(UINT64_MAX);
   return read_georeference(TiffFile(whole, true, path));
+}
+
+bool is_called_tiff(const std::string& path) {
+  std::string extension = std::filesystem::path(path).extension().string();
+  for (char& letter : extension)
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  return extension == ".tif" || extension == ".tiff";
 }
 
 void write_geotiff(const std::string& path, const Image& image, const Georeference& georeference,

@@ -17,6 +17,9 @@ class TiffFile;
 Georeference read_georeference(const std::string& path);
 Georeference read_georeference(const TiffFile& file);
 
+// Whether the name is one of a TIFF, by its extension.
+bool is_called_tiff(const std::string& path);
+
 // Writes a picture of u8, u16 or f32 and any number of bands: deflate with a predictor, in strips,
 // BigTIFF where it may pass 4 GB, whole or not at all (as AtomicFile). `nodata` is written as
 // GDAL's tag, in the pixels' own units; the pixels are written as they are, NaN included.

@@ -125,6 +125,10 @@ std::string nodata_text(const ImageHeader& header) {
                        : std::string("no nodata value");
 }
 
+std::string bands_text(const ImageHeader& header) {
+  return std::to_string(header.bands) + (header.bands == 1 ? " band" : " bands");
+}
+
 // Why a picture doesn't go with the first one; empty where it does.
 std::string misfit_of(const ImageHeader& header, const ImageHeader& first,
                       const std::string& first_path, int64_t bands) {
@@ -132,7 +136,7 @@ std::string misfit_of(const ImageHeader& header, const ImageHeader& first,
     return std::string("its values are of type ") + name_of(header.type) + ", those of " +
            first_path + " " + name_of(first.type) + "; convert the pictures to one type";
   if (!can_have_channels(header, bands))
-    return "it has " + std::to_string(header.bands) + " bands, not " + std::to_string(bands) +
+    return "it has " + bands_text(header) + ", not " + std::to_string(bands) +
            "; take pictures of one kind, or say with --bands which files go together";
   // Black is black, whether a file calls it nodata or not.
   if (header.nodata.value_or(0) != first.nodata.value_or(0))
@@ -148,7 +152,7 @@ std::string kind_misfit(const Preprocess& preprocess, const ImageHeader& header)
     return std::string("its values are of type ") + name_of(header.type) + ", the model takes " +
            name_of(preprocess.type) + "; convert the pictures";
   if (!can_have_channels(header, preprocess.bands))
-    return "it has " + std::to_string(header.bands) + " bands, the model takes " +
+    return "it has " + bands_text(header) + ", the model takes " +
            std::to_string(preprocess.bands) +
            "; take other pictures, or say with --bands which files go together";
   const bool reads_as_fill =

@@ -97,6 +97,7 @@ std::string Preprocess::to_json() const {
             {"scale", scale}, {"offset", offset},
             {"fill", fill},   {"standardize", standardize}};
   if (has_nodata(*this)) json["nodata"] = *nodata;
+  if (!files.empty()) json["files"] = files;
   return json.dump();
 }
 
@@ -118,6 +119,7 @@ Preprocess Preprocess::from_json(const std::string& text) {
   p.fill = entry<std::vector<double>>(json, "fill");
   p.standardize = entry<bool>(json, "standardize");
   if (json.contains("nodata")) p.nodata = entry<double>(json, "nodata");
+  if (json.contains("files")) p.files = entry<std::vector<std::string>>(json, "files");
   check(p);
   return p;
 }

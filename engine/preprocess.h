@@ -30,6 +30,9 @@ struct FULMAR_API Preprocess {
   std::vector<double> offset;
   std::vector<double> fill;  // by band, source units: outside the picture, NaN and nodata
   std::optional<double> nodata;
+  // Where a picture is kept as several files: what they are called, as "*_VV.tif", in the order of
+  // their bands. For programs that read files; arrays have their bands already.
+  std::vector<std::string> files{};
   bool standardize = false;  // per image, as tf.image.per_image_standardization
 
   // Pictures of whole numbers: value = source / 255 (u8) or / 65535 (u16), black outside.

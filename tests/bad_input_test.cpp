@@ -74,7 +74,8 @@ TEST_CASE("train: options that can't be, exit 2 and the option's name") {
        {"--crop 200 is larger than --size 100", "--pad"}},
       {train({"--size", "100x"}), 2, {"--size takes a number of pixels", "100x"}},
       {train({"--size", "9999999"}), 2, {"--size takes a number of pixels", "9999999"}},
-      {train({"--crop", "16", "--channels", "2"}), 2, {"--channels: '2' is none of 1|3"}},
+      {train({"--crop", "16", "--channels", "17"}), 2, {"--channels: 17 is not between 1 and 16"}},
+      {train({"--crop", "16", "--channels", "2"}), 3, {"it has 3 bands, not 2"}},
       {train({"--crop", "16", "--lr", "1e30"}), 2, {"--lr: 1e30 is not between"}},
       {train({"--crop", "16", "--lr", "nan"}), 2, {"--lr: nan is not between"}},
       {train({"--crop", "16", "--seeds", "0"}), 2, {"--seeds: 0 is not between"}},
@@ -158,7 +159,7 @@ TEST_CASE("a picture that is none: train, eval, predict and check name it") {
     f.refused({"eval", f.model, f.data}, 3, {picture, row.said});
     f.refused({"predict", f.model, picture}, 3, {picture, row.said});
     const Ended e = check_refused({{"check", f.data}, 3, {f.data, "check again"}}, f.data);
-    CHECK(has(e.out, row.name == "wide.png" ? "8 and of 16 bits" : picture));
+    CHECK(has(e.out, row.name == "wide.png" ? "of 16 bits and of float32" : picture));
     std::filesystem::remove(picture);
   }
   f.refused({"predict", f.model, f.path("model.safetensors")}, 3, {f.model, "not a picture"});

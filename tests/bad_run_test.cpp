@@ -152,7 +152,7 @@ TEST_CASE("--resume of a damaged run names the file and changes nothing") {
       {config, entry("batch", "-8"), "--batch: -8 is not between"},
       {config, entry("accumulate", "0"), "--accumulate: 0 is not between"},
       {config, entry("crop", "0"), "--crop"},
-      {config, entry("channels", "70"), "--channels: '70' is none of 1|3"},
+      {config, entry("channels", "70"), "--channels: 70 is not between"},
       {config, entry("size", "\"8\""), "--crop 16 is larger than --size 8"},
       {config, entry("gain", "1e99"), "--gain: 1e+99 is not between"},
       {config, entry("adamw", "\"sgd\""), "--adamw: 'sgd' is none of"},

@@ -101,6 +101,9 @@ TEST_CASE("the files of a sample are read as its bands") {
   CHECK(has(refused(), "4 x 4"));
   std::filesystem::remove(vh);
   CHECK(has(refused(), "no such file"));
+  write_whole(folder.path("a_VV.tif"), 1, 0);
+  write_whole(vh, 1, 255);
+  CHECK(has(refused(), "it has the nodata value 255"));
 }
 
 TEST_CASE("a folder of split bands is a dataset of stems, and what lacks a partner is named") {

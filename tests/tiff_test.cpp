@@ -101,6 +101,12 @@ TEST_CASE("a TIFF by hand decodes, and each thing wrong with it is named") {
   CHECK(decode(grey().bytes(), limits).width == 8);
   limits.max_pixels = 63;
   CHECK(has(refused(grey().bytes(), limits), "8 x 8 pixels, more than the limit of 63"));
+  // Four bands count twice.
+  limits.max_pixels = 31;
+  const std::string four = grey().set(277, 4).set(256, 4).set(257, 4).bytes();
+  CHECK(has(refused(four, limits), "4 x 4 pixels of 4 bands, more than the limit of 31"));
+  limits.max_pixels = 32;
+  CHECK(decode(four, limits).bands == 4);
   limits.max_pixels = 2'000'000'000;
   CHECK(has(refused(grey().set(256, 40000).set(257, 40000).set(278, 40000).bytes(), limits),
             "1600000000 bytes at 8, and the file has 186"));

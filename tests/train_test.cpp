@@ -67,6 +67,11 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"resize", "nearest"},
                       {"crop", 16},
                       {"channels", 3},
+                      {"bands", nullptr},
+                      {"range", nullptr},
+                      {"band_mean", nullptr},
+                      {"band_deviation", nullptr},
+                      {"nodata", nullptr},
                       {"pad", false},
                       {"standardize", false},
                       {"scenes", "prefix"},
@@ -135,7 +140,7 @@ TEST_CASE("options that don't go together: exit 2 and both names") {
       {{"--warmup", "0.1", "--schedule", "cosine"}, {"--warmup", "--schedule cosine"}},
       {{"--plateau-patience", "3", "--schedule", "one-cycle"},
        {"--plateau-patience", "--schedule one-cycle"}},
-      {{"--channels", "2"}, {"--channels", "'2' is none of 1|3"}},
+      {{"--channels", "17"}, {"--channels", "17 is not between 1 and 16"}},
       {{"--positive", "cat"}, {"--positive cat", "neg and pos"}},
   };
   for (const Row& row : rows) {

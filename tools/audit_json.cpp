@@ -11,6 +11,7 @@ Json audit_json(const Audit& audit, const std::string& folder) {
     for (const Audit::Class& c : part.classes)
       classes[c.name] = {{"pictures", c.pictures},
                          {"black_fraction", c.black_fraction},
+                         {"missing_fraction", c.missing_fraction},
                          {"wholly_black", c.wholly_black}};
     parts.push_back({{"folder", part.folder}, {"classes", classes}});
   }
@@ -35,6 +36,8 @@ Json audit_json(const Audit& audit, const std::string& folder) {
           {"in_both_parts", audit.in_both_parts},
           {"scenes_in_both_parts", scenes},
           {"mixed_types", audit.mixed_types},
+          {"mixed_bands", audit.mixed_bands},
+          {"mixed_nodata", audit.mixed_nodata},
           {"repeated", audit.repeated},
           {"stray", audit.stray},
           {"dropped_alpha", audit.dropped_alpha}};

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "data/audit.h"
 #include "tools/audit_json.h"
@@ -18,6 +19,7 @@ using data::Audit;
 
 struct Options {
   std::string folder, scenes = "prefix";
+  std::optional<std::string> bands;
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
 };
 
@@ -29,12 +31,13 @@ std::string counts_table(const Audit& audit) {
                {"class", Align::left},
                {"pictures", Align::right},
                {"black", Align::right},
+               {"missing", Align::right},
                {"wholly black", Align::right}});
   for (const Audit::Part& part : audit.parts)
     for (const Audit::Class& c : part.classes)
       table.add({&c == &part.classes.front() ? part.folder : "", c.name,
                  with_separators(c.pictures), fixed(100 * c.black_fraction, 1) + " %",
-                 with_separators(c.wholly_black)});
+                 fixed(100 * c.missing_fraction, 1) + " %", with_separators(c.wholly_black)});
   return table.to_string();
 }
 
@@ -89,7 +92,15 @@ std::string report(const Audit& audit) {
                     return s.scene + ": " + s.train.front() + ", " + s.test.front();
                   });
   if (audit.mixed_types)
-    text += "\npictures of 8 and of 16 bits don't go together: convert one kind into the other\n";
+    text +=
+        "\npictures of 8 bits, of 16 bits and of float32 don't go together: convert them to one "
+        "kind\n";
+  if (audit.mixed_bands)
+    text +=
+        "\npictures of these numbers of bands don't go together: take one kind, or say with "
+        "--bands which files do\n";
+  if (audit.mixed_nodata)
+    text += "\nthe pictures have different nodata values: convert them to one\n";
   text += audit.has_faults() ? "\nsomething is wrong: see above\n" : "\nnothing is wrong\n";
   text += section("equal pictures of one class (noted)", audit.repeated, all_of);
   text += section("files left out: no pictures, or outside the class folders (noted)", audit.stray,
@@ -102,7 +113,8 @@ std::string report(const Audit& audit) {
 
 int run(const Options& options, const SharedOptions& shared) {
   const auto rule = options.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
-  const data::Folder folder = data::survey_folder(options.folder, rule);
+  const data::Folder folder =
+      data::survey_folder(options.folder, rule, data::BandFiles::parse(options.bands.value_or("")));
   size_t total = folder.train.samples.size();
   if (folder.test) total += folder.test->samples.size();
   CommandContext command(shared);
@@ -137,6 +149,7 @@ void add_check(Cli& cli) {
   add_choice(command, "--scenes", options->scenes, {"prefix", "file"},
              "Pictures that share the name before the first _ are one scene, or each is its own\n"
              "(default prefix)");
+  add_bands(command, options->bands, "(default: a file is a sample)");
   add_max_pixels(command, options->max_pixels);
 }
 

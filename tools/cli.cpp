@@ -4,6 +4,7 @@
 #include <cctype>
 #include <charconv>
 #include <filesystem>
+#include <limits>
 #include <new>
 
 #include "kernels/backend.h"
@@ -240,6 +241,25 @@ CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<i
       values.push_back(number_of<int64_t>(text.substr(from, comma - from), min, max, option));
       from = comma + 1;
     }
+  };
+  return app.add_option_function<std::string>(names, parse, description)->type_name(what);
+}
+
+CLI::Option* add_numbers(CLI::App& app, const std::string& names,
+                         std::optional<std::vector<double>>& values, size_t count,
+                         const std::string& description, const std::string& what) {
+  const std::string option = main_name(names);
+  const auto parse = [&values, count, option](const std::string& text) {
+    constexpr double most = std::numeric_limits<float>::max();
+    values.emplace();
+    for (size_t from = 0; from <= text.size();) {
+      const size_t comma = std::min(text.find(',', from), text.size());
+      values->push_back(number_of<double>(text.substr(from, comma - from), -most, most, option));
+      from = comma + 1;
+    }
+    if (values->size() != count)
+      throw CLI::ValidationError(option, "'" + text + "' is not " + std::to_string(count) +
+                                             " numbers with commas between");
   };
   return app.add_option_function<std::string>(names, parse, description)->type_name(what);
 }

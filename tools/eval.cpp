@@ -1,6 +1,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "data/dataset.h"
 #include "data/loader.h"
@@ -23,6 +24,7 @@ namespace {
 
 struct Options {
   std::string model, folder;
+  std::optional<std::string> bands;
   double threshold = -1;  // -1: the model's
   int64_t batch = 0;      // 0: by the crop
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
@@ -59,6 +61,7 @@ Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
   pictures.bands = info.preprocess.bands;
   pictures.limits.max_pixels = options.max_pixels;
   pictures.once = true;
+  pictures.band_files = dataset.bands;
   const std::shared_ptr<const data::Pictures> opened =
       data::open_pictures(std::move(paths), pictures, command.context().pool());
   data::LoaderOptions loading;
@@ -160,7 +163,9 @@ int run(const Options& options, const SharedOptions& shared) {
   const ModelInfo& info = checkpoint.info();
   const double threshold = threshold_of(info, options.threshold);
   require_places(options);
-  const data::Dataset dataset = data::scan_for_classes(options.folder, info.classes);
+  const data::Dataset dataset =
+      data::scan_for_classes(options.folder, info.classes, data::SceneRule::prefix,
+                             band_files_of(options.bands, info.preprocess));
   CommandContext command(shared);
   Evaluation evaluation = evaluation_on(dataset, options, checkpoint, command);
   const Measured measured = measure(evaluation);
@@ -187,6 +192,7 @@ void add_eval(Cli& cli) {
                   "Folder with a folder of pictures for each class of the model, or with such a\n"
                   "folder called test")
       ->required();
+  add_bands(command, options->bands, "(default: as the model's pictures)");
   add_number(command, "--threshold", options->threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");
   add_integer(command, "--batch", options->batch, 1, 4096,

@@ -130,6 +130,7 @@ std::string text_of(const Preprocess& p) {
   text += ", centre crop " + squares(p.crop);
   if (p.pad) text += ", padded where smaller";
   if (p.standardize) text += ", each standardized";
+  for (size_t i = 0; i < p.files.size(); i++) text += (i == 0 ? ", of " : " + ") + p.files[i];
   return text;
 }
 

@@ -5,10 +5,13 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "data/dataset.h"
+#include "data/geotiff.h"
 #include "data/image.h"
+#include "data/pictures.h"
 #include "engine/file.h"
 #include "engine/geometry.h"
 #include "kernels/error.h"
@@ -27,6 +30,7 @@ namespace {
 struct Options {
   std::string model, csv;
   std::vector<std::string> paths;
+  std::optional<std::string> bands;
   double threshold = -1;  // -1: the model's
   int64_t batch = 0;      // 0: by the crop
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
@@ -39,6 +43,7 @@ struct Item {
   std::string path;
   std::string error;  // why there is no result
   data::ImageHeader header;
+  data::Georeference place;
   data::Image image;
   std::vector<double> logits;
   std::vector<float> probabilities;
@@ -57,13 +62,18 @@ void keep_error(Item& item, const Work& work) {
   }
 }
 
-std::vector<Item> find_items(const std::vector<std::string>& paths) {
+std::vector<Item> find_items(const std::vector<std::string>& paths, const data::BandFiles& bands) {
   std::vector<Item> items;
+  std::set<std::string> seen;  // a sample of several files may be named by each
   for (const std::string& path : paths) {
-    Item whole{path, {}, {}, {}, {}, {}};
+    Item whole;
+    whole.path = path;
     keep_error(whole, [&] {
-      for (const std::string& file : data::list_pictures(std::span(&path, 1)))
-        items.push_back({file, {}, {}, {}, {}, {}});
+      for (const std::string& file : data::list_pictures(std::span(&path, 1), bands)) {
+        if (!bands.empty() && !seen.insert(file).second) continue;
+        items.emplace_back();
+        items.back().path = file;
+      }
     });
     if (!whole.error.empty()) items.push_back(std::move(whole));
   }
@@ -72,10 +82,19 @@ std::vector<Item> find_items(const std::vector<std::string>& paths) {
 
 // Why the model can't take a picture of this kind; empty where it can.
 std::string refusal(const Preprocess& preprocess, const data::ImageHeader& header) {
-  if (header.type != preprocess.type)
-    return std::string("its values are ") + name_of(header.type) + ", the model was trained on " +
-           name_of(preprocess.type) + "; convert it";
-  return misfit(preprocess, header.height, header.width);
+  const std::string kind = data::kind_misfit(preprocess, header);
+  return kind.empty() ? misfit(preprocess, header.height, header.width) : kind;
+}
+
+Json json_of(const data::Georeference& place, const data::ImageHeader& header) {
+  Json json = Json::object();
+  json["epsg"] = place.epsg > 0 ? Json(place.epsg) : Json(nullptr);
+  if (place.transform) json["transform"] = *place.transform;
+  if (const auto bounds = data::bounds_of(place, header.height, header.width))
+    json["bounds"] = *bounds;
+  for (const data::GroundPoint& p : place.points)
+    json["points"].push_back({p.column, p.row, p.x, p.y, p.z});
+  return json;
 }
 
 class Predictor {
@@ -85,12 +104,10 @@ class Predictor {
         shared_(shared),
         command_(shared),
         classifier_(command_.context(), options.model, command_.device_name()),
-        items_(find_items(options.paths)) {
+        bands_(band_files_of(options.bands, classifier_.info().preprocess)),
+        items_(find_items(options.paths, bands_)) {
     const ModelInfo& info = classifier_.info();
     for (const std::string& note : classifier_.notes()) say(note);
-    if (info.preprocess.bands != 1 && info.preprocess.bands != 3)
-      usage_error(options.model + " takes pictures of " + std::to_string(info.preprocess.bands) +
-                  " bands, and only grey and RGB ones can be read yet");
     threshold_ = threshold_of(info, options.threshold);
     batch_ = options.batch;
     if (batch_ == 0) batch_ = customary_batch(info.preprocess);
@@ -99,6 +116,8 @@ class Predictor {
   int run() {
     if (!options_.csv.empty()) {
       csv_.emplace(options_.csv);
+      places_ = std::any_of(items_.begin(), items_.end(),
+                            [](const Item& item) { return data::is_called_tiff(item.path); });
       write_csv_header();
     }
     Progress progress(std::ssize(items_), "images");
@@ -134,7 +153,7 @@ class Predictor {
       Item& item = items_[to++];
       if (!item.error.empty()) continue;
       keep_error(item, [&] {
-        item.header = data::probe_image(item.path, {options_.max_pixels});
+        item.header = data::probe_sample(item.path, bands_, {options_.max_pixels});
         const std::string reason = refusal(preprocess(), item.header);
         if (!reason.empty()) file_error(item.path + ": " + reason);
       });
@@ -148,8 +167,9 @@ class Predictor {
       Item& item = items_[from + static_cast<size_t>(task)];
       if (!item.error.empty() || interrupted()) return;
       keep_error(item, [&] {
-        item.image = data::with_channels(data::read_image(item.path, {options_.max_pixels}),
-                                         preprocess().bands);
+        item.place = data::read_georeference(item.path);
+        item.image = data::with_channels(
+            data::read_sample(item.path, bands_, {options_.max_pixels}), preprocess().bands);
       });
     });
     stop_if_interrupted();
@@ -214,6 +234,8 @@ class Predictor {
         line["probabilities"][info.classes[k]] = shortest(item.probabilities[k]);
       line["logits"] = Json::array();
       for (double logit : item.logits) line["logits"].push_back(shortest(logit));
+      if (!bands_.empty()) line["files"] = bands_.files_of(item.path);
+      if (!item.place.empty()) line["georeference"] = json_of(item.place, item.header);
       print_line(line);
     } else {
       print(name + "\t" + fixed(item.probabilities[decided], 4) + "\t" + item.path + "\n");
@@ -228,6 +250,7 @@ class Predictor {
     std::vector<std::string> cells{"path", "class"};
     for (const char* what : {"probability_", "logit_"})
       for (const std::string& name : classifier_.info().classes) cells.push_back(what + name);
+    if (places_) cells.insert(cells.end(), {"epsg", "west", "south", "east", "north"});
     cells.emplace_back("error");
     write_csv(cells);
   }
@@ -240,6 +263,12 @@ class Predictor {
     } else {
       cells.insert(cells.end(), 2 * classes, "");
     }
+    if (places_) {
+      const auto bounds = data::bounds_of(item.place, item.header.height, item.header.width);
+      cells.push_back(item.place.epsg > 0 ? std::to_string(item.place.epsg) : "");
+      for (size_t side = 0; side < 4; side++)
+        cells.push_back(bounds ? Json((*bounds)[side]).dump() : "");
+    }
     cells.push_back(item.error);
     write_csv(cells);
   }
@@ -248,8 +277,10 @@ class Predictor {
   const SharedOptions& shared_;
   CommandContext command_;
   model::Classifier classifier_;
+  data::BandFiles bands_;
   std::vector<Item> items_;
   std::optional<AtomicFile> csv_;
+  bool places_ = false;  // whether the table says where pictures lie
   double threshold_ = 0.5;
   int64_t batch_ = 1, failed_ = 0;
   bool dropped_alpha_ = false;
@@ -268,6 +299,7 @@ void add_predict(Cli& cli) {
                   "Pictures (PNG, JPEG, BMP, TIFF), and folders of pictures, deeper ones included")
       ->required();
   add_path(command, "--csv", options->csv, "Also write a table to this file", "FILE");
+  add_bands(command, options->bands, "(default: as the model's pictures)");
   add_number(command, "--threshold", options->threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");
   add_integer(command, "--batch", options->batch, 1, 4096,

@@ -41,6 +41,21 @@ int64_t customary_batch(const Preprocess& preprocess) {
   return std::clamp<int64_t>(pixels / (preprocess.crop * preprocess.crop), 1, longest);
 }
 
+CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
+                       const std::string& otherwise) {
+  return app
+      .add_option("--bands", value,
+                  "The files of a sample, which share what * stands for and lie in one folder:\n"
+                  "\"*_VV.tif,*_VH.tif\"; none: a file is a sample " +
+                      otherwise)
+      ->type_name("A,B,...");
+}
+
+data::BandFiles band_files_of(const std::optional<std::string>& asked,
+                              const Preprocess& preprocess) {
+  return asked ? data::BandFiles::parse(*asked) : data::BandFiles(preprocess.files);
+}
+
 void AlphaNote::say_if(bool dropped) {
   if (!dropped || said_) return;
   note("transparency of some pictures is left out");

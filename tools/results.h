@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "data/band_files.h"
 #include "engine/checkpoint.h"
 #include "tools/cli.h"
 
@@ -16,6 +18,13 @@ double threshold_of(const ModelInfo& info, double asked);
 
 // Pictures that go through a network together where nobody says how many: some 4 million pixels.
 int64_t customary_batch(const Preprocess& preprocess);
+
+// --bands: how files make up samples; `otherwise` says what is so without it.
+CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
+                       const std::string& otherwise);
+// What was asked for, or else what the model's pictures were. Error(usage) as BandFiles.
+data::BandFiles band_files_of(const std::optional<std::string>& asked,
+                              const Preprocess& preprocess);
 
 // Says, once, that transparency is left out, as Pillow's convert("RGB") does.
 class AlphaNote {

@@ -35,9 +35,18 @@ void add_picture_options(CLI::App& app, TrainConfig& c) {
              "nearest)");
   add_integer(app, "--crop", c.crop, 1, 1 << 20,
               "Side of the centre crop that the network sees, pixels (default: the size)");
-  add_choice(app, "--channels", c.channels, {1, 3}, "1: grey, 3: RGB (default 3)");
+  add_integer(app, "--channels", c.channels, 1, WarpOptions::max_bands,
+              "1: grey, 3: RGB; other pictures must have as many bands (default: 3 for grey and\n"
+              "RGB of 8 or 16 bits, else as many as the pictures have)");
+  add_bands(app, c.bands, "(default: a file is a sample)");
+  add_numbers(app, "--range", c.range, 2,
+              "Values of the pictures that become 0 and 1, in every band; LO stands for what is\n"
+              "missing. Default: 0 and the most that 8 or 16 bits hold; float32: each band gets\n"
+              "mean 0 and standard deviation 1 over what the training pictures measure",
+              "LO,HI");
   app.add_flag("--pad", c.pad,
-               "Surround with black what is smaller than the crop or, with --size N, not square");
+               "Surround what is smaller than the crop or, with --size N, not square, with black\n"
+               "(float32: with what stands for missing)");
   app.add_flag("--standardize", c.standardize, "Mean 0 and standard deviation 1 for each picture");
 }
 

@@ -18,6 +18,11 @@ void each_entry(Config& c, const Visit& visit) {
   visit("resize", c.resize);
   visit("crop", c.crop);
   visit("channels", c.channels);
+  visit("bands", c.bands);
+  visit("range", c.range);
+  visit("band_mean", c.band_mean);
+  visit("band_deviation", c.band_deviation);
+  visit("nodata", c.nodata);
   visit("pad", c.pad);
   visit("standardize", c.standardize);
   visit("scenes", c.scenes);
@@ -60,6 +65,10 @@ bool is_of_type(const Json& json, const std::vector<int64_t>&) {
   return json.is_array() && std::all_of(json.begin(), json.end(), [](const Json& item) {
            return is_of_type(item, int64_t{});
          });
+}
+bool is_of_type(const Json& json, const std::vector<double>&) {
+  return json.is_array() &&
+         std::all_of(json.begin(), json.end(), [](const Json& item) { return item.is_number(); });
 }
 template <class T>
 bool is_of_type(const Json& json, const std::optional<T>&) {
@@ -132,7 +141,10 @@ void TrainConfig::resolve() {
   if (side > 0 && crop > side && !pad)
     usage_error("--crop " + std::to_string(crop) + " is larger than --size " + size +
                 ": make it smaller, or surround the pictures with --pad");
-  preprocess(DType::u8);
+  band_files();
+  if (range && (range->size() != 2 || (*range)[0] == (*range)[1]))
+    usage_error("--range takes two different numbers, the values that become 0 and 1");
+  preprocess(DType::u8).warp_options();
   const data::Augment a = augmentation();
   a.check();
   translate = a.translate;
@@ -162,12 +174,36 @@ TrainConfig TrainConfig::from_json(const Json& json) {
 }
 
 Preprocess TrainConfig::preprocess(DType type) const {
-  Preprocess p = Preprocess::of_pictures(0, crop, channels, type);
+  Preprocess p;
+  p.type = type;
+  p.crop = crop;
+  p.bands = channels.value_or(3);
+  p.nodata = nodata;
+  p.files = band_files().patterns();
+  const auto n = static_cast<size_t>(p.bands);
+  if (band_mean && band_deviation) {
+    p.fill = *band_mean;
+    for (size_t band = 0; band < band_mean->size() && band < band_deviation->size(); band++) {
+      const double deviation = (*band_deviation)[band];
+      p.scale.push_back(1 / deviation);
+      p.offset.push_back(-(*band_mean)[band] / deviation);
+    }
+  } else {
+    const double most = type == DType::u8 ? 255 : type == DType::u16 ? 65535 : 1;
+    const double low = range ? (*range)[0] : 0, high = range ? (*range)[1] : most;
+    p.scale.assign(n, 1 / (high - low));
+    p.offset.assign(n, low == 0 ? 0 : -low / (high - low));
+    p.fill.assign(n, low);
+  }
   p.size = pixels_of(size);
   p.resize = resize == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
   p.pad = pad;
   p.standardize = standardize;
   return p;
+}
+
+data::BandFiles TrainConfig::band_files() const {
+  return data::BandFiles::parse(bands.value_or(""));
 }
 
 data::Augment TrainConfig::augmentation() const {

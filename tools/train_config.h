@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/augment.h"
+#include "data/band_files.h"
 #include "engine/preprocess.h"
 #include "model/polar_low.h"
 #include "model/trainer.h"
@@ -21,10 +22,16 @@ struct TrainConfig {
   // Pictures
   std::string size = "native";  // or pixels
   std::string resize = "nearest";
-  int64_t crop = 0;  // 0: the size
-  int64_t channels = 3;
+  int64_t crop = 0;                          // 0: the size
+  std::optional<int64_t> channels;           // bands that the network sees
+  std::optional<std::string> bands;          // patterns of the files of a sample
+  std::optional<std::vector<double>> range;  // source values that become 0 and 1
   bool pad = false, standardize = false;
   std::string scenes = "prefix";
+  // Found in the training pictures: of float32 without a range, by band; and what stands for
+  // missing.
+  std::optional<std::vector<double>> band_mean, band_deviation;
+  std::optional<double> nodata;
   // Samples
   std::optional<std::string> positive;  // class, of two
   std::string protocol;                 // "paper" or none
@@ -62,6 +69,7 @@ struct TrainConfig {
   static TrainConfig from_json(const Json& json);
 
   Preprocess preprocess(DType type) const;  // for pictures of this element type
+  data::BandFiles band_files() const;
   data::Augment augmentation() const;
   AdamW adamw_options() const;
   // `steps` of the whole run.

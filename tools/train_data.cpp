@@ -4,11 +4,13 @@
 #include <string>
 #include <utility>
 
+#include "data/statistics.h"
 #include "engine/geometry.h"
 #include "kernels/error.h"
 #include "tools/console.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
+#include "tools/table.h"
 
 namespace fulmar::tools {
 namespace {
@@ -21,7 +23,8 @@ std::vector<std::string> paths_of(const data::Dataset& dataset) {
 
 data::PictureOptions picture_options(const TrainConfig& config, const TrainRuntime& runtime) {
   data::PictureOptions options;
-  options.bands = config.channels;
+  options.bands = config.channels.value_or(0);
+  options.band_files = config.band_files();
   options.limits.max_pixels = runtime.max_pixels;
   options.cache_folder = runtime.cache_folder;
   return options;
@@ -75,9 +78,67 @@ uint64_t Samples::batch_bytes(int64_t batch) const {
   return static_cast<uint64_t>(largest.bytes()) * static_cast<uint64_t>(batch);
 }
 
-RunSamples find_samples(const TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool) {
+namespace {
+
+// Keras' loaders, and so the published network, make RGB of grey; a raster stays what it is.
+void choose_channels(Samples& samples, TrainConfig& config) {
+  if (config.channels) return;
+  const data::ImageHeader& first = samples.headers.front();
+  const bool picture = first.type != DType::f32 && data::can_have_channels(first, 3);
+  config.channels = picture ? 3 : first.bands;
+  for (data::ImageHeader& header : samples.headers) header.bands = *config.channels;
+}
+
+// One nodata value for both parts; probing saw to it that each has one.
+void agree_on_nodata(RunSamples& samples, TrainConfig& config) {
+  config.nodata = samples.train.nodata();
+  if (samples.validation.empty() || samples.validation.nodata() == config.nodata) return;
+  const std::optional<double> other = samples.validation.nodata();
+  if (config.nodata.value_or(0) != 0 || other.value_or(0) != 0)
+    file_error(samples.validation.dataset.folder +
+               ": some of the pictures have a nodata value and others none or another; convert "
+               "them to one");
+  config.nodata = 0;
+  for (Samples* part : {&samples.train, &samples.validation})
+    for (data::ImageHeader& header : part->headers) header.nodata = 0;
+}
+
+// Float pictures have no customary range: each band gets mean 0 and standard deviation 1 over the
+// pixels of the training pictures that were measured.
+void choose_scale(const Samples& samples, TrainConfig& config, const TrainRuntime& runtime,
+                  ThreadPool& pool) {
+  if (samples.type() != DType::f32 || config.range || config.band_mean) return;
+  data::PictureOptions options = picture_options(config, runtime);
+  options.once = runtime.cache_folder.empty();  // a cache is made once and for all
+  Progress progress(samples.count(), "pictures");
+  progress.label("measuring");
+  const auto told = [&](int64_t done, int64_t) {
+    stop_if_interrupted();
+    progress.update(done);
+  };
+  const auto pictures =
+      data::open_pictures(paths_of(samples.dataset), samples.headers, options, pool);
+  config.band_mean.emplace();
+  config.band_deviation.emplace();
+  for (const data::BandStatistics& band : data::measure_bands(*pictures, pool, told)) {
+    const std::string name = "band " + std::to_string(config.band_mean->size() + 1);
+    if (band.valid == 0)
+      file_error(samples.dataset.folder + ": no training picture has a valid pixel in " + name +
+                 "; is the nodata value right?");
+    config.band_mean->push_back(band.mean);
+    config.band_deviation->push_back(band.deviation > 0 ? band.deviation : 1);
+    note(name + ": mean " + fixed(band.mean, 4) + ", standard deviation " +
+         fixed(band.deviation, 4) + " over the " +
+         fixed(100 * static_cast<double>(band.valid) / static_cast<double>(band.pixels), 1) +
+         " % of the training pixels that are valid; they become 0 and 1");
+  }
+}
+
+}  // namespace
+
+RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool) {
   const auto rule = config.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
-  data::Folder folder = data::scan_folder(config.dataset, rule);
+  data::Folder folder = data::scan_folder(config.dataset, rule, config.band_files());
   if (!folder.stray.empty())
     note(std::to_string(folder.stray.size()) +
          " files are no pictures of a class and are left out, such as " + folder.stray.front());
@@ -91,12 +152,15 @@ RunSamples find_samples(const TrainConfig& config, const TrainRuntime& runtime, 
     samples.train.dataset = std::move(folder.train);
   }
   probe(samples.train, config, runtime, pool);
+  choose_channels(samples.train, config);
   probe(samples.validation, config, runtime, pool);
   if (!samples.validation.empty() && samples.validation.type() != samples.train.type())
     file_error(samples.validation.dataset.samples[0].path + ": its values are of type " +
                name_of(samples.validation.type()) + ", those of " +
                samples.train.dataset.samples[0].path + " " + name_of(samples.train.type()) +
                "; convert the pictures to one type");
+  agree_on_nodata(samples, config);
+  choose_scale(samples.train, config, runtime, pool);
   return samples;
 }
 

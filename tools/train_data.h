@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "data/dataset.h"
@@ -18,6 +19,7 @@ struct Samples {
 
   bool empty() const { return dataset.samples.empty(); }
   DType type() const { return headers.front().type; }
+  std::optional<double> nodata() const { return headers.front().nodata; }
   int64_t count() const { return static_cast<int64_t>(dataset.samples.size()); }
   uint64_t bytes() const;                     // decoded
   uint64_t batch_bytes(int64_t batch) const;  // of a batch in a loader
@@ -27,9 +29,10 @@ struct RunSamples {
   Samples train, validation;  // validation: empty where there is none
 };
 
-// Scans the dataset, splits it and looks at the headers. Error(file) naming a picture that can't be
-// read or that doesn't fit the configuration.
-RunSamples find_samples(const TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool);
+// Scans the dataset, splits it and looks at the headers; what the configuration leaves to the
+// pictures is filled in: channels, nodata, and mean and deviation of each band of float32 without a
+// range. Error(file) naming a picture that can't be read or that doesn't fit the configuration.
+RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool);
 
 struct Sources {
   std::shared_ptr<const data::Pictures> train_pictures, validation_pictures;

@@ -63,7 +63,7 @@ ModelInfo describe(TrainConfig& config, const RunSamples& samples) {
   const data::Dataset& train = samples.train.dataset;
   ModelInfo info;
   model::PolarLowOptions network;
-  network.channels = config.channels;
+  network.channels = *config.channels;
   network.classes = static_cast<int64_t>(train.classes.size());
   network.widths = config.widths;
   network.dropout = config.dropout;
@@ -288,7 +288,7 @@ TrainedRun train_run(Context& context, Device& device, TrainConfig config,
   model::RunFolder folder(path);
   if (!runtime.resume && folder.begun())
     file_error(path + " holds a run already: go on with --resume, or choose another folder");
-  const RunSamples samples = find_samples(config, runtime, context.pool());
+  const RunSamples samples = find_samples(config, runtime, context.pool());  // completes it
   ModelInfo info = describe(config, samples);
   Model model = make_model(info, config, device);
   const bool has_last = runtime.resume && std::filesystem::exists(folder.last());

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "data/pictures.h"
+
+namespace fulmar::data {
+
+// Of one band over the pixels of many pictures that are valid: neither NaN nor infinite nor nodata.
+struct BandStatistics {
+  int64_t pixels = 0, valid = 0;
+  double mean = 0, deviation = 0;  // of the valid ones; the deviation divides by their number
+};
+
+// Of all pictures, by band; the same bits for any number of threads. `progress` may be empty.
+// Error(file): pictures that can't be read.
+std::vector<BandStatistics> measure_bands(const Pictures& pictures, ThreadPool& pool,
+                                          const Progress& progress = {});
+
+}  // namespace fulmar::data
