@@ -177,6 +177,11 @@ void write_geotiff(const std::string& path, const Image& image, const Georeferen
   set_layout(file, image, static_cast<uint32_t>(rows));
   set_georeference(file, georeference);
   if (nodata) TIFFSetField(file.get(), tag_gdal_nodata, shortest_text(*nodata).c_str());
+  // The tags first, then the strips: readers find the header in the file's first bytes. libtiff
+  // fills the strips' places in when it closes the file.
+  if (!TIFFWriteCheck(file.get(), 0, "write_geotiff") || !TIFFWriteDirectory(file.get()) ||
+      !TIFFSetDirectory(file.get(), 0))
+    file_error("cannot write '" + path + "': " + file.complaint());
   std::vector<uint8_t> strip;
   for (int64_t row = 0; row < image.height; row += rows) {
     const int64_t bytes = std::min(rows, image.height - row) * row_bytes;

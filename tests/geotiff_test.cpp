@@ -2,12 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "data/image_format.h"
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tests/support/array.h"
@@ -62,6 +64,14 @@ TEST_CASE("a GeoTIFF that was written reads back, to the bit") {
         CHECK_FALSE(again.dropped_alpha);
         CHECK(again.data == image.data);
         CHECK(data::probe_image(path).bands == bands);
+        // The header stands before the pixels, so that its start tells it.
+        const std::string bytes = read_file(path, 1 << 26);
+        data::ImageHeader header;
+        const size_t start = std::min<size_t>(bytes.size(), 4096);
+        CHECK(data::tiff_format.probe(
+            data::Bytes(reinterpret_cast<const uint8_t*>(bytes.data()), start), false, path,
+            header));
+        CHECK(header.width == width);
       }
   const Georeference found = data::read_georeference(path);
   CHECK(found.epsg == 3996);
