@@ -148,6 +148,7 @@ TiffLayout layout_of(const TiffFile& file) {
   check_samples(file, t);
   t.bands = bands_of(file, t.samples);
   if (t.bands.empty()) file.fail("all of its samples are transparency");
+  if (t.samples > 2 * t.bands.size()) file.fail("most of its samples are transparency");
   check_colours(file, t);
   if (t.photometric == PHOTOMETRIC_YCBCR)
     TIFFSetField(file.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);

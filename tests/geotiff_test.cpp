@@ -149,6 +149,22 @@ TEST_CASE("rotated pictures, control points and pixels that are points keep thei
   CHECK(data::read_georeference(path).empty());
 }
 
+TEST_CASE("control points and nodata that GDAL wrote") {
+  const Georeference found = data::read_georeference(test::golden("images/tiff/points.tif"));
+  CHECK(found.epsg == 4326);
+  CHECK_FALSE(found.transform);
+  REQUIRE(found.points.size() == 3);
+  const double expected[3][5] = {{0, 0, 10, 70, 5}, {23, 0, 11, 70.5, 6}, {0, 19, 10.25, 69, 7}};
+  for (size_t i = 0; i < 3; i++) {
+    const data::GroundPoint& point = found.points[i];
+    const double values[5] = {point.column, point.row, point.x, point.y, point.z};
+    for (size_t k = 0; k < 5; k++) CHECK(values[k] == expected[i][k]);
+  }
+  const Georeference polar = data::read_georeference(test::golden("images/tiff/nodata_int16.tif"));
+  CHECK(polar.epsg == 3996);
+  CHECK(*polar.transform == std::array<double, 6>{-5e5, 1000, 0, 2e6, 0, -1000});
+}
+
 TEST_CASE("systems that only their own text describes are kept") {
   const auto path = test::test_data("tiff-corpus/rasterio/tests/data/test_esri_wkt.tif");
   if (!path) {

@@ -131,7 +131,12 @@ TEST_CASE("a TIFF by hand decodes, and each thing wrong with it is named") {
   CHECK(has(refused(grey().set(258, 64).set(339, 1).set(256, 1).bytes()), "64-bit"));
   CHECK(has(refused(grey().set(258, 16).set(339, 3).set(256, 4).bytes()), "16-bit floating"));
   CHECK(has(refused(grey().set(258, 4).set(262, 3).bytes()), "Colormap"));
-  CHECK(has(refused(grey().set(338, 2).bytes()), "transparency"));
+  CHECK(has(refused(grey().set(338, 2).bytes()), "all of its samples are transparency"));
+  Tiff veils = grey().set(277, 3).set(256, 4).set(257, 4);
+  veils.pairs[338] = {2, 2};
+  CHECK(has(refused(veils.bytes()), "most of its samples are transparency"));
+  veils.pairs[338] = {0, 2};
+  CHECK(decode(veils.bytes()).bands == 2);
 }
 
 TEST_CASE("whole numbers that float32 has no place for are refused, others are exact") {
