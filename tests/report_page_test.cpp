@@ -37,7 +37,7 @@ std::string page_of(const Evaluation& e) {
   Report report;
   report.name = "a run";
   report.evaluations.push_back({e, false});
-  const std::string page = report_html(report);
+  std::string page = report_html(report);
   write_file(folder.path("page.html"), page);
   check_page(folder.path("page.html"));
   CHECK(numbers_in(page)["evaluations"][0] == numbers_json(e));
@@ -50,7 +50,7 @@ TEST_CASE("metrics that are NaN are dashes and gaps") {
   const TempFolder folder;
   Report report;
   report.name = "odd";
-  report.training.emplace();
+  report.training = Report::Training();
   report.training->config = {{"seed", 1}};
   report.training->best_epoch = 2;
   report.training->metrics.columns = {"epoch",   "step",     "learning_rate", "loss",

@@ -64,13 +64,14 @@ TEST_CASE("a report of two classes: its numbers are those of eval --json and of 
   // The best model's own metrics, which training kept.
   const int64_t best = before["best"]["epoch"];
   const auto at = static_cast<size_t>(best - 1);
-  for (const auto& [name, key] :
+  for (const auto& pair :
        std::vector<std::pair<std::string, std::string>>{{"val_accuracy", "accuracy"},
                                                         {"val_f1", "f1"},
                                                         {"val_roc_auc", "roc_auc"},
                                                         {"val_pr_auc", "pr_auc"},
                                                         {"val_macro_f1", "macro_f1"},
                                                         {"threshold", "threshold"}}) {
+    const std::string &name = pair.first, &key = pair.second;
     CAPTURE(name);
     CHECK(validation[key] == column(files.run, name).at(at));
     CHECK(before["best"][name] == validation[key]);

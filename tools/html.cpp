@@ -93,8 +93,7 @@ std::string HtmlTable::to_string() const {
   const auto is_text = [&](size_t column) {
     return std::find(text_columns.begin(), text_columns.end(), column) != text_columns.end();
   };
-  std::string text =
-      "<div class=\"wide\"><table>\n<caption>" + escaped(caption) + "</caption>\n<thead><tr>";
+  std::string text = "<table>\n<caption>" + escaped(caption) + "</caption>\n<thead><tr>";
   for (size_t c = 0; c < columns.size(); c++)
     text += element("th", columns[c],
                     std::string("scope=\"col\"") + (is_text(c) ? " class=\"text\"" : ""));
@@ -105,7 +104,12 @@ std::string HtmlTable::to_string() const {
       text += element("td", row[c], is_text(c) ? "class=\"text\"" : "");
     text += "</tr>\n";
   }
-  return text + "</tbody></table></div>\n";
+  return scrolling(caption, text + "</tbody></table>\n");
+}
+
+std::string scrolling(const std::string& label, const std::string& html) {
+  return "<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"" + escaped(label) +
+         "\">" + html + "</div>\n";
 }
 
 std::string fact_table(const std::string& caption, const Facts& facts) {

@@ -35,6 +35,9 @@ struct HtmlTable {
   std::string to_string() const;
 };
 
+// What is wider than the page scrolls by itself, also by keyboard; `label` is its name.
+std::string scrolling(const std::string& label, const std::string& html);
+
 // Rows of a name and what it is. Values are text.
 using Facts = std::vector<std::pair<std::string, std::string>>;
 std::string fact_table(const std::string& caption, const Facts& facts);

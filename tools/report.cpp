@@ -120,7 +120,7 @@ Json report_numbers(const Report& report) {
 }
 
 std::string write_report(const std::string& run) {
-  const std::string path = model::RunFolder(run).report();
+  std::string path = model::RunFolder(run).report();
   write_file(path, report_html(read_report(run)));
   return path;
 }

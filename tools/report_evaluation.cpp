@@ -62,8 +62,7 @@ std::string confusion_cell(int64_t count, int64_t support, bool right, bool with
 std::string confusion_table(const Evaluation& e, const model::Scores& scores) {
   const size_t count = e.classes.size();
   const bool many = count > 4;
-  std::string text = "<div class=\"wide\"><table class=\"confusion" +
-                     std::string(many ? " many" : "") +
+  std::string text = "<table class=\"confusion" + std::string(many ? " many" : "") +
                      "\">\n<caption>Rows: true class. Columns: called "
                      "so.</caption>\n<thead><tr><th scope=\"col\">true \\ called</th>";
   for (const std::string& name : e.classes)
@@ -76,15 +75,12 @@ std::string confusion_table(const Evaluation& e, const model::Scores& scores) {
                              scores.classes[truth].support, truth == called, !many);
     text += "</tr>\n";
   }
-  return text + "</tbody></table>" +
-         element("p", "Blue: right, orange: wrong; the stronger, the larger the share of its row.",
-                 "class=\"quiet\"") +
-         "</div>\n";
+  return scrolling("Confusion matrix", text + "</tbody></table>\n");
 }
 
 std::string class_table(const Evaluation& e, const model::Scores& scores) {
   HtmlTable table;
-  table.caption = "By class. ROC, PR: areas under the curves of the class against the rest.";
+  table.caption = "By class";
   table.columns = {"class", "precision", "recall", "F1", "ROC", "PR", "pictures"};
   for (size_t k = 0; k < e.classes.size(); k++) {
     const model::ClassScores& s = scores.classes[k];
@@ -96,8 +92,8 @@ std::string class_table(const Evaluation& e, const model::Scores& scores) {
     table.rows.push_back({name, score_text(a.precision), score_text(a.recall), score_text(a.f1), "",
                           "", with_separators(scores.samples)});
   };
-  add("macro average", scores.macro);
-  add("weighted average", scores.weighted);
+  add("macro mean", scores.macro);
+  add("weighted mean", scores.weighted);
   return table.to_string();
 }
 
@@ -354,8 +350,12 @@ std::string evaluation_section(const Report::Part& part, const std::string& id) 
   const auto [scores, calibration] = measure(e);
   std::string text = "<section id=\"" + escaped(id) + "\">\n" + element("h2", set_name(e)) +
                      notes(part) + fact_table("What was evaluated", facts_of(e, scores));
-  text += "<h3>Confusion matrix</h3>\n<div class=\"columns\">\n" + confusion_table(e, scores) +
-          class_table(e, scores) + "</div>\n";
+  text += "<h3>Confusion matrix</h3>\n<div class=\"tables\">\n" + confusion_table(e, scores) +
+          class_table(e, scores) + "</div>\n" +
+          element("p",
+                  "Blue: right, orange: wrong; the stronger, the larger the share of its row. ROC, "
+                  "PR: areas under the curves of the class against the rest.",
+                  "class=\"quiet\"");
   text += "<h3>At any threshold</h3>\n<div class=\"columns\">\n" + roc_figure(e, scores) +
           pr_figure(e, scores) + "</div>\n";
   text += "<h3>Calibration</h3>\n" + calibration_part(e, calibration);

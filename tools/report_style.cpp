@@ -18,7 +18,7 @@ const char* const report_style = R"css(
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 68rem;
+  margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 73rem;
   background: var(--page); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
   overflow-wrap: break-word;
@@ -57,7 +57,8 @@ figure { margin: 0; min-width: 0; }
 figcaption { font-size: .9rem; line-height: 1.45; margin-top: .3rem; }
 figcaption strong { color: var(--ink); }
 .plot-title { font-weight: 600; font-size: .95rem; margin: 0 0 .2rem; }
-.wide { overflow-x: auto; max-width: 100%; }
+.tables { display: flex; flex-wrap: wrap; gap: 0 2rem; align-items: flex-start; }
+.wide { overflow-x: auto; min-width: 0; max-width: 100%; }
 table {
   border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0;
   font-size: .92rem;
@@ -126,7 +127,8 @@ footer {
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .6rem; }
   .tiles strong { font-size: 1.3rem; }
   table { font-size: .84rem; }
-  th, td { padding: .25rem .28rem; }
+  .tables table { font-size: .78rem; }
+  th, td { padding: .25rem .15rem; }
   th:first-child { padding-left: 0; }
   .many th, .many td { padding: .2rem .1rem; font-size: .76rem; min-width: 1.4rem; }
   .many td { border-width: 1px; }
@@ -143,7 +145,7 @@ footer {
   nav, details { display: none; }
   h2 { margin-top: 1.6rem; }
   h2, h3, .plot-title, caption { break-after: avoid; }
-  figure, tr, .tiles, pre, .columns { break-inside: avoid; }
+  figure, tr, .tiles, pre, .columns, .tables { break-inside: avoid; }
   .tiles { grid-template-columns: repeat(auto-fit, minmax(2.4cm, 1fr)); gap: .4rem; }
   .tiles li { padding: .4rem .6rem; }
   .tiles strong { font-size: 13pt; }

@@ -247,7 +247,7 @@ std::string data_section(const Json& data) {
                           with_separators(formats[i]["pictures"])});
   if (formats.size() > shown)
     sizes.rows.push_back({"and " + std::to_string(formats.size() - shown) + " more", "", "", ""});
-  text += "<div class=\"columns\">\n" + counts.to_string() + sizes.to_string() + "</div>\n";
+  text += "<div class=\"tables\">\n" + counts.to_string() + sizes.to_string() + "</div>\n";
   const std::vector<Finding> findings = findings_of(check, folder);
   text += element("h3", "What was found");
   text += findings.empty() ? element("p",

@@ -41,7 +41,7 @@ inline void check_page(const std::string& path) {
     for (const std::string& target :
          all_matches(page, "[ <]" + std::string(attribute) + " *= *\"([^\"]*)\"")) {
       CAPTURE(target);
-      const bool within = target.rfind("#", 0) == 0;
+      const bool within = !target.empty() && target[0] == '#';
       CHECK((within || target == "data:,"));
       if (within) CHECK(has(page, "id=\"" + target.substr(1) + "\""));
     }
