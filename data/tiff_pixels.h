@@ -24,8 +24,11 @@ struct TiffLayout {
   bool palette() const { return photometric == PHOTOMETRIC_PALETTE; }
   int64_t block_samples() const { return planar ? 1 : samples; }  // of a pixel of a block
   int64_t block_row_bytes() const { return (block_width * block_samples() * bits + 7) / 8; }
-  uint32_t block_rows() const { return (height + block_height - 1) / block_height; }
-  uint32_t block_columns() const { return (width + block_width - 1) / block_width; }
+  uint32_t block_rows() const { return blocks_over(height, block_height); }
+  uint32_t block_columns() const { return blocks_over(width, block_width); }
+  static uint32_t blocks_over(uint64_t extent, uint64_t block) {
+    return static_cast<uint32_t>((extent + block - 1) / block);
+  }
 };
 
 // Extents, bands, type and nodata of the picture that decode_tiff_pixels() makes of it.
