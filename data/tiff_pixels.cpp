@@ -146,9 +146,8 @@ class Decoder {
     for (const uint16_t* map : maps)
       wide |= std::any_of(map, map + colours, [](uint16_t value) { return value > 255; });
     for (size_t colour = 0; colour < colours; colour++)
-      for (size_t band = 0; band < 3; band++)
-        palette_.push_back(
-            static_cast<uint8_t>(wide ? maps[band][colour] >> 8 : maps[band][colour]));
+      for (const uint16_t* map : maps)
+        palette_.push_back(static_cast<uint8_t>(wide ? map[colour] >> 8 : map[colour]));
   }
 
   void decode_plane(uint16_t plane, const std::vector<uint16_t>& samples, int64_t first_band) {
