@@ -139,6 +139,7 @@ TEST_CASE("a picture that is none: train, eval, predict and check name it") {
   const std::string whole = read_file(f.data + "/neg/0.bmp", 1 << 20);
   const std::string wide = read_file(golden("../fuzz/corpus/image/wide.png"), 1 << 20);
   const std::string png = read_file(golden("images/colour.png"), 1 << 20);
+  const std::string tiff = read_file(golden("images/tiff/rgb.tif"), 1 << 20);
   struct Row {
     std::string name, content, said;
   };
@@ -148,6 +149,8 @@ TEST_CASE("a picture that is none: train, eval, predict and check name it") {
       {"empty.png", "", "the file is empty; replace or remove it"},
       {"text.png", "hello\n", "not a picture in a format that is read"},
       {"model.jpg", read_file(f.model, 1 << 20), "not a picture in a format that is read"},
+      {"cut.tif", tiff.substr(0, tiff.size() / 2), "cut short"},
+      {"page.tif", std::string("II*\0\x8\0\0\0\xff\xff", 10), "its first page can't be read"},
       {"wide.png", wide, "u16"},
   };
   for (const Row& row : rows) {
