@@ -49,7 +49,7 @@ TEST_CASE("a GeoTIFF that was written reads back, to the bit") {
       data::make_georeference(EarthModel::projected, 3996, 5e5, -2e6, 40, 20);
   for (const DType type : {DType::u8, DType::u16, DType::f32})
     for (const int64_t bands : {1, 2, 3, 4, 9})
-      for (const int64_t width : {1, 37, 70000}) {
+      for (const int64_t width : {1, 37, 9000}) {
         CAPTURE(name_of(type));
         CAPTURE(bands);
         CAPTURE(width);

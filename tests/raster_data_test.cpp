@@ -88,7 +88,7 @@ TEST_CASE("the files of a sample are read as its bands") {
 
   const std::string vh = folder.path("a_VH.tif");
   const auto refused = [&] {
-    const std::string message =
+    std::string message =
         error_of(ErrorKind::file, [&] { read_sample(folder.path("a_VV.tif"), pair); });
     CHECK(error_of(ErrorKind::file, [&] { probe_sample(folder.path("a_VV.tif"), pair); }) ==
           message);
@@ -207,7 +207,7 @@ TEST_CASE("pictures of one dataset agree on bands and nodata, and the model with
   CHECK(probe({"plain", "zero"})[0].nodata == 0);
   CHECK(probe({"plain", "three"})[1].bands == 1);
   const auto refused = [&](const std::vector<std::string>& names) {
-    const std::string message = error_of(ErrorKind::file, [&] { probe(names); });
+    std::string message = error_of(ErrorKind::file, [&] { probe(names); });
     CHECK(has(message, path(names.back())));
     return message;
   };
