@@ -8,7 +8,16 @@ namespace fulmar::data {
 
 // What a random draw of this folder is for, in the counter's top bits, so that no two draws of a
 // run share a counter.
-enum class Draw : uint64_t { augment = 1, speckle, coin, class_order, epoch_order, split };
+enum class Draw : uint64_t {
+  augment = 1,
+  speckle,
+  coin,
+  class_order,
+  epoch_order,
+  split,
+  scene,
+  scene_speckle
+};
 
 inline RandomBits draw(uint64_t seed, Draw purpose, uint64_t high, uint64_t low) {
   return philox(seed, static_cast<uint64_t>(purpose) << 56 | high, low);

@@ -106,6 +106,7 @@ void add_eval(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
 void add_report(Cli& cli);
+void add_synth(Cli& cli);
 void add_train(Cli& cli);
 
 }  // namespace fulmar::tools

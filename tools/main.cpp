@@ -10,5 +10,6 @@ int main(int argc, char** argv) {
   add_info(cli);
   add_check(cli);
   add_report(cli);
+  add_synth(cli);
   return run_cli(cli, argc, argv);
 }

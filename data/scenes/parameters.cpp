@@ -1,0 +1,286 @@
+#include "data/scenes/parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "data/draws.h"
+#include "data/scenes/noise.h"
+#include "data/scenes/surface.h"
+#include "kernels/error.h"
+
+namespace fulmar::data {
+namespace scenes {
+
+namespace {
+
+constexpr double pi = 3.14159265358979323846;
+
+// The draws of one scene, in the order in which they are asked for.
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : seed_(seed) {}
+
+  double uniform(double low, double high) {
+    return low + (high - low) * fulmar::uniform(draw(seed_, Draw::scene, 0, count_++).word[0]);
+  }
+  bool chance(double p) { return uniform(0, 1) < p; }
+  int64_t integer(int64_t low, int64_t high) {  // both included
+    return low + below(draw(seed_, Draw::scene, 0, count_++).word[0], high - low + 1);
+  }
+
+ private:
+  uint64_t seed_;
+  uint64_t count_ = 0;
+};
+
+// A share whose mean is `mean` (at most 0.5): none in some scenes, much in a few.
+double draw_share(Dice& dice, double mean) {
+  const double some = std::min(1.0, 0.45 + mean), highest = std::min(0.9, 2 * mean / some);
+  const bool any = dice.chance(some);
+  const double share = dice.uniform(0, highest);
+  return any ? share : 0;
+}
+
+// The value that `share` of a field's values over the scene exceed.
+template <typename Field>
+double upper_quantile(const SceneParameters& scene, double share, const Field& field) {
+  if (share <= 0) return 1e9;
+  constexpr int side = 48;
+  std::vector<double> values;
+  for (int row = 0; row < side; row++)
+    for (int column = 0; column < side; column++) {
+      const double x = ((column + 0.5) / side - 0.5) * scene.extent();
+      const double y = ((row + 0.5) / side - 0.5) * scene.extent();
+      if (field(x, y) > -1e8) values.push_back(field(x, y));
+    }
+  if (values.empty()) return 1e9;
+  const auto place = static_cast<std::ptrdiff_t>((1 - share) * static_cast<double>(values.size()));
+  std::nth_element(values.begin(), values.begin() + place, values.end());
+  return values[static_cast<size_t>(place)];
+}
+
+Swath draw_swath(Dice& dice, const SceneOptions& options) {
+  Swath swath;
+  const double extent = options.extent();
+  // Ascending passes head north by west, descending ones south by west.
+  const double lean = dice.uniform(6, 22) * pi / 180;
+  const bool ascending = dice.chance(0.5);
+  swath.heading = ascending ? -pi / 2 - lean : pi / 2 + lean;
+  const double outside = draw_share(dice, options.swath_edge);
+  const double left = dice.chance(0.7) ? (dice.chance(0.5) ? 1 : 0) : dice.uniform(0, 1);
+  const double reach = 0.5 * extent;  // of the scene's middle row, about
+  swath.near = -reach + left * outside * extent;
+  swath.far = reach - (1 - left) * outside * extent;
+  // An edge that is not to be seen lies beyond the corners.
+  if (left * outside == 0) swath.near = -1.5 * reach;
+  if ((1 - left) * outside == 0) swath.far = 1.5 * reach;
+  if (outside > 0 && dice.chance(0.2))
+    (dice.chance(0.5) ? swath.start : swath.stop) =
+        dice.uniform(0.55, 0.95) * reach * (swath.start < -1e8 ? 1 : -1);
+  if (swath.start > 0) swath.start = -swath.start;
+  const bool wide = dice.chance(0.6);  // the extra wide mode has five sub-swaths, the other three
+  swath.subswaths = wide ? 5 : 3;
+  swath.near_incidence = wide ? dice.uniform(20, 26) : 30;
+  swath.far_incidence = wide ? 46.5 : 45.5;
+  for (int i = 0; i < swath.subswaths; i++) swath.gain.push_back(dice.uniform(-0.35, 0.35));
+  swath.noise_floor = dice.uniform(-40, -36);
+  const bool interfered = dice.chance(0.08);
+  swath.interference = std::pow(10, dice.uniform(-2.9, -2.3));
+  if (!interfered) swath.interference = 0;
+  swath.interference_at = dice.uniform(-0.4, 0.4) * extent;
+  return swath;
+}
+
+// Share of the vortex's disc that shows water.
+double visible_share(const SceneParameters& scene, const Vortex& vortex, double view) {
+  constexpr int side = 13;
+  const double reach = 0.5 * view * scene.extent();
+  int disc = 0, seen = 0;
+  for (int row = 0; row < side; row++)
+    for (int column = 0; column < side; column++) {
+      const double u = 2 * (column + 0.5) / side - 1, v = 2 * (row + 0.5) / side - 1;
+      if (u * u + v * v > 1) continue;
+      disc++;
+      const double x = vortex.x + 1.5 * vortex.radius * u, y = vortex.y + 1.5 * vortex.radius * v;
+      if (std::abs(x) < reach && std::abs(y) < reach && inside(scene.swath, x, y) &&
+          height_at(scene, x, y) <= 0 && ice_at(scene, x, y) <= 0)
+        seen++;
+    }
+  return static_cast<double>(seen) / disc;
+}
+
+Vortex draw_vortex(Dice& dice, const SceneParameters& scene, const SceneOptions& options) {
+  Vortex vortex;
+  const double extent = options.extent();
+  // Polar lows have diameters of 200 to 600 km; what radar shows of them reaches two radii of the
+  // strongest wind. In scenes of a smaller extent they are smaller.
+  const double largest = std::min(115.0, 0.15 * extent);
+  vortex.radius = dice.uniform(0.4 * largest, largest);
+  vortex.strength = dice.uniform(0.75, 1.25);
+  vortex.turn = dice.uniform(3.2, 5.5);
+  vortex.inflow = dice.uniform(0.25, 0.6);
+  // The first place that shows enough of it, else the best of them.
+  const double reach = 0.5 * options.network_view * extent - 0.35 * vortex.radius;
+  const double enough = dice.uniform(0.5, 0.95);
+  Vortex best = vortex;
+  best.visible = -1;
+  for (int attempt = 0; attempt < 40 && best.visible < enough; attempt++) {
+    vortex.x = dice.uniform(-reach, reach);
+    vortex.y = dice.uniform(-reach, reach);
+    vortex.visible = visible_share(scene, vortex, options.network_view);
+    if (vortex.visible > best.visible) best = vortex;
+  }
+  return best;
+}
+
+Front draw_front(Dice& dice, double x, double y, double extent) {
+  Front front;
+  front.x = x;
+  front.y = y;
+  front.angle = dice.uniform(0, 2 * pi);
+  front.curvature = dice.uniform(-1, 1) / (1.2 * extent);
+  front.step = dice.uniform(0.18, 0.5) * (dice.chance(0.5) ? 1 : -0.7);
+  front.width = dice.uniform(0.06, 0.2) * extent;
+  front.length = dice.uniform(0.35, 0.9) * extent;
+  return front;
+}
+
+void check(const SceneOptions& options) {
+  const auto share = [](double value) { return value >= 0 && value <= 0.5; };
+  if (options.size < 32 || options.size > 16384)
+    usage_error("a scene's side of " + std::to_string(options.size) +
+                " pixels is outside 32 to 16384");
+  if (!(options.extent() >= 50 && options.extent() <= 3000))
+    usage_error("a scene of " + std::to_string(options.size) + " pixels of " +
+                std::to_string(static_cast<int64_t>(options.resolution)) +
+                " m is outside 50 to 3000 km; change --size or --resolution");
+  if (!share(options.swath_edge) || !share(options.land) || !share(options.ice))
+    usage_error("the mean shares of swath edge, land and ice lie within 0 and 0.5");
+}
+
+}  // namespace
+
+SceneParameters draw_scene(uint64_t seed, const SceneOptions& options, double amplitude) {
+  check(options);
+  Dice dice(seed);
+  SceneParameters scene;
+  scene.seed = seed;
+  scene.size = options.size;
+  scene.resolution = options.resolution;
+  const double extent = options.extent();
+
+  scene.swath = draw_swath(dice, options);
+  // 60 looks in 500 m pixels; averaging to larger ones gives more.
+  scene.looks = dice.uniform(40, 80) * std::pow(options.resolution / 500, 2);
+
+  scene.land_tilt = dice.uniform(0, 2 * pi);
+  scene.land_scale = dice.uniform(0.25, 0.6) * extent;
+  scene.relief = dice.uniform(0.4, 1.5);
+  scene.snow = dice.uniform(-2, 2);
+  scene.land_share = draw_share(dice, options.land);
+  scene.land_level = upper_quantile(
+      scene, scene.land_share, [&](double x, double y) { return ground_at(scene, x, y); });
+  scene.ice_tilt = dice.uniform(0, 2 * pi);
+  scene.ice_scale = dice.uniform(0.25, 0.5) * extent;
+  scene.ice_share = draw_share(dice, options.ice);
+  scene.ice_level =
+      upper_quantile(scene, scene.ice_share, [&](double x, double y) {
+        return height_at(scene, x, y) > 0 ? -1e9 : cold_at(scene, x, y);
+      });
+
+  scene.wind_speed = dice.uniform(6, 17);
+  scene.wind_spread = dice.uniform(0.16, 0.34);
+  scene.wind_direction = dice.uniform(0, 2 * pi);
+  scene.veer = dice.uniform(0.08, 0.3);
+  scene.bands = dice.uniform(0.03, 0.13);
+  scene.streaks = dice.uniform(0.02, 0.07);
+  scene.streak_spacing = dice.uniform(1.6, 3.5);
+  const bool convective = dice.chance(0.45);
+  scene.convection = dice.uniform(0.08, 0.25);
+  if (!convective) scene.convection = 0;
+  scene.convection_size = dice.uniform(18, 45);
+
+  scene.vortex = draw_vortex(dice, scene, options);
+  scene.vortex.amplitude = amplitude;
+  // One front ends where the vortex is or would be, the others anywhere.
+  const Vortex& vortex = scene.vortex;
+  scene.fronts.push_back(draw_front(dice, vortex.x + dice.uniform(-0.3, 0.3) * vortex.radius,
+                                    vortex.y + dice.uniform(-0.3, 0.3) * vortex.radius, extent));
+  for (int64_t i = dice.integer(0, 2); i > 0; i--) {
+    const double x = dice.uniform(-0.4, 0.4) * extent, y = dice.uniform(-0.4, 0.4) * extent;
+    scene.fronts.push_back(draw_front(dice, x, y, extent));
+  }
+  const int64_t cells = dice.chance(0.5) ? dice.integer(2, 14) : 0;
+  for (int64_t i = 0; i < cells; i++) {
+    RainCell cell;
+    cell.x = dice.uniform(-0.5, 0.5) * extent;
+    cell.y = dice.uniform(-0.5, 0.5) * extent;
+    cell.radius = dice.uniform(4, 18);
+    cell.strength = dice.uniform(0.15, 0.5);
+    scene.rain.push_back(cell);
+  }
+  return scene;
+}
+
+std::string SceneParameters::to_json() const {
+  using Json = nlohmann::ordered_json;
+  Json fronts_json = Json::array(), rain_json = Json::array();
+  for (const Front& f : fronts)
+    fronts_json.push_back({{"x_km", f.x},
+                           {"y_km", f.y},
+                           {"angle", f.angle},
+                           {"curvature_per_km", f.curvature},
+                           {"step", f.step},
+                           {"width_km", f.width},
+                           {"length_km", f.length}});
+  for (const RainCell& c : rain)
+    rain_json.push_back(
+        {{"x_km", c.x}, {"y_km", c.y}, {"radius_km", c.radius}, {"strength", c.strength}});
+  const Json vortex_json = {{"amplitude", vortex.amplitude},
+                            {"x_km", vortex.x},
+                            {"y_km", vortex.y},
+                            {"column", (vortex.x / extent() + 0.5) * static_cast<double>(size)},
+                            {"row", (vortex.y / extent() + 0.5) * static_cast<double>(size)},
+                            {"radius_km", vortex.radius},
+                            {"strength", vortex.strength},
+                            {"turn", vortex.turn},
+                            {"inflow", vortex.inflow},
+                            {"visible", vortex.visible}};
+  const Json swath_json = {{"heading", swath.heading},
+                           {"near_km", swath.near},
+                           {"far_km", swath.far},
+                           {"start_km", std::max(swath.start, -extent())},
+                           {"stop_km", std::min(swath.stop, extent())},
+                           {"near_incidence", swath.near_incidence},
+                           {"far_incidence", swath.far_incidence},
+                           {"subswaths", swath.subswaths},
+                           {"gain_db", swath.gain},
+                           {"noise_floor_db", swath.noise_floor},
+                           {"interference", swath.interference},
+                           {"interference_at_km", swath.interference_at}};
+  const Json json = {{"seed", std::to_string(seed)},  // 64 bits: more than JSON's readers keep
+                     {"size", size},
+                     {"resolution_m", resolution},
+                     {"vortex", vortex_json},
+                     {"wind_speed", wind_speed},
+                     {"wind_spread", wind_spread},
+                     {"wind_direction", wind_direction},
+                     {"veer", veer},
+                     {"bands", bands},
+                     {"streaks", streaks},
+                     {"streak_spacing_km", streak_spacing},
+                     {"convection", convection},
+                     {"convection_size_km", convection_size},
+                     {"fronts", fronts_json},
+                     {"rain", rain_json},
+                     {"swath", swath_json},
+                     {"land_share", land_share},
+                     {"ice_share", ice_share},
+                     {"relief", relief},
+                     {"looks", looks}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace scenes
+}  // namespace fulmar::data

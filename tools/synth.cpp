@@ -1,0 +1,240 @@
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "data/encode_png.h"
+#include "data/scenes/scene.h"
+#include "engine/file.h"
+#include "kernels/error.h"
+#include "kernels/random.h"
+#include "kernels/version.h"
+#include "tools/cli.h"
+#include "tools/console.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+#include "tools/results.h"
+
+namespace fulmar::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using data::scenes::SceneParameters;
+
+struct Options {
+  std::string folder;
+  int64_t train = 1000, test = 200;
+  double positives = 0.5;
+  data::scenes::SceneOptions scene{768, 1000};
+  int64_t resolution = 1000;
+  std::string format = "png";
+  bool band_files = false, twins = false, no_masks = false;
+};
+
+constexpr std::array<const char*, 2> classes{"neg", "pos"};
+
+// One scene to be made.
+struct Order {
+  std::string part;  // train, test or twins
+  int64_t number = 0;  // within train and test together
+  bool vortex = false;
+  uint64_t seed = 0;
+  std::string id;  // "5d0e21_00017": a scene of its own by the rule of names, twins share it
+
+  std::string place() const { return part + "/" + classes[vortex] + "/" + id; }
+};
+
+uint64_t scene_seed(uint64_t seed, int64_t number) {
+  const RandomBits bits = philox(seed, 0x53594e5448ull, static_cast<uint64_t>(number));  // "SYNTH"
+  return uint64_t{bits.word[0]} << 32 | bits.word[1];
+}
+
+std::string digits(uint64_t value, int count, int base) {
+  std::string text(static_cast<size_t>(count), '0');
+  for (int i = count; i-- > 0; value /= static_cast<uint64_t>(base))
+    text[static_cast<size_t>(i)] = "0123456789abcdef"[value % static_cast<uint64_t>(base)];
+  return text;
+}
+
+std::vector<Order> orders(const Options& options, uint64_t seed) {
+  std::vector<Order> list;
+  for (int64_t number = 0; number < options.train + options.test; number++) {
+    Order order;
+    order.part = number < options.train ? "train" : "test";
+    order.number = number;
+    // Positives lie evenly among the scenes of a part.
+    const int64_t i = number < options.train ? number : number - options.train;
+    const auto count = [&](int64_t n) {
+      return static_cast<int64_t>(std::floor(options.positives * static_cast<double>(n) + 0.5));
+    };
+    order.vortex = count(i + 1) > count(i);
+    order.seed = scene_seed(seed, number);
+    // Six digits that no two of 2^24 scenes share: an odd factor only swaps numbers.
+    const uint64_t mixed = (static_cast<uint64_t>(number) * 0x9E3779B1u + seed * 0x85EBCAu) & 0xffffff;
+    order.id = digits(mixed, 6, 16) + "_" + digits(static_cast<uint64_t>(number), 5, 10);
+    list.push_back(order);
+    if (options.twins && order.part == "test" && order.vortex) {
+      order.part = "twins";
+      order.vortex = false;
+      list.push_back(order);
+    }
+  }
+  return list;
+}
+
+Json json_of(const Options& options, uint64_t seed) {
+  return {{"train", options.train},
+          {"test", options.test},
+          {"positives", options.positives},
+          {"size", options.scene.size},
+          {"resolution_m", options.resolution},
+          {"swath_edge", options.scene.swath_edge},
+          {"land", options.scene.land},
+          {"ice", options.scene.ice},
+          {"format", options.format},
+          {"band_files", options.band_files},
+          {"twins", options.twins},
+          {"masks", !options.no_masks},
+          {"seed", seed},
+          {"version", version()}};
+}
+
+// A scene of an earlier run with the same options is kept; others' files are not touched.
+void prepare(const std::string& folder, const Json& options) {
+  const std::string record = folder + "/synth.json";
+  std::error_code error;
+  if (fs::exists(record, error)) {
+    const Json before = Json::parse(read_file(record, 1 << 20), nullptr, false);
+    if (before == options) {
+      note("going on with " + folder + ": scenes that are there are kept");
+      return;
+    }
+    file_error(folder + ": holds scenes made with other options (synth.json); name another folder");
+  }
+  if (fs::exists(folder, error) && (!fs::is_directory(folder, error) || !fs::is_empty(folder, error)))
+    file_error(folder + ": holds something else; name a new or empty folder");
+  fs::create_directories(folder, error);
+  if (error) file_error(folder + ": can't be made: " + error.message() + "; name another folder");
+  write_file(record, options.dump(2) + "\n");
+}
+
+void make_folders(const std::string& folder, const std::vector<Order>& list, bool masks) {
+  std::error_code error;
+  for (const Order& order : list) {
+    const std::string within = order.part + "/" + classes[order.vortex];
+    for (const std::string& place : {within, "parameters/" + within, "masks/" + within}) {
+      if (place.starts_with("masks") && !masks) continue;
+      fs::create_directories(folder + "/" + place, error);
+      if (error) file_error(folder + "/" + place + ": can't be made: " + error.message());
+    }
+  }
+}
+
+class Maker {
+ public:
+  Maker(const Options& options) : options_(options) {}
+
+  // Everything of one scene; the parameters last, so that they tell that the rest is there.
+  SceneParameters make(const Order& order) const {
+    const SceneParameters parameters =
+        data::scenes::draw_scene(order.seed, options_.scene, order.vortex ? 1 : 0);
+    const std::string record = options_.folder + "/parameters/" + order.place() + ".json";
+    std::error_code error;
+    if (fs::exists(record, error)) return parameters;
+    const data::scenes::Scene scene = data::scenes::render(parameters);
+    const std::string path = options_.folder + "/" + order.place();
+    write_file(path + ".png", data::encode_png(data::scenes::composite(scene)));
+    if (!options_.no_masks)
+      write_file(options_.folder + "/masks/" + order.place() + ".png",
+                 data::encode_png(data::scenes::vortex_mask(scene)));
+    write_file(record, parameters.to_json());
+    return parameters;
+  }
+
+ private:
+  const Options& options_;
+};
+
+std::string index_row(const Order& order, const SceneParameters& parameters) {
+  const auto pixel = [&](double km) {
+    return number_text(std::round((km / parameters.extent() + 0.5) *
+                                  static_cast<double>(parameters.size) * 10) / 10);
+  };
+  const auto rounded = [](double value) { return number_text(std::round(value * 1e4) / 1e4); };
+  const data::scenes::Vortex& vortex = parameters.vortex;
+  return csv_row({order.part, classes[order.vortex], order.id, std::to_string(order.seed),
+                  rounded(vortex.amplitude), pixel(vortex.x), pixel(vortex.y),
+                  rounded(vortex.radius / parameters.resolution * 1000), rounded(vortex.visible),
+                  rounded(parameters.land_share), rounded(parameters.ice_share),
+                  rounded(parameters.wind_speed)});
+}
+
+int run(Options options, const SharedOptions& shared) {
+  options.scene.resolution = static_cast<double>(options.resolution);
+  data::scenes::draw_scene(0, options.scene, 1);  // options that can't be are said here
+  const std::vector<Order> list = orders(options, shared.seed);
+  const Json record = json_of(options, shared.seed);
+  CommandContext command(shared);
+  prepare(options.folder, record);
+  make_folders(options.folder, list, !options.no_masks);
+
+  const Maker maker(options);
+  std::vector<std::string> rows(list.size());
+  Progress progress(static_cast<int64_t>(list.size()), "scenes");
+  std::mutex mutex;
+  int64_t done = 0;
+  command.context().pool().run(static_cast<int64_t>(list.size()), [&](int64_t i, int) {
+    stop_if_interrupted();
+    const Order& order = list[static_cast<size_t>(i)];
+    rows[static_cast<size_t>(i)] = index_row(order, maker.make(order));
+    const std::scoped_lock lock(mutex);
+    progress.update(++done);
+  });
+
+  std::string index =
+      csv_row({"part", "class", "scene", "seed", "amplitude", "eye_column", "eye_row",
+               "radius_pixels", "visible", "land", "ice", "wind_speed"});
+  for (const std::string& row : rows) index += row;
+  write_file(options.folder + "/index.csv", index);
+  if (shared.json)
+    print_pretty(record);
+  else
+    print(std::to_string(list.size()) + " scenes in " + options.folder + "\n");
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_synth(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command =
+      add_command(cli, "synth", "Make scenes like Sentinel-1's, with and without a polar low",
+                  [options, &cli] { return run(*options, cli.shared); });
+  command
+      .add_option("OUT", options->folder,
+                  "New folder: train/ and test/ with neg/ and pos/, parameters/ and masks/ with a\n"
+                  "file for each scene, index.csv")
+      ->required();
+  add_integer(command, "--train", options->train, 0, 1'000'000, "Scenes to train on (default 1000)");
+  add_integer(command, "--test", options->test, 0, 1'000'000, "Scenes to test on (default 200)");
+  add_number(command, "--positives", options->positives, 0, 1,
+             "Share of them with a vortex (default 0.5; the published set has 0.16)");
+  add_integer(command, "--size", options->scene.size, 32, 16384, "Pixels of a side (default 768)");
+  add_choice(command, "--resolution", options->resolution, {500, 1000, 2000},
+             "Metres of a pixel (default 1000)");
+  add_number(command, "--swath-edge", options->scene.swath_edge, 0, 0.5,
+             "Mean share of a scene outside the swath, black (default 0.2)");
+  add_number(command, "--land", options->scene.land, 0, 0.5, "Mean share of land (default 0.15)");
+  add_number(command, "--ice", options->scene.ice, 0, 0.5,
+             "Mean share of the sea that is ice (default 0.1)");
+  command.add_flag("--twins", options->twins,
+                   "Also twins/neg/: each positive test scene with the vortex taken out");
+  command.add_flag("--no-masks", options->no_masks, "Leave out the masks of the vortices");
+}
+
+}  // namespace fulmar::tools
