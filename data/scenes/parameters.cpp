@@ -52,7 +52,8 @@ double upper_quantile(const SceneParameters& scene, double share, const Field& f
     for (int column = 0; column < side; column++) {
       const double x = ((column + 0.5) / side - 0.5) * scene.extent();
       const double y = ((row + 0.5) / side - 0.5) * scene.extent();
-      if (field(x, y) > -1e8) values.push_back(field(x, y));
+      const double value = field(x, y);
+      if (value > -1e8) values.push_back(value);
     }
   if (values.empty()) return 1e9;
   const auto place = static_cast<std::ptrdiff_t>((1 - share) * static_cast<double>(values.size()));
@@ -116,13 +117,13 @@ Vortex draw_vortex(Dice& dice, const SceneParameters& scene, const SceneOptions&
   // Polar lows have diameters of 200 to 600 km; what radar shows of them reaches two radii of the
   // strongest wind. In scenes of a smaller extent they are smaller.
   const double largest = std::min(115.0, 0.15 * extent);
-  vortex.radius = dice.uniform(0.4 * largest, largest);
-  vortex.strength = dice.uniform(0.75, 1.25);
-  vortex.turn = dice.uniform(3.2, 5.5);
+  vortex.radius = dice.uniform(0.5 * largest, largest);
+  vortex.strength = dice.uniform(0.9, 1.5);
+  vortex.turn = dice.uniform(3.5, 6);
   vortex.inflow = dice.uniform(0.25, 0.6);
   // The first place that shows enough of it, else the best of them.
   const double reach = 0.5 * options.network_view * extent - 0.35 * vortex.radius;
-  const double enough = dice.uniform(0.5, 0.95);
+  const double enough = dice.uniform(0.6, 0.95);
   Vortex best = vortex;
   best.visible = -1;
   for (int attempt = 0; attempt < 40 && best.visible < enough; attempt++) {
@@ -144,6 +145,27 @@ Front draw_front(Dice& dice, double x, double y, double extent) {
   front.width = dice.uniform(0.06, 0.2) * extent;
   front.length = dice.uniform(0.35, 0.9) * extent;
   return front;
+}
+
+// Swath, land and ice, and the place of a vortex among them.
+void draw_surroundings(Dice& dice, const SceneOptions& options, SceneParameters& scene) {
+  const double extent = options.extent();
+  scene.swath = draw_swath(dice, options);
+  scene.land_tilt = dice.uniform(0, 2 * pi);
+  scene.land_scale = dice.uniform(0.25, 0.6) * extent;
+  scene.relief = dice.uniform(0.4, 1.5);
+  scene.snow = dice.uniform(-2, 2);
+  scene.land_share = draw_share(dice, options.land);
+  scene.land_level = upper_quantile(
+      scene, scene.land_share, [&](double x, double y) { return ground_at(scene, x, y); });
+  scene.ice_tilt = dice.uniform(0, 2 * pi);
+  scene.ice_scale = dice.uniform(0.25, 0.5) * extent;
+  scene.ice_share = draw_share(dice, options.ice);
+  scene.ice_level =
+      upper_quantile(scene, scene.ice_share, [&](double x, double y) {
+        return height_at(scene, x, y) > 0 ? -1e9 : cold_at(scene, x, y);
+      });
+  scene.vortex = draw_vortex(dice, scene, options);
 }
 
 void check(const SceneOptions& options) {
@@ -170,24 +192,13 @@ SceneParameters draw_scene(uint64_t seed, const SceneOptions& options, double am
   scene.resolution = options.resolution;
   const double extent = options.extent();
 
-  scene.swath = draw_swath(dice, options);
+  // Where there is no room to show a vortex, everything is drawn again, for either class.
+  for (int attempt = 0; attempt < 12; attempt++) {
+    draw_surroundings(dice, options, scene);
+    if (scene.vortex.visible >= 0.55) break;
+  }
   // 60 looks in 500 m pixels; averaging to larger ones gives more.
   scene.looks = dice.uniform(40, 80) * std::pow(options.resolution / 500, 2);
-
-  scene.land_tilt = dice.uniform(0, 2 * pi);
-  scene.land_scale = dice.uniform(0.25, 0.6) * extent;
-  scene.relief = dice.uniform(0.4, 1.5);
-  scene.snow = dice.uniform(-2, 2);
-  scene.land_share = draw_share(dice, options.land);
-  scene.land_level = upper_quantile(
-      scene, scene.land_share, [&](double x, double y) { return ground_at(scene, x, y); });
-  scene.ice_tilt = dice.uniform(0, 2 * pi);
-  scene.ice_scale = dice.uniform(0.25, 0.5) * extent;
-  scene.ice_share = draw_share(dice, options.ice);
-  scene.ice_level =
-      upper_quantile(scene, scene.ice_share, [&](double x, double y) {
-        return height_at(scene, x, y) > 0 ? -1e9 : cold_at(scene, x, y);
-      });
 
   scene.wind_speed = dice.uniform(6, 17);
   scene.wind_spread = dice.uniform(0.16, 0.34);
@@ -201,7 +212,6 @@ SceneParameters draw_scene(uint64_t seed, const SceneOptions& options, double am
   if (!convective) scene.convection = 0;
   scene.convection_size = dice.uniform(18, 45);
 
-  scene.vortex = draw_vortex(dice, scene, options);
   scene.vortex.amplitude = amplitude;
   // One front ends where the vortex is or would be, the others anywhere.
   const Vortex& vortex = scene.vortex;
