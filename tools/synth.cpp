@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/encode_png.h"
+#include "data/geotiff.h"
 #include "data/scenes/scene.h"
 #include "engine/file.h"
 #include "kernels/error.h"
@@ -135,9 +136,15 @@ void make_folders(const std::string& folder, const std::vector<Order>& list, boo
   }
 }
 
+void write_raster(const std::string& path, const SceneParameters& parameters,
+                  const data::Image& image) {
+  data::write_geotiff(path, image, data::scenes::georeference_of(parameters),
+                      data::scenes::no_data);
+}
+
 class Maker {
  public:
-  Maker(const Options& options) : options_(options) {}
+  explicit Maker(const Options& options) : options_(options) {}
 
   // Everything of one scene; the parameters last, so that they tell that the rest is there.
   SceneParameters make(const Order& order) const {
@@ -148,7 +155,10 @@ class Maker {
     if (fs::exists(record, error)) return parameters;
     const data::scenes::Scene scene = data::scenes::render(parameters);
     const std::string path = options_.folder + "/" + order.place();
-    write_file(path + ".png", data::encode_png(data::scenes::composite(scene)));
+    if (options_.format == "png")
+      write_file(path + ".png", data::encode_png(data::scenes::composite(scene)));
+    else
+      write_rasters(path, parameters, scene);
     if (!options_.no_masks)
       write_file(options_.folder + "/masks/" + order.place() + ".png",
                  data::encode_png(data::scenes::vortex_mask(scene)));
@@ -157,6 +167,14 @@ class Maker {
   }
 
  private:
+  void write_rasters(const std::string& path, const SceneParameters& parameters,
+                     const data::scenes::Scene& scene) const {
+    if (!options_.band_files)
+      return write_raster(path + ".tif", parameters, data::scenes::bands_db(scene));
+    write_raster(path + "_VV.tif", parameters, data::scenes::band_db(scene.vv, scene.size));
+    write_raster(path + "_VH.tif", parameters, data::scenes::band_db(scene.vh, scene.size));
+  }
+
   const Options& options_;
 };
 
@@ -176,6 +194,8 @@ std::string index_row(const Order& order, const SceneParameters& parameters) {
 
 int run(Options options, const SharedOptions& shared) {
   options.scene.resolution = static_cast<double>(options.resolution);
+  if (options.band_files && options.format != "geotiff")
+    usage_error("--band-files goes with --format geotiff");
   data::scenes::draw_scene(0, options.scene, 1);  // options that can't be are said here
   const std::vector<Order> list = orders(options, shared.seed);
   const Json record = json_of(options, shared.seed);
@@ -232,6 +252,11 @@ void add_synth(Cli& cli) {
   add_number(command, "--land", options->scene.land, 0, 0.5, "Mean share of land (default 0.15)");
   add_number(command, "--ice", options->scene.ice, 0, 0.5,
              "Mean share of the sea that is ice (default 0.1)");
+  add_choice(command, "--format", options->format, {"png", "geotiff"},
+             "png: colours of 8 bits; geotiff: VV and VH in dB, float32, georeferenced, with nodata\n"
+             "and NaN outside the swath (default png)");
+  command.add_flag("--band-files", options->band_files,
+                   "With --format geotiff: SCENE_VV.tif and SCENE_VH.tif instead of one file");
   command.add_flag("--twins", options->twins,
                    "Also twins/neg/: each positive test scene with the vortex taken out");
   command.add_flag("--no-masks", options->no_masks, "Leave out the masks of the vortices");

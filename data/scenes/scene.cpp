@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "data/draws.h"
@@ -107,10 +108,16 @@ class Renderer {
     const size_t i = index(row, column);
     const Swath& swath = scene_.swath;
     if (cover_[i] == Cover::none) {
-      scene.vv[i] = scene.vh[i] = scene.incidence[i] = std::numeric_limits<float>::quiet_NaN();
+      scene.vv[i] = scene.vh[i] = no_data;
+      scene.incidence[i] = std::numeric_limits<float>::quiet_NaN();
       return;
     }
     const Track track = track_of(swath, x, y);
+    constexpr double rim = 2;  // km
+    if (track.across - swath.near < rim || swath.far - track.across < rim) {
+      scene.vv[i] = scene.vh[i] = scene.incidence[i] = std::numeric_limits<float>::quiet_NaN();
+      return;
+    }
     const double range = (track.across - swath.near) / (swath.far - swath.near);
     const double incidence = between(swath.near_incidence, swath.far_incidence, range);
     Sigma sigma;
@@ -185,7 +192,7 @@ Scene render(const SceneParameters& parameters) { return Renderer(parameters).re
 Image composite(const Scene& scene) {
   Image image = blank(scene.size, 3, DType::u8);
   for (size_t i = 0; i < scene.vv.size(); i++) {
-    if (std::isnan(scene.vv[i])) continue;
+    if (std::isnan(scene.incidence[i])) continue;
     const double beyond = scene.incidence[i] - 36;
     const double vv = stretched(scene.vv[i] + 0.25 * beyond, -23, 1);
     const double vh = stretched(scene.vh[i] + 0.08 * beyond, -35, -10);
@@ -205,10 +212,33 @@ Image bands_db(const Scene& scene) {
   return image;
 }
 
+Image band_db(const std::vector<float>& band, int64_t size) {
+  Image image = blank(size, 1, DType::f32);
+  std::memcpy(image.data.data(), band.data(), image.data.size());
+  return image;
+}
+
 Image vortex_mask(const Scene& scene) {
   Image image = blank(scene.size, 1, DType::u8);
   image.data = scene.vortex;
   return image;
+}
+
+Georeference georeference_of(const SceneParameters& parameters) {
+  const auto lie = [&](uint64_t which) {
+    return double{uniform(draw(parameters.seed, Draw::scene, 1, which).word[0])};
+  };
+  const double longitude = (-5 + 40 * lie(0)) * 0.017453292519943295;
+  const double from_pole = 1'600'000 + 900'000 * lie(1);  // metres
+  const double half = 0.5 * parameters.extent() * 1000;
+  // Whole pixels, as a product on a grid has them.
+  const auto on_grid = [&](double metres) {
+    return std::round(metres / parameters.resolution) * parameters.resolution;
+  };
+  return make_georeference(EarthModel::projected, 3995,
+                           on_grid(from_pole * std::sin(longitude) - half),
+                           on_grid(-from_pole * std::cos(longitude) + half), parameters.resolution,
+                           parameters.resolution);
 }
 
 }  // namespace fulmar::data::scenes
