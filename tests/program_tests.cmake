@@ -32,4 +32,6 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)
   fulmar_add_test("kill and resume" COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/resume_test.sh
     $<TARGET_FILE:fulmar_cli> $<TARGET_FILE:fulmar_demo_pictures>
     ${CMAKE_CURRENT_BINARY_DIR}/resume)
+  fulmar_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
+  set_tests_properties(no_shortcut PROPERTIES TIMEOUT 1200 PROCESSORS 2)
 endif()

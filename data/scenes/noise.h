@@ -26,6 +26,12 @@ inline double lattice_uniform(uint32_t seed, int32_t x, int32_t y) {
   return lattice_bits(seed, x, y) * 0x1p-32;
 }
 
+// std::floor is a call where SSE4.1 can't be taken for granted.
+inline int32_t floor_of(double x) {
+  const auto towards_zero = static_cast<int32_t>(x);
+  return towards_zero - (x < towards_zero);
+}
+
 inline double smoothstep(double low, double high, double x) {
   const double t = std::clamp((x - low) / (high - low), 0.0, 1.0);
   return t * t * (3 - 2 * t);
@@ -34,9 +40,8 @@ inline double smoothstep(double low, double high, double x) {
 // Gradient noise (Perlin, "Improving noise", SIGGRAPH 2002) with a lattice of spacing 1: mean 0,
 // within [-1, 1], standard deviation about 0.33.
 inline double noise(uint32_t seed, double x, double y) {
-  const double left = std::floor(x), top = std::floor(y);
-  const auto column = static_cast<int32_t>(left), row = static_cast<int32_t>(top);
-  const double u = x - left, v = y - top;
+  const int32_t column = floor_of(x), row = floor_of(y);
+  const double u = x - column, v = y - row;
   const auto corner = [&](int dx, int dy) {
     constexpr double diagonal = 0.70710678118654752;
     constexpr double gradients[8][2] = {{1, 0},
@@ -98,8 +103,7 @@ struct Cell {
 };
 
 inline Cell cell_at(uint32_t seed, double x, double y) {
-  const auto column = static_cast<int32_t>(std::floor(x)),
-             row = static_cast<int32_t>(std::floor(y));
+  const int32_t column = floor_of(x), row = floor_of(y);
   Cell cell;
   for (int32_t dy = -1; dy <= 1; dy++)
     for (int32_t dx = -1; dx <= 1; dx++) {

@@ -229,8 +229,9 @@ class Painter {
       for (int step = 0; step < steps; step++) {
         x += sign * cosine[i];
         y += sign * sine[i];
-        const auto c = static_cast<int64_t>(std::floor(x)), r = static_cast<int64_t>(std::floor(y));
-        if (c < 0 || c >= size_ || r < 0 || r >= size_ || !blows(index(r, c))) break;
+        if (x < 0 || y < 0) break;
+        const auto c = static_cast<int64_t>(x), r = static_cast<int64_t>(y);
+        if (c >= size_ || r >= size_ || !blows(index(r, c))) break;
         i = index(r, c);
         sum += grain[i];
         count++;
