@@ -24,14 +24,14 @@ fulmar_program_test(predict predict_test.cpp)
 fulmar_program_test(progress progress_test.cpp)
 fulmar_program_test(raster_run raster_run_test.cpp)
 fulmar_program_test(report report_test.cpp report_page_test.cpp)
+fulmar_program_test(synth synth_test.cpp)
 fulmar_program_test(train train_test.cpp)
 fulmar_program_test(train_run train_run_test.cpp)
 
 # Slow without optimisation, and under sanitizers.
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)
   fulmar_add_test("kill and resume" COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/resume_test.sh
-    $<TARGET_FILE:fulmar_cli> $<TARGET_FILE:fulmar_demo_pictures>
-    ${CMAKE_CURRENT_BINARY_DIR}/resume)
+    $<TARGET_FILE:fulmar_cli> ${CMAKE_CURRENT_BINARY_DIR}/resume)
   fulmar_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
-  set_tests_properties(no_shortcut PROPERTIES TIMEOUT 1200 PROCESSORS 2)
+  set_tests_properties("${FULMAR_TEST_PREFIX}no_shortcut" PROPERTIES TIMEOUT 1200 PROCESSORS 2)
 endif()

@@ -5,14 +5,13 @@
 # checkpoint too. Half of the moments are of a run whose rate falls and which may stop early after
 # the smallest number of epochs without progress, half of one with a one-cycle schedule. The same
 # bits with 1 and 2 loader threads and with --threads 1 and 2.
-#   tests/resume_test.sh FULMAR DEMO_PICTURES FOLDER
+#   tests/resume_test.sh FULMAR FOLDER
 set -euo pipefail
 fulmar=$1
-pictures=$2
-work=$3
+work=$2
 rm -rf "$work"
 mkdir -p "$work"
-"$pictures" "$work/pictures" >/dev/null
+"$fulmar" synth "$work/pictures" --train 600 --test 0 --size 96 --resolution 2000 --no-masks >/dev/null 2>&1
 
 options=("$work/pictures" --channels 1 --crop 48 --widths "4,8,8" --epochs 10 --batch 16 --lr 4e-3
   --validation 0.2 --sampling balanced --translate 0.1 --flip hv --gain 0.3 --speckle 0.2 --seed 5)

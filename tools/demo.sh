@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, trains a small network on radar images, evaluates it on the test
-# set and predicts a few pictures.
-#   tools/demo.sh [DATA [OUT]]
-# DATA is a folder with train/CLASS/* and test/CLASS/*, pictures of 88 pixels or more each way
-# (default: the MSTAR chips at ../shared/data/mstar10/MSTAR-10 beside the repository; where they
-# are not, pictures made here). OUT receives the run (default build/demo in the repository): a new
-# or empty folder, or that of an earlier demo, which is replaced.
+# Installs what is missing, builds, and shows the whole way on scenes like Sentinel-1's, made here:
+# makes them, trains the polar-low network on them, evaluates it on scenes held out, predicts a few,
+# and writes a report.
+#   tools/demo.sh [OUT [SEED]]
+# OUT receives it all (default build/demo in the repository): a new or empty folder, or that of an
+# earlier demo, which is replaced. SEED (default 1) is that of the scenes and of the training.
+# Less than 8 minutes on 2 cores after the build.
 set -euo pipefail
-[ $# -le 2 ] || { echo "usage: tools/demo.sh [DATA [OUT]]" >&2; exit 2; }
-data=${1-}
-[ -z "$data" ] || data=$(realpath -m -- "$data")
-[ -z "$data" ] || [ -d "$data" ] || { echo "$data: no such folder; check the path" >&2; exit 3; }
-out=${2-}
+[ $# -le 2 ] || { echo "usage: tools/demo.sh [OUT [SEED]]" >&2; exit 2; }
+out=${1-}
 [ -z "$out" ] || out=$(realpath -m -- "$out")
+seed=${2-1}
+[[ $seed =~ ^[0-9]{1,9}$ ]] || { echo "tools/demo.sh: the seed '$seed' is no whole number" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 out=${out:-$PWD/build/demo}
 mark=$out/made-by-fulmar-demo
@@ -26,36 +25,34 @@ say() { printf '\n== %s\n' "$*"; }
 say "Install what is missing and build"
 tools/setup.sh
 cmake --preset release >/dev/null
-cmake --build --preset release --parallel "$(nproc)" --target fulmar_cli fulmar_demo_pictures
+cmake --build --preset release --parallel "$(nproc)" --target fulmar_cli
 fulmar=build/release/bin/fulmar
+began=$SECONDS
 
-rm -rf -- "$out/run" "$out/pictures"
+rm -rf -- "$out/run" "$out/scenes"
 mkdir -p "$out"
 touch "$mark"
-epochs=16
-if [ -z "$data" ]; then
-  data=../shared/data/mstar10/MSTAR-10
-  if [ ! -d "$data" ]; then
-    data=$out/pictures
-    epochs=24  # they are fewer
-    say "No radar images at hand: making small pictures in $data (name a folder to use yours)"
-    build/release/bin/fulmar_demo_pictures "$data"
-  fi
-fi
 
-say "Train on $data/train: the polar-low network, short and wide, on the central 88x88 pixels, grey"
-"$fulmar" train "$data" --out "$out/run" --channels 1 --crop 88 --widths 32,64,128,256 \
-  --epochs "$epochs" --batch 32 --schedule one-cycle --lr 3e-3 --stop-patience 0 --sampling epoch \
-  --validation 0.15 --augment none --translate 0.12 --gain 1 --speckle 0.3 --seed 1
+say "Make 2000 scenes of 512 x 512 km, half of them with a polar low, in $out/scenes"
+"$fulmar" synth "$out/scenes" --train 1600 --test 400 --size 256 --resolution 2000 --twins --seed "$seed"
 
-say "Evaluate on $data/test"
-"$fulmar" eval "$out/run/best.safetensors" "$data/test"
+say "Train on 1600 of them, a tenth held back for validation: the polar-low network, wide and short"
+"$fulmar" train "$out/scenes" --out "$out/run" --crop 168 --widths 16,32,64,128,256 \
+  --epochs 24 --batch 32 --schedule one-cycle --lr 3e-3 --stop-patience 0 --sampling epoch \
+  --validation 0.1 --seed "$seed"
 
-say "Predict: one picture of each class"
+say "Evaluate on the other 400, and add that to the report"
+"$fulmar" eval "$out/run/best.safetensors" "$out/scenes/test" --report
+
+say "Predict: two scenes with a polar low, and their twins, which are the same without it"
 pictures=()
-for class in "$data"/test/*/; do
-  for picture in "$class"*; do pictures+=("$picture"); break; done
+for picture in "$out"/scenes/test/pos/*; do
+  pictures+=("$picture" "$out/scenes/twins/neg/${picture##*/}")
+  [ ${#pictures[@]} -lt 4 ] || break
 done
 "$fulmar" predict "$out/run/best.safetensors" "${pictures[@]}"
 
-say "Done. The run is in $out/run: best.safetensors (the model), metrics.csv, config.json, events"
+say "Done in $((SECONDS - began)) s after the build. To look at:"
+echo "  $out/run/report.html         how the training went, what the model gets right and wrong"
+echo "  $out/run/best.safetensors    the model, for fulmar predict and fulmar eval"
+echo "  $out/scenes                  the scenes, their parameters and where each vortex is (masks)"

@@ -196,6 +196,7 @@ int run(Options options, const SharedOptions& shared) {
   options.scene.resolution = static_cast<double>(options.resolution);
   if (options.band_files && options.format != "geotiff")
     usage_error("--band-files goes with --format geotiff");
+  if (options.train + options.test == 0) usage_error("no scenes to make: raise --train or --test");
   data::scenes::draw_scene(0, options.scene, 1);  // options that can't be are said here
   const std::vector<Order> list = orders(options, shared.seed);
   const Json record = json_of(options, shared.seed);
