@@ -140,11 +140,11 @@ TEST_CASE("brightness, likeness and patches don't tell the classes apart; the ne
     REQUIRE(train.labels.size() == 1600);
     REQUIRE(test.labels.size() == 400);
     const double by_brightness = balanced_accuracy(
-        test.labels, logistic_regression(train.features(brightness), train.labels,
-                                         test.features(brightness)));
-    const double by_likeness =
-        balanced_accuracy(test.labels, nearest_neighbour(train.features(thumbnail), train.labels,
-                                                         test.features(thumbnail)));
+        test.labels,
+        logistic_regression(train.features(brightness), train.labels, test.features(brightness)));
+    const double by_likeness = balanced_accuracy(
+        test.labels,
+        nearest_neighbour(train.features(thumbnail), train.labels, test.features(thumbnail)));
     Features samples;
     for (size_t i = 0; i < train.pictures.size(); i += 6) {
       const Features list = patches(train.pictures[i]);
@@ -157,24 +157,26 @@ TEST_CASE("brightness, likeness and patches don't tell the classes apart; the ne
       return counts;
     };
     const double by_patches = balanced_accuracy(
-        test.labels,
-        logistic_regression(train.features(bag), train.labels, test.features(bag)));
+        test.labels, logistic_regression(train.features(bag), train.labels, test.features(bag)));
     MESSAGE("balanced accuracy: brightness " << by_brightness << ", nearest thumbnail "
                                              << by_likeness << ", bag of patches " << by_patches);
     CHECK(by_brightness <= 0.70);
     CHECK(by_likeness <= 0.70);
   }
 
-  REQUIRE(fulmar_program({"train", scenes, "--out", run, "--crop", "168", "--widths",
-                          "16,32,64,128,256", "--batch", "32", "--epochs", "20", "--schedule",
-                          "one-cycle", "--lr", "3e-3", "--stop-patience", "0", "--sampling",
-                          "epoch", "--seed", "1"})
+  REQUIRE(fulmar_program({"train",           scenes,      "--out",      run,
+                          "--crop",          "168",       "--widths",   "16,32,64,128,256",
+                          "--batch",         "32",        "--epochs",   "20",
+                          "--schedule",      "one-cycle", "--lr",       "3e-3",
+                          "--stop-patience", "0",         "--sampling", "epoch",
+                          "--seed",          "1"})
               .code == 0);
   const std::string model = run + "/best.safetensors";
   const Ended evaluated = fulmar_program({"eval", model, scenes + "/test", "--json"});
   REQUIRE(evaluated.code == 0);
   const auto scores = nlohmann::json::parse(evaluated.out);
-  const auto originals = called(model, scenes + "/test/pos"), twins = called(model, scenes + "/twins");
+  const auto originals = called(model, scenes + "/test/pos"),
+             twins = called(model, scenes + "/twins");
   REQUIRE(twins.size() == 200);
   int positive = 0, taken_back = 0;
   for (const auto& [name, what] : originals) {

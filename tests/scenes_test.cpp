@@ -170,18 +170,21 @@ TEST_CASE("a vortex adds no wind: mean and spread stay as drawn") {
       scene.streaks = 0;
       scene.wind_spread = 0.15;  // small enough that no speed is cut
       const std::vector<Cover> cover(static_cast<size_t>(scene.size * scene.size), Cover::water);
-      const Wind wind = wind_of([&] {
-        SceneParameters open = scene;
-        open.land_share = 0;
-        return open;
-      }(), cover);
+      const Wind wind = wind_of(
+          [&] {
+            SceneParameters open = scene;
+            open.land_share = 0;
+            return open;
+          }(),
+          cover);
       double sum = 0, squares = 0;
       for (float speed : wind.speed) {
         sum += speed;
         squares += double{speed} * speed;
       }
       const double mean = sum / static_cast<double>(wind.speed.size());
-      const double spread = std::sqrt(squares / static_cast<double>(wind.speed.size()) - mean * mean);
+      const double spread =
+          std::sqrt(squares / static_cast<double>(wind.speed.size()) - mean * mean);
       CHECK(mean == doctest::Approx(scene.wind_speed).epsilon(0.01));
       CHECK(spread == doctest::Approx(0.15 * scene.wind_speed).epsilon(0.02));
     }

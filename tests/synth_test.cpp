@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 namespace {
 
 std::vector<std::string> order(const std::string& out, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments{"synth", out,      "--train",      "6",    "--test", "4",
-                                     "--size", "64",    "--resolution", "2000", "--seed", "3"};
+  std::vector<std::string> arguments{"synth",  out,  "--train",      "6",    "--test", "4",
+                                     "--size", "64", "--resolution", "2000", "--seed", "3"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -162,7 +162,7 @@ TEST_CASE("synth refuses what can't be") {
   check_refused({order(folder.path("file")), 3, {"file"}}, root);
   check_refused({order(fresh, {"--band-files"}), 2, {"--format geotiff"}}, root);
   check_refused({order(fresh, {"--land", "0.6"}), 2, {"--land"}}, root);
-  check_refused({order(fresh, {"--size", "16384"}), 2, {"3000 km"}}, root);
-  check_refused({order(fresh, {"--resolution", "30"}), 2, {"--resolution"}}, root);
+  check_refused({{"synth", fresh, "--size", "4096", "--resolution", "2000"}, 2, {"3000 km"}}, root);
+  check_refused({{"synth", fresh, "--resolution", "30"}, 2, {"--resolution"}}, root);
   check_refused({{"synth", fresh, "--train", "0", "--test", "0"}, 2, {"--train"}}, root);
 }

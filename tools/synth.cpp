@@ -41,7 +41,7 @@ constexpr std::array<const char*, 2> classes{"neg", "pos"};
 
 // One scene to be made.
 struct Order {
-  std::string part;  // train, test or twins
+  std::string part;    // train, test or twins
   int64_t number = 0;  // within train and test together
   bool vortex = false;
   uint64_t seed = 0;
@@ -76,7 +76,8 @@ std::vector<Order> orders(const Options& options, uint64_t seed) {
     order.vortex = count(i + 1) > count(i);
     order.seed = scene_seed(seed, number);
     // Six digits that no two of 2^24 scenes share: an odd factor only swaps numbers.
-    const uint64_t mixed = (static_cast<uint64_t>(number) * 0x9E3779B1u + seed * 0x85EBCAu) & 0xffffff;
+    const uint64_t mixed =
+        (static_cast<uint64_t>(number) * 0x9E3779B1u + seed * 0x85EBCAu) & 0xffffff;
     order.id = digits(mixed, 6, 16) + "_" + digits(static_cast<uint64_t>(number), 5, 10);
     list.push_back(order);
     if (options.twins && order.part == "test" && order.vortex) {
@@ -117,7 +118,8 @@ void prepare(const std::string& folder, const Json& options) {
     }
     file_error(folder + ": holds scenes made with other options (synth.json); name another folder");
   }
-  if (fs::exists(folder, error) && (!fs::is_directory(folder, error) || !fs::is_empty(folder, error)))
+  if (fs::exists(folder, error) &&
+      (!fs::is_directory(folder, error) || !fs::is_empty(folder, error)))
     file_error(folder + ": holds something else; name a new or empty folder");
   fs::create_directories(folder, error);
   if (error) file_error(folder + ": can't be made: " + error.message() + "; name another folder");
@@ -180,8 +182,9 @@ class Maker {
 
 std::string index_row(const Order& order, const SceneParameters& parameters) {
   const auto pixel = [&](double km) {
-    return number_text(std::round((km / parameters.extent() + 0.5) *
-                                  static_cast<double>(parameters.size) * 10) / 10);
+    return number_text(
+        std::round((km / parameters.extent() + 0.5) * static_cast<double>(parameters.size) * 10) /
+        10);
   };
   const auto rounded = [](double value) { return number_text(std::round(value * 1e4) / 1e4); };
   const data::scenes::Vortex& vortex = parameters.vortex;
@@ -217,9 +220,8 @@ int run(Options options, const SharedOptions& shared) {
     progress.update(++done);
   });
 
-  std::string index =
-      csv_row({"part", "class", "scene", "seed", "amplitude", "eye_column", "eye_row",
-               "radius_pixels", "visible", "land", "ice", "wind_speed"});
+  std::string index = csv_row({"part", "class", "scene", "seed", "amplitude", "eye_column",
+                               "eye_row", "radius_pixels", "visible", "land", "ice", "wind_speed"});
   for (const std::string& row : rows) index += row;
   write_file(options.folder + "/index.csv", index);
   if (shared.json)
@@ -241,7 +243,8 @@ void add_synth(Cli& cli) {
                   "New folder: train/ and test/ with neg/ and pos/, parameters/ and masks/ with a\n"
                   "file for each scene, index.csv")
       ->required();
-  add_integer(command, "--train", options->train, 0, 1'000'000, "Scenes to train on (default 1000)");
+  add_integer(command, "--train", options->train, 0, 1'000'000,
+              "Scenes to train on (default 1000)");
   add_integer(command, "--test", options->test, 0, 1'000'000, "Scenes to test on (default 200)");
   add_number(command, "--positives", options->positives, 0, 1,
              "Share of them with a vortex (default 0.5; the published set has 0.16)");
@@ -253,9 +256,10 @@ void add_synth(Cli& cli) {
   add_number(command, "--land", options->scene.land, 0, 0.5, "Mean share of land (default 0.15)");
   add_number(command, "--ice", options->scene.ice, 0, 0.5,
              "Mean share of the sea that is ice (default 0.1)");
-  add_choice(command, "--format", options->format, {"png", "geotiff"},
-             "png: colours of 8 bits; geotiff: VV and VH in dB, float32, georeferenced, with nodata\n"
-             "and NaN outside the swath (default png)");
+  add_choice(
+      command, "--format", options->format, {"png", "geotiff"},
+      "png: colours of 8 bits; geotiff: VV and VH in dB, float32, georeferenced, with nodata\n"
+      "and NaN outside the swath (default png)");
   command.add_flag("--band-files", options->band_files,
                    "With --format geotiff: SCENE_VV.tif and SCENE_VH.tif instead of one file");
   command.add_flag("--twins", options->twins,

@@ -9,8 +9,8 @@ namespace fulmar::data::scenes {
 
 // Murmur3's finalizer over a lattice point.
 inline uint32_t lattice_bits(uint32_t seed, int32_t x, int32_t y) {
-  uint32_t h = seed ^ (static_cast<uint32_t>(x) * 0x9E3779B1u) ^
-               (static_cast<uint32_t>(y) * 0x85EBCA77u);
+  uint32_t h =
+      seed ^ (static_cast<uint32_t>(x) * 0x9E3779B1u) ^ (static_cast<uint32_t>(y) * 0x85EBCA77u);
   h ^= h >> 16;
   h *= 0x85ebca6bu;
   h ^= h >> 13;
@@ -44,14 +44,9 @@ inline double noise(uint32_t seed, double x, double y) {
   const double u = x - column, v = y - row;
   const auto corner = [&](int dx, int dy) {
     constexpr double diagonal = 0.70710678118654752;
-    constexpr double gradients[8][2] = {{1, 0},
-                                        {diagonal, diagonal},
-                                        {0, 1},
-                                        {-diagonal, diagonal},
-                                        {-1, 0},
-                                        {-diagonal, -diagonal},
-                                        {0, -1},
-                                        {diagonal, -diagonal}};
+    constexpr double gradients[8][2] = {
+        {1, 0},  {diagonal, diagonal},   {0, 1},  {-diagonal, diagonal},
+        {-1, 0}, {-diagonal, -diagonal}, {0, -1}, {diagonal, -diagonal}};
     const auto& g = gradients[lattice_bits(seed, column + dx, row + dy) >> 29];
     return g[0] * (u - dx) + g[1] * (v - dy);
   };

@@ -156,15 +156,14 @@ void draw_surroundings(Dice& dice, const SceneOptions& options, SceneParameters&
   scene.relief = dice.uniform(0.4, 1.5);
   scene.snow = dice.uniform(-2, 2);
   scene.land_share = draw_share(dice, options.land);
-  scene.land_level = upper_quantile(
-      scene, scene.land_share, [&](double x, double y) { return ground_at(scene, x, y); });
+  scene.land_level = upper_quantile(scene, scene.land_share,
+                                    [&](double x, double y) { return ground_at(scene, x, y); });
   scene.ice_tilt = dice.uniform(0, 2 * pi);
   scene.ice_scale = dice.uniform(0.25, 0.5) * extent;
   scene.ice_share = draw_share(dice, options.ice);
-  scene.ice_level =
-      upper_quantile(scene, scene.ice_share, [&](double x, double y) {
-        return height_at(scene, x, y) > 0 ? -1e9 : cold_at(scene, x, y);
-      });
+  scene.ice_level = upper_quantile(scene, scene.ice_share, [&](double x, double y) {
+    return height_at(scene, x, y) > 0 ? -1e9 : cold_at(scene, x, y);
+  });
   scene.vortex = draw_vortex(dice, scene, options);
 }
 

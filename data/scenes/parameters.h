@@ -10,11 +10,11 @@
 namespace fulmar::data::scenes {
 
 struct SceneOptions {
-  int64_t size = 1536;        // pixels of a side
-  double resolution = 500;    // metres of a pixel
-  double swath_edge = 0.2;    // mean share of a scene that lies outside the swath
-  double land = 0.15;         // mean share of land
-  double ice = 0.1;           // mean share of sea ice
+  int64_t size = 1536;            // pixels of a side
+  double resolution = 500;        // metres of a pixel
+  double swath_edge = 0.2;        // mean share of a scene that lies outside the swath
+  double land = 0.15;             // mean share of land
+  double ice = 0.1;               // mean share of sea ice
   double network_view = 2.0 / 3;  // share of a side, centred, where a vortex is to be seen
 
   double extent() const { return static_cast<double>(size) * resolution / 1000; }  // km
@@ -47,14 +47,14 @@ struct RainCell {
 };
 
 struct Swath {
-  double heading = 0;            // of the flight; the radar looks to its right
-  double near = -400, far = 400;  // edges across the flight, km
-  double start = -1e9, stop = 1e9;  // along the flight
+  double heading = 0;                              // of the flight; the radar looks to its right
+  double near = -400, far = 400;                   // edges across the flight, km
+  double start = -1e9, stop = 1e9;                 // along the flight
   double near_incidence = 25, far_incidence = 46;  // degrees
   int subswaths = 5;
-  std::vector<double> gain;  // of each sub-swath, dB
-  double noise_floor = -38;  // what noise is left at its best, sigma0 in dB
-  double interference = 0;   // of a line across the swath, sigma0, linear; 0: none
+  std::vector<double> gain;    // of each sub-swath, dB
+  double noise_floor = -38;    // what noise is left at its best, sigma0 in dB
+  double interference = 0;     // of a line across the swath, sigma0, linear; 0: none
   double interference_at = 0;  // km along the flight
 };
 
@@ -63,14 +63,14 @@ struct SceneParameters {
   int64_t size = 1536;
   double resolution = 500;  // metres
 
-  double wind_speed = 10;      // mean over the scene, m/s
-  double wind_spread = 0.2;    // standard deviation over the scene, relative
+  double wind_speed = 10;    // mean over the scene, m/s
+  double wind_spread = 0.2;  // standard deviation over the scene, relative
   double wind_direction = 0;
-  double veer = 0.3;           // how far its direction wanders
-  double bands = 0.1;          // relative, of changes over 30 to 120 km
-  double streaks = 0.08;       // relative, of streaks along the wind
-  double streak_spacing = 2;   // km
-  double convection = 0;       // relative, of open convective cells
+  double veer = 0.3;            // how far its direction wanders
+  double bands = 0.1;           // relative, of changes over 30 to 120 km
+  double streaks = 0.08;        // relative, of streaks along the wind
+  double streak_spacing = 2;    // km
+  double convection = 0;        // relative, of open convective cells
   double convection_size = 30;  // km
   std::vector<Front> fronts;
   std::vector<RainCell> rain;
@@ -78,7 +78,7 @@ struct SceneParameters {
 
   Swath swath;
   double land_share = 0, land_level = 9, land_tilt = 0, land_scale = 300;
-  double relief = 1, snow = 0;   // height of mountains; brightness of land, dB
+  double relief = 1, snow = 0;  // height of mountains; brightness of land, dB
   double ice_share = 0, ice_level = 9, ice_tilt = 0, ice_scale = 250;
   double looks = 60;  // equivalent number of looks
 

@@ -142,8 +142,9 @@ class Renderer {
     double extra = linear(noise_db);
     if (swath.interference > 0 && std::abs(track.along - swath.interference_at) < 1.2)
       extra += swath.interference *
-               smoothstep(0.2, 0.6, lattice_uniform(static_cast<uint32_t>(scene_.seed),
-                                                    static_cast<int32_t>(track.across / 6), 5));
+               smoothstep(0.2, 0.6,
+                          lattice_uniform(static_cast<uint32_t>(scene_.seed),
+                                          static_cast<int32_t>(track.across / 6), 5));
     const RandomBits bits = draw(scene_.seed, Draw::scene_speckle, 0, i);
     scene.vv[i] = decibel((sigma.vv * gain + 0.6 * extra) * speckle(bits.word[0], bits.word[1]));
     scene.vh[i] = decibel((sigma.vh * gain + extra) * speckle(bits.word[2], bits.word[3]));

@@ -34,8 +34,8 @@ Vector swirl(const Vortex& vortex, double dx, double dy) {
   const double r = std::hypot(dx, dy);
   if (r == 0) return {};
   const double s = r / vortex.radius;
-  const double speed = vortex.amplitude * vortex.strength * 2 * s / (1 + s * s) *
-                       std::exp(-std::pow(s / 3.2, 4));
+  const double speed =
+      vortex.amplitude * vortex.strength * 2 * s / (1 + s * s) * std::exp(-std::pow(s / 3.2, 4));
   const double around_x = dy / r, around_y = -dx / r;
   const double c = std::cos(vortex.inflow), i = -std::sin(vortex.inflow);
   return {speed * (c * around_x + i * dx / r), speed * (c * around_y + i * dy / r)};
@@ -60,8 +60,8 @@ double change_by(const Front& front, const Vector& at, double blur) {
   if (fade == 0) return 0;
   const double edge = smoothstep(-blur, blur, behind);
   const double line = -0.35 * std::exp(-std::pow(behind / (2 * blur), 2));  // calm air at the line
-  return fade * front.step * (edge * std::exp(-std::max(0.0, behind) / front.width) +
-                              (front.step > 0 ? line : 0));
+  return fade * front.step *
+         (edge * std::exp(-std::max(0.0, behind) / front.width) + (front.step > 0 ? line : 0));
 }
 
 // A downdraught: strong wind where it meets the sea's air, weak within.
@@ -127,7 +127,8 @@ class Painter {
     for (const Front& front : scene_.fronts) change += change_by(front, at, blur);
     double rain = 0;
     for (const RainCell& cell : scene_.rain) {
-      if (std::abs(x - cell.x) > 4 * cell.radius || std::abs(y - cell.y) > 4 * cell.radius) continue;
+      if (std::abs(x - cell.x) > 4 * cell.radius || std::abs(y - cell.y) > 4 * cell.radius)
+        continue;
       // No cell is round.
       const double shape = 1 + 0.9 * fractal(field_seed(scene_, 57), 0.7 * x / cell.radius,
                                              0.7 * y / cell.radius, 3);
