@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -83,7 +84,28 @@ struct SceneParameters {
   double looks = 60;  // equivalent number of looks
 
   double extent() const { return static_cast<double>(size) * resolution / 1000; }
+  // Seed of one of its random fields.
+  uint32_t field_seed(uint32_t field) const {
+    return static_cast<uint32_t>(seed ^ (seed >> 32)) * 0x9E3779B1u + field * 0x632BE5ABu;
+  }
   std::string to_json() const;
+};
+
+// Pixels of a scene, and where they lie.
+struct Grid {
+  explicit Grid(const SceneParameters& scene) : size(scene.size), km(scene.resolution / 1000) {}
+
+  size_t pixels() const { return static_cast<size_t>(size * size); }
+  size_t index(int64_t row, int64_t column) const {
+    return static_cast<size_t>(row * size + column);
+  }
+  // Of the centre of a row or a column.
+  double place(int64_t i) const {
+    return (static_cast<double>(i) + 0.5 - 0.5 * static_cast<double>(size)) * km;
+  }
+
+  int64_t size;
+  double km;  // of a pixel's side
 };
 
 // All but the vortex's amplitude comes from `seed` and the options alone, so that a scene with

@@ -19,44 +19,36 @@ double linear(double db) { return std::pow(10, db / 10); }
 
 class Renderer {
  public:
-  explicit Renderer(const SceneParameters& scene)
-      : scene_(scene), size_(scene.size), km_(scene.resolution / 1000) {}
+  explicit Renderer(const SceneParameters& scene) : scene_(scene), grid_(scene) {}
 
   Scene render() {
-    const auto pixels = static_cast<size_t>(size_ * size_);
+    const auto pixels = grid_.pixels();
     survey();
     wind_ = wind_of(scene_, cover_);
     Scene result;
-    result.size = size_;
+    result.size = grid_.size;
     result.vv.resize(pixels);
     result.vh.resize(pixels);
     result.incidence.resize(pixels);
     result.vortex.resize(pixels);
-    for (int64_t row = 0; row < size_; row++)
-      for (int64_t column = 0; column < size_; column++) see(row, column, result);
+    for (int64_t row = 0; row < grid_.size; row++)
+      for (int64_t column = 0; column < grid_.size; column++) see(row, column, result);
     return result;
   }
 
  private:
-  double place(int64_t i) const {
-    return (static_cast<double>(i) + 0.5 - 0.5 * static_cast<double>(size_)) * km_;
-  }
-  size_t index(int64_t row, int64_t column) const {
-    return static_cast<size_t>(row * size_ + column);
-  }
-
   // What covers each pixel, and how high the land is.
   void survey() {
-    const auto pixels = static_cast<size_t>(size_ * size_);
+    const auto pixels = grid_.pixels();
     cover_.resize(pixels);
     height_.resize(pixels);
     metres_.resize(pixels);
     inside_ice_.resize(pixels);
-    for (int64_t row = 0; row < size_; row++)
-      for (int64_t column = 0; column < size_; column++) {
-        const double x = place(column), y = place(row);
+    for (int64_t row = 0; row < grid_.size; row++)
+      for (int64_t column = 0; column < grid_.size; column++) {
+        const double x = grid_.place(column), y = grid_.place(row);
         if (!inside(scene_.swath, x, y)) continue;
-        const size_t i = index(row, column);
+        const size_t i = grid_.index(row, column);
         const double height = scene_.land_share > 0 ? height_at(scene_, x, y) : -1;
         height_[i] = static_cast<float>(height);
         if (height > 0) {
@@ -75,16 +67,16 @@ class Renderer {
   };
 
   Sigma land_at(int64_t row, int64_t column) const {
-    const size_t i = index(row, column);
+    const size_t i = grid_.index(row, column);
     const Backscatter db =
-        land_backscatter(scene_, place(column), place(row), height_[i], metres_[i]);
+        land_backscatter(scene_, grid_.place(column), grid_.place(row), height_[i], metres_[i]);
     // Slopes that face the radar are bright, those that lean away are dark.
     const auto metres = [&](int64_t r, int64_t c) {
-      return metres_[index(std::clamp<int64_t>(r, 0, size_ - 1),
-                           std::clamp<int64_t>(c, 0, size_ - 1))];
+      return metres_[grid_.index(std::clamp<int64_t>(r, 0, grid_.size - 1),
+                                 std::clamp<int64_t>(c, 0, grid_.size - 1))];
     };
-    const double per_km_x = (metres(row, column + 1) - metres(row, column - 1)) / (2 * km_);
-    const double per_km_y = (metres(row + 1, column) - metres(row - 1, column)) / (2 * km_);
+    const double per_km_x = (metres(row, column + 1) - metres(row, column - 1)) / (2 * grid_.km);
+    const double per_km_y = (metres(row + 1, column) - metres(row - 1, column)) / (2 * grid_.km);
     const double rise = per_km_x * look_x() + per_km_y * look_y();  // m/km, away from the radar
     const double relief = std::clamp(0.045 * rise, -7.0, 6.0);
     return {linear(db.vv + relief), linear(db.vh + 0.9 * relief)};
@@ -104,8 +96,8 @@ class Renderer {
   double look_y() const { return std::cos(scene_.swath.heading); }
 
   void see(int64_t row, int64_t column, Scene& scene) const {
-    const double x = place(column), y = place(row);
-    const size_t i = index(row, column);
+    const double x = grid_.place(column), y = grid_.place(row);
+    const size_t i = grid_.index(row, column);
     const Swath& swath = scene_.swath;
     if (cover_[i] == Cover::none) {
       scene.vv[i] = scene.vh[i] = no_data;
@@ -166,8 +158,7 @@ class Renderer {
   }
 
   const SceneParameters& scene_;
-  int64_t size_;
-  double km_;
+  Grid grid_;
   std::vector<Cover> cover_;
   std::vector<float> height_, metres_, inside_ice_;
   Wind wind_;
