@@ -11,6 +11,7 @@
 using namespace fulmar;
 using namespace fulmar::test;
 using namespace fulmar::tools;
+using Json = fulmar::tools::Json;
 
 namespace {
 
@@ -110,6 +111,37 @@ TEST_CASE("the rings stand where the confusion matrix says") {
   const double left = std::stod(axis[0].substr(4)),
                right = std::stod(axis[0].substr(axis[0].find("x2=") + 4));
   CHECK(std::stod(x[0]) == doctest::Approx((left + right) / 2).epsilon(0.001));
+}
+
+TEST_CASE("data: scenes and missing pixels are told where there are any") {
+  const auto part = [](const char* name, double missing) {
+    return Json{{"folder", name},
+                {"classes",
+                 {{"no",
+                   {{"pictures", 30},
+                    {"black_fraction", 0.5},
+                    {"missing_fraction", missing},
+                    {"wholly_black", 2}}},
+                  {"yes",
+                   {{"pictures", 10},
+                    {"black_fraction", 0.1},
+                    {"missing_fraction", 0},
+                    {"wholly_black", 0}}}}}};
+  };
+  Json check{{"parts", {part("training", 0.2), part("validation", 0)}}, {"sizes", Json::array()}};
+  for (const char* list :
+       {"two_labels", "in_both_parts", "scenes_in_both_parts", "repeated", "unreadable", "stray"})
+    check[list] = Json::array();
+  const std::string text =
+      data_section({{"folder", "scenes"}, {"scenes", {{6, 10}, {30, 10}}}, {"check", check}});
+  CHECK(has(text,
+            "<th scope=\"col\">training</th><th scope=\"col\">scenes</th><th scope=\"col\">"
+            "black pixels</th><th scope=\"col\">missing</th><th scope=\"col\">validation</th>"
+            "<th scope=\"col\">black pixels</th></tr>"));
+  CHECK(has(text,
+            "<th scope=\"row\">all</th><td>40</td><td>16</td><td>40.0 %</td><td>15.0 %</td>"
+            "<td>40</td><td>40.0 %</td></tr>"));
+  CHECK(has(text, "2 of no in training"));
 }
 
 TEST_CASE("an evaluation's file gives the same numbers back") {

@@ -311,6 +311,8 @@ TEST_CASE("files of a run that can't be used are named: exit 3") {
   with(evaluation, "\"positive_class\": 1", "\"positive_class\": 2", "positive class");
   with(evaluation, "\"samples\"", "\"sample\"", "not an evaluation");
   with(files.run + "/run.json", "\"sessions\"", "\"session\"", "not a run's record");
+  with(files.run + "/run.json", "\"parts\"", "\"part\"", "not a record");
+  with(files.run + "/run.json", "\"processor\"", "\"process\"", "not a record");
   with(files.run + "/config.json", "{", "[", "no JSON object");
   fs::remove(files.run + "/config.json");
   refused(files.run, "no run folder");

@@ -120,9 +120,16 @@ Json report_numbers(const Report& report) {
 }
 
 std::string write_report(const std::string& run) {
-  std::string path = model::RunFolder(run).report();
-  write_file(path, report_html(read_report(run)));
-  return path;
+  const model::RunFolder folder(run);
+  std::string page;
+  try {
+    page = report_html(read_report(run));
+  } catch (const Json::exception& error) {
+    file_error(folder.record() + ": not a record that this version wrote (" + error.what() +
+               "); remove it, the run doesn't need it");
+  }
+  write_file(folder.report(), page);
+  return folder.report();
 }
 
 std::string evaluation_path(const std::string& run, const Evaluation& evaluation) {

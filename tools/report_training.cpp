@@ -167,7 +167,41 @@ std::string finding_list(const std::vector<Finding>& findings) {
   return text;
 }
 
-// Pictures, scenes and black pixels: a row for each class, columns for each part.
+// Columns of one part of the data: a cell for each class, and one for all of them.
+struct CountColumns {
+  std::vector<std::string> pictures, scenes, black, missing;
+  bool has_scenes = false, has_missing = false;  // else there is nothing to tell
+};
+
+CountColumns count_columns(const Json& classes, const Json& scene_counts) {
+  CountColumns columns;
+  int64_t pictures = 0, scenes = 0;
+  double black = 0, missing = 0;
+  const auto add = [&](int64_t count, int64_t of_scenes, double dark, double absent) {
+    const double all = std::max(1.0, static_cast<double>(count));
+    columns.pictures.push_back(with_separators(count));
+    columns.scenes.push_back(with_separators(of_scenes));
+    columns.black.push_back(fixed(100 * dark / all, 1) + " %");
+    columns.missing.push_back(fixed(100 * absent / all, 1) + " %");
+  };
+  size_t k = 0;
+  for (const auto& [name, c] : classes.items()) {
+    const int64_t count = c.at("pictures"), of_scenes = scene_counts.at(k++);
+    const double dark = c.at("black_fraction").get<double>() * static_cast<double>(count);
+    const double absent = c.value("missing_fraction", 0.0) * static_cast<double>(count);
+    add(count, of_scenes, dark, absent);
+    pictures += count;
+    scenes += of_scenes;
+    black += dark;
+    missing += absent;
+    columns.has_scenes |= of_scenes != count;
+  }
+  add(pictures, scenes, black, missing);
+  columns.has_missing = missing > 0;
+  return columns;
+}
+
+// Pictures, scenes, black and missing pixels: a row for each class, columns for each part.
 HtmlTable counts_table(const Json& data) {
   const Json &parts = data.at("check").at("parts"), &scenes = data.at("scenes");
   HtmlTable table;
@@ -176,27 +210,16 @@ HtmlTable counts_table(const Json& data) {
   for (const auto& [name, ignored] : parts.at(0).at("classes").items())
     table.rows.push_back({name});
   table.rows.push_back({"all"});
+  const auto add = [&](const std::string& title, const std::vector<std::string>& cells) {
+    table.columns.push_back(title);
+    for (size_t i = 0; i < cells.size(); i++) table.rows.at(i).push_back(cells[i]);
+  };
   for (size_t p = 0; p < parts.size(); p++) {
-    const std::string part = parts[p].at("folder");
-    table.columns.insert(table.columns.end(), {part, "scenes", "black pixels"});
-    int64_t pictures = 0;
-    double black = 0;
-    size_t k = 0;
-    for (const auto& [name, c] : parts[p].at("classes").items()) {
-      const int64_t count = c.at("pictures");
-      const double share = c.at("black_fraction");
-      pictures += count;
-      black += share * static_cast<double>(count);
-      std::vector<std::string>& row = table.rows.at(k);
-      row.insert(row.end(), {with_separators(count), with_separators(scenes.at(p).at(k)),
-                             fixed(100 * share, 1) + " %"});
-      k++;
-    }
-    std::vector<std::string>& all = table.rows.back();
-    all.insert(
-        all.end(),
-        {with_separators(pictures), "",
-         fixed(100 * black / static_cast<double>(std::max<int64_t>(1, pictures)), 1) + " %"});
+    const CountColumns columns = count_columns(parts[p].at("classes"), scenes.at(p));
+    add(parts[p].at("folder"), columns.pictures);
+    if (columns.has_scenes) add("scenes", columns.scenes);
+    add("black pixels", columns.black);
+    if (columns.has_missing) add("missing", columns.missing);
   }
   return table;
 }
