@@ -138,24 +138,24 @@ TEST_CASE(
   const Json numbers = evaluated(files.run, files.data, {"--threshold", "1"});
   CHECK(numbers["confusion"][1][0] == 30);
   const std::string page = page_of(files.run);
-  CHECK(has(page, "Missed pos: 30, the worst 8<"));
+  CHECK(has(page, "Missed pos: 30, the worst 6<"));
   CHECK(has(page, "False alarms, called pos: 0<"));
   const std::vector<data::Image> pictures = pictures_in(page);
-  REQUIRE(pictures.size() == 8);
+  REQUIRE(pictures.size() == 6);
   for (const data::Image& picture : pictures) {
     CHECK(picture.height == 40);
     CHECK(picture.bands == 3);
   }
   // 16 of 40 pixels are what the network sees.
-  CHECK(count_of(page, "left:30.00%;top:30.00%;width:40.00%;height:40.00%") == 8);
+  CHECK(count_of(page, "left:30.00%;top:30.00%;width:40.00%;height:40.00%") == 6);
   std::vector<double> own;
   for (const std::string& p : all_matches(page, "<strong>pos</strong> ([0-9.]+)\\s*<br>called"))
     own.push_back(std::stod(p));
-  REQUIRE(own.size() == 8);
+  REQUIRE(own.size() == 6);
   CHECK(std::is_sorted(own.begin(), own.end()));
   // Each is the file that it says.
   const std::vector<std::string> names = all_matches(page, "alt=\"([^\"]*): is pos, called neg\"");
-  REQUIRE(names.size() == 8);
+  REQUIRE(names.size() == 6);
   for (size_t i = 0; i < names.size(); i++)
     CHECK(data::read_image(files.data + "/" + names[i]).data == pictures[i].data);
 }

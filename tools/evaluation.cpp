@@ -14,8 +14,8 @@
 namespace fulmar::tools {
 namespace {
 
-constexpr int64_t thumbnail_side = 176;  // pixels
-constexpr size_t shown_of_a_kind = 8;
+constexpr int64_t thumbnail_side = 192;  // pixels
+constexpr size_t shown_of_a_kind = 6;
 
 // JSON has no NaN: what is undefined is null.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }

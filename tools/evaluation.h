@@ -62,8 +62,8 @@ Json numbers_json(const Evaluation& evaluation);
 Evaluation evaluate(const Checkpoint& checkpoint, BatchSource& source, const data::Dataset& dataset,
                     Context& context, Device& device, const std::function<void(int64_t)>& progress);
 
-// Of those called wrong, the ones whose own class was given the least probability: up to 8 that
-// were missed and 8 false alarms with two classes, up to 16 with more.
+// Of those called wrong, the ones whose own class was given the least probability: up to 6 that
+// were missed and 6 false alarms with two classes, up to 12 with more.
 void add_mistakes(Evaluation& evaluation, const data::Pictures& pictures,
                   const Preprocess& preprocess);
 

@@ -83,12 +83,14 @@ tr.sum th, tr.sum td { border-top: 1px solid var(--line); }
 .many thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }
 .many th, .many td { padding: .25rem .3rem; min-width: 2.2rem; }
 .mistakes {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(9.2rem, 1fr)); gap: 1.2rem 1rem;
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: 1.2rem 1rem;
 }
 .mistakes figcaption { font-size: .82rem; }
 .picture { position: relative; line-height: 0; }
 .picture img { width: 100%; height: auto; border-radius: .2rem; background: #000; }
-.picture span { position: absolute; border: 1px dashed #ffd75e; }
+.picture span {
+  position: absolute; border: 1px dashed #ffd75e; box-shadow: 0 0 0 1px rgba(0, 0, 0, .5);
+}
 pre {
   background: var(--panel); padding: .8rem 1rem; border-radius: .5rem; overflow-x: auto;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: .88rem;

@@ -217,7 +217,8 @@ std::string marks_of(const Plot& plot, const Frame& f) {
   for (const PlotMark& mark : plot.marks) {
     const double x = f.x(mark.x), y = f.y(mark.y);
     all += "<circle class=\"mark\" cx=\"" + number(x) + "\" cy=\"" + number(y) + "\" r=\"4.5\"/>\n";
-    all += label_at(x, mark.below ? y + 17 : y - 9, mark.label, f);
+    const bool below = mark.below && y + 20 < f.bottom;
+    all += label_at(x, below ? y + 17 : y - 9, mark.label, f);
   }
   return all;
 }
