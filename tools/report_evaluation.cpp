@@ -191,7 +191,7 @@ std::string pr_figure(const Evaluation& e, const model::Scores& scores) {
            element("p", "Undefined here: it needs pictures of the class.") + "</figure>\n";
   Plot plot = curve_plot(e, curves);
   const std::string area = score_text(scores.pr_auc);
-  plot.title = "Precision-recall curve: average precision " + area;
+  plot.title = "Precision-recall: average precision " + area;
   plot.x.title = "recall";
   plot.y.title = "precision";
   plot.description = "Precision over recall, " + whose(e) + ": average precision " + area + ".";

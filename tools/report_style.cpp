@@ -157,6 +157,11 @@ footer {
   .mistakes { grid-template-columns: repeat(6, 1fr); gap: .6rem; }
   .mistakes figcaption { font-size: 7pt; line-height: 1.3; }
   table { font-size: 8.5pt; }
+  figcaption, caption, .tables + p { font-size: 8pt; line-height: 1.35; }
+  .tables { flex-wrap: nowrap; gap: 1rem; break-after: avoid; }
+  .tables td, .tables th { padding: .2rem .3rem; }
+  .confusion td { min-width: 3.6rem; }
+  .many td { min-width: 1.6rem; }
   .wide { overflow: visible; }
   .confusion td, .bar, .picture img, .tiles li {
     -webkit-print-color-adjust: exact; print-color-adjust: exact;
