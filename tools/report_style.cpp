@@ -158,10 +158,11 @@ footer {
   .mistakes figcaption { font-size: 7pt; line-height: 1.3; }
   table { font-size: 8.5pt; }
   figcaption, caption, .tables + p { font-size: 8pt; line-height: 1.35; }
-  .tables { flex-wrap: nowrap; gap: 1rem; break-after: avoid; }
-  .tables td, .tables th { padding: .2rem .3rem; }
+  .tables { gap: 0 .8rem; break-after: avoid; }
+  .tables table { font-size: 7.5pt; }
+  .tables td, .tables th { padding: .15rem .25rem; }
   .confusion td { min-width: 3.6rem; }
-  .many td { min-width: 1.6rem; }
+  .tables .many th, .tables .many td { min-width: 1.4rem; padding: .15rem .1rem; }
   .wide { overflow: visible; }
   .confusion td, .bar, .picture img, .tiles li {
     -webkit-print-color-adjust: exact; print-color-adjust: exact;
