@@ -92,19 +92,18 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
 
 TEST_CASE("the demo takes paths as they are named and replaces nothing that it did not make") {
   const TempFolder folder;
-  std::filesystem::create_directories(folder.path("data"));
   std::filesystem::create_directories(folder.path("mine"));
   write_file(folder.path("mine/thesis.txt"), "years of work");
   HowToRun how;
   how.folder = folder.path();
   const std::string demo = golden("../../tools/demo.sh");
-  const Ended taken = run_process(demo, {"data", "mine"}, how);
+  const Ended taken = run_process(demo, {"mine"}, how);
   CHECK(taken.code == 3);
   CHECK(has(taken.err, folder.path("mine") + ": holds something that no demo made"));
   CHECK(std::filesystem::exists(folder.path("mine/thesis.txt")));
-  const Ended absent = run_process(demo, {"absent", "new"}, how);
-  CHECK(absent.code == 3);
-  CHECK(has(absent.err, folder.path("absent") + ": no such folder"));
+  const Ended seed = run_process(demo, {"new", "one"}, how);
+  CHECK(seed.code == 2);
+  CHECK(has(seed.err, "'one'"));
   CHECK_FALSE(std::filesystem::exists(folder.path("new")));
 }
 

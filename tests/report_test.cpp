@@ -205,6 +205,7 @@ TEST_CASE("a run of one epoch without validation: what there is, and how to get 
 TEST_CASE("the report tells of the data, the machine, the settings and every command") {
   const TrainingFiles files({"neg", "pos"}, 20, 64);
   fs::copy_file(files.data + "/neg/100.bmp", files.data + "/pos/copy of 100.bmp");
+  write_file(files.data + "/neg/notes.txt", "not a picture");
   const std::vector<std::string> words{
       "train",    files.data, "--out",   files.run, "--crop",       "64",  "--widths", "8,16",
       "--epochs", "2",        "--batch", "2",       "--validation", "0.2", "--seed",   "41"};
@@ -226,7 +227,8 @@ TEST_CASE("the report tells of the data, the machine, the settings and every com
   for (const char* part :
        {"Processor</th><td>", "Instruction set</th><td>AVX", "Memory</th><td>", "Seed</th><td>41<",
         "<td class=\"text\">8, 16", "Equal pictures with two labels", "copy of 100.bmp",
-        "64 × 64</th><td>3</td><td class=\"text\">u8</td><td>41<", "Time taken</th><td>0:0"})
+        "Files left out", "notes.txt", "64 × 64</th><td>3</td><td class=\"text\">u8</td><td>41<",
+        "Time taken</th><td>0:0"})
     CHECK_MESSAGE(has(page, part), std::string(part));
   const Json record = json_in(files.run + "/run.json");
   CHECK(record["sessions"][0]["ended"] == "interrupted");

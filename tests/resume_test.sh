@@ -11,7 +11,8 @@ fulmar=$1
 work=$2
 rm -rf "$work"
 mkdir -p "$work"
-"$fulmar" synth "$work/pictures" --train 600 --test 0 --size 96 --resolution 2000 --no-masks >/dev/null 2>&1
+"$fulmar" synth "$work/pictures" --train 600 --test 0 --size 96 --resolution 2000 --no-masks \
+  >/dev/null 2>&1
 
 options=("$work/pictures" --channels 1 --crop 48 --widths "4,8,8" --epochs 10 --batch 16 --lr 4e-3
   --validation 0.2 --sampling balanced --translate 0.1 --flip hv --gain 0.3 --speckle 0.2 --seed 5)

@@ -11,7 +11,10 @@ set -euo pipefail
 out=${1-}
 [ -z "$out" ] || out=$(realpath -m -- "$out")
 seed=${2-1}
-[[ $seed =~ ^[0-9]{1,9}$ ]] || { echo "tools/demo.sh: the seed '$seed' is no whole number" >&2; exit 2; }
+if ! [[ $seed =~ ^[0-9]{1,9}$ ]]; then
+  echo "tools/demo.sh: the seed '$seed' is no whole number" >&2
+  exit 2
+fi
 cd "$(dirname "$0")/.."
 out=${out:-$PWD/build/demo}
 mark=$out/made-by-fulmar-demo
@@ -34,7 +37,8 @@ mkdir -p "$out"
 touch "$mark"
 
 say "Make 2000 scenes of 512 x 512 km, half of them with a polar low, in $out/scenes"
-"$fulmar" synth "$out/scenes" --train 1600 --test 400 --size 256 --resolution 2000 --twins --seed "$seed"
+"$fulmar" synth "$out/scenes" --train 1600 --test 400 --size 256 --resolution 2000 --twins \
+  --seed "$seed"
 
 say "Train on 1600 of them, a tenth held back for validation: the polar-low network, wide and short"
 "$fulmar" train "$out/scenes" --out "$out/run" --crop 168 --widths 16,32,64,128,256 \

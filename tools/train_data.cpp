@@ -143,6 +143,7 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime, Thread
     note(std::to_string(folder.stray.size()) +
          " files are no pictures of a class and are left out, such as " + folder.stray.front());
   RunSamples samples;
+  samples.stray = folder.stray;
   if (config.validation > 0) {
     data::Split split = data::split_dataset(folder.train, config.validation,
                                             static_cast<uint64_t>(config.split_seed));

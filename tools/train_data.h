@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/dataset.h"
@@ -26,7 +27,8 @@ struct Samples {
 };
 
 struct RunSamples {
-  Samples train, validation;  // validation: empty where there is none
+  Samples train, validation;       // validation: empty where there is none
+  std::vector<std::string> stray;  // paths that the scan left out
 };
 
 // Scans the dataset, splits it and looks at the headers; what the configuration leaves to the

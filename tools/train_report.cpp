@@ -33,6 +33,7 @@ Json data_json(const RunSamples& samples, const Sources& sources, Context& conte
   data::Folder folder;
   folder.train = samples.train.dataset;
   folder.train.folder = "training";
+  folder.stray = samples.stray;
   Json scenes = Json::array({scene_counts(folder.train)});
   if (!samples.validation.empty()) {
     folder.test = samples.validation.dataset;
