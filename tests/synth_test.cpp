@@ -166,3 +166,27 @@ TEST_CASE("synth refuses what can't be") {
   check_refused({{"synth", fresh, "--resolution", "30"}, 2, {"--resolution"}}, root);
   check_refused({{"synth", fresh, "--train", "0", "--test", "0"}, 2, {"--train"}}, root);
 }
+
+TEST_CASE("a model trained on scenes in GeoTIFF takes them as one file and as a file a band") {
+  const TempFolder folder;
+  const std::string one = folder.path("one"), split = folder.path("split"),
+                    run = folder.path("run");
+  CHECK(fulmar_program(order(one, {"--format", "geotiff"})).code == 0);
+  CHECK(fulmar_program(order(split, {"--format", "geotiff", "--band-files"})).code == 0);
+  const Ended trained = fulmar_program({"train", one, "--out", run, "--crop", "48", "--widths",
+                                        "4,8", "--batch", "4", "--epochs", "2"});
+  CHECK_MESSAGE(trained.code == 0, trained.err);
+  const std::string model = run + "/best.safetensors";
+  const auto loss = [&](const std::string& scenes, const std::vector<std::string>& more) {
+    std::vector<std::string> words{"eval", model, scenes + "/test", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended e = fulmar_program(words);
+    CHECK_MESSAGE(e.code == 0, e.err);
+    const auto scores = nlohmann::json::parse(e.out);
+    CHECK(scores["samples"] == 4);
+    return scores["loss"].get<double>();
+  };
+  const double whole = loss(one, {});
+  CHECK(std::isfinite(whole));
+  CHECK(loss(split, {"--bands", "*_VV.tif,*_VH.tif"}) == whole);
+}
