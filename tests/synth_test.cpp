@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -143,9 +144,19 @@ TEST_CASE("synth goes on where it was stopped, and only there") {
   CHECK(has(stopped.err, out));
   const size_t before = files_in(out).size();
   CHECK((before > 1 && before < files_in(whole).size()));
+  const auto written = [&] {
+    std::map<std::string, fs::file_time_type> times;
+    for (const std::string& name : files_in(out + "/parameters"))
+      times[name] = fs::last_write_time(out + "/parameters/" + name);
+    return times;
+  };
+  const auto kept = written();
+  REQUIRE(!kept.empty());
   const Ended again = fulmar_program(order(out));
   CHECK(again.code == 0);
   CHECK(has(again.err, "going on"));
+  const auto now = written();
+  for (const auto& [name, time] : kept) CHECK(now.at(name) == time);
   CHECK(relative_contents(out) == relative_contents(whole));
   check_refused({order(out, {"--land", "0.2"}), 3, {out, "other options", "another folder"}},
                 folder.path());
