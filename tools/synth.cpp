@@ -17,6 +17,7 @@
 #include "kernels/version.h"
 #include "tools/cli.h"
 #include "tools/console.h"
+#include "tools/memory.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/results.h"
@@ -138,47 +139,63 @@ void make_folders(const std::string& folder, const std::vector<Order>& list, boo
   }
 }
 
-void write_raster(const std::string& path, const SceneParameters& parameters,
-                  const data::Image& image) {
-  data::write_geotiff(path, image, data::scenes::georeference_of(parameters),
-                      data::scenes::no_data);
-}
-
 class Maker {
  public:
   explicit Maker(const Options& options) : options_(options) {}
 
-  // Everything of one scene; the parameters last, so that they tell that the rest is there.
+  // Everything of one scene, unless all of it is there.
   SceneParameters make(const Order& order) const {
     const SceneParameters parameters =
         data::scenes::draw_scene(order.seed, options_.scene, order.vortex ? 1 : 0);
+    const std::vector<std::string> pictures = picture_paths(order);
+    const std::string mask = options_.folder + "/masks/" + order.place() + ".png";
     const std::string record = options_.folder + "/parameters/" + order.place() + ".json";
-    std::error_code error;
-    if (fs::exists(record, error)) return parameters;
+    if (std::all_of(pictures.begin(), pictures.end(), is_there) &&
+        (options_.no_masks || is_there(mask)) && is_there(record))
+      return parameters;
     const data::scenes::Scene scene = data::scenes::render(parameters);
-    const std::string path = options_.folder + "/" + order.place();
-    if (options_.format == "png")
-      write_file(path + ".png", data::encode_png(data::scenes::composite(scene)));
-    else
-      write_rasters(path, parameters, scene);
-    if (!options_.no_masks)
-      write_file(options_.folder + "/masks/" + order.place() + ".png",
-                 data::encode_png(data::scenes::vortex_mask(scene)));
+    const auto write_raster = [&](const std::string& path, const data::Image& image) {
+      data::write_geotiff(path, image, data::scenes::georeference_of(parameters),
+                          data::scenes::no_data);
+    };
+    if (options_.format == "png") {
+      write_file(pictures[0], data::encode_png(data::scenes::composite(scene)));
+    } else if (options_.band_files) {
+      write_raster(pictures[0], data::scenes::band_db(scene.vv, scene.size));
+      write_raster(pictures[1], data::scenes::band_db(scene.vh, scene.size));
+    } else {
+      write_raster(pictures[0], data::scenes::bands_db(scene));
+    }
+    if (!options_.no_masks) write_file(mask, data::encode_png(data::scenes::vortex_mask(scene)));
     write_file(record, parameters.to_json());
     return parameters;
   }
 
  private:
-  void write_rasters(const std::string& path, const SceneParameters& parameters,
-                     const data::scenes::Scene& scene) const {
-    if (!options_.band_files)
-      return write_raster(path + ".tif", parameters, data::scenes::bands_db(scene));
-    write_raster(path + "_VV.tif", parameters, data::scenes::band_db(scene.vv, scene.size));
-    write_raster(path + "_VH.tif", parameters, data::scenes::band_db(scene.vh, scene.size));
+  static bool is_there(const std::string& path) {
+    std::error_code error;
+    return fs::exists(path, error);
+  }
+
+  std::vector<std::string> picture_paths(const Order& order) const {
+    const std::string path = options_.folder + "/" + order.place();
+    if (options_.format == "png") return {path + ".png"};
+    if (options_.band_files) return {path + "_VV.tif", path + "_VH.tif"};
+    return {path + ".tif"};
   }
 
   const Options& options_;
 };
+
+// As many scenes at a time as half of the memory holds: one takes some 80 bytes a pixel.
+int threads_for(int64_t size, int asked) {
+  const double bytes = 80 * static_cast<double>(size) * static_cast<double>(size);
+  require_memory(2 * bytes,
+                 "a scene of " + std::to_string(size) + " x " + std::to_string(size) + " pixels",
+                 "make smaller ones (--size)");
+  return std::max(
+      1, std::min(asked, static_cast<int>(static_cast<double>(memory_here()) / 2 / bytes)));
+}
 
 std::string index_row(const Order& order, const SceneParameters& parameters) {
   const auto pixel = [&](double km) {
@@ -199,6 +216,7 @@ int run(Options options, const SharedOptions& shared) {
   options.scene.resolution = static_cast<double>(options.resolution);
   if (options.band_files && options.format != "geotiff")
     usage_error("--band-files goes with --format geotiff");
+  if (options.folder.empty()) usage_error("OUT: an empty path is none");
   if (options.train + options.test == 0) usage_error("no scenes to make: raise --train or --test");
   data::scenes::draw_scene(0, options.scene, 1);  // options that can't be are said here
   const std::vector<Order> list = orders(options, shared.seed);
@@ -212,7 +230,8 @@ int run(Options options, const SharedOptions& shared) {
   Progress progress(static_cast<int64_t>(list.size()), "scenes");
   std::mutex mutex;
   int64_t done = 0;
-  command.context().pool().run(static_cast<int64_t>(list.size()), [&](int64_t i, int) {
+  ThreadPool pool(threads_for(options.scene.size, command.context().pool().threads()));
+  pool.run(static_cast<int64_t>(list.size()), [&](int64_t i, int) {
     stop_if_interrupted();
     const Order& order = list[static_cast<size_t>(i)];
     rows[static_cast<size_t>(i)] = index_row(order, maker.make(order));
@@ -248,13 +267,14 @@ void add_synth(Cli& cli) {
   add_integer(command, "--test", options->test, 0, 1'000'000, "Scenes to test on (default 200)");
   add_number(command, "--positives", options->positives, 0, 1,
              "Share of them with a vortex (default 0.5; the published set has 0.16)");
-  add_integer(command, "--size", options->scene.size, 32, 16384, "Pixels of a side (default 768)");
+  add_integer(command, "--size", options->scene.size, 32, 6000,
+              "Pixels of a side (default 768); 50 to 3000 km with --resolution");
   add_choice(command, "--resolution", options->resolution, {500, 1000, 2000},
              "Metres of a pixel (default 1000)");
-  add_number(command, "--swath-edge", options->scene.swath_edge, 0, 0.5,
+  add_number(command, "--swath-edge", options->scene.swath_edge, 0, 0.4,
              "Mean share of a scene outside the swath, black (default 0.2)");
-  add_number(command, "--land", options->scene.land, 0, 0.5, "Mean share of land (default 0.15)");
-  add_number(command, "--ice", options->scene.ice, 0, 0.5,
+  add_number(command, "--land", options->scene.land, 0, 0.4, "Mean share of land (default 0.15)");
+  add_number(command, "--ice", options->scene.ice, 0, 0.4,
              "Mean share of the sea that is ice (default 0.1)");
   add_choice(
       command, "--format", options->format, {"png", "geotiff"},
@@ -262,8 +282,9 @@ void add_synth(Cli& cli) {
       "and NaN outside the swath (default png)");
   command.add_flag("--band-files", options->band_files,
                    "With --format geotiff: SCENE_VV.tif and SCENE_VH.tif instead of one file");
-  command.add_flag("--twins", options->twins,
-                   "Also twins/neg/: each positive test scene with the vortex taken out");
+  command.add_flag(
+      "--twins", options->twins,
+      "Also twins/neg/: each positive test scene with the vortex taken out, for fulmar predict");
   command.add_flag("--no-masks", options->no_masks, "Leave out the masks of the vortices");
 }
 

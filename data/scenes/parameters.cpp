@@ -34,12 +34,27 @@ class Dice {
   uint64_t count_ = 0;
 };
 
-// A share whose mean is `mean` (at most 0.5): none in some scenes, much in a few.
+// A share whose mean is `mean` (at most 0.4): none in some scenes, much in a few.
 double draw_share(Dice& dice, double mean) {
-  const double some = std::min(1.0, 0.45 + mean), highest = std::min(0.9, 2 * mean / some);
+  const double some = std::min(1.0, 0.5 + mean);
   const bool any = dice.chance(some);
-  const double share = dice.uniform(0, highest);
+  const double share = dice.uniform(0, 2 * mean / some);
   return any ? share : 0;
+}
+
+struct Shares {
+  double outside = 0, land = 0, ice = 0;
+};
+
+// Shares that leave a third of the scene for open water.
+Shares draw_shares(Dice& dice, const SceneOptions& options) {
+  for (;;) {
+    Shares shares;
+    shares.outside = draw_share(dice, options.swath_edge);
+    shares.land = draw_share(dice, options.land);
+    shares.ice = draw_share(dice, options.ice);
+    if ((1 - shares.outside) * (1 - shares.land) * (1 - shares.ice) > 1.0 / 3) return shares;
+  }
 }
 
 // The value that `share` of a field's values over the scene exceed.
@@ -61,25 +76,24 @@ double upper_quantile(const SceneParameters& scene, double share, const Field& f
   return values[static_cast<size_t>(place)];
 }
 
-Swath draw_swath(Dice& dice, const SceneOptions& options) {
+Swath draw_swath(Dice& dice, double extent, double outside) {
   Swath swath;
-  const double extent = options.extent();
   // Ascending passes head north by west, descending ones south by west.
   const double lean = dice.uniform(6, 22) * pi / 180;
   const bool ascending = dice.chance(0.5);
   swath.heading = ascending ? -pi / 2 - lean : pi / 2 + lean;
-  const double outside = draw_share(dice, options.swath_edge);
-  const double left = dice.chance(0.7) ? (dice.chance(0.5) ? 1 : 0) : dice.uniform(0, 1);
+  const bool one_sided = dice.chance(0.7), on_the_left = dice.chance(0.5);
+  const double somewhere = dice.uniform(0, 1);
+  const double left = one_sided ? (on_the_left ? 1 : 0) : somewhere;
   const double reach = 0.5 * extent;  // of the scene's middle row, about
   swath.near = -reach + left * outside * extent;
   swath.far = reach - (1 - left) * outside * extent;
   // An edge that is not to be seen lies beyond the corners.
   if (left * outside == 0) swath.near = -1.5 * reach;
   if ((1 - left) * outside == 0) swath.far = 1.5 * reach;
-  if (outside > 0 && dice.chance(0.2))
-    (dice.chance(0.5) ? swath.start : swath.stop) =
-        dice.uniform(0.55, 0.95) * reach * (swath.start < -1e8 ? 1 : -1);
-  if (swath.start > 0) swath.start = -swath.start;
+  const bool ends = dice.chance(0.2), begins = dice.chance(0.5);
+  const double end = dice.uniform(0.55, 0.95) * reach;
+  if (outside > 0 && ends) (begins ? swath.start : swath.stop) = begins ? -end : end;
   const bool wide = dice.chance(0.6);  // the extra wide mode has five sub-swaths, the other three
   swath.subswaths = wide ? 5 : 3;
   swath.near_incidence = wide ? dice.uniform(20, 26) : 30;
@@ -141,26 +155,28 @@ Front draw_front(Dice& dice, double x, double y, double extent) {
   front.y = y;
   front.angle = dice.uniform(0, 2 * pi);
   front.curvature = dice.uniform(-1, 1) / (1.2 * extent);
-  front.step = dice.uniform(0.18, 0.5) * (dice.chance(0.5) ? 1 : -0.7);
+  const double step = dice.uniform(0.18, 0.5);
+  front.step = dice.chance(0.5) ? step : -0.7 * step;
   front.width = dice.uniform(0.06, 0.2) * extent;
   front.length = dice.uniform(0.35, 0.9) * extent;
   return front;
 }
 
 // Swath, land and ice, and the place of a vortex among them.
-void draw_surroundings(Dice& dice, const SceneOptions& options, SceneParameters& scene) {
+void draw_surroundings(Dice& dice, const SceneOptions& options, const Shares& shares,
+                       SceneParameters& scene) {
   const double extent = options.extent();
-  scene.swath = draw_swath(dice, options);
+  scene.swath = draw_swath(dice, extent, shares.outside);
   scene.land_tilt = dice.uniform(0, 2 * pi);
   scene.land_scale = dice.uniform(0.25, 0.6) * extent;
   scene.relief = dice.uniform(0.4, 1.5);
   scene.snow = dice.uniform(-2, 2);
-  scene.land_share = draw_share(dice, options.land);
+  scene.land_share = shares.land;
   scene.land_level = upper_quantile(scene, scene.land_share,
                                     [&](double x, double y) { return ground_at(scene, x, y); });
   scene.ice_tilt = dice.uniform(0, 2 * pi);
   scene.ice_scale = dice.uniform(0.25, 0.5) * extent;
-  scene.ice_share = draw_share(dice, options.ice);
+  scene.ice_share = shares.ice;
   scene.ice_level = upper_quantile(scene, scene.ice_share, [&](double x, double y) {
     return height_at(scene, x, y) > 0 ? -1e9 : cold_at(scene, x, y);
   });
@@ -168,16 +184,15 @@ void draw_surroundings(Dice& dice, const SceneOptions& options, SceneParameters&
 }
 
 void check(const SceneOptions& options) {
-  const auto share = [](double value) { return value >= 0 && value <= 0.5; };
-  if (options.size < 32 || options.size > 16384)
-    usage_error("a scene's side of " + std::to_string(options.size) +
-                " pixels is outside 32 to 16384");
+  const auto share = [](double value) { return value >= 0 && value <= 0.4; };
+  if (options.size < 32)
+    usage_error("a scene's side of " + std::to_string(options.size) + " pixels is less than 32");
   if (!(options.extent() >= 50 && options.extent() <= 3000))
     usage_error("a scene of " + std::to_string(options.size) + " pixels of " +
                 std::to_string(static_cast<int64_t>(options.resolution)) +
                 " m is outside 50 to 3000 km; change --size or --resolution");
   if (!share(options.swath_edge) || !share(options.land) || !share(options.ice))
-    usage_error("the mean shares of swath edge, land and ice lie within 0 and 0.5");
+    usage_error("the mean shares of swath edge, land and ice lie within 0 and 0.4");
 }
 
 }  // namespace
@@ -191,9 +206,11 @@ SceneParameters draw_scene(uint64_t seed, const SceneOptions& options, double am
   scene.resolution = options.resolution;
   const double extent = options.extent();
 
-  // Where there is no room to show a vortex, everything is drawn again, for either class.
-  for (int attempt = 0; attempt < 12; attempt++) {
-    draw_surroundings(dice, options, scene);
+  // Where there is no room to show a vortex, swath, land and ice are laid out anew, as much of each
+  // as before, for either class.
+  const Shares shares = draw_shares(dice, options);
+  for (int attempt = 0; attempt < 24; attempt++) {
+    draw_surroundings(dice, options, shares, scene);
     if (scene.vortex.visible >= 0.55) break;
   }
   // 60 looks in 500 m pixels; averaging to larger ones gives more.
@@ -214,8 +231,9 @@ SceneParameters draw_scene(uint64_t seed, const SceneOptions& options, double am
   scene.vortex.amplitude = amplitude;
   // One front ends where the vortex is or would be, the others anywhere.
   const Vortex& vortex = scene.vortex;
-  scene.fronts.push_back(draw_front(dice, vortex.x + dice.uniform(-0.3, 0.3) * vortex.radius,
-                                    vortex.y + dice.uniform(-0.3, 0.3) * vortex.radius, extent));
+  const double front_x = vortex.x + dice.uniform(-0.3, 0.3) * vortex.radius;
+  const double front_y = vortex.y + dice.uniform(-0.3, 0.3) * vortex.radius;
+  scene.fronts.push_back(draw_front(dice, front_x, front_y, extent));
   for (int64_t i = dice.integer(0, 2); i > 0; i--) {
     const double x = dice.uniform(-0.4, 0.4) * extent, y = dice.uniform(-0.4, 0.4) * extent;
     scene.fronts.push_back(draw_front(dice, x, y, extent));
@@ -261,32 +279,36 @@ std::string SceneParameters::to_json() const {
                            {"far_km", swath.far},
                            {"start_km", std::max(swath.start, -extent())},
                            {"stop_km", std::min(swath.stop, extent())},
-                           {"near_incidence", swath.near_incidence},
-                           {"far_incidence", swath.far_incidence},
+                           {"near_incidence_degrees", swath.near_incidence},
+                           {"far_incidence_degrees", swath.far_incidence},
                            {"subswaths", swath.subswaths},
                            {"gain_db", swath.gain},
                            {"noise_floor_db", swath.noise_floor},
-                           {"interference", swath.interference},
+                           {"interference_sigma0", swath.interference},
                            {"interference_at_km", swath.interference_at}};
+  const Json land_json = {{"share", land_share},    {"level", land_level}, {"tilt", land_tilt},
+                          {"scale_km", land_scale}, {"relief", relief},    {"brightness_db", snow}};
+  const Json ice_json = {
+      {"share", ice_share}, {"level", ice_level}, {"tilt", ice_tilt}, {"scale_km", ice_scale}};
+  const Json wind_json = {{"speed_ms", wind_speed},
+                          {"spread", wind_spread},
+                          {"direction", wind_direction},
+                          {"veer", veer},
+                          {"bands", bands},
+                          {"streaks", streaks},
+                          {"streak_spacing_km", streak_spacing},
+                          {"convection", convection},
+                          {"convection_size_km", convection_size}};
   const Json json = {{"seed", std::to_string(seed)},  // 64 bits: more than JSON's readers keep
                      {"size", size},
                      {"resolution_m", resolution},
                      {"vortex", vortex_json},
-                     {"wind_speed", wind_speed},
-                     {"wind_spread", wind_spread},
-                     {"wind_direction", wind_direction},
-                     {"veer", veer},
-                     {"bands", bands},
-                     {"streaks", streaks},
-                     {"streak_spacing_km", streak_spacing},
-                     {"convection", convection},
-                     {"convection_size_km", convection_size},
+                     {"wind", wind_json},
                      {"fronts", fronts_json},
                      {"rain", rain_json},
                      {"swath", swath_json},
-                     {"land_share", land_share},
-                     {"ice_share", ice_share},
-                     {"relief", relief},
+                     {"land", land_json},
+                     {"ice", ice_json},
                      {"looks", looks}};
   return json.dump(2) + "\n";
 }

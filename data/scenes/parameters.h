@@ -47,6 +47,8 @@ struct RainCell {
   double x = 0, y = 0, radius = 10, strength = 0.3;
 };
 
+// One pass of the radar. Its width and its sub-swaths are stretched to what is seen of it in the
+// scene: a mosaic of several passes would show jumps of incidence that the published pictures don't.
 struct Swath {
   double heading = 0;                              // of the flight; the radar looks to its right
   double near = -400, far = 400;                   // edges across the flight, km
@@ -88,7 +90,7 @@ struct SceneParameters {
   uint32_t field_seed(uint32_t field) const {
     return static_cast<uint32_t>(seed ^ (seed >> 32)) * 0x9E3779B1u + field * 0x632BE5ABu;
   }
-  std::string to_json() const;
+  std::string to_json() const;  // all of it; angles in radians unless a name says degrees
 };
 
 // Pixels of a scene, and where they lie.
