@@ -32,6 +32,9 @@ fulmar_program_test(train_run train_run_test.cpp)
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)
   fulmar_add_test("kill and resume" COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/resume_test.sh
     $<TARGET_FILE:fulmar_cli> ${CMAKE_CURRENT_BINARY_DIR}/resume)
+endif()
+# Trains for minutes: once is enough where several builds are tested.
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_TEST_PREFIX)
   fulmar_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
-  set_tests_properties("${FULMAR_TEST_PREFIX}no_shortcut" PROPERTIES TIMEOUT 1200 PROCESSORS 2)
+  set_tests_properties(no_shortcut PROPERTIES TIMEOUT 1200 PROCESSORS 2)
 endif()

@@ -36,13 +36,13 @@ rm -rf -- "$out/run" "$out/scenes"
 mkdir -p "$out"
 touch "$mark"
 
-say "Make 2000 scenes of 512 x 512 km, half of them with a polar low, in $out/scenes"
-"$fulmar" synth "$out/scenes" --train 1600 --test 400 --size 256 --resolution 2000 --twins \
+say "Make 2800 scenes of 512 x 512 km, half of them with a polar low, in $out/scenes"
+"$fulmar" synth "$out/scenes" --train 2400 --test 400 --size 256 --resolution 2000 --twins \
   --seed "$seed"
 
-say "Train on 1600 of them, a tenth held back for validation: the polar-low network, wide and short"
+say "Train on 2400 of them, a tenth held back for validation: the polar-low network, wide and short"
 "$fulmar" train "$out/scenes" --out "$out/run" --crop 168 --widths 16,32,64,128,256 \
-  --epochs 24 --batch 32 --schedule one-cycle --lr 3e-3 --stop-patience 0 --sampling epoch \
+  --epochs 32 --batch 32 --schedule one-cycle --lr 3e-3 --stop-patience 0 --sampling epoch \
   --validation 0.1 --seed "$seed"
 
 say "Evaluate on the other 400, and add that to the report"
