@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "tests/support/error_of.h"
@@ -49,6 +50,9 @@ TEST_CASE("ticks are round") {
   CHECK(round_ticks(0.3, 2.4, 4) == std::vector<double>{1, 2});
   CHECK(round_ticks(1, 4, 7, true) == std::vector<double>{1, 2, 3, 4});
   CHECK(round_ticks(1, 200, 5, true) == std::vector<double>{50, 100, 150, 200});
+  const double next = 1 + std::numeric_limits<double>::epsilon();  // 1 / step is beyond 2^53
+  CHECK(round_ticks(1, next, 5).size() <= 6);
+  CHECK(round_ticks(-next, -1, 1).size() <= 2);
   CHECK(logarithmic_ticks(0.005, 2) == std::vector<double>{0.01, 0.1, 1});
   CHECK(logarithmic_ticks(1, 10) == std::vector<double>{1, 2, 5, 10});
   for (const auto& [value, text] : std::vector<std::pair<double, std::string>>{{0, "0"},
@@ -73,9 +77,12 @@ TEST_CASE("an axis holds all that is finite") {
   CHECK(axis_for("y", {0.001, 1}, true).logarithmic);
   CHECK_FALSE(axis_for("y", {0.001, 1}, false).logarithmic);
   CHECK_FALSE(axis_for("y", {0, 1}, true).logarithmic);
-  for (const std::vector<double>& flat : {std::vector<double>{}, {NAN}, {0}, {0.5, 0.5}, {-3}}) {
+  const double next = 1 + std::numeric_limits<double>::epsilon();
+  for (const std::vector<double>& flat :
+       {std::vector<double>{}, {NAN}, {0}, {0.5, 0.5}, {-3}, {1, next}, {-next, -1}}) {
     const PlotAxis one = axis_for("y", flat, true);
-    CHECK(one.high > one.low);
+    CHECK(one.high - one.low >= 0.25);
+    CHECK(round_ticks(one.low, one.high, 5).size() >= 2);
   }
 }
 

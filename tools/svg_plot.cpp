@@ -244,8 +244,11 @@ std::vector<double> round_ticks(double low, double high, int count, bool whole) 
   if (whole) step = std::max(1.0, std::round(step));
   std::vector<double> ticks;
   const double slack = step * 1e-9;
-  for (double i = std::ceil((low - slack) / step); i * step <= high + slack; i++)
-    ticks.push_back(i * step);
+  const double first = std::ceil((low - slack) / step);
+  // No step is shorter than rough, so that there are no more; where the ends are but a few bits
+  // apart, first + i is not always another number.
+  for (int i = 0; i <= std::max(1, count) && (first + i) * step <= high + slack; i++)
+    ticks.push_back((first + i) * step);
   return ticks;
 }
 
@@ -306,7 +309,7 @@ PlotAxis axis_for(const std::string& title, const std::vector<double>& values,
     axis.high = high * 1.15;
     return axis;
   }
-  if (low == high) {
+  if (high - low <= 1e-9 * std::max(std::abs(low), std::abs(high))) {  // rounding
     const double room = std::abs(low) / 2;
     low -= room;
     high += room > 0 ? room : 1;
