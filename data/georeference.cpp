@@ -9,7 +9,7 @@ namespace {
 // GeoTIFF 1.1, section 7.1: the keys and values that are looked at here.
 constexpr uint16_t key_model = 1024, key_raster = 1025, key_geographic = 2048, key_projected = 3072;
 constexpr uint16_t model_projected = 1, model_geographic = 2, pixel_is_area = 1,
-                   pixel_is_point_ = 2;
+                   pixel_is_point_ = 2, user_defined = 32767;
 
 }  // namespace
 
@@ -19,6 +19,13 @@ int Georeference::key(uint16_t id) const {
   for (size_t at = 4; at + 3 < geo_keys.size(); at += 4)
     if (geo_keys[at] == id && geo_keys[at + 1] == 0) return geo_keys[at + 3];
   return 0;
+}
+
+int Georeference::epsg_of_keys() const {
+  int code = key(key_projected);
+  // In a projected system the geographic key names only what it is projected from.
+  if (code == 0 && key(key_model) != model_projected) code = key(key_geographic);
+  return code < user_defined ? code : 0;
 }
 
 bool Georeference::pixel_is_point() const { return key(key_raster) == pixel_is_point_; }

@@ -37,6 +37,8 @@ struct Georeference {
   bool pixel_is_point() const;
   // The value of a GeoKey that holds a number; 0 where it is not there.
   int key(uint16_t id) const;
+  // What `epsg` is by the keys.
+  int epsg_of_keys() const;
 };
 
 enum class EarthModel { projected, geographic };

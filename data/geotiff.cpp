@@ -5,8 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 
+#include "data/image_format.h"
 #include "data/tiff_file.h"
 #include "engine/file.h"
 #include "kernels/error.h"
@@ -15,16 +15,8 @@ namespace fulmar::data {
 
 namespace {
 
-constexpr uint16_t key_geographic = 2048, key_projected = 3072, user_defined = 32767;
-
 bool finite(const std::vector<double>& values) {
   return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
-}
-
-int epsg_of(const Georeference& g) {
-  const int projected = g.key(key_projected), geographic = g.key(key_geographic);
-  const int code = projected ? projected : geographic;
-  return code < user_defined ? code : 0;
 }
 
 // Moves what is counted from pixels' centres by half a pixel: `by` is 0.5 when reading.
@@ -135,7 +127,7 @@ Georeference read_georeference(const TiffFile& file) {
   g.geo_keys = file.values<uint16_t>(tag_geo_keys);
   g.geo_doubles = file.values<double>(tag_geo_doubles);
   g.geo_ascii = file.text(tag_geo_ascii);
-  g.epsg = epsg_of(g);
+  g.epsg = g.epsg_of_keys();
   read_position(file, g);
   if (g.pixel_is_point()) shift(g, 0.5);
   return g;
@@ -159,9 +151,7 @@ Georeference read_georeference(const std::string& path) {
 }
 
 bool is_called_tiff(const std::string& path) {
-  std::string extension = std::filesystem::path(path).extension().string();
-  for (char& letter : extension)
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  const std::string extension = extension_of(path);
   return extension == ".tif" || extension == ".tiff";
 }
 

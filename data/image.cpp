@@ -108,6 +108,13 @@ void unsupported(const std::string& name, const std::string& what) {
       " is not read; convert it to an 8- or 16-bit PNG, or to a TIFF of these or of float32");
 }
 
+std::string extension_of(const std::string& path) {
+  std::string extension = std::filesystem::path(path).extension().string();
+  for (char& letter : extension)
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  return extension;
+}
+
 Image decode_image(Bytes file, const std::string& name, const ImageLimits& limits) {
   const ImageFormat& format = format_of(file, name);
   ImageHeader header;
@@ -134,9 +141,7 @@ ImageHeader probe_image(const std::string& path, const ImageLimits& limits) {
 }
 
 bool looks_like_image(const std::string& path) {
-  std::string extension = std::filesystem::path(path).extension().string();
-  for (char& letter : extension)
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  const std::string extension = extension_of(path);
   // What GDAL keeps beside a picture: pyramids and masks, TIFFs themselves.
   if (extension == ".ovr" || extension == ".msk") return false;
   if (extension.size() > 1)

@@ -24,6 +24,9 @@ struct ImageFormat {
 
 extern const ImageFormat png_format, jpeg_format, bmp_format, tiff_format;
 
+// ".tif", in lower case (ASCII); "" where the name has none.
+std::string extension_of(const std::string& path);
+
 [[noreturn]] void damaged(const std::string& name, const std::string& what);
 [[noreturn]] void unsupported(const std::string& name, const std::string& what);
 

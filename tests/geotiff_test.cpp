@@ -149,6 +149,31 @@ TEST_CASE("rotated pictures, control points and pixels that are points keep thei
   CHECK(data::read_georeference(path).empty());
 }
 
+TEST_CASE("a projected system without a number isn't called by that of its degrees") {
+  const test::TempFolder folder;
+  const std::string path = folder.path("scene.tif");
+  Georeference place = data::make_georeference(EarthModel::geographic, 4326, 5e5, -2e6, 40, 40);
+  const auto epsg = [&] {
+    write_geotiff(path, noise(DType::u8, 4, 4, 1), place);
+    const Georeference found = data::read_georeference(path);
+    CHECK(found.geo_keys == place.geo_keys);
+    return found.epsg;
+  };
+  CHECK(epsg() == 4326);
+  uint16_t& model = place.geo_keys[7];
+  model = 1;  // projected
+  CHECK(epsg() == 0);
+  model = 0;  // not told
+  CHECK(epsg() == 4326);
+  // As GDAL writes a system with parameters of its own.
+  model = 1;
+  place.geo_keys[3]++;
+  place.geo_keys.insert(place.geo_keys.end(), {3072, 0, 1, 32767});
+  CHECK(epsg() == 0);
+  place.geo_keys.back() = 32633;
+  CHECK(epsg() == 32633);
+}
+
 TEST_CASE("control points and nodata that GDAL wrote") {
   const Georeference found = data::read_georeference(test::golden("images/tiff/points.tif"));
   CHECK(found.epsg == 4326);
