@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <limits>
@@ -24,7 +23,7 @@ namespace fulmar::data {
 
 namespace {
 
-constexpr const TIFFFieldInfo own_tags[] = {
+constexpr TIFFFieldInfo own_tags[] = {
     {tag_pixel_scale, -3, -3, TIFF_DOUBLE, FIELD_CUSTOM, 1, 1, const_cast<char*>("PixelScale")},
     {tag_tiepoints, -3, -3, TIFF_DOUBLE, FIELD_CUSTOM, 1, 1, const_cast<char*>("Tiepoints")},
     {tag_transformation, -3, -3, TIFF_DOUBLE, FIELD_CUSTOM, 1, 1,
@@ -115,22 +114,28 @@ struct TiffFile::Callbacks {
 #endif
 };
 
-void TiffFile::note(bool is_error, const char* module, const char* format, va_list arguments) {
-  const std::string source = module ? module : "";
+// Called by libtiff's C code, which no exception may pass: allocates nothing.
+void TiffFile::note(bool is_error, const char* module, const char* format,
+                    va_list arguments) noexcept {
+  const std::string_view source = module ? module : "";
   if (!is_error && source == "JPEGLib") jpeg_warned_ = true;
   // Tags of the file's writer are no fault.
   if (!is_error && std::string_view(format).substr(0, 13) == "Unknown field") return;
-  std::string& kept = is_error ? error_ : warning_;
-  if (!kept.empty()) return;
-  std::array<char, 512> text{};
-  std::vsnprintf(text.data(), text.size(), format, arguments);
-  kept = text.data();
+  std::array<char, 512>& kept = is_error ? error_ : warning_;
+  if (kept[0] != 0) return;
+  size_t length = 0;
   // The module is the name given to libtiff, or a function of its own.
-  if (!source.empty() && source != name_) kept = source + ": " + kept;
-  while (!kept.empty() && (kept.back() == '\n' || kept.back() == '.')) kept.pop_back();
+  if (!source.empty() && source != name_) {
+    std::snprintf(kept.data(), kept.size(), "%s: ", module);
+    length = std::strlen(kept.data());
+  }
+  std::vsnprintf(kept.data() + length, kept.size() - length, format, arguments);
+  length = std::strlen(kept.data());
+  while (length > 0 && (kept[length - 1] == '\n' || kept[length - 1] == '.')) kept[--length] = 0;
   // Names and texts of the file itself may stand in a message.
-  for (char& c : kept)
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e) c = '?';
+  for (size_t i = 0; i < length; i++)
+    if (static_cast<unsigned char>(kept[i]) < 0x20 || static_cast<unsigned char>(kept[i]) > 0x7e)
+      kept[i] = '?';
 }
 
 void TiffFile::open(const char* mode, uint64_t memory_limit) {

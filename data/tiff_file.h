@@ -2,6 +2,8 @@
 
 #include <tiffio.h>
 
+#include <array>
+#include <cstdarg>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -36,7 +38,7 @@ class TiffFile {
   // Whether a start was not enough: something behind it was asked for.
   bool ends_early() const { return ends_early_; }
   // What libtiff said: the first error, else the first warning; empty where it said nothing.
-  std::string complaint() const { return error_.empty() ? warning_ : error_; }
+  std::string complaint() const { return error_[0] != 0 ? error_.data() : warning_.data(); }
   // A warning of the JPEG decoder: it fills in what is missing or wrong.
   bool jpeg_warned() const { return jpeg_warned_; }
   // Error(file): damaged, with libtiff's complaint behind `what`.
@@ -60,7 +62,7 @@ class TiffFile {
 
   // For libtiff's callbacks.
   struct Callbacks;
-  void note(bool is_error, const char* module, const char* format, va_list arguments);
+  void note(bool is_error, const char* module, const char* format, va_list arguments) noexcept;
 
  private:
   void open(const char* mode, uint64_t memory_limit);
@@ -70,7 +72,7 @@ class TiffFile {
   std::vector<uint8_t> written_;
   bool reading_ = true, whole_ = true, ends_early_ = false, jpeg_warned_ = false;
   uint64_t at_ = 0;
-  std::string error_, warning_;
+  std::array<char, 512> error_{}, warning_{};  // texts
   TIFF* tiff_ = nullptr;
 };
 

@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdarg>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "data/geotiff.h"
 #include "data/image.h"
+#include "data/tiff_file.h"
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tests/support/crc32.h"
@@ -24,6 +28,29 @@ using fulmar::test::has;
 using fulmar::test::Tiff;
 
 namespace {
+
+thread_local bool no_memory = false;
+
+}  // namespace
+
+// All of this program's, so that a test can let them fail.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  void* memory = no_memory ? nullptr : std::malloc(bytes + (bytes == 0));
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace {
+
+// As libtiff calls it.
+void tell(data::TiffFile& file, bool is_error, const char* module, const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  file.note(is_error, module, format, arguments);
+  va_end(arguments);
+}
 
 std::string kind(const std::string& name) { return test::golden("images/tiff/" + name); }
 
@@ -50,6 +77,23 @@ Tiff grey() {
 }
 
 }  // namespace
+
+TEST_CASE("what libtiff says is kept without allocating, so that nothing is thrown through it") {
+  data::TiffFile file(false, "it.tif");
+  const std::string tail(600, 'x');
+  no_memory = true;
+  tell(file, false, "it.tif", "%s of %d\n.", "a tag", 7);
+  no_memory = false;
+  CHECK(file.complaint() == "a tag of 7");
+  no_memory = true;
+  tell(file, true, "TIFFFetch", "\xE6%s", tail.c_str());
+  tell(file, true, "TIFFFetch", "later");
+  no_memory = false;
+  CHECK(file.complaint() == "TIFFFetch: ?" + tail.substr(0, 511 - 12));
+  CHECK_FALSE(file.jpeg_warned());
+  tell(file, false, "JPEGLib", "premature end");
+  CHECK(file.jpeg_warned());
+}
 
 TEST_CASE("every kind of TIFF decodes to the pixels that were given to its writer") {
   const auto rows = test::table_rows(kind("kinds.tsv"));
