@@ -1,7 +1,6 @@
 #include "model/curves.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "model/score_ties.h"
@@ -10,8 +9,7 @@ namespace fulmar::model {
 namespace {
 
 double rate(int64_t part, int64_t whole) {
-  return whole == 0 ? std::numeric_limits<double>::quiet_NaN()
-                    : static_cast<double>(part) / static_cast<double>(whole);
+  return static_cast<double>(part) / static_cast<double>(whole);
 }
 
 // Positives and negatives of all ties.
@@ -37,21 +35,6 @@ std::pair<double, double> sides_at(const Curve& curve, double x) {
 }
 
 }  // namespace
-
-std::vector<OperatingPoint> operating_points(std::span<const float> scores,
-                                             std::span<const uint8_t> positive) {
-  const std::vector<Tie> ties = ties_of(scores, positive);
-  const auto [positives, negatives] = totals_of(ties);
-  std::vector<OperatingPoint> points;
-  int64_t hits = 0, called = 0;
-  for (const Tie& tie : ties) {
-    hits += tie.positives;
-    called += tie.positives + tie.negatives;
-    points.push_back(
-        {tie.score, rate(hits, positives), rate(called - hits, negatives), rate(hits, called)});
-  }
-  return points;
-}
 
 Curve roc_curve(std::span<const float> scores, std::span<const uint8_t> positive) {
   const std::vector<Tie> ties = ties_of(scores, positive);

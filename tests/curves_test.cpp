@@ -11,20 +11,33 @@
 using namespace fulmar::model;
 using namespace fulmar::test;
 
-TEST_CASE("operating points are those of scikit-learn's ROC and precision-recall curves") {
+TEST_CASE("points of curves are those of scikit-learn's") {
   for (const Json& golden : sklearn_cases()) {
     CAPTURE(golden.at("name").get<std::string>());
     if (!golden.contains("curves")) continue;
     const Predictions p = predictions_of(golden);
-    const std::vector<OperatingPoint> points = operating_points(p.scores_of(1), p.truth_of(1));
+    const Curve roc = roc_curve(p.scores_of(1), p.truth_of(1));
+    const Curve pr = precision_recall_curve(p.scores_of(1), p.truth_of(1));
     const Json& curves = golden.at("curves");
-    REQUIRE(points.size() == curves.at("thresholds").size());
-    for (size_t i = 0; i < points.size(); i++) {
-      CHECK(points[i].threshold == near(curves.at("thresholds").at(i)));
-      CHECK(points[i].true_positive_rate == near(curves.at("tpr").at(i)));
-      CHECK(points[i].false_positive_rate == near(curves.at("fpr").at(i)));
-      CHECK(points[i].precision == near(curves.at("precision").at(i)));
+    const size_t count = curves.at("thresholds").size();
+    REQUIRE(roc.size() == count + 1);
+    size_t at = 0;
+    double recall = 0;
+    for (size_t i = 0; i < count; i++) {
+      const double hits = curves.at("tpr").at(i);
+      CHECK(roc[i + 1].x == near(curves.at("fpr").at(i)));
+      CHECK(roc[i + 1].y == near(hits));
+      // A step: to the precision of this recall, then along it.
+      const std::vector<double> along =
+          hits > recall ? std::vector<double>{recall, hits} : std::vector<double>{recall};
+      for (const double x : along) {
+        REQUIRE(at < pr.size());
+        CHECK(pr[at].x == near(x));
+        CHECK(pr[at++].y == near(curves.at("precision").at(i)));
+      }
+      recall = hits;
     }
+    CHECK(at == pr.size());
   }
 }
 
@@ -83,9 +96,7 @@ TEST_CASE("curves of what is undefined are empty") {
   CHECK(roc_curve(bad, one).empty());
   CHECK(precision_recall_curve(scores, none).empty());
   CHECK(area_under(precision_recall_curve(scores, all)) == 1);
-  CHECK(operating_points(bad, one).empty());
-  CHECK(std::isnan(operating_points(scores, none)[0].true_positive_rate));
-  CHECK(std::isnan(operating_points(scores, all)[0].false_positive_rate));
+  CHECK(precision_recall_curve(bad, one).empty());
   CHECK(mean_curve({}).empty());
   CHECK(area_under({}) == 0);
 }
