@@ -17,11 +17,10 @@ namespace {
 constexpr int64_t thumbnail_side = 192;  // pixels
 constexpr size_t shown_of_a_kind = 6;
 
-// JSON has no NaN: what is undefined is null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 Json averages_json(const model::Averages& a) {
-  return {{"precision", number(a.precision)}, {"recall", number(a.recall)}, {"f1", number(a.f1)}};
+  return {{"precision", number_json(a.precision)},
+          {"recall", number_json(a.recall)},
+          {"f1", number_json(a.f1)}};
 }
 
 Json calibration_json(const model::Calibration& calibration) {
@@ -30,8 +29,8 @@ Json calibration_json(const model::Calibration& calibration) {
     bins.push_back({{"low", bin.low},
                     {"high", bin.high},
                     {"count", bin.count},
-                    {"probability", number(bin.probability)},
-                    {"frequency", number(bin.frequency)}});
+                    {"probability", number_json(bin.probability)},
+                    {"frequency", number_json(bin.frequency)}});
   return bins;
 }
 
@@ -63,6 +62,13 @@ int64_t Evaluation::decision(int64_t sample) const {
       positive_class, threshold);
 }
 
+int64_t Evaluation::wrong() const {
+  int64_t count = 0;
+  for (int64_t i = 0; i < predictions.size(); i++)
+    count += decision(i) != predictions.labels[static_cast<size_t>(i)];
+  return count;
+}
+
 float Evaluation::probability(int64_t sample, int64_t label) const {
   return predictions.probabilities[static_cast<size_t>(sample * predictions.classes + label)];
 }
@@ -78,28 +84,28 @@ Json numbers_json(const Evaluation& e) {
   const size_t count = e.classes.size();
   for (size_t truth = 0; truth < count; truth++) {
     const model::ClassScores& s = scores.classes[truth];
-    classes[e.classes[truth]] = {{"precision", number(s.precision)},
-                                 {"recall", number(s.recall)},
-                                 {"f1", number(s.f1)},
+    classes[e.classes[truth]] = {{"precision", number_json(s.precision)},
+                                 {"recall", number_json(s.recall)},
+                                 {"f1", number_json(s.f1)},
                                  {"support", s.support},
-                                 {"roc_auc", number(s.roc_auc)},
-                                 {"pr_auc", number(s.pr_auc)}};
+                                 {"roc_auc", number_json(s.roc_auc)},
+                                 {"pr_auc", number_json(s.pr_auc)}};
     const auto row = scores.confusion.begin() + static_cast<std::ptrdiff_t>(truth * count);
     confusion.push_back(std::vector<int64_t>(row, row + static_cast<std::ptrdiff_t>(count)));
   }
   return {{"model", e.model},
           {"folder", e.folder},
           {"samples", scores.samples},
-          {"accuracy", number(scores.accuracy)},
-          {"macro_f1", number(scores.macro.f1)},
-          {"f1", number(scores.f1)},
+          {"accuracy", number_json(scores.accuracy)},
+          {"macro_f1", number_json(scores.macro.f1)},
+          {"f1", number_json(scores.f1)},
           {"positive_class", e.two_classes() ? Json(e.positive()) : Json(nullptr)},
-          {"roc_auc", number(scores.roc_auc)},
-          {"pr_auc", number(scores.pr_auc)},
+          {"roc_auc", number_json(scores.roc_auc)},
+          {"pr_auc", number_json(scores.pr_auc)},
           {"threshold", e.two_classes() ? Json(e.threshold) : Json(nullptr)},
-          {"loss", number(scores.loss)},
-          {"brier", number(calibration.brier)},
-          {"ece", number(calibration.ece)},
+          {"loss", number_json(scores.loss)},
+          {"brier", number_json(calibration.brier)},
+          {"ece", number_json(calibration.ece)},
           {"confusion", confusion},
           {"classes", classes},
           {"macro", averages_json(scores.macro)},

@@ -43,6 +43,7 @@ struct Evaluation {
   bool two_classes() const { return positive_class >= 0; }
   const std::string& positive() const { return classes[static_cast<size_t>(positive_class)]; }
   int64_t decision(int64_t sample) const;  // class
+  int64_t wrong() const;                   // samples whose decision is not their label
   // Probability of a class.
   float probability(int64_t sample, int64_t label) const;
 };

@@ -15,12 +15,10 @@ namespace {
 constexpr int64_t format_version = 1;
 constexpr uint64_t max_file_bytes = uint64_t{1} << 30;
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 // A float's shortest digits, which give the same float back.
 Json probability_json(float value) {
   const double digits = shortest(value);
-  return number(static_cast<float>(digits) == value ? digits : static_cast<double>(value));
+  return number_json(static_cast<float>(digits) == value ? digits : static_cast<double>(value));
 }
 
 double number_from(const Json& json) {
@@ -45,8 +43,8 @@ Json header_json(const Evaluation& e) {
           {"classes", e.classes},
           {"positive_class", e.positive_class},
           {"threshold", e.threshold},
-          {"loss_sum", number(e.predictions.loss_sum)},
-          {"weight_sum", number(e.predictions.weight_sum)},
+          {"loss_sum", number_json(e.predictions.loss_sum)},
+          {"weight_sum", number_json(e.predictions.weight_sum)},
           {"mistakes", mistakes}};
 }
 

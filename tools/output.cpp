@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -34,6 +35,8 @@ std::string pretty(const Json& json, const std::string& indent = "") {
 }
 
 }  // namespace
+
+Json number_json(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 void print(std::string_view text) {
   buffer += text;

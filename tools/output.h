@@ -10,6 +10,9 @@ using Json = nlohmann::ordered_json;
 // Who reads stdout has gone (`fulmar … | head`): not an error, the program ends as other tools do.
 struct OutputClosed {};
 
+// JSON has no NaN: what is not finite is null.
+Json number_json(double value);
+
 // Data for stdout, buffered. Error(file) where it can't be written (a full disk), OutputClosed.
 void print(std::string_view text);
 // One line of JSON. Bytes that are not UTF-8 (in file names) become U+FFFD.

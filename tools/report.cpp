@@ -1,7 +1,6 @@
 #include "tools/report.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -22,12 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* validation = "validation";
 
-std::string last_part(const std::string& path) {
-  fs::path p = fs::absolute(path).lexically_normal();
-  if (p.filename().empty()) p = p.parent_path();
-  return p.filename().string();
-}
-
 Json read_config(const std::string& path) {
   Json config = Json::parse(read_file(path, 1 << 20), nullptr, false);
   if (!config.is_object())
@@ -37,7 +30,12 @@ Json read_config(const std::string& path) {
 
 int64_t best_epoch_of(const std::string& model) {
   const Json summary = Json::parse(Checkpoint::read(model).info().summary, nullptr, false);
-  return summary.is_object() && summary.contains("epoch") ? summary["epoch"].get<int64_t>() : 0;
+  if (!summary.is_object() || !summary.contains("epoch")) return 0;
+  const Json& epoch = summary["epoch"];
+  if (!epoch.is_number_integer())
+    file_error(model + ": the epoch that its summary tells is " + epoch.dump() +
+               ", not a whole number; put the run's own file back");
+  return epoch.get<int64_t>();
 }
 
 // Those of folders first, the latest first; then the validation pictures.
@@ -91,7 +89,7 @@ Report read_report(const std::string& run) {
                ": no run folder, it has no config.json; name the folder that 'fulmar train "
                "--out' was given");
   Report report;
-  report.name = last_part(run);
+  report.name = last_part(fs::absolute(run).string());
   Report::Training training;
   training.config = read_config(folder.config());
   training.record = read_record(folder.record());
@@ -111,10 +109,8 @@ Json report_numbers(const Report& report) {
     const model::MetricsTable& table = report.training->metrics;
     const auto row = static_cast<size_t>(report.training->best_epoch - 1);
     if (row < table.rows.size()) best = Json::object();
-    for (size_t c = 0; c < table.columns.size() && row < table.rows.size(); c++) {
-      const double value = table.rows[row][c];
-      best[table.columns[c]] = std::isfinite(value) ? Json(value) : Json(nullptr);
-    }
+    for (size_t c = 0; c < table.columns.size() && row < table.rows.size(); c++)
+      best[table.columns[c]] = number_json(table.rows[row][c]);
   }
   return {{"evaluations", evaluations}, {"best", best}};
 }
@@ -135,13 +131,13 @@ std::string write_report(const std::string& run) {
 std::string evaluation_path(const std::string& run, const Evaluation& evaluation) {
   const model::RunFolder folder(run);
   if (evaluation.set == validation) return folder.evaluation(validation);
-  const std::string key = fs::absolute(evaluation.folder).lexically_normal().string() + "\n" +
-                          last_part(evaluation.model);
+  const std::string folder_path = fs::absolute(evaluation.folder).lexically_normal().string();
+  const std::string key = folder_path + "\n" + last_part(evaluation.model);
   char digits[9];
   std::snprintf(digits, sizeof digits, "%08x",
                 static_cast<unsigned>(crc32c(key.data(), key.size())));
   std::string name;
-  for (const char c : last_part(evaluation.folder).substr(0, 40)) {
+  for (const char c : last_part(folder_path).substr(0, 40)) {
     const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     name += plain ? c : '-';
   }

@@ -13,9 +13,10 @@ namespace {
 
 using model::Curve;
 
-std::string percent(double share, int decimals = 1) {
-  return std::isfinite(share) ? fixed(100 * share, decimals) + " %" : "–";
+std::string percent(double share) {
+  return std::isfinite(share) ? fixed(100 * share, 1) + " %" : "–";
 }
+std::string css_percent(double share) { return fixed(100 * share, 2) + "%"; }
 
 std::string figure(const Plot& plot, const std::string& caption) {
   return "<figure>\n" + element("p", plot.title, "class=\"plot-title\"") + svg(plot) +
@@ -274,12 +275,9 @@ std::string mistake_figure(const Evaluation& e, const Mistake& m) {
   const std::string its = score_text(static_cast<double>(e.probability(m.sample, called)));
   std::string seen;
   if (m.side_x < 0.995 || m.side_y < 0.995)
-    seen = "<span style=\"left:" + percent(m.left, 2) + ";top:" + percent(m.top, 2) +
-           ";width:" + percent(m.side_x, 2) + ";height:" + percent(m.side_y, 2) +
+    seen = "<span style=\"left:" + css_percent(m.left) + ";top:" + css_percent(m.top) +
+           ";width:" + css_percent(m.side_x) + ";height:" + css_percent(m.side_y) +
            "\">&nbsp;</span>";
-  seen.erase(std::remove(seen.begin(), seen.end(), ' '), seen.end());
-  const size_t span = seen.find("<span");
-  if (span != seen.npos) seen.insert(span + 5, " ");
   return "<figure><div class=\"picture\"><img src=\"data:image/png;base64," + base64(m.png) +
          "\" width=\"" + std::to_string(m.width) + "\" height=\"" + std::to_string(m.height) +
          "\" alt=\"" + escaped(e.files[at] + ": is " + true_name + ", called " + called_name) +
@@ -315,10 +313,7 @@ std::string mistakes_part(const Evaluation& e, const model::Scores& scores) {
     text += mistakes_of(e, "False alarms, called " + e.positive(), scores.false_positives, false,
                         false);
   } else {
-    int64_t wrong = 0;
-    for (int64_t i = 0; i < e.predictions.size(); i++)
-      wrong += e.decision(i) != e.predictions.labels[static_cast<size_t>(i)];
-    text += mistakes_of(e, "Wrong", wrong, true, false);
+    text += mistakes_of(e, "Wrong", e.wrong(), true, false);
   }
   if (!e.mistakes.empty())
     text += element("p",

@@ -1,11 +1,11 @@
 #include <cmath>
-#include <filesystem>
 #include <utility>
 
 #include "kernels/version.h"
 #include "tools/html.h"
 #include "tools/report.h"
 #include "tools/report_style.h"
+#include "tools/results.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -15,9 +15,6 @@ std::string id_of(size_t evaluation) { return "evaluation-" + std::to_string(eva
 
 std::string tiles(const Evaluation& e) {
   const auto [scores, calibration] = measure(e);
-  int64_t wrong = 0;
-  for (int64_t i = 0; i < e.predictions.size(); i++)
-    wrong += e.decision(i) != e.predictions.labels[static_cast<size_t>(i)];
   Facts facts;
   if (e.two_classes()) facts.emplace_back("F1 of " + e.positive(), score_text(scores.f1));
   facts.emplace_back("Accuracy", score_text(scores.accuracy));
@@ -28,7 +25,7 @@ std::string tiles(const Evaluation& e) {
     facts.emplace_back("Missed", with_separators(scores.false_negatives));
     facts.emplace_back("False alarms", with_separators(scores.false_positives));
   } else {
-    facts.emplace_back("Wrong", with_separators(wrong));
+    facts.emplace_back("Wrong", with_separators(e.wrong()));
   }
   facts.emplace_back("Calibration error", score_text(calibration.ece));
   std::string text = "<ul class=\"tiles\">\n";
@@ -89,9 +86,7 @@ std::string top(const Report& report) {
 
 std::string set_name(const Evaluation& e) {
   if (e.set == "validation") return "Validation";
-  std::filesystem::path folder = std::filesystem::path(e.folder).lexically_normal();
-  if (folder.filename().empty()) folder = folder.parent_path();
-  return "Evaluation on " + folder.filename().string();
+  return "Evaluation on " + last_part(e.folder);
 }
 
 std::string report_html(const Report& report) {

@@ -6,13 +6,13 @@ const char* const report_style = R"css(
 :root {
   color-scheme: light dark;
   --page: #ffffff; --ink: #1b1f24; --quiet: #57606a; --line: #d8dee4; --grid: #eaeef2;
-  --panel: #f6f8fa; --a: #0067a3; --b: #b34700; --c: #007a5a; --faint: #a3adb8;
+  --panel: #f6f8fa; --a: #0067a3; --b: #b34700; --faint: #a3adb8;
   --a-part: 0, 114, 178; --b-part: 213, 94, 0;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12161b; --ink: #e6e9ed; --quiet: #a2adb9; --line: #333b45; --grid: #232a32;
-    --panel: #1a2027; --a: #62b6ee; --b: #f0a35e; --c: #4cc9a0; --faint: #66717d;
+    --panel: #1a2027; --a: #62b6ee; --b: #f0a35e; --faint: #66717d;
     --a-part: 86, 180, 233; --b-part: 240, 140, 60;
   }
 }
@@ -68,7 +68,6 @@ th, td { padding: .28rem .5rem; text-align: right; border-bottom: 1px solid var(
 th { font-weight: 600; }
 th[scope=row], th:first-child, .text { text-align: left; }
 thead th { color: var(--quiet); font-size: .92em; vertical-align: bottom; }
-tr.sum th, tr.sum td { border-top: 1px solid var(--line); }
 .confusion td {
   text-align: center; min-width: 5rem; border: 2px solid var(--page); padding: .45rem .3rem;
 }
@@ -114,11 +113,9 @@ footer {
 .plot .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .plot .line.a { stroke: var(--a); }
 .plot .line.b { stroke: var(--b); stroke-dasharray: 6 3; }
-.plot .line.c { stroke: var(--c); }
 .plot .line.faint { stroke: var(--faint); stroke-width: 1; }
 .plot .dot.fill-a, .plot .label.fill-a { fill: var(--a); }
 .plot .dot.fill-b, .plot .label.fill-b { fill: var(--b); }
-.plot .dot.fill-c, .plot .label.fill-c { fill: var(--c); }
 .plot .dot.fill-faint { fill: var(--faint); }
 @media (max-width: 34rem) {
   body { padding: 1.4rem .9rem 3rem; }
@@ -139,7 +136,7 @@ footer {
 @media print {
   :root {
     --page: #fff; --ink: #000; --quiet: #444; --line: #bbb; --grid: #ddd; --panel: #f4f4f4;
-    --a: #005a8f; --b: #a03c00; --c: #006b4e; --faint: #999;
+    --a: #005a8f; --b: #a03c00; --faint: #999;
     --a-part: 0, 114, 178; --b-part: 213, 94, 0;
   }
   @page { margin: 16mm 14mm; }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
 #include "engine/crc32c.h"
 #include "engine/file.h"
@@ -81,6 +82,12 @@ std::string csv_row(const std::vector<std::string>& cells) {
     row += '"';
   }
   return row + "\n";
+}
+
+std::string last_part(const std::string& path) {
+  std::filesystem::path p = std::filesystem::path(path).lexically_normal();
+  if (p.filename().empty()) p = p.parent_path();
+  return p.filename().string();
 }
 
 std::string crc32c_of_file(const std::string& path) {

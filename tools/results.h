@@ -47,6 +47,9 @@ std::string number_text(double value);
 // Cells with commas between and a line end, quoted where needed (RFC 4180).
 std::string csv_row(const std::vector<std::string>& cells);
 
+// The last name of a path, also of one that ends in "/".
+std::string last_part(const std::string& path);
+
 // CRC-32C of a whole file as eight hexadecimal digits.
 std::string crc32c_of_file(const std::string& path);
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 // Plots as inline SVG. Colours and type come from the page's style (report_style.h): a series has a
-// class, "a" to "c" for colours that everybody can tell apart, or "faint".
+// class, "a" or "b" for colours that everybody can tell apart, or "faint".
 namespace fulmar::tools {
 
 struct PlotPoint {
