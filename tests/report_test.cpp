@@ -3,13 +3,18 @@
 
 #include <csignal>
 #include <filesystem>
+#include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "data/image.h"
+#include "model/program.h"
 #include "tests/support/html_page.h"
 #include "tests/support/training.h"
+#include "tools/evaluation.h"
 #include "tools/html.h"
+#include "tools/train_report.h"
 
 using namespace fulmar;
 using namespace fulmar::test;
@@ -261,6 +266,51 @@ TEST_CASE("a report that can't be made: exit 3, and the training is whole") {
   check_page(files.run + "/report.html");
 }
 
+TEST_CASE("a failure of any kind costs the report alone: the next seed trains, exit codes stay") {
+  using tools::failure_of;
+  CHECK_FALSE(failure_of([] {}));
+  CHECK(failure_of([] { device_error("gone"); })->kind() == ErrorKind::device);
+  CHECK(failure_of([] { throw std::bad_alloc(); })->kind() == ErrorKind::device);
+  const auto failure = failure_of([] { throw fs::filesystem_error("stat", std::error_code()); });
+  CHECK(failure->kind() == ErrorKind::file);
+  CHECK(has(failure->what(), "stat"));
+
+  // A name that no file can have: the system says so with an error of its own.
+  tools::Evaluation odd;
+  odd.model = std::string(300, 'm');
+  odd.classes = {"neg", "pos"};
+  odd.positive_class = 1;
+  odd.files = {"a"};
+  odd.predictions = model::Predictions(2);
+  odd.predictions.add(0, std::vector<float>{0.5f, 0.5f}, 1);
+  const TrainingFiles files({"neg", "pos"}, 20, 64);
+  const auto put = [&](const std::string& run) {
+    fs::create_directories(run);
+    write_file(run + "/evaluation-odd.json", tools::evaluation_text(odd));
+  };
+  const std::string seeds = files.run + "/seed-";
+  put(seeds + "0");
+  put(seeds + "1");
+  const Ended two = fulmar_program(files.arguments({"--epochs", "1", "--seeds", "2"}));
+  CAPTURE(two.err);
+  CHECK(two.code == 3);
+  CHECK(two.out.rfind(seeds + "0/best.safetensors\n" + seeds + "1/best.safetensors\n", 0) == 0);
+  CHECK(count_of(two.err, "File name too long") == 2);
+  CHECK(count_of(two.err, "the training is done and its model whole") == 2);
+
+  const std::string run = files.folder.path("stopped");
+  put(run);
+  HowToRun how;
+  how.interrupt_at = "takes about";
+  const Ended stopped = fulmar_program({"train", files.data, "--out", run, "--crop", "64",
+                                        "--widths", "8,16", "--epochs", "2", "--batch", "2"},
+                                       how);
+  CAPTURE(stopped.err);
+  CHECK(stopped.code == 130);
+  CHECK(has(stopped.err, "no report of this run: "));
+  CHECK(has(stopped.err, "interrupted"));
+}
+
 TEST_CASE("--report-file writes a page of one evaluation, for any model") {
   const TrainingFiles files;
   const std::string model = files.folder.path("m.safetensors"), page = files.folder.path("p.html");
@@ -316,6 +366,14 @@ TEST_CASE("files of a run that can't be used are named: exit 3") {
   with(files.run + "/run.json", "\"parts\"", "\"part\"", "not a record");
   with(files.run + "/run.json", "\"processor\"", "\"process\"", "not a record");
   with(files.run + "/config.json", "{", "[", "no JSON object");
+  const std::string best = files.run + "/best.safetensors";
+  Context context;
+  const Checkpoint written = Checkpoint::read(best);
+  Model model = model::load_model(written, context.device("reference"));
+  ModelInfo info = written.info();
+  info.summary = R"({"epoch": "first"})";
+  save_checkpoint(best, info, model);
+  refused(best, "\"first\", not a whole number");
   fs::remove(files.run + "/config.json");
   refused(files.run, "no run folder");
   CHECK(fulmar_program({"report", files.folder.path("absent")}).code == 3);

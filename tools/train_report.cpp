@@ -1,7 +1,9 @@
 #include "tools/train_report.h"
 
 #include <algorithm>
+#include <exception>
 #include <filesystem>
+#include <new>
 #include <set>
 
 #include "data/audit.h"
@@ -78,6 +80,19 @@ void evaluate_validation(const model::RunFolder& folder, const RunSamples& sampl
 
 }  // namespace
 
+std::optional<Error> failure_of(const std::function<void()>& report) {
+  try {
+    report();
+    return std::nullopt;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error(ErrorKind::device, "there is not enough memory for the report");
+  } catch (const std::exception& error) {
+    return Error(ErrorKind::file, error.what());
+  }
+}
+
 void report_training(const model::RunFolder& folder, RunRecord& record, const RunSamples& samples,
                      const Sources& sources, const std::string& command, Context& context,
                      Device& device) {
@@ -89,12 +104,11 @@ void report_training(const model::RunFolder& folder, RunRecord& record, const Ru
 
 void report_unfinished(const model::RunFolder& folder, RunRecord& record,
                        const std::string& ended) {
-  try {
+  const std::optional<Error> failure = failure_of([&] {
     record.end(ended);
     write_report(folder.path());
-  } catch (const Error& error) {
-    note(std::string("no report of this run: ") + error.what());
-  }
+  });
+  if (failure) note(std::string("no report of this run: ") + failure->what());
 }
 
 }  // namespace fulmar::tools

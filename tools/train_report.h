@@ -1,13 +1,20 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "engine/context.h"
+#include "kernels/error.h"
 #include "model/run_folder.h"
 #include "tools/run_record.h"
 #include "tools/train_data.h"
 
 namespace fulmar::tools {
+
+// What kept a report from being made, none where nothing did: memory that ran out is Error(device),
+// what the standard library throws Error(file). A training that is done outlives each of them.
+std::optional<Error> failure_of(const std::function<void()>& report);
 
 // After a training: looks its pictures over, lets the best model say something of the validation
 // pictures, and writes report.html. Error(file) where one of the files can't be written;

@@ -252,15 +252,12 @@ model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, R
 // The report of a run that came to its end; without one the run is still whole.
 std::optional<Error> try_report(const std::function<void()>& report,
                                 const model::RunFolder& folder) {
-  try {
-    report();
-    return std::nullopt;
-  } catch (const Error& error) {
-    return Error(error.kind(), error.what() +
-                                   std::string("; the training is done and its model whole, only "
-                                               "the report is missing: 'fulmar train --out ") +
-                                   folder.path() + " --resume' goes on with it");
-  }
+  const std::optional<Error> failure = failure_of(report);
+  if (!failure) return std::nullopt;
+  return Error(failure->kind(), failure->what() +
+                                    std::string("; the training is done and its model whole, only "
+                                                "the report is missing: 'fulmar train --out ") +
+                                    folder.path() + " --resume' goes on with it");
 }
 
 // Decodes, trains and reports.
