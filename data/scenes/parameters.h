@@ -48,7 +48,7 @@ struct RainCell {
 };
 
 // One pass of the radar. Its width and its sub-swaths are stretched to what is seen of it in the
-// scene: a mosaic of several passes would show jumps of incidence that the published pictures don't.
+// scene: a mosaic of several passes would show jumps of incidence, unlike the published pictures.
 struct Swath {
   double heading = 0;                              // of the flight; the radar looks to its right
   double near = -400, far = 400;                   // edges across the flight, km
