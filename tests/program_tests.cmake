@@ -4,14 +4,20 @@
 add_library(fulmar_no_space MODULE support/no_space.cpp)
 target_link_libraries(fulmar_no_space PRIVATE ${CMAKE_DL_LIBS})
 
-# fulmar_program_test(SUBJECT source...): fulmar_test for tests of tools/.
-function(fulmar_program_test subject)
-  fulmar_test(${subject} ${ARGN})
+# fulmar_build_program_test(SUBJECT source...): fulmar_build_test for tests of tools/.
+function(fulmar_build_program_test subject)
+  fulmar_build_test(${subject} ${ARGN})
   set(target fulmar_tests_${subject})
   target_link_libraries(${target} PRIVATE fulmar_tools)
   target_compile_definitions(${target} PRIVATE
     FULMAR_PROGRAM="$<TARGET_FILE:fulmar_cli>" FULMAR_NO_SPACE="$<TARGET_FILE:fulmar_no_space>")
   add_dependencies(${target} fulmar_cli fulmar_no_space)
+endfunction()
+
+# fulmar_program_test(SUBJECT source...): the same, and registers it as ctest SUBJECT.
+function(fulmar_program_test subject)
+  fulmar_build_program_test(${subject} ${ARGN})
+  fulmar_add_test(${subject} COMMAND fulmar_tests_${subject})
 endfunction()
 
 fulmar_program_test(bad_input bad_input_test.cpp)
@@ -33,8 +39,10 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)
   fulmar_add_test("kill and resume" COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/resume_test.sh
     $<TARGET_FILE:fulmar_cli> ${CMAKE_CURRENT_BINARY_DIR}/resume)
 endif()
+
 # Trains for minutes: once is enough where several builds are tested.
+fulmar_build_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_TEST_PREFIX)
-  fulmar_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
+  fulmar_add_test(no_shortcut COMMAND fulmar_tests_no_shortcut)
   set_tests_properties(no_shortcut PROPERTIES TIMEOUT 1200 PROCESSORS 2)
 endif()

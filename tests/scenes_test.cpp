@@ -268,11 +268,10 @@ TEST_CASE("shares of swath edge, land and ice follow the options") {
       land += scene.land_share / scenes;
       ice += scene.ice_share / scenes;
       constexpr int side = 24;
-      for (int k = 0; k < side * side; k++) {
-        const double x = ((k % side + 0.5) / side - 0.5) * scene.extent();
-        const double y = ((k / side + 0.5) / side - 0.5) * scene.extent();
-        outside += !inside(scene.swath, x, y) / double{side * side} / scenes;
-      }
+      const auto place = [&](int i) { return ((i + 0.5) / side - 0.5) * scene.extent(); };
+      for (int row = 0; row < side; row++)
+        for (int column = 0; column < side; column++)
+          outside += !inside(scene.swath, place(column), place(row)) / double{side * side} / scenes;
     }
     return std::vector<double>{outside, land, ice};
   };

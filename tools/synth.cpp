@@ -145,7 +145,7 @@ class Maker {
 
   // Everything of one scene, unless all of it is there.
   SceneParameters make(const Order& order) const {
-    const SceneParameters parameters =
+    SceneParameters parameters =
         data::scenes::draw_scene(order.seed, options_.scene, order.vortex ? 1 : 0);
     const std::vector<std::string> pictures = picture_paths(order);
     const std::string mask = options_.folder + "/masks/" + order.place() + ".png";
