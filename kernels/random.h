@@ -2,12 +2,7 @@
 
 #include <cstdint>
 
-// One source for CPU and CUDA code.
-#ifdef __CUDACC__
-#define FULMAR_HOST_DEVICE __host__ __device__
-#else
-#define FULMAR_HOST_DEVICE
-#endif
+#include "kernels/host_device.h"
 
 namespace fulmar {
 

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "kernels/host_device.h"
+
+namespace fulmar {
+
+// The upper half of a float: 8 bits of exponent, 7 of fraction.
+struct bf16 {
+  uint16_t bits;
+};
+
+FULMAR_HOST_DEVICE inline float to_float(float value) { return value; }
+FULMAR_HOST_DEVICE inline float to_float(bf16 value) {
+  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
+}
+
+// The nearest bf16, of two equally near ones the even; from 3.3953e38 on infinity; every NaN is
+// 0x7FFF, as CUDA's cvt.rn.bf16.f32 has it.
+FULMAR_HOST_DEVICE inline bf16 to_bf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {0x7FFF};
+  return {static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16)};
+}
+
+}  // namespace fulmar
