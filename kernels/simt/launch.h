@@ -55,8 +55,8 @@ struct Launch {
   size_t dynamic_shared = 0;  // bytes
 };
 
-// Starts `kernel` with `arguments`. Error(device) where CUDA refuses; under the emulator, which runs
-// it to its end, Error(usage) where the launch or the kernel breaks a rule.
+// Starts `kernel` with `arguments`. Error(device) where CUDA refuses; under the emulator, which
+// runs it to its end, Error(usage) where the launch or the kernel breaks a rule.
 #ifdef __CUDACC__
 template <class... P, class... A>
 void launch(const Launch& how, void (*kernel)(P...), A&&... arguments) {

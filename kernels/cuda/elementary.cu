@@ -1,0 +1,161 @@
+#include "kernels/cuda/each.cuh"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
+
+namespace fulmar::cuda {
+namespace {
+
+// Where a pixel's channels begin in a strided view.
+struct Strides {
+  int64_t image, row, pixel;
+  FULMAR_DEVICE int64_t at(const Pixel& p) const {
+    return p.image * image + p.row * row + p.column * pixel + p.channel;
+  }
+};
+Strides strides_of(const View& view) { return {view.stride[0], view.stride[1], view.stride[2]}; }
+
+template <class T>
+struct CopyFlat {
+  const T* x;
+  T* y;
+  template <int lanes>
+  FULMAR_DEVICE void run(int64_t i) const {
+    store<lanes>(y + i, load<lanes>(x + i));
+  }
+};
+
+template <class T>
+struct CopyStrided {
+  const T* x;
+  T* y;
+  Strides from, to;
+  Extent extent;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Pixel p = extent.pixel(i, 1);
+    y[to.at(p)] = x[from.at(p)];
+  }
+};
+
+template <class T>
+void copy_typed(const Stream& stream, const View& x, const View& y) {
+  const T* from = x.as<T>();
+  T* to = y.as<T>();
+  if constexpr (sizeof(T) <= 4)
+    if (x.is_contiguous() && y.is_contiguous())
+      return each_quad(stream, "copy", x.shape.elements(), CopyFlat<T>{from, to}, from, to);
+  each(stream, "copy", x.shape.elements(),
+       CopyStrided<T>{from, to, strides_of(x), strides_of(y), extent_of(x.shape)});
+}
+
+template <class T>
+struct Fill {
+  T* y;
+  T value;
+  Strides to;
+  Extent extent;
+  FULMAR_DEVICE void operator()(int64_t i) const { y[to.at(extent.pixel(i, 1))] = value; }
+};
+
+template <class T>
+void fill_typed(const Stream& stream, const View& y, double value) {
+  each(stream, "fill", y.shape.elements(),
+       Fill<T>{y.as<T>(), static_cast<T>(value), strides_of(y), extent_of(y.shape)});
+}
+
+template <class T>
+struct Broadcast {
+  const T* x;
+  T* y;
+  Extent from, to;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Pixel p = to.pixel(i, 1);
+    const int64_t image = from.images == 1 ? 0 : p.image, row = from.height == 1 ? 0 : p.row;
+    const int64_t column = from.width == 1 ? 0 : p.column;
+    y[i] = x[from.at(image, row, column) + (from.channels == 1 ? 0 : p.channel)];
+  }
+};
+
+template <class T>
+void broadcast_typed(const Stream& stream, const View& x, const View& y) {
+  each(stream, "broadcast", y.shape.elements(),
+       Broadcast<T>{x.as<T>(), y.as<T>(), extent_of(x.shape), extent_of(y.shape)});
+}
+
+template <class T>
+struct Nonfinite {
+  const T* x;
+  FULMAR_DEVICE void operator()(int64_t, int64_t row, int64_t, Sum<1>& sum) const {
+    const T difference = x[row] - x[row];  // NaN where x is not finite
+    if (!(difference == 0)) sum.of[0] += 1;
+  }
+};
+struct KeepCount {
+  double* count;
+  FULMAR_DEVICE void operator()(int64_t, int64_t, const Sum<1>& sum) const { *count = sum.of[0]; }
+};
+
+template <class T>
+int64_t count_nonfinite_typed(Stream& stream, const View& x) {
+  double* on_device = static_cast<double*>(queue_of(stream).small);
+  sum_rows<1>(stream, "count_nonfinite", {1, x.shape.elements(), 1}, Nonfinite<T>{x.as<T>()},
+              KeepCount{on_device});
+  double count = 0;
+  copy_out(stream, &count, on_device, sizeof count);
+  synchronize(stream);
+  return static_cast<int64_t>(count);
+}
+
+}  // namespace
+
+void copy(Stream& stream, const View& x, const View& y) {
+  switch (size_of(x.type)) {
+    case 8:
+      return copy_typed<uint64_t>(stream, x, y);
+    case 4:
+      return copy_typed<uint32_t>(stream, x, y);
+    case 2:
+      return copy_typed<uint16_t>(stream, x, y);
+    default:
+      return copy_typed<uint8_t>(stream, x, y);
+  }
+}
+
+void fill(Stream& stream, const View& y, double value) {
+  switch (y.type) {
+    case DType::f32:
+      return fill_typed<float>(stream, y, value);
+    case DType::f64:
+      return fill_typed<double>(stream, y, value);
+    case DType::i32:
+      return fill_typed<int32_t>(stream, y, value);
+    case DType::u16:
+      return fill_typed<uint16_t>(stream, y, value);
+    case DType::u8:
+      return fill_typed<uint8_t>(stream, y, value);
+    case DType::bf16:
+      break;
+  }
+  usage_error(std::string("cuda: fill has no ") + name_of(y.type));
+}
+
+void broadcast(Stream& stream, const View& x, const View& y) {
+  switch (size_of(y.type)) {
+    case 8:
+      return broadcast_typed<uint64_t>(stream, x, y);
+    case 4:
+      return broadcast_typed<uint32_t>(stream, x, y);
+    case 2:
+      return broadcast_typed<uint16_t>(stream, x, y);
+    default:
+      return broadcast_typed<uint8_t>(stream, x, y);
+  }
+}
+
+int64_t count_nonfinite(Stream& stream, const View& x) {
+  if (x.type == DType::f32) return count_nonfinite_typed<float>(stream, x);
+  if (x.type == DType::f64) return count_nonfinite_typed<double>(stream, x);
+  if (x.type == DType::bf16) usage_error("cuda: count_nonfinite has no bf16");
+  return 0;  // integers
+}
+
+}  // namespace fulmar::cuda

@@ -1,0 +1,116 @@
+#include "kernels/pointwise.h"
+
+#include <iterator>
+
+#include "kernels/cuda/each.cuh"
+#include "kernels/cuda/ops.h"
+
+namespace fulmar::cuda {
+namespace {
+
+namespace functors {
+FULMAR_DEVICE float abs(float x) { return ::fabsf(x); }
+FULMAR_DEVICE float exp(float x) { return ::expf(x); }
+FULMAR_DEVICE float log(float x) { return ::logf(x); }
+FULMAR_DEVICE float log1p(float x) { return ::log1pf(x); }
+FULMAR_DEVICE float sqrt(float x) { return ::sqrtf(x); }
+FULMAR_DEVICE float tanh(float x) { return ::tanhf(x); }
+FULMAR_DEVICE float gate(float x, float a) { return x <= 0 ? 0 : a; }
+#define FULMAR_INLINE FULMAR_DEVICE
+#include "kernels/pointwise_functors.inc"
+#undef FULMAR_INLINE
+}  // namespace functors
+
+// y may be x, a or b: an element is read before it is written, by one thread.
+template <class F>
+struct Map {
+  const float *a, *b;  // b: of functions of two arguments
+  float* y;
+  float alpha, beta;
+  template <int lanes>
+  FULMAR_DEVICE void run(int64_t i) const {
+    Vec<float, lanes> value = load<lanes>(a + i);
+    if constexpr (F::arity == 1) {
+      FULMAR_UNROLL
+      for (int k = 0; k < lanes; k++) value.v[k] = F::f(value.v[k], alpha, beta);
+    } else {
+      const Vec<float, lanes> other = load<lanes>(b + i);
+      FULMAR_UNROLL
+      for (int k = 0; k < lanes; k++) value.v[k] = F::f(value.v[k], other.v[k], alpha, beta);
+    }
+    store<lanes>(y + i, value);
+  }
+};
+
+template <class F>
+struct MapGrad {
+  const float *saved, *dy;
+  float* dx;
+  float alpha, beta;
+  template <int lanes>
+  FULMAR_DEVICE void run(int64_t i) const {
+    const Vec<float, lanes> kept = load<lanes>(saved + i);
+    Vec<float, lanes> grad = load<lanes>(dy + i);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) grad.v[k] = F::df(kept.v[k], grad.v[k], alpha, beta);
+    store<lanes>(dx + i, grad);
+  }
+};
+
+template <class F>
+void map(const Stream& stream, std::span<const View> x, const View& y, float alpha, float beta) {
+  const float* a = reals(x[0]);
+  const float* b = F::arity == 2 ? reals(x[F::arity - 1]) : nullptr;
+  float* to = reals(y);
+  each_quad(stream, F::name, y.shape.elements(), Map<F>{a, b, to, alpha, beta}, a, b, to);
+}
+
+template <class F>
+void map_grad(const Stream& stream, const View& saved, const View& dy, const View& dx, float alpha,
+              float beta) {
+  if constexpr (F::arity == 1) {
+    const float* grad = reals(dy);
+    const float* kept = F::saved == pointwise::Saved::none ? grad : reals(saved);
+    float* to = reals(dx);
+    each_quad(stream, F::name, dx.shape.elements(), MapGrad<F>{kept, grad, to, alpha, beta}, kept,
+              grad, to);
+  } else {
+    usage_error(std::string("cuda: pointwise '") + F::name +
+                "' has two arguments; its gradient is made of other ops");
+  }
+}
+
+struct Entry {
+  void (*f)(const Stream&, std::span<const View>, const View&, float, float);
+  void (*df)(const Stream&, const View&, const View&, const View&, float, float);
+  int arity;
+};
+const Entry entries[] = {
+#define FULMAR_ENTRY(F) {map<functors::F>, map_grad<functors::F>, functors::F::arity},
+    FULMAR_POINTWISE(FULMAR_ENTRY)
+#undef FULMAR_ENTRY
+};
+
+const Entry& entry(int functor) {
+  if (functor < 0 || functor >= static_cast<int>(std::size(entries)))
+    usage_error("cuda: there is no pointwise function number " + std::to_string(functor));
+  return entries[functor];
+}
+
+}  // namespace
+
+void pointwise(Stream& stream, int functor, std::span<const View> x, const View& y, double alpha,
+               double beta) {
+  const Entry& e = entry(functor);
+  if (static_cast<int>(x.size()) != e.arity)
+    usage_error("cuda: pointwise function number " + std::to_string(functor) + " takes " +
+                std::to_string(e.arity) + " operands, " + std::to_string(x.size()) + " given");
+  e.f(stream, x, y, static_cast<float>(alpha), static_cast<float>(beta));
+}
+
+void pointwise_grad(Stream& stream, int functor, const View& saved, const View& dy, const View& dx,
+                    double alpha, double beta) {
+  entry(functor).df(stream, saved, dy, dx, static_cast<float>(alpha), static_cast<float>(beta));
+}
+
+}  // namespace fulmar::cuda

@@ -1,0 +1,168 @@
+#include "kernels/cuda/each.cuh"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/windows.cuh"
+
+namespace fulmar::cuda {
+namespace {
+
+struct MaxPool {
+  const float* x;
+  float* y;
+  uint8_t* argmax;
+  Extent in, out;
+  Axes axes;
+  template <int lanes>
+  FULMAR_DEVICE void run(const Pixel& p) const {
+    Vec<float, lanes> best;
+    Vec<uint8_t, lanes> where{};
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) best.v[k] = -INFINITY;
+    bool first = true;
+    for (int64_t kh = 0; kh < axes.rows.taps; kh++) {
+      const int64_t row = axes.rows.source(p.row, kh);
+      if (row < 0) continue;
+      for (int64_t kw = 0; kw < axes.columns.taps; kw++) {
+        const int64_t column = axes.columns.source(p.column, kw);
+        if (column < 0) continue;
+        const auto value = load<lanes>(x + in.at(p.image, row, column) + p.channel);
+        const uint8_t tap = static_cast<uint8_t>(kh * axes.columns.taps + kw);
+        FULMAR_UNROLL
+        for (int k = 0; k < lanes; k++) {
+          const bool first_nan = value.v[k] != value.v[k] && best.v[k] == best.v[k];
+          if (first || value.v[k] > best.v[k] || first_nan) {
+            best.v[k] = value.v[k];
+            where.v[k] = tap;
+          }
+        }
+        first = false;
+      }
+    }
+    const int64_t i = out.at(p.image, p.row, p.column) + p.channel;
+    store<lanes>(y + i, best);
+    store<lanes>(argmax + i, where);
+  }
+};
+
+// body(output pixel, tap row, tap column) for all windows that reach an input pixel.
+template <class Body>
+FULMAR_DEVICE void for_windows(const Axes& axes, const Pixel& p, const Body& body) {
+  const int64_t end_row = axes.rows.end_output(p.row);
+  const int64_t end_column = axes.columns.end_output(p.column);
+  for (int64_t row = axes.rows.first_output(p.row); row < end_row; row++) {
+    const int64_t kh = axes.rows.tap(p.row, row);
+    if (kh < 0) continue;
+    for (int64_t column = axes.columns.first_output(p.column); column < end_column; column++) {
+      const int64_t kw = axes.columns.tap(p.column, column);
+      if (kw >= 0) body(row, column, kh, kw);
+    }
+  }
+}
+
+struct MaxPoolGrad {
+  const float* dy;
+  const uint8_t* argmax;
+  float* dx;
+  Extent in, out;
+  Axes axes;
+  template <int lanes>
+  FULMAR_DEVICE void run(const Pixel& p) const {
+    Vec<float, lanes> sum{};
+    for_windows(axes, p, [&](int64_t row, int64_t column, int64_t kh, int64_t kw) {
+      const int64_t i = out.at(p.image, row, column) + p.channel;
+      const auto grad = load<lanes>(dy + i);
+      const auto where = load<lanes>(argmax + i);
+      FULMAR_UNROLL
+      for (int k = 0; k < lanes; k++)
+        if (where.v[k] == kh * axes.columns.taps + kw) sum.v[k] += grad.v[k];
+    });
+    store<lanes>(dx + in.at(p.image, p.row, p.column) + p.channel, sum);
+  }
+};
+
+struct AveragePool {
+  const float* x;
+  float* y;
+  Extent in, out;
+  Axes axes;
+  template <int lanes>
+  FULMAR_DEVICE void run(const Pixel& p) const {
+    double sum[lanes] = {};
+    for (int64_t kh = 0; kh < axes.rows.taps; kh++) {
+      const int64_t row = axes.rows.source(p.row, kh);
+      if (row < 0) continue;
+      for (int64_t kw = 0; kw < axes.columns.taps; kw++) {
+        const int64_t column = axes.columns.source(p.column, kw);
+        if (column < 0) continue;
+        const auto value = load<lanes>(x + in.at(p.image, row, column) + p.channel);
+        FULMAR_UNROLL
+        for (int k = 0; k < lanes; k++) sum[k] += static_cast<double>(value.v[k]);
+      }
+    }
+    const int64_t count = axes.rows.taps_inside(p.row) * axes.columns.taps_inside(p.column);
+    const double share = count > 0 ? 1 / static_cast<double>(count) : 0;
+    Vec<float, lanes> mean;
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) mean.v[k] = static_cast<float>(sum[k] * share);
+    store<lanes>(y + out.at(p.image, p.row, p.column) + p.channel, mean);
+  }
+};
+
+struct AveragePoolGrad {
+  const float* dy;
+  float* dx;
+  Extent in, out;
+  Axes axes;
+  template <int lanes>
+  FULMAR_DEVICE void run(const Pixel& p) const {
+    double sum[lanes] = {};
+    for_windows(axes, p, [&](int64_t row, int64_t column, int64_t, int64_t) {
+      const auto grad = load<lanes>(dy + out.at(p.image, row, column) + p.channel);
+      const int64_t count = axes.rows.taps_inside(row) * axes.columns.taps_inside(column);
+      FULMAR_UNROLL
+      for (int k = 0; k < lanes; k++)
+        sum[k] += static_cast<double>(grad.v[k]) / static_cast<double>(count);
+    });
+    Vec<float, lanes> total;
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) total.v[k] = static_cast<float>(sum[k]);
+    store<lanes>(dx + in.at(p.image, p.row, p.column) + p.channel, total);
+  }
+};
+
+}  // namespace
+
+void max_pool(Stream& stream, const View& x, const View& y, const View& argmax,
+              std::array<int64_t, 2> kernel, const Window& window) {
+  const MaxPool body{reals(x),
+                     reals(y),
+                     elements<uint8_t>(argmax),
+                     extent_of(x.shape),
+                     extent_of(y.shape),
+                     axes_of(x.shape, y.shape, kernel[0], kernel[1], window)};
+  each_pixel(stream, "max_pool", y.shape, body, body.x, body.y, body.argmax);
+}
+
+void max_pool_grad(Stream& stream, const View& dy, const View& argmax, const View& dx,
+                   std::array<int64_t, 2> kernel, const Window& window) {
+  const MaxPoolGrad body{
+      reals(dy),           elements<uint8_t>(argmax),
+      reals(dx),           extent_of(dx.shape),
+      extent_of(dy.shape), axes_of(dx.shape, dy.shape, kernel[0], kernel[1], window)};
+  each_pixel(stream, "max_pool_grad", dx.shape, body, body.dy, body.argmax, body.dx);
+}
+
+void average_pool(Stream& stream, const View& x, const View& y, std::array<int64_t, 2> kernel,
+                  const Window& window) {
+  const AveragePool body{reals(x), reals(y), extent_of(x.shape), extent_of(y.shape),
+                         axes_of(x.shape, y.shape, kernel[0], kernel[1], window)};
+  each_pixel(stream, "average_pool", y.shape, body, body.x, body.y);
+}
+
+void average_pool_grad(Stream& stream, const View& dy, const View& dx,
+                       std::array<int64_t, 2> kernel, const Window& window) {
+  const AveragePoolGrad body{reals(dy), reals(dx), extent_of(dx.shape), extent_of(dy.shape),
+                             axes_of(dx.shape, dy.shape, kernel[0], kernel[1], window)};
+  each_pixel(stream, "average_pool_grad", dx.shape, body, body.dy, body.dx);
+}
+
+}  // namespace fulmar::cuda

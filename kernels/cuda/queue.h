@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "kernels/backend.h"
+#include "kernels/error.h"
+
+// CUDA's own type, or the emulator's: a pointer in both.
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+#else
+#include "kernels/simt/types.h"
+#endif
+
+namespace fulmar::cuda {
+
+// What a Stream of this backend points to by `native`: where launches go, and memory that kernels
+// of one stream, which run one after the other, share for what does not outlive a call.
+struct Queue {
+  static constexpr size_t partial_bytes = size_t{8} << 20;
+  static constexpr size_t small_bytes = size_t{64} << 10;
+
+  cudaStream_t stream = nullptr;
+  double* partials = nullptr;  // partial_bytes
+  void* small = nullptr;       // small_bytes
+  int max_blocks = 1;          // more blocks of 256 threads than this don't run faster
+};
+
+inline const Queue& queue_of(const Stream& stream) {
+  if (!stream.native)
+    usage_error("cuda: a stream without a queue: it was not opened by the backend");
+  return *static_cast<const Queue*>(stream.native);
+}
+
+// The elements of a tensor, which must have this type.
+template <class T>
+T* elements(const View& view) {
+  if (view.type != dtype_of<T>())
+    usage_error(std::string("cuda: a kernel expects ") + name_of(dtype_of<T>()) +
+                " and was given " + name_of(view.type) + " " + view.shape.to_string());
+  return view.as<T>();
+}
+inline float* reals(const View& view) { return elements<float>(view); }
+
+}  // namespace fulmar::cuda

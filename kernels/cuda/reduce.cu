@@ -1,0 +1,69 @@
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
+
+namespace fulmar::cuda {
+namespace {
+
+// Axes of x, neighbours that are all kept or all summed taken together: at most two of each. An
+// axis that isn't there has extent 1.
+struct Plan {
+  struct Axis {
+    int64_t extent = 1, stride = 0;
+  };
+  Axis kept[2], summed[2];  // slower first
+};
+
+Plan plan_of(const Shape& x, const Shape& y) {
+  const int64_t from[] = {x.images(), x.height(), x.width(), x.channels()};
+  const int64_t to[] = {y.images(), y.height(), y.width(), y.channels()};
+  Plan plan;
+  int kept = 2, summed = 2, before = -1;  // filled from the fastest on
+  int64_t stride = 1;
+  for (int axis = 3; axis >= 0; axis--) {
+    if (from[axis] == 1) continue;
+    const int is_summed = to[axis] == 1 ? 1 : 0;
+    int& at = is_summed ? summed : kept;
+    Plan::Axis* axes = is_summed ? plan.summed : plan.kept;
+    if (before == is_summed)
+      axes[at].extent *= from[axis];
+    else
+      axes[--at] = {from[axis], stride};
+    before = is_summed;
+    stride *= from[axis];
+  }
+  return plan;
+}
+
+struct AddElement {
+  const float* x;
+  Plan plan;
+  FULMAR_DEVICE void operator()(int64_t group, int64_t row, int64_t column, Sum<1>& sum) const {
+    const int64_t slow = divide(row, plan.summed[1].extent);
+    const int64_t fast = row - slow * plan.summed[1].extent;
+    sum.of[0] +=
+        static_cast<double>(x[group * plan.kept[0].stride + column * plan.kept[1].stride +
+                              slow * plan.summed[0].stride + fast * plan.summed[1].stride]);
+  }
+};
+
+struct KeepSum {
+  float* y;
+  int64_t columns;
+  FULMAR_DEVICE void operator()(int64_t group, int64_t column, const Sum<1>& sum) const {
+    y[group * columns + column] = static_cast<float>(sum.of[0]);
+  }
+};
+
+}  // namespace
+
+void reduce_sum(Stream& stream, const View& x, const View& y) {
+  const float* from = reals(x);
+  float* to = reals(y);
+  if (x.shape.elements() == 0) return fill(stream, y, 0);
+  const Plan plan = plan_of(x.shape, y.shape);
+  const SumShape shape{plan.kept[0].extent, plan.summed[0].extent * plan.summed[1].extent,
+                       plan.kept[1].extent};
+  sum_rows<1>(stream, "reduce_sum", shape, AddElement{from, plan}, KeepSum{to, shape.columns});
+}
+
+}  // namespace fulmar::cuda

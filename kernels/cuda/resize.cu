@@ -1,0 +1,142 @@
+#include "kernels/cuda/each.cuh"
+#include "kernels/cuda/ops.h"
+
+namespace fulmar::cuda {
+namespace {
+
+// The two source positions that an output position mixes: (1 - fraction) low + fraction high.
+struct Taps {
+  int64_t low, high;
+  double fraction;
+};
+
+// One axis of a resampling.
+struct Axis {
+  int64_t in, out;
+  bool align_corners, nearest;
+
+  // Where in the source an output position lies, before it is clamped to it.
+  FULMAR_DEVICE double position(int64_t output) const {
+    if (!align_corners)
+      return (static_cast<double>(output) + .5) * static_cast<double>(in) /
+                 static_cast<double>(out) -
+             .5;
+    if (out == 1) return 0;
+    return static_cast<double>(output) * static_cast<double>(in - 1) / static_cast<double>(out - 1);
+  }
+
+  FULMAR_DEVICE Taps taps(int64_t output) const {
+    const double last = static_cast<double>(in - 1), at = position(output);
+    const double clamped = at < 0 ? 0 : at > last ? last : at;
+    if (nearest) {
+      const int64_t tap = static_cast<int64_t>(clamped + .5);
+      const int64_t inside = tap < in ? tap : in - 1;
+      return {inside, inside, 0};
+    }
+    const int64_t low = static_cast<int64_t>(clamped);
+    return {low, low + 1 < in ? low + 1 : low, clamped - static_cast<double>(low)};
+  }
+
+  // How much an output position takes from the source position `input`.
+  FULMAR_DEVICE double weight(int64_t output, int64_t input) const {
+    const Taps t = taps(output);
+    return (t.low == input ? 1 - t.fraction : 0) + (t.high == input ? t.fraction : 0);
+  }
+
+  // Output positions that may take something from `input`; those before and after don't. An output
+  // more than one source position away doesn't, and rounding moves none by a whole one.
+  FULMAR_DEVICE int64_t first_output(int64_t input) const {
+    return input == 0 ? 0 : bound(static_cast<double>(input) - 1, -1);
+  }
+  FULMAR_DEVICE int64_t end_output(int64_t input) const {
+    return input == in - 1 ? out : bound(static_cast<double>(input) + 1, 2);
+  }
+
+ private:
+  FULMAR_DEVICE int64_t bound(double at, int64_t margin) const {
+    double output = 0;
+    if (!align_corners)
+      output = (at + .5) * static_cast<double>(out) / static_cast<double>(in) - .5;
+    else if (in > 1)
+      output = at * static_cast<double>(out - 1) / static_cast<double>(in - 1);
+    const int64_t moved = static_cast<int64_t>(floor(output)) + margin;
+    return moved < 0 ? 0 : moved > out ? out : moved;
+  }
+};
+
+struct Axes {
+  Axis rows, columns;
+};
+Axes axes_of(const Shape& in, const Shape& out, const Resize& how) {
+  const bool nearest = how.interpolation == Interpolation::nearest;
+  return {{in.height(), out.height(), how.align_corners, nearest},
+          {in.width(), out.width(), how.align_corners, nearest}};
+}
+
+struct Forward {
+  const float* x;
+  float* y;
+  Extent in, out;
+  Axes axes;
+  template <int lanes>
+  FULMAR_DEVICE void run(const Pixel& p) const {
+    const Taps r = axes.rows.taps(p.row), c = axes.columns.taps(p.column);
+    const auto at = [&](int64_t row, int64_t column) {
+      return load<lanes>(x + in.at(p.image, row, column) + p.channel);
+    };
+    const Vec<float, lanes> low_low = at(r.low, c.low), low_high = at(r.low, c.high);
+    const Vec<float, lanes> high_low = at(r.high, c.low), high_high = at(r.high, c.high);
+    const float down = static_cast<float>(r.fraction), right = static_cast<float>(c.fraction);
+    Vec<float, lanes> value;
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++)
+      value.v[k] = (1 - down) * ((1 - right) * low_low.v[k] + right * low_high.v[k]) +
+                   down * ((1 - right) * high_low.v[k] + right * high_high.v[k]);
+    store<lanes>(y + out.at(p.image, p.row, p.column) + p.channel, value);
+  }
+};
+
+struct Gradient {
+  const float* dy;
+  float* dx;
+  Extent in, out;
+  Axes axes;
+  template <int lanes>
+  FULMAR_DEVICE void run(const Pixel& p) const {
+    double sum[lanes] = {};
+    const int64_t end_row = axes.rows.end_output(p.row);
+    const int64_t first_column = axes.columns.first_output(p.column);
+    const int64_t end_column = axes.columns.end_output(p.column);
+    for (int64_t row = axes.rows.first_output(p.row); row < end_row; row++) {
+      const double down = axes.rows.weight(row, p.row);
+      if (down == 0) continue;
+      for (int64_t column = first_column; column < end_column; column++) {
+        const double weight = down * axes.columns.weight(column, p.column);
+        if (weight == 0) continue;
+        const auto grad = load<lanes>(dy + out.at(p.image, row, column) + p.channel);
+        FULMAR_UNROLL
+        for (int k = 0; k < lanes; k++) sum[k] += weight * static_cast<double>(grad.v[k]);
+      }
+    }
+    Vec<float, lanes> total;
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) total.v[k] = static_cast<float>(sum[k]);
+    store<lanes>(dx + in.at(p.image, p.row, p.column) + p.channel, total);
+  }
+};
+
+}  // namespace
+
+void resize(Stream& stream, const View& x, const View& y, const Resize& how) {
+  const Forward body{reals(x), reals(y), extent_of(x.shape), extent_of(y.shape),
+                     axes_of(x.shape, y.shape, how)};
+  each_pixel(stream, "resize", y.shape, body, body.x, body.y);
+}
+
+void resize_grad(Stream& stream, const View& dy, const View& dx, const Resize& how) {
+  const Gradient body{reals(dy), reals(dx), extent_of(dx.shape), extent_of(dy.shape),
+                      axes_of(dx.shape, dy.shape, how)};
+  each_pixel(stream, "resize_grad", dx.shape, body, body.dy, body.dx);
+}
+
+}  // namespace fulmar::cuda

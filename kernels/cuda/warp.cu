@@ -1,0 +1,227 @@
+#include "kernels/warp.h"
+
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
+#include "kernels/random.h"
+
+namespace fulmar::cuda {
+namespace {
+
+struct Point {
+  double x, y;
+};
+FULMAR_DEVICE Point apply(const Affine& map, double x, double y) {
+  return {map.a[0] * x + map.a[1] * y + map.a[2], map.a[3] * x + map.a[4] * y + map.a[5]};
+}
+FULMAR_DEVICE bool is_finite(double x) { return x - x == 0; }
+
+// The taps of an output pixel: the same for all its bands.
+struct Taps {
+  int64_t row[2], column[2];  // -1: outside
+  double down, right;         // weights of the second row and column
+};
+
+template <class T>
+struct Warp {
+  const T* source;
+  const WarpSample* samples;
+  float* y;
+  int64_t image_stride, row_stride, pixel_stride;
+  int64_t slot_height, slot_width, bands;
+  Extent out;  // channels: 1, as one thread writes all bands
+  WarpOptions options;
+
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Pixel p = out.pixel(i, 1);
+    const WarpSample& sample = samples[p.image];
+    float* const to = y + i * bands;
+    // The host can't look at samples in device memory; a broken one shows as NaN.
+    if (sample.frames < 0 || sample.frames > WarpSample::max_frames ||
+        sample.source_height > slot_height || sample.source_width > slot_width) {
+      for (int64_t band = 0; band < bands; band++) to[band] = NAN;
+      return;
+    }
+    Taps taps{{-1, -1}, {-1, -1}, 0, 0};
+    const bool inside =
+        find(sample, static_cast<double>(p.column), static_cast<double>(p.row), &taps);
+    for (int64_t band = 0; band < bands; band++) {
+      const double value = inside ? mix(p.image, taps, band) : fill(band);
+      const double scaled = value * static_cast<double>(options.scale[band]) +
+                            static_cast<double>(options.offset[band]);
+      const double speckle =
+          sample.speckle > 0 ? noise(sample, band, p.row * out.width + p.column) : 1;
+      to[band] = static_cast<float>(scaled * sample.gain * speckle);
+    }
+  }
+
+ private:
+  FULMAR_DEVICE double fill(int64_t band) const { return static_cast<double>(options.fill[band]); }
+
+  // False where the pixel is fill in all bands.
+  FULMAR_DEVICE bool find(const WarpSample& sample, double x, double y_, Taps* taps) const {
+    for (int64_t k = 0; k < sample.frames; k++) {
+      const Point p = apply(sample.to_frame[k], x, y_);
+      const bool in_frame = p.x > -.5 && p.x < sample.frame_width[k] - .5 && p.y > -.5 &&
+                            p.y < sample.frame_height[k] - .5;
+      if (!in_frame) return false;
+    }
+    const Point p = apply(sample.map, x, y_);
+    if (!is_finite(p.x) || !is_finite(p.y)) return false;
+    axis(p.x, sample.source_width, taps->column, &taps->right);
+    axis(p.y, sample.source_height, taps->row, &taps->down);
+    return true;
+  }
+
+  FULMAR_DEVICE void axis(double at, int64_t extent, int64_t* tap, double* weight) const {
+    // Further out all taps are outside just the same, and positions fit an integer.
+    const double most = static_cast<double>(extent) + 1;
+    const double near = at < -2 ? -2 : at > most ? most : at;
+    const bool nearest = options.interpolation == Interpolation::nearest;
+    const double low = floor(nearest ? near + .5 : near);
+    *weight = nearest ? 0 : near - low;
+    for (int k = 0; k < 2; k++) {
+      int64_t position = static_cast<int64_t>(low) + k;
+      if (options.border == Border::clamp && extent > 0)
+        position = position < 0 ? 0 : position >= extent ? extent - 1 : position;
+      tap[k] = position >= 0 && position < extent ? position : -1;
+    }
+  }
+
+  FULMAR_DEVICE double read(int64_t image, int64_t row, int64_t column, int64_t band) const {
+    if (row < 0 || column < 0) return fill(band);
+    const double value = static_cast<double>(
+        source[image * image_stride + row * row_stride + column * pixel_stride + band]);
+    const bool missing = options.has_nodata && value == static_cast<double>(options.nodata);
+    return missing || !is_finite(value) ? fill(band) : value;
+  }
+
+  FULMAR_DEVICE double mix(int64_t image, const Taps& t, int64_t band) const {
+    if (options.interpolation == Interpolation::nearest)
+      return read(image, t.row[0], t.column[0], band);
+    const auto row = [&](int64_t at) {
+      return (1 - t.right) * read(image, at, t.column[0], band) +
+             t.right * read(image, at, t.column[1], band);
+    };
+    return (1 - t.down) * row(t.row[0]) + t.down * row(t.row[1]);
+  }
+
+  FULMAR_DEVICE double noise(const WarpSample& sample, int64_t band, int64_t pixel) const {
+    const RandomBits bits =
+        philox(sample.seed, static_cast<uint64_t>(band), static_cast<uint64_t>(pixel));
+    const double u0 = static_cast<double>(uniform(bits.word[0]));
+    const double u1 = static_cast<double>(uniform(bits.word[1]));
+    constexpr double two_pi = 6.283185307179586476925;
+    const double factor = 1 + sample.speckle * sqrt(-2 * log(1 - u0)) * cos(two_pi * u1);
+    return factor > 0 ? factor : 0;
+  }
+};
+
+// Standardisation: mean of each image, then the mean square about it, then both applied.
+struct Statistic {
+  double mean, inverse;
+};
+struct AddValue {
+  const float* y;
+  int64_t count;
+  FULMAR_DEVICE void operator()(int64_t image, int64_t i, int64_t, Sum<1>& sum) const {
+    sum.of[0] += static_cast<double>(y[image * count + i]);
+  }
+};
+struct KeepMean {
+  Statistic* statistics;
+  int64_t count;
+  FULMAR_DEVICE void operator()(int64_t image, int64_t, const Sum<1>& sum) const {
+    statistics[image].mean = sum.of[0] / static_cast<double>(count);
+  }
+};
+struct AddSquare {
+  const float* y;
+  const Statistic* statistics;
+  int64_t count;
+  FULMAR_DEVICE void operator()(int64_t image, int64_t i, int64_t, Sum<1>& sum) const {
+    const double d = static_cast<double>(y[image * count + i]) - statistics[image].mean;
+    sum.of[0] += d * d;
+  }
+};
+struct KeepDeviation {
+  Statistic* statistics;
+  int64_t count;
+  FULMAR_DEVICE void operator()(int64_t image, int64_t, const Sum<1>& sum) const {
+    const double n = static_cast<double>(count);
+    const double deviation = sqrt(sum.of[0] / n), least = 1 / sqrt(n);
+    statistics[image].inverse = 1 / (deviation < least ? least : deviation);
+  }
+};
+struct Standardise {
+  float* y;
+  const Statistic* statistics;
+  int64_t count;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Statistic& s = statistics[divide(i, count)];
+    y[i] = static_cast<float>((static_cast<double>(y[i]) - s.mean) * s.inverse);
+  }
+};
+
+void standardise(const Stream& stream, float* y, int64_t images, int64_t count) {
+  Statistic* statistics = static_cast<Statistic*>(queue_of(stream).small);
+  constexpr int64_t at_once = Queue::small_bytes / sizeof(Statistic);
+  for (int64_t first = 0; first < images; first += at_once, y += at_once * count) {
+    const int64_t some = std::min(at_once, images - first);
+    const SumShape shape{some, count, 1};
+    sum_rows<1>(stream, "warp: mean", shape, AddValue{y, count}, KeepMean{statistics, count});
+    sum_rows<1>(stream, "warp: deviation", shape, AddSquare{y, statistics, count},
+                KeepDeviation{statistics, count});
+    each(stream, "warp: standardise", some * count, Standardise{y, statistics, count});
+  }
+}
+
+template <class T>
+void warp_typed(const Stream& stream, const View& source, const WarpSample* samples, const View& y,
+                const WarpOptions& options) {
+  Extent out = extent_of(y.shape);
+  const int64_t bands = out.channels;
+  out.channels = 1;
+  const Warp<T> body{source.as<T>(),
+                     samples,
+                     reals(y),
+                     source.stride[0],
+                     source.stride[1],
+                     source.stride[2],
+                     source.shape.height(),
+                     source.shape.width(),
+                     bands,
+                     out,
+                     options};
+  each(stream, "warp", y.shape.pixels(), body);
+}
+
+}  // namespace
+
+void warp(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+          const WarpOptions& options) {
+  const int64_t bands = y.shape.channels();
+  if (bands > WarpOptions::max_bands)
+    usage_error("warp: " + std::to_string(bands) + " bands, at most " +
+                std::to_string(WarpOptions::max_bands) + " are possible");
+  switch (source.type) {
+    case DType::u8:
+      warp_typed<uint8_t>(stream, source, samples, y, options);
+      break;
+    case DType::u16:
+      warp_typed<uint16_t>(stream, source, samples, y, options);
+      break;
+    case DType::f32:
+      warp_typed<float>(stream, source, samples, y, options);
+      break;
+    case DType::f64:
+      warp_typed<double>(stream, source, samples, y, options);
+      break;
+    default:
+      usage_error(std::string("warp: a source is u8, u16, f32 or f64, not ") +
+                  name_of(source.type));
+  }
+  if (options.standardize)
+    standardise(stream, reals(y), y.shape.images(), y.shape.height() * y.shape.width() * bands);
+}
+
+}  // namespace fulmar::cuda
