@@ -1,5 +1,6 @@
 #include "kernels/error.h"
 #include "kernels/pointwise.h"
+#include "tests/support/instruction_sets.h"
 #include "tests/support/parity.h"
 
 // Copies, sums and pointwise functions on the CPU against the reference device.

@@ -6,31 +6,14 @@
 
 #include "kernels/bf16.h"
 #include "kernels/cuda/vectors.cuh"
-#include "kernels/simt/order.h"
 #include "kernels/simt/sanitizers.h"
 #include "tests/simt_kernels.h"
 #include "tests/support/error_of.h"
 #include "tests/support/process.h"
+#include "tests/support/simt_orders.h"
 
 namespace fulmar::test {
 namespace {
-
-using simt::Order;
-
-const Order orders[] = {{Order::Kind::forward, 0},
-                        {Order::Kind::reverse, 0},
-                        {Order::Kind::seeded, 1},
-                        {Order::Kind::seeded, 2}};
-
-template <class Body>
-void in_every_order(const Body& body) {
-  for (const Order& order : orders) {
-    CAPTURE(static_cast<int>(order.kind));
-    CAPTURE(order.seed);
-    const simt::UseOrder use(order);
-    body();
-  }
-}
 
 std::vector<float> numbers(int count) {
   std::vector<float> x(static_cast<size_t>(count));

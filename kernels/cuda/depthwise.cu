@@ -43,19 +43,10 @@ struct InputGrad {
   template <int lanes>
   FULMAR_DEVICE void run(const Pixel& p) const {
     Vec<float, lanes> sum{};
-    const int64_t end_row = axes.rows.end_output(p.row);
-    const int64_t end_column = axes.columns.end_output(p.column);
-    for (int64_t row = axes.rows.first_output(p.row); row < end_row; row++) {
-      const int64_t kh = axes.rows.tap(p.row, row);
-      if (kh < 0) continue;
-      for (int64_t column = axes.columns.first_output(p.column); column < end_column; column++) {
-        const int64_t kw = axes.columns.tap(p.column, column);
-        if (kw < 0) continue;
-        const int64_t tap = kh * axes.columns.taps + kw;
-        multiply_add(sum, load<lanes>(dy + out.at(p.image, row, column) + p.channel),
-                     load<lanes>(w + tap * in.channels + p.channel));
-      }
-    }
+    for_windows(axes, p, [&](int64_t row, int64_t column, int64_t kh, int64_t kw) {
+      multiply_add(sum, load<lanes>(dy + out.at(p.image, row, column) + p.channel),
+                   load<lanes>(w + (kh * axes.columns.taps + kw) * in.channels + p.channel));
+    });
     store<lanes>(dx + in.at(p.image, p.row, p.column) + p.channel, sum);
   }
 };

@@ -5,8 +5,8 @@
 #include "kernels/backend.h"
 
 // The kernels of the CUDA device, hand-written: the host's side of each, declared with the type of
-// its line in the table, where shapes and meanings are written. float32. One source for nvcc and for
-// the emulator, but for memory and the vendors' libraries.
+// its line in the table, where shapes and meanings are written. float32. One source for nvcc and
+// for the emulator, but for memory.
 namespace fulmar::cuda {
 
 template <class Pointer>
@@ -19,12 +19,6 @@ Function<decltype(Backend::copy_in)> copy_in;
 Function<decltype(Backend::copy_out)> copy_out;
 Function<decltype(Backend::synchronize)> synchronize;
 
-// Dense convolution: a vendor's library, and kernels/simt/vendor.cpp.
-Function<decltype(Backend::conv2d)> conv2d;
-Function<decltype(Backend::conv2d_input_grad)> conv2d_input_grad;
-Function<decltype(Backend::conv2d_weight_grad)> conv2d_weight_grad;
-Function<decltype(Backend::conv2d_weight_grad_workspace)> conv2d_weight_grad_workspace;
-
 Function<decltype(Backend::copy)> copy;
 Function<decltype(Backend::fill)> fill;
 Function<decltype(Backend::broadcast)> broadcast;
@@ -33,6 +27,10 @@ Function<decltype(Backend::count_nonfinite)> count_nonfinite;
 
 Function<decltype(Backend::pointwise)> pointwise;
 Function<decltype(Backend::pointwise_grad)> pointwise_grad;
+
+Function<decltype(Backend::conv2d)> conv2d;
+Function<decltype(Backend::conv2d_input_grad)> conv2d_input_grad;
+Function<decltype(Backend::conv2d_weight_grad)> conv2d_weight_grad;
 
 Function<decltype(Backend::depthwise_conv2d)> depthwise_conv2d;
 Function<decltype(Backend::depthwise_conv2d_input_grad)> depthwise_conv2d_input_grad;

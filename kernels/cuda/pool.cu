@@ -43,21 +43,6 @@ struct MaxPool {
   }
 };
 
-// body(output pixel, tap row, tap column) for all windows that reach an input pixel.
-template <class Body>
-FULMAR_DEVICE void for_windows(const Axes& axes, const Pixel& p, const Body& body) {
-  const int64_t end_row = axes.rows.end_output(p.row);
-  const int64_t end_column = axes.columns.end_output(p.column);
-  for (int64_t row = axes.rows.first_output(p.row); row < end_row; row++) {
-    const int64_t kh = axes.rows.tap(p.row, row);
-    if (kh < 0) continue;
-    for (int64_t column = axes.columns.first_output(p.column); column < end_column; column++) {
-      const int64_t kw = axes.columns.tap(p.column, column);
-      if (kw >= 0) body(row, column, kh, kw);
-    }
-  }
-}
-
 struct MaxPoolGrad {
   const float* dy;
   const uint8_t* argmax;
@@ -133,6 +118,10 @@ struct AveragePoolGrad {
 
 void max_pool(Stream& stream, const View& x, const View& y, const View& argmax,
               std::array<int64_t, 2> kernel, const Window& window) {
+  if (kernel[0] * kernel[1] > max_pool_taps)
+    usage_error("cuda: max_pool: a window of " + std::to_string(kernel[0]) + "x" +
+                std::to_string(kernel[1]) + " has more than the " + std::to_string(max_pool_taps) +
+                " taps that argmax can name");
   const MaxPool body{reals(x),
                      reals(y),
                      elements<uint8_t>(argmax),

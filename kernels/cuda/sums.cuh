@@ -16,7 +16,8 @@ struct Sum {
 };
 
 // What is summed up: for each group and column `count` sums over `rows` rows.
-// body(group, row, column, sum): adds a row's part to sum.of[]; finish(group, column, sum): takes it.
+// body(group, row, column, sum): adds a row's part to sum.of[]; finish(group, column, sum): takes
+// it.
 struct SumShape {
   int64_t groups, rows, columns;
 };
@@ -50,8 +51,8 @@ struct AddChunks {
   }
 };
 
-// A block takes `blockDim.x` columns and one chunk of the rows. Grid: x runs over groups and, faster,
-// tiles of columns; y over chunks.
+// A block takes `blockDim.x` columns and one chunk of the rows. Grid: x runs over groups and,
+// faster, tiles of columns; y over chunks.
 template <int count, class Body, class Finish>
 __global__ void __launch_bounds__(sum_threads)
     sum_chunks(SumShape shape, int64_t rows_per_chunk, double* partials, Body body, Finish finish) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/backend.h"
+#include "kernels/cuda/each.cuh"
 #include "kernels/simt/launch.h"
 
 namespace fulmar::cuda {
@@ -48,6 +49,21 @@ inline Axes axes_of(const Shape& in, const Shape& out, int64_t tap_rows, int64_t
            window.padding[0]},
           {in.width(), out.width(), tap_columns, window.stride[1], window.dilation[1],
            window.padding[2]}};
+}
+
+// body(output row, output column, tap row, tap column) for all windows that reach an input pixel.
+template <class Body>
+FULMAR_DEVICE void for_windows(const Axes& axes, const Pixel& p, const Body& body) {
+  const int64_t end_row = axes.rows.end_output(p.row);
+  const int64_t end_column = axes.columns.end_output(p.column);
+  for (int64_t row = axes.rows.first_output(p.row); row < end_row; row++) {
+    const int64_t kh = axes.rows.tap(p.row, row);
+    if (kh < 0) continue;
+    for (int64_t column = axes.columns.first_output(p.column); column < end_column; column++) {
+      const int64_t kw = axes.columns.tap(p.column, column);
+      if (kw >= 0) body(row, column, kh, kw);
+    }
+  }
 }
 
 }  // namespace fulmar::cuda

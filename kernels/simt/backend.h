@@ -7,8 +7,8 @@
 
 namespace fulmar {
 
-// The CUDA backend's table with its kernels on the emulator: memory is the host's, every call ends
-// before it returns, dense convolutions are the reference's. For tests.
+// The CUDA backend's table with its kernels on the emulator: memory is the host's, and every call
+// ends before it returns. For tests.
 const Backend& simt_backend();
 
 namespace simt {

@@ -5,15 +5,20 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "kernels/backend.h"
 #include "tests/support/array.h"
-#include "tests/support/instruction_sets.h"
 
 namespace fulmar::test {
 
-// One kernel call on the reference device and on the CPU: every instruction set, 1 and 2 threads.
+// Which device a test compares is which of parity_cpu.cpp and parity_simt.cpp it links. Calls body
+// for each way in which it can run; `same_bits`: the results have the bits of those of the last call.
+using OnDevice = std::function<void(const Backend& backend, const Stream& stream, bool same_bits)>;
+void for_each_compared(const OnDevice& body);
+
+// One kernel call on the reference device and on the one that is compared with it.
 class Parity {
  public:
   // Tensors of the device's real type.
@@ -33,8 +38,7 @@ class Parity {
   const View& operator[](int tensor) const { return tensors_[tensor].view; }
   Stream& stream() { return stream_; }
 
-  // call(device): values within `bound` of the reference's, relative to each tensor's largest; the
-  // same bits with 1 and 2 threads.
+  // call(device): values within `bound` of the reference's, relative to each tensor's largest.
   template <class Call>
   void check(const Call& call, double bound = 1e-6) {
     prepare(DType::f64);
@@ -42,22 +46,16 @@ class Parity {
     call(reference_backend());
     std::vector<std::vector<double>> expected;
     for (const Tensor& tensor : tensors_) expected.push_back(values(tensor));
-    for_each_instruction_set([&] {
-      std::vector<std::vector<std::byte>> bits;
-      for (const int threads : {1, 2}) {
-        CAPTURE(threads);
-        ThreadPool pool(threads);
-        prepare(DType::f32);
-        stream_ = {&pool, nullptr};
-        call(cpu_backend());
-        for (size_t i = 0; i < tensors_.size(); i++) {
-          CAPTURE(i);
-          compare(values(tensors_[i]), expected[i], bound);
-          if (threads == 1)
-            bits.push_back(tensors_[i].memory);
-          else
-            CHECK(bits[i] == tensors_[i].memory);
-        }
+    std::vector<std::vector<std::byte>> bits(tensors_.size());
+    for_each_compared([&](const Backend& backend, const Stream& stream, bool same_bits) {
+      prepare(DType::f32);
+      stream_ = stream;
+      call(backend);
+      for (size_t i = 0; i < tensors_.size(); i++) {
+        CAPTURE(i);
+        compare(values(tensors_[i]), expected[i], bound);
+        if (same_bits) CHECK(bits[i] == tensors_[i].memory);
+        bits[i] = tensors_[i].memory;
       }
     });
   }

@@ -1,0 +1,114 @@
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
+#include "kernels/cuda/windows.cuh"
+
+// Dense convolution, plain: any window and any groups, one thread for each result, sums in double.
+// Weights w [Kh,Kw,Ci/groups,Co]; output channel group g reads input channel group g.
+namespace fulmar::cuda {
+namespace {
+
+struct Geometry {
+  Extent in, out;
+  Axes axes;
+  int64_t in_group, out_group;  // channels of a group
+
+  FULMAR_DEVICE int64_t weight(int64_t kh, int64_t kw, int64_t ci) const {
+    return ((kh * axes.columns.taps + kw) * in_group + ci) * out.channels;
+  }
+};
+Geometry geometry_of(const Shape& x, const Shape& w, const Shape& y, const Window& window,
+                     int64_t groups) {
+  return {extent_of(x), extent_of(y), axes_of(x, y, w.images(), w.height(), window),
+          x.channels() / groups, y.channels() / groups};
+}
+
+struct Forward {
+  const float *x, *w, *bias;  // bias may be null
+  float* y;
+  Geometry g;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Pixel p = g.out.pixel(i, 1);
+    const int64_t group = divide(p.channel, g.out_group);
+    double sum = bias ? static_cast<double>(bias[p.channel]) : 0;
+    for (int64_t kh = 0; kh < g.axes.rows.taps; kh++) {
+      const int64_t row = g.axes.rows.source(p.row, kh);
+      if (row < 0) continue;
+      for (int64_t kw = 0; kw < g.axes.columns.taps; kw++) {
+        const int64_t column = g.axes.columns.source(p.column, kw);
+        if (column < 0) continue;
+        const float* from = x + g.in.at(p.image, row, column) + group * g.in_group;
+        const float* weights = w + g.weight(kh, kw, 0) + p.channel;
+        for (int64_t ci = 0; ci < g.in_group; ci++)
+          sum += static_cast<double>(from[ci]) * static_cast<double>(weights[ci * g.out.channels]);
+      }
+    }
+    y[i] = static_cast<float>(sum);
+  }
+};
+
+struct InputGrad {
+  const float *dy, *w;
+  float* dx;
+  Geometry g;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Pixel p = g.in.pixel(i, 1);
+    const int64_t group = divide(p.channel, g.in_group), ci = p.channel - group * g.in_group;
+    double sum = 0;
+    for_windows(g.axes, p, [&](int64_t row, int64_t column, int64_t kh, int64_t kw) {
+      const float* from = dy + g.out.at(p.image, row, column) + group * g.out_group;
+      const float* weights = w + g.weight(kh, kw, ci) + group * g.out_group;
+      for (int64_t co = 0; co < g.out_group; co++)
+        sum += static_cast<double>(from[co]) * static_cast<double>(weights[co]);
+    });
+    dx[i] = static_cast<float>(sum);
+  }
+};
+
+// A column of the sums is one weight, a row one pixel of dy.
+struct AddWeightGrad {
+  const float *x, *dy;
+  Geometry g;
+  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, Sum<1>& sum) const {
+    const int64_t rest = divide(weight, g.out.channels), co = weight - rest * g.out.channels;
+    const int64_t tap = divide(rest, g.in_group), ci = rest - tap * g.in_group;
+    const int64_t kh = divide(tap, g.axes.columns.taps), kw = tap - kh * g.axes.columns.taps;
+    const int64_t line = divide(pixel, g.out.width), image = divide(line, g.out.height);
+    const int64_t row = g.axes.rows.source(line - image * g.out.height, kh);
+    const int64_t column = g.axes.columns.source(pixel - line * g.out.width, kw);
+    if (row < 0 || column < 0) return;
+    const int64_t c = divide(co, g.out_group) * g.in_group + ci;
+    sum.of[0] += static_cast<double>(x[g.in.at(image, row, column) + c]) *
+                 static_cast<double>(dy[pixel * g.out.channels + co]);
+  }
+};
+struct KeepWeightGrad {
+  float* dw;
+  FULMAR_DEVICE void operator()(int64_t, int64_t weight, const Sum<1>& sum) const {
+    dw[weight] = static_cast<float>(sum.of[0]);
+  }
+};
+
+}  // namespace
+
+void conv2d(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
+            const Window& window, int64_t groups) {
+  each(stream, "conv2d", y.shape.elements(),
+       Forward{reals(x), reals(w), bias ? reals(bias) : nullptr, reals(y),
+               geometry_of(x.shape, w.shape, y.shape, window, groups)});
+}
+
+void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
+                       const Window& window, int64_t groups) {
+  each(stream, "conv2d_input_grad", dx.shape.elements(),
+       InputGrad{reals(dy), reals(w), reals(dx),
+                 geometry_of(dx.shape, w.shape, dy.shape, window, groups)});
+}
+
+void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
+                        const Window& window, int64_t groups, void*) {
+  const Geometry g = geometry_of(x.shape, dw.shape, dy.shape, window, groups);
+  sum_rows<1>(stream, "conv2d_weight_grad", {1, dy.shape.pixels(), dw.shape.elements()},
+              AddWeightGrad{reals(x), reals(dy), g}, KeepWeightGrad{reals(dw)});
+}
+
+}  // namespace fulmar::cuda

@@ -1,0 +1,17 @@
+#include "kernels/simt/backend.h"
+#include "tests/support/parity.h"
+#include "tests/support/simt_orders.h"
+
+namespace fulmar::test {
+
+// The CUDA kernels on the emulator, in every order.
+void for_each_compared(const OnDevice& body) {
+  const simt::StreamOwner owner;
+  bool same_bits = false;
+  in_every_order([&] {
+    body(simt_backend(), owner.stream(), same_bits);
+    same_bits = true;
+  });
+}
+
+}  // namespace fulmar::test
