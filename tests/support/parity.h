@@ -14,7 +14,7 @@
 namespace fulmar::test {
 
 // Which device a test compares is which of parity_cpu.cpp and parity_simt.cpp it links. Calls body
-// for each way in which it can run; `same_bits`: the results have the bits of those of the last call.
+// for each way in which it can run; `same_bits`: the results have the bits of the last call.
 using OnDevice = std::function<void(const Backend& backend, const Stream& stream, bool same_bits)>;
 void for_each_compared(const OnDevice& body);
 
