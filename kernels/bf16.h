@@ -17,7 +17,7 @@ FULMAR_HOST_DEVICE inline float to_float(bf16 value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
 }
 
-// The nearest bf16, of two equally near ones the even; from 3.3953e38 on infinity; every NaN is
+// The nearest bf16, of two equally near ones the even; from 2^128 - 2^119 on infinity; every NaN is
 // 0x7FFF, as CUDA's cvt.rn.bf16.f32 has it.
 FULMAR_HOST_DEVICE inline bf16 to_bf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

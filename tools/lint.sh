@@ -16,7 +16,7 @@ files() {  # files PATTERN...: tracked and new files, without ignored ones
   git ls-files --cached --others --exclude-standard -- "$@" | sort -u |
     while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done
 }
-cpp=('*.h' '*.cpp' '*.inc')
+cpp=('*.h' '*.cpp' '*.inc' '*.cu' '*.cuh')
 
 tool14() {  # tool14 NAME: version 14 of a clang tool, on which Debian 12 and Ubuntu 22.04 agree
   local name
@@ -38,8 +38,8 @@ tree() {
       echo "$file: $lines lines, more than 600: does it hold one idea?"
       bad=1
     fi
-  done < <(files "${cpp[@]}" '*.cu' '*.cuh' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' '*.md')
-  found=$(files "${cpp[@]}" '*.cu' '*.cuh' '*.sh' |
+  done < <(files "${cpp[@]}" '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' '*.md')
+  found=$(files "${cpp[@]}" '*.sh' |
     LC_ALL=C.UTF-8 xargs -r grep -nHE '^.{101,}$' | grep -v 'https\?:' || true)
   if [ -n "$found" ]; then
     printf 'lines longer than 100 columns:\n%s\n' "$found"
