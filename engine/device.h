@@ -15,6 +15,7 @@ class FULMAR_API Device {
   const Backend& backend() const { return *backend_; }
   Stream& stream() { return stream_; }
   DType real() const { return backend_->real; }
+  DType activation() const { return backend_->activation; }
 
  private:
   const Backend* backend_;

@@ -54,7 +54,8 @@ struct ValueInfo {
 // The element type that a device gives a value.
 inline DType type_on(const Device& device, const ValueInfo& info) {
   if (info.role == Role::sum) return DType::f64;
-  return info.is_real() ? device.real() : info.type;
+  if (!info.is_real()) return info.type;
+  return info.role == Role::activation ? device.activation() : device.real();
 }
 
 struct Node {

@@ -57,12 +57,18 @@ struct AdamW {
   bool keras_epsilon = true;  // epsilon added before bias correction of v (Keras) or after (torch)
 };
 
+struct MemoryInfo {
+  size_t free_bytes = 0, total_bytes = 0;
+};
+
 // One folder of arithmetic: every kernel of the engine for one kind of device, behind one list.
 //
-// Tensors are contiguous unless a line says "strided". Float tensors have the backend's `real`
-// type, parameters and statistics included; sums over pixels (marked f64) are double everywhere. An
-// operand marked "?" may be an empty View. `work` is scratch memory of the size that the kernel's
-// own `_workspace` line gives. Outputs never overlap inputs, but for pointwise and pointwise_grad,
+// Tensors are contiguous unless a line says "strided". Activations and their gradients have the
+// backend's `activation` type; parameters, their gradients, statistics and losses of rows its
+// `real` type, and dense convolutions round weights to `activation` before they multiply; sums over
+// pixels (marked f64) are double everywhere. An operand marked "?" may be an empty View. `work` is
+// scratch memory of the size that the kernel's own `_workspace` line gives; views that are given to
+// such a line may lack memory. Outputs never overlap inputs, but for pointwise and pointwise_grad,
 // whose output may be an input, and batch_norm_grad, whose dx may be its dy. Results don't depend
 // on the number of threads.
 struct Backend {
@@ -70,7 +76,8 @@ struct Backend {
   uint32_t version;
   const char* name;      // "cpu", "reference"
   const char* (*isa)();  // instruction set or device in use: "AVX2"
-  DType real;            // element type of float tensors
+  DType real;            // element type of parameters and statistics
+  DType activation;      // and of activations: `real`, or bf16
 
   // Memory and order. All kernels of a stream run in the order of their calls.
   void* (*allocate)(Stream&, size_t bytes);  // 64-byte aligned; Error(device) when there is none
@@ -78,6 +85,23 @@ struct Backend {
   void (*copy_in)(Stream&, void* device, const void* host, size_t bytes);
   void (*copy_out)(Stream&, void* host, const void* device, size_t bytes);
   void (*synchronize)(Stream&);
+  MemoryInfo (*memory)(Stream&);
+
+  // Copies that run beside kernels: from host memory that these two give, in the order of the
+  // calls. What runs after a fence sees all uploads before it; uploads after it wait for what runs
+  // before it.
+  void* (*allocate_pinned)(Stream&, size_t bytes);  // Error(device) when there is none
+  void (*release_pinned)(Stream&, void*, size_t bytes);
+  void (*upload)(Stream&, void* device, const void* pinned, size_t bytes);
+  void (*fence)(Stream&);
+
+  // Between begin and end, kernels are written down instead of run; replay runs them, with the
+  // memory and arguments of then. All null where a backend can't. Error(device) from end_capture
+  // where a call between can't be captured (copies to and from the host, allocation, waiting).
+  void (*begin_capture)(Stream&);
+  void* (*end_capture)(Stream&);
+  void (*replay)(Stream&, void* graph);
+  void (*release_graph)(Stream&, void* graph);
 
   // Elementary
   void (*copy)(Stream&, const View& x, const View& y);        // strided, same shape and type
@@ -95,9 +119,13 @@ struct Backend {
   // Convolution (cross-correlation). x [N,H,W,Ci], w [Kh,Kw,Ci/groups,Co], bias? [Co], y
   // [N,Ho,Wo,Co]; output channel group g reads input channel group g.
   void (*conv2d)(Stream&, const View& x, const View& w, const View& bias, const View& y,
-                 const Window&, int64_t groups);
+                 const Window&, int64_t groups, void* work);
+  size_t (*conv2d_workspace)(Stream&, const View& x, const View& w, const View& bias, const View& y,
+                             const Window&, int64_t groups);
   void (*conv2d_input_grad)(Stream&, const View& dy, const View& w, const View& dx, const Window&,
-                            int64_t groups);
+                            int64_t groups, void* work);
+  size_t (*conv2d_input_grad_workspace)(Stream&, const View& dy, const View& w, const View& dx,
+                                        const Window&, int64_t groups);
   void (*conv2d_weight_grad)(Stream&, const View& x, const View& dy, const View& dw, const Window&,
                              int64_t groups, void* work);
   size_t (*conv2d_weight_grad_workspace)(Stream&, const View& x, const View& dy, const View& dw,

@@ -63,7 +63,7 @@ TEST_CASE("reference: conv2d by hand: stride, padding on one side, bias") {
   Reals x({1, 1, 5, 1}, {1, 2, 3, 4, 5}), w({1, 3, 1, 1}, {1, 10, 100}), bias({1}, {1000});
   Reals y({1, 1, 2, 1});
   device.conv2d(stream, x.view(), w.view(), bias.view(), y.view(), {{1, 2}, {1, 1}, {0, 0, 1, 0}},
-                1);
+                1, nullptr);
   check_near(y.values, {1210, 1432});
 }
 
@@ -72,7 +72,7 @@ TEST_CASE("reference: conv2d by hand: dilation along columns, two groups, no bia
   Reals x({1, 1, 4, 2}, {1, 5, 2, 6, 3, 7, 4, 8});
   Reals w({1, 2, 1, 4}, {1, 2, 3, 4, 10, 20, 30, 40});  // [Kh,Kw,Ci/groups,Co]
   Reals y({1, 1, 2, 4});
-  device.conv2d(stream, x.view(), w.view(), View{}, y.view(), {{1, 1}, {1, 2}, {}}, 2);
+  device.conv2d(stream, x.view(), w.view(), View{}, y.view(), {{1, 1}, {1, 2}, {}}, 2, nullptr);
   check_near(y.values, {1 + 30, 2 + 60, 3 * 5 + 30 * 7, 4 * 5 + 40 * 7,  //
                         2 + 40, 4 + 80, 3 * 6 + 30 * 8, 4 * 6 + 40 * 8});
 }
@@ -88,8 +88,8 @@ TEST_CASE("reference: the gradients of conv2d are adjoint to it") {
       Reals w = random_reals({s.kernel[0], s.kernel[1], inputs / groups, outputs}, 2);
       Reals y({2, s.out_height(), s.out_width(), outputs}), dx(x.shape), dw(w.shape);
       Reals dy = random_reals(y.shape, 3);
-      device.conv2d(stream, x.view(), w.view(), View{}, y.view(), s.window, groups);
-      device.conv2d_input_grad(stream, dy.view(), w.view(), dx.view(), s.window, groups);
+      device.conv2d(stream, x.view(), w.view(), View{}, y.view(), s.window, groups, nullptr);
+      device.conv2d_input_grad(stream, dy.view(), w.view(), dx.view(), s.window, groups, nullptr);
       device.conv2d_weight_grad(stream, x.view(), dy.view(), dw.view(), s.window, groups, nullptr);
       CHECK(dot(x, dx) == doctest::Approx(dot(y, dy)).epsilon(1e-12));
       CHECK(dot(w, dw) == doctest::Approx(dot(y, dy)).epsilon(1e-12));
@@ -107,7 +107,8 @@ TEST_CASE("reference: depthwise_conv2d is conv2d with a group per channel, its g
     Reals dx(x.shape), dw(w.shape), dy = random_reals(y.shape, 3);
     Reals grouped({s.kernel[0], s.kernel[1], 1, channels}, w.values);
     device.depthwise_conv2d(stream, x.view(), w.view(), y.view(), s.window);
-    device.conv2d(stream, x.view(), grouped.view(), View{}, by_groups.view(), s.window, channels);
+    device.conv2d(stream, x.view(), grouped.view(), View{}, by_groups.view(), s.window, channels,
+                  nullptr);
     check_near(y.values, by_groups.values);
     device.depthwise_conv2d_input_grad(stream, dy.view(), w.view(), dx.view(), s.window);
     device.depthwise_conv2d_weight_grad(stream, x.view(), dy.view(), dw.view(), s.window, nullptr);

@@ -72,13 +72,18 @@ class Conv : public Op {
   double flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const override {
     return product_flops(out[0].shape, in[1].shape);
   }
+  size_t workspace_bytes(Device& device, const RunArgs& args) const override {
+    if (kind_.depthwise) return 0;
+    return device.backend().conv2d_workspace(device.stream(), args.in[0], as_kernel(args.in[1]),
+                                             args.in[2], args.out[0], kind_.window, kind_.groups);
+  }
   void run(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();
     if (kind_.depthwise)
       backend.depthwise_conv2d(device.stream(), args.in[0], args.in[1], args.out[0], kind_.window);
     else
       backend.conv2d(device.stream(), args.in[0], as_kernel(args.in[1]), args.in[2], args.out[0],
-                     kind_.window, kind_.groups);
+                     kind_.window, kind_.groups, args.work);
   }
 
  private:
@@ -105,6 +110,12 @@ class ConvInputGrad : public Op {
   double flops(std::span<const ValueInfo> in, std::span<const ValueInfo>) const override {
     return product_flops(in[0].shape, in[1].shape);
   }
+  size_t workspace_bytes(Device& device, const RunArgs& args) const override {
+    if (kind_.depthwise) return 0;
+    return device.backend().conv2d_input_grad_workspace(device.stream(), args.in[0],
+                                                        as_kernel(args.in[1]), args.out[0],
+                                                        kind_.window, kind_.groups);
+  }
   void run(Device& device, const RunArgs& args) const override {
     const Backend& backend = device.backend();
     if (kind_.depthwise)
@@ -112,7 +123,7 @@ class ConvInputGrad : public Op {
                                           kind_.window);
     else
       backend.conv2d_input_grad(device.stream(), args.in[0], as_kernel(args.in[1]), args.out[0],
-                                kind_.window, kind_.groups);
+                                kind_.window, kind_.groups, args.work);
   }
 
  private:

@@ -28,16 +28,6 @@ void* allocate(Stream&, size_t bytes) {
 
 void release(Stream&, void* memory, size_t) { std::free(memory); }
 
-void copy_in(Stream&, void* device, const void* host, size_t bytes) {
-  if (bytes) std::memcpy(device, host, bytes);
-}
-
-void copy_out(Stream&, void* host, const void* device, size_t bytes) {
-  if (bytes) std::memcpy(host, device, bytes);
-}
-
-void synchronize(Stream&) {}
-
 namespace {
 
 struct Bytes8 {

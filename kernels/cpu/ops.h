@@ -13,9 +13,6 @@ using Function = std::remove_pointer_t<Pointer>;
 
 Function<decltype(Backend::allocate)> allocate;
 Function<decltype(Backend::release)> release;
-Function<decltype(Backend::copy_in)> copy_in;
-Function<decltype(Backend::copy_out)> copy_out;
-Function<decltype(Backend::synchronize)> synchronize;
 
 Function<decltype(Backend::copy)> copy;
 Function<decltype(Backend::fill)> fill;

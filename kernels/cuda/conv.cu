@@ -91,14 +91,14 @@ struct KeepWeightGrad {
 }  // namespace
 
 void conv2d(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
-            const Window& window, int64_t groups) {
+            const Window& window, int64_t groups, void*) {
   each(stream, "conv2d", y.shape.elements(),
        Forward{reals(x), reals(w), bias ? reals(bias) : nullptr, reals(y),
                geometry_of(x.shape, w.shape, y.shape, window, groups)});
 }
 
 void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
-                       const Window& window, int64_t groups) {
+                       const Window& window, int64_t groups, void*) {
   each(stream, "conv2d_input_grad", dx.shape.elements(),
        InputGrad{reals(dy), reals(w), reals(dx),
                  geometry_of(dx.shape, w.shape, dy.shape, window, groups)});

@@ -100,8 +100,7 @@ int64_t count_nonfinite_typed(Stream& stream, const View& x) {
   sum_rows<1>(stream, "count_nonfinite", {1, x.shape.elements(), 1}, Nonfinite<T>{x.as<T>()},
               KeepCount{on_device});
   double count = 0;
-  copy_out(stream, &count, on_device, sizeof count);
-  synchronize(stream);
+  read_back(stream, &count, on_device, sizeof count);
   return static_cast<int64_t>(count);
 }
 

@@ -1,9 +1,8 @@
 #include "kernels/cuda/library.h"
 
-#include <cuda_runtime.h>
-
 #include <memory>
 
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/queue.h"
 
@@ -11,18 +10,13 @@ namespace fulmar {
 namespace cuda {
 namespace {
 
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess)
-    device_error("cuda: " + std::string(what) + ": " + cudaGetErrorString(error));
-}
-
 std::vector<std::string> devices() {
   int count = 0;
-  check(cudaGetDeviceCount(&count), "looking for GPUs");
+  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   std::vector<std::string> lines;
   for (int i = 0; i < count; i++) {
     cudaDeviceProp p;
-    check(cudaGetDeviceProperties(&p, i), "asking a GPU what it is");
+    check(cudaGetDeviceProperties(&p, i), "cudaGetDeviceProperties");
     lines.push_back(std::string(p.name) + ", compute capability " + std::to_string(p.major) + "." +
                     std::to_string(p.minor) + ", " + std::to_string(p.totalGlobalMem >> 20) +
                     " MiB");
@@ -33,28 +27,34 @@ std::vector<std::string> devices() {
 void close(const Stream& stream) {
   const Queue* queue = static_cast<const Queue*>(stream.native);
   if (!queue) return;
-  if (queue->stream) cudaStreamDestroy(queue->stream);
+  for (cudaStream_t used : {queue->stream, queue->uploads})
+    if (used) cudaStreamDestroy(used);
+  for (cudaEvent_t used : {queue->uploaded, queue->launched})
+    if (used) cudaEventDestroy(used);
   cudaFree(queue->partials);
   cudaFree(queue->small);
   delete queue;
 }
 
 Stream open(int device) {
-  check(cudaSetDevice(device), "choosing a GPU");
+  check(cudaSetDevice(device), "cudaSetDevice");
   int processors = 0, threads = 0;
   check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
-        "number of multiprocessors");
+        "cudaDeviceGetAttribute");
   check(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device),
-        "threads of a multiprocessor");
+        "cudaDeviceGetAttribute");
   std::unique_ptr<Queue> queue(new Queue);
   // Four waves of blocks of 256 threads: enough to even out, few enough to stride.
   queue->max_blocks = 4 * processors * (threads / 256);
   try {
-    check(cudaStreamCreateWithFlags(&queue->stream, cudaStreamNonBlocking), "making a stream");
+    for (cudaStream_t* made : {&queue->stream, &queue->uploads})
+      check(cudaStreamCreateWithFlags(made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    for (cudaEvent_t* made : {&queue->uploaded, &queue->launched})
+      check(cudaEventCreateWithFlags(made, cudaEventDisableTiming), "cudaEventCreateWithFlags");
     void* partials = nullptr;
-    check(cudaMalloc(&partials, Queue::partial_bytes), "memory for partial sums");
+    check(cudaMalloc(&partials, Queue::partial_bytes), "cudaMalloc of partial sums");
     queue->partials = static_cast<double*>(partials);
-    check(cudaMalloc(&queue->small, Queue::small_bytes), "memory for small results");
+    check(cudaMalloc(&queue->small, Queue::small_bytes), "cudaMalloc of small results");
   } catch (...) {
     close({nullptr, queue.release()});
     throw;

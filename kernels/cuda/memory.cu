@@ -1,5 +1,4 @@
-#include <cuda_runtime.h>
-
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/queue.h"
 
@@ -8,43 +7,122 @@
 namespace fulmar::cuda {
 namespace {
 
-void check(cudaError_t error, const std::string& what) {
-  if (error != cudaSuccess) device_error("cuda: " + what + ": " + cudaGetErrorString(error));
+MemoryInfo memory(Stream&) {
+  MemoryInfo info;
+  check(cudaMemGetInfo(&info.free_bytes, &info.total_bytes), "cudaMemGetInfo");
+  return info;
 }
 
-}  // namespace
+[[noreturn]] void out_of_memory(const char* call, size_t bytes, const std::string& remedy) {
+  cudaGetLastError();  // it has been told of
+  device_error("cuda: " + std::string(call) + ": out of memory: " + std::to_string(bytes) +
+               " bytes asked for" + remedy);
+}
 
-void* allocate(Stream&, size_t bytes) {
-  void* memory = nullptr;
-  const cudaError_t error = cudaMalloc(&memory, bytes > 0 ? bytes : 1);
+void* allocate(Stream& stream, size_t bytes) {
+  void* allocated = nullptr;
+  const cudaError_t error = cudaMalloc(&allocated, bytes > 0 ? bytes : 1);
   if (error == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // it has been told of
-    size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "memory of the device");
-    device_error("cuda: out of memory: " + std::to_string(bytes) + " bytes asked for, " +
-                 std::to_string(free) + " of " + std::to_string(total) +
-                 " are free; use a smaller batch, crop or network");
+    const MemoryInfo now = memory(stream);
+    out_of_memory("cudaMalloc", bytes,
+                  ", " + std::to_string(now.free_bytes) + " of " + std::to_string(now.total_bytes) +
+                      " are free; use a smaller batch, crop or network");
   }
-  check(error, "allocation of " + std::to_string(bytes) + " bytes");
-  return memory;
+  check(error, "cudaMalloc of " + std::to_string(bytes) + " bytes");
+  return allocated;
 }
 
 void release(Stream&, void* memory, size_t) { cudaFree(memory); }
 
-void copy_in(Stream& stream, void* device, const void* host, size_t bytes) {
+void* allocate_pinned(Stream&, size_t bytes) {
+  void* allocated = nullptr;
+  const cudaError_t error = cudaMallocHost(&allocated, bytes > 0 ? bytes : 1);
+  if (error == cudaErrorMemoryAllocation)
+    out_of_memory("cudaMallocHost", bytes, " of page-locked host memory");
+  check(error, "cudaMallocHost of " + std::to_string(bytes) + " bytes");
+  return allocated;
+}
+
+void release_pinned(Stream&, void* memory, size_t) { cudaFreeHost(memory); }
+
+void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream,
+          const char* where) {
   if (bytes == 0) return;
-  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, queue_of(stream).stream),
-        "copy of " + std::to_string(bytes) + " bytes to the device");
+  check(cudaMemcpyAsync(to, from, bytes, kind, stream),
+        "cudaMemcpyAsync of " + std::to_string(bytes) + " bytes " + where);
+}
+
+void copy_in(Stream& stream, void* device, const void* host, size_t bytes) {
+  copy(device, host, bytes, cudaMemcpyHostToDevice, queue_of(stream).stream, "to the device");
 }
 
 void copy_out(Stream& stream, void* host, const void* device, size_t bytes) {
-  if (bytes == 0) return;
-  check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, queue_of(stream).stream),
-        "copy of " + std::to_string(bytes) + " bytes from the device");
+  copy(host, device, bytes, cudaMemcpyDeviceToHost, queue_of(stream).stream, "from the device");
 }
 
 void synchronize(Stream& stream) {
-  check(cudaStreamSynchronize(queue_of(stream).stream), "waiting for the device");
+  check(cudaStreamSynchronize(queue_of(stream).stream), "cudaStreamSynchronize");
+}
+
+void upload(Stream& stream, void* device, const void* pinned, size_t bytes) {
+  copy(device, pinned, bytes, cudaMemcpyHostToDevice, queue_of(stream).uploads, "to the device");
+}
+
+// What runs next waits for the uploads so far, and uploads to come for what runs already.
+void fence(Stream& stream) {
+  const Queue& queue = queue_of(stream);
+  check(cudaEventRecord(queue.uploaded, queue.uploads), "cudaEventRecord");
+  check(cudaEventRecord(queue.launched, queue.stream), "cudaEventRecord");
+  check(cudaStreamWaitEvent(queue.stream, queue.uploaded, 0), "cudaStreamWaitEvent");
+  check(cudaStreamWaitEvent(queue.uploads, queue.launched, 0), "cudaStreamWaitEvent");
+}
+
+void begin_capture(Stream& stream) {
+  check(cudaStreamBeginCapture(queue_of(stream).stream, cudaStreamCaptureModeThreadLocal),
+        "cudaStreamBeginCapture");
+}
+
+void* end_capture(Stream& stream) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(queue_of(stream).stream, &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t ready = nullptr;
+  const cudaError_t error = cudaGraphInstantiate(&ready, graph, 0);
+  cudaGraphDestroy(graph);
+  check(error, "cudaGraphInstantiate");
+  return ready;
+}
+
+void replay(Stream& stream, void* graph) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), queue_of(stream).stream),
+        "cudaGraphLaunch");
+}
+
+void release_graph(Stream&, void* graph) {
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+}
+
+}  // namespace
+
+void read_back(Stream& stream, void* host, const void* device, size_t bytes) {
+  copy_out(stream, host, device, bytes);
+  synchronize(stream);
+}
+
+void set_memory(Backend& b) {
+  b.allocate = allocate;
+  b.release = release;
+  b.copy_in = copy_in;
+  b.copy_out = copy_out;
+  b.synchronize = synchronize;
+  b.memory = memory;
+  b.allocate_pinned = allocate_pinned;
+  b.release_pinned = release_pinned;
+  b.upload = upload;
+  b.fence = fence;
+  b.begin_capture = begin_capture;
+  b.end_capture = end_capture;
+  b.replay = replay;
+  b.release_graph = release_graph;
 }
 
 }  // namespace fulmar::cuda

@@ -13,11 +13,9 @@ template <class Pointer>
 using Function = std::remove_pointer_t<Pointer>;
 
 // Memory and order: memory.cu, and kernels/simt/backend.cpp.
-Function<decltype(Backend::allocate)> allocate;
-Function<decltype(Backend::release)> release;
-Function<decltype(Backend::copy_in)> copy_in;
-Function<decltype(Backend::copy_out)> copy_out;
-Function<decltype(Backend::synchronize)> synchronize;
+void set_memory(Backend& backend);
+// Copies to the host and waits until it's there.
+void read_back(Stream& stream, void* host, const void* device, size_t bytes);
 
 Function<decltype(Backend::copy)> copy;
 Function<decltype(Backend::fill)> fill;

@@ -7,13 +7,9 @@ Backend table(const char* name, const char* (*isa)()) {
   b.version = Backend::current_version;
   b.name = name;
   b.isa = isa;
-  b.real = DType::f32;
+  b.real = b.activation = DType::f32;
 
-  b.allocate = allocate;
-  b.release = release;
-  b.copy_in = copy_in;
-  b.copy_out = copy_out;
-  b.synchronize = synchronize;
+  set_memory(b);
 
   b.copy = copy;
   b.fill = fill;
@@ -25,7 +21,11 @@ Backend table(const char* name, const char* (*isa)()) {
   b.pointwise_grad = pointwise_grad;
 
   b.conv2d = conv2d;
+  b.conv2d_workspace = [](Stream&, const View&, const View&, const View&, const View&,
+                          const Window&, int64_t) { return size_t{0}; };
   b.conv2d_input_grad = conv2d_input_grad;
+  b.conv2d_input_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
+                                     int64_t) { return size_t{0}; };
   b.conv2d_weight_grad = conv2d_weight_grad;
   b.conv2d_weight_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
                                       int64_t) { return size_t{0}; };

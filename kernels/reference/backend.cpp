@@ -1,47 +1,20 @@
 #include "kernels/backend.h"
 
-#include <cstring>
-#include <new>
-
-#include "kernels/error.h"
+#include "kernels/host_memory.h"
 #include "kernels/reference/kernels.h"
 
 namespace fulmar {
 namespace reference {
 namespace {
 
-constexpr std::align_val_t alignment{64};
-
-void* allocate(Stream&, size_t bytes) {
-  void* memory = ::operator new(bytes, alignment, std::nothrow);
-  if (!memory)
-    device_error("reference: no memory for " + std::to_string(bytes) +
-                 " bytes; use a smaller batch or picture");
-  return memory;
-}
-
-void release(Stream&, void* memory, size_t) { ::operator delete(memory, alignment); }
-
-void copy_bytes(void* to, const void* from, size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-}
-
 Backend make() {
   Backend b{};
   b.version = Backend::current_version;
   b.name = "reference";
   b.isa = [] { return "float64"; };
-  b.real = DType::f64;
+  b.real = b.activation = DType::f64;
 
-  b.allocate = allocate;
-  b.release = release;
-  b.copy_in = [](Stream&, void* device, const void* host, size_t n) {
-    copy_bytes(device, host, n);
-  };
-  b.copy_out = [](Stream&, void* host, const void* device, size_t n) {
-    copy_bytes(host, device, n);
-  };
-  b.synchronize = [](Stream&) {};
+  use_host_memory(b);
 
   b.copy = copy;
   b.fill = fill;
@@ -53,7 +26,11 @@ Backend make() {
   b.pointwise_grad = pointwise_grad;
 
   b.conv2d = conv2d;
+  b.conv2d_workspace = [](Stream&, const View&, const View&, const View&, const View&,
+                          const Window&, int64_t) { return size_t{0}; };
   b.conv2d_input_grad = conv2d_input_grad;
+  b.conv2d_input_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
+                                     int64_t) { return size_t{0}; };
   b.conv2d_weight_grad = conv2d_weight_grad;
   b.conv2d_weight_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
                                       int64_t) { return size_t{0}; };

@@ -8,7 +8,7 @@
 namespace fulmar::reference {
 
 void conv2d(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
-            const Window& window, int64_t groups) {
+            const Window& window, int64_t groups, void*) {
   const int64_t rows = w.shape.images(), columns = w.shape.height(), inputs = w.shape.width();
   const int64_t outputs = y.shape.channels() / groups;
   reals(x), reals(w), reals(y);
@@ -35,7 +35,7 @@ void conv2d(Stream& stream, const View& x, const View& w, const View& bias, cons
 }
 
 void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
-                       const Window& window, int64_t groups) {
+                       const Window& window, int64_t groups, void*) {
   const int64_t rows = w.shape.images(), columns = w.shape.height(), inputs = w.shape.width();
   const int64_t outputs = dy.shape.channels() / groups;
   reals(dy), reals(w), reals(dx);

@@ -2,36 +2,19 @@
 
 #include <cstring>
 #include <limits>
-#include <new>
 
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/queue.h"
+#include "kernels/host_memory.h"
 
 namespace fulmar {
 namespace cuda {
-namespace {
-constexpr std::align_val_t alignment{64};
-}  // namespace
 
-void* allocate(Stream&, size_t bytes) {
-  void* memory = ::operator new(bytes, alignment, std::nothrow);
-  if (!memory)
-    device_error("simt: no memory for " + std::to_string(bytes) +
-                 " bytes; use a smaller batch or picture");
-  return memory;
+void set_memory(Backend& backend) { use_host_memory(backend); }
+
+void read_back(Stream&, void* host, const void* device, size_t bytes) {
+  std::memcpy(host, device, bytes);
 }
-
-void release(Stream&, void* memory, size_t) { ::operator delete(memory, alignment); }
-
-void copy_in(Stream&, void* device, const void* host, size_t bytes) {
-  if (bytes > 0) std::memcpy(device, host, bytes);
-}
-
-void copy_out(Stream&, void* host, const void* device, size_t bytes) {
-  if (bytes > 0) std::memcpy(host, device, bytes);
-}
-
-void synchronize(Stream&) {}
 
 }  // namespace cuda
 

@@ -31,6 +31,7 @@ struct alignas(16) double2 {
 };
 
 using cudaStream_t = void*;
+using cudaEvent_t = void*;
 
 constexpr int warpSize = 32;
 

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "kernels/error.h"
+
+namespace fulmar::cuda {
+
+// Error(device) that names the call that failed.
+inline void check(cudaError_t error, const std::string& call) {
+  if (error != cudaSuccess)
+    device_error("cuda: " + call + ": " + cudaGetErrorName(error) + ": " +
+                 cudaGetErrorString(error));
+}
+
+}  // namespace fulmar::cuda
