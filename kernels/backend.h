@@ -57,6 +57,11 @@ struct AdamW {
   bool keras_epsilon = true;  // epsilon added before bias correction of v (Keras) or after (torch)
 };
 
+// fp32: float32 throughout. tf32: the same, but dense products may round what they multiply to 10
+// bits of fraction, as the units of NVIDIA's GPUs for it do. bf16: activations and their gradients
+// are stored so; parameters, statistics and all sums stay float32 or wider.
+enum class Precision : uint8_t { fp32, tf32, bf16 };
+
 struct MemoryInfo {
   size_t free_bytes = 0, total_bytes = 0;
 };

@@ -14,7 +14,7 @@ TEST_CASE("cuda library: it loads without a GPU, has every kernel, and says what
   REQUIRE(find);
   const CudaLibrary& library = *find();
   CHECK(library.version == CudaLibrary::current_version);
-  const Backend& backend = library.backend();
+  const Backend& backend = library.backend(Precision::fp32);
   CHECK(backend.version == Backend::current_version);
   CHECK(std::string(backend.name) == "cuda");
   // Behind version, name and type the table is nothing but functions.

@@ -36,7 +36,7 @@ void close(const Stream& stream) {
   delete queue;
 }
 
-Stream open(int device) {
+Stream open(int device, Precision precision) {
   check(cudaSetDevice(device), "cudaSetDevice");
   int processors = 0, threads = 0;
   check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
@@ -44,6 +44,7 @@ Stream open(int device) {
   check(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device),
         "cudaDeviceGetAttribute");
   std::unique_ptr<Queue> queue(new Queue);
+  queue->precision = precision;
   // Four waves of blocks of 256 threads: enough to even out, few enough to stride.
   queue->max_blocks = 4 * processors * (threads / 256);
   try {
@@ -62,9 +63,14 @@ Stream open(int device) {
   return {nullptr, queue.release()};
 }
 
-const Backend& backend() {
-  static const Backend made = table("cuda", [] { return "CUDA"; });
-  return made;
+const Backend& backend(Precision precision) {
+  const auto make = [](Precision p) {
+    return table(
+        "cuda", [] { return "CUDA"; }, p);
+  };
+  static const Backend made[] = {make(Precision::fp32), make(Precision::tf32),
+                                 make(Precision::bf16)};
+  return made[static_cast<int>(precision)];
 }
 
 }  // namespace

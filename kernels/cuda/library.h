@@ -15,12 +15,13 @@ struct CudaLibrary {
   static constexpr const char* symbol = "fulmar_cuda_library";
 
   uint32_t version;
-  const Backend& (*backend)();
+  const Backend& (*backend)(Precision);
   // A line for each GPU: "NVIDIA H100 80GB HBM3, compute capability 9.0, 81079 MiB". Error(device)
   // where there is no driver or no GPU.
   std::vector<std::string> (*devices)();
-  // A stream on GPU number `device`, which becomes the calling thread's; closed by close.
-  Stream (*open)(int device);
+  // A stream on GPU number `device`, which becomes the calling thread's, for kernels of this
+  // precision; closed by close.
+  Stream (*open)(int device, Precision);
   void (*close)(const Stream& stream);
 };
 

@@ -60,6 +60,6 @@ Function<decltype(Backend::adamw)> adamw;
 Function<decltype(Backend::warp)> warp;
 
 // The table of all these.
-Backend table(const char* name, const char* (*isa)());
+Backend table(const char* name, const char* (*isa)(), Precision precision);
 
 }  // namespace fulmar::cuda

@@ -24,9 +24,10 @@ struct Queue {
   cudaStream_t stream = nullptr;
   cudaStream_t uploads = nullptr;                      // copies that run beside it
   cudaEvent_t uploaded = nullptr, launched = nullptr;  // of a fence between the two
-  double* partials = nullptr;                          // partial_bytes
-  void* small = nullptr;                               // small_bytes
-  int max_blocks = 1;  // more blocks of 256 threads than this don't run faster
+  Precision precision = Precision::fp32;
+  double* partials = nullptr;  // partial_bytes
+  void* small = nullptr;       // small_bytes
+  int max_blocks = 1;          // more blocks of 256 threads than this don't run faster
 };
 
 inline const Queue& queue_of(const Stream& stream) {

@@ -2,12 +2,13 @@
 
 namespace fulmar::cuda {
 
-Backend table(const char* name, const char* (*isa)()) {
+Backend table(const char* name, const char* (*isa)(), Precision precision) {
   Backend b{};
   b.version = Backend::current_version;
   b.name = name;
   b.isa = isa;
-  b.real = b.activation = DType::f32;
+  b.real = DType::f32;
+  b.activation = precision == Precision::bf16 ? DType::bf16 : DType::f32;
 
   set_memory(b);
 

@@ -42,9 +42,14 @@ Stream StreamOwner::stream() const { return {nullptr, &memory_->queue}; }
 
 }  // namespace simt
 
-const Backend& simt_backend() {
-  static const Backend backend = cuda::table("simt", [] { return "emulated CUDA"; });
-  return backend;
+const Backend& simt_backend(Precision precision) {
+  const auto make = [](Precision p) {
+    return cuda::table(
+        "simt", [] { return "emulated CUDA"; }, p);
+  };
+  static const Backend backends[] = {make(Precision::fp32), make(Precision::tf32),
+                                     make(Precision::bf16)};
+  return backends[static_cast<int>(precision)];
 }
 
 }  // namespace fulmar

@@ -9,7 +9,7 @@ namespace fulmar {
 
 // The CUDA backend's table with its kernels on the emulator: memory is the host's, and every call
 // ends before it returns. For tests.
-const Backend& simt_backend();
+const Backend& simt_backend(Precision precision = Precision::fp32);
 
 namespace simt {
 
