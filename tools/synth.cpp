@@ -199,9 +199,7 @@ int threads_for(int64_t size, int asked) {
 
 std::string index_row(const Order& order, const SceneParameters& parameters) {
   const auto pixel = [&](double km) {
-    return number_text(
-        std::round((km / parameters.extent() + 0.5) * static_cast<double>(parameters.size) * 10) /
-        10);
+    return number_text(std::round(parameters.pixel(km) * 10) / 10);
   };
   const auto rounded = [](double value) { return number_text(std::round(value * 1e4) / 1e4); };
   const data::scenes::Vortex& vortex = parameters.vortex;

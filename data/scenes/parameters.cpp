@@ -264,16 +264,11 @@ std::string SceneParameters::to_json() const {
   for (const RainCell& c : rain)
     rain_json.push_back(
         {{"x_km", c.x}, {"y_km", c.y}, {"radius_km", c.radius}, {"strength", c.strength}});
-  const Json vortex_json = {{"amplitude", vortex.amplitude},
-                            {"x_km", vortex.x},
-                            {"y_km", vortex.y},
-                            {"column", (vortex.x / extent() + 0.5) * static_cast<double>(size)},
-                            {"row", (vortex.y / extent() + 0.5) * static_cast<double>(size)},
-                            {"radius_km", vortex.radius},
-                            {"strength", vortex.strength},
-                            {"turn", vortex.turn},
-                            {"inflow", vortex.inflow},
-                            {"visible", vortex.visible}};
+  const Json vortex_json = {
+      {"amplitude", vortex.amplitude}, {"x_km", vortex.x},       {"y_km", vortex.y},
+      {"column", pixel(vortex.x)},     {"row", pixel(vortex.y)}, {"radius_km", vortex.radius},
+      {"strength", vortex.strength},   {"turn", vortex.turn},    {"inflow", vortex.inflow},
+      {"visible", vortex.visible}};
   const Json swath_json = {{"heading", swath.heading},
                            {"near_km", swath.near},
                            {"far_km", swath.far},

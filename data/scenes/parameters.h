@@ -86,6 +86,8 @@ struct SceneParameters {
   double looks = 60;  // equivalent number of looks
 
   double extent() const { return static_cast<double>(size) * resolution / 1000; }
+  // Column (row) of a place that lies `km` east (south) of the scene's middle.
+  double pixel(double km) const { return (km / extent() + 0.5) * static_cast<double>(size); }
   // Seed of one of its random fields.
   uint32_t field_seed(uint32_t field) const {
     return static_cast<uint32_t>(seed ^ (seed >> 32)) * 0x9E3779B1u + field * 0x632BE5ABu;
