@@ -14,6 +14,9 @@ using Function = std::remove_pointer_t<Pointer>;
 
 // Memory and order: memory.cu, and kernels/simt/backend.cpp.
 void set_memory(Backend& backend);
+// Gives dense convolutions to the vendor's libraries where they can: vendor.cpp; leaves the plain
+// ones on the emulator: kernels/simt/backend.cpp.
+void set_vendor(Backend& backend);
 // Copies to the host and waits until it's there.
 void read_back(Stream& stream, void* host, const void* device, size_t bytes);
 

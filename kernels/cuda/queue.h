@@ -6,14 +6,16 @@
 #include "kernels/backend.h"
 #include "kernels/error.h"
 
-// CUDA's own type, or the emulator's: a pointer in both.
-#ifdef __CUDACC__
+// CUDA's own types, or the emulator's: pointers in both.
+#if defined(__CUDACC__) || defined(FULMAR_CUDA_RUNTIME)
 #include <cuda_runtime.h>
 #else
 #include "kernels/simt/types.h"
 #endif
 
 namespace fulmar::cuda {
+
+class Vendor;
 
 // What a Stream of this backend points to by `native`: where launches go, and memory that kernels
 // of one stream, which run one after the other, share for what does not outlive a call.
@@ -27,6 +29,7 @@ struct Queue {
   Precision precision = Precision::fp32;
   double* partials = nullptr;  // partial_bytes
   void* small = nullptr;       // small_bytes
+  Vendor* vendor = nullptr;    // cuDNN and cuBLASLt; none on the emulator
   int max_blocks = 1;          // more blocks of 256 threads than this don't run faster
 };
 

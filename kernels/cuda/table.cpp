@@ -61,6 +61,8 @@ Backend table(const char* name, const char* (*isa)(), Precision precision) {
   b.accumulate = accumulate;
   b.adamw = adamw;
   b.warp = warp;
+
+  set_vendor(b);
   return b;
 }
 

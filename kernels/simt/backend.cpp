@@ -12,6 +12,8 @@ namespace cuda {
 
 void set_memory(Backend& backend) { use_host_memory(backend); }
 
+void set_vendor(Backend&) {}
+
 void read_back(Stream&, void* host, const void* device, size_t bytes) {
   std::memcpy(host, device, bytes);
 }
