@@ -6,7 +6,7 @@
 
 namespace fulmar::cuda {
 
-// Whether code built for `architectures`, a list as CMake's ("80-real,90-virtual"), runs on a GPU of
+// Whether code built for `architectures`, a list such as "80-real,90-virtual", runs on a GPU of
 // this compute capability: machine code within its major version from its minor version on, PTX
 // on everything newer.
 inline bool has_code_for(const std::string& architectures, int major, int minor) {

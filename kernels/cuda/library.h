@@ -53,8 +53,8 @@ struct CudaLibrary {
   // The algorithms that dense convolutions and products on this stream were given so far, as text
   // of one line each. Given to another stream before its first plan, that one makes the same
   // choices for the same shapes on the same model of GPU and versions of the libraries, and so
-  // repeats results to the bit; entries of other GPUs or versions are kept and not used. Error(file)
-  // where the text is damaged, by its line.
+  // repeats results to the bit; entries of other GPUs or versions are kept and not used.
+  // Error(file) where the text is damaged, by its line.
   std::string (*convolution_choices)(const Stream&);
   void (*use_convolution_choices)(const Stream&, const std::string&);
 };
