@@ -9,6 +9,12 @@
 namespace fulmar {
 namespace {
 
+// Numbers with the shape and role of x.
+Val constant_like(Tape& tape, Val x, double value) {
+  const ValueInfo info = tape.info(x);
+  return ops::constant(tape, info.shape, value, info.role);
+}
+
 // Which nodes lie behind a value of `wrt`, so that their outputs' cotangents are of use.
 std::vector<bool> depends_on(const Tape& tape, std::span<const Val> wrt, int end) {
   std::vector<bool> depends(static_cast<size_t>(end), false);
@@ -24,10 +30,11 @@ std::vector<bool> depends_on(const Tape& tape, std::span<const Val> wrt, int end
 }  // namespace
 
 std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
-  if (!dy) dy = ops::constant(tape, tape.shape(y), 1.0);
+  if (!dy) dy = constant_like(tape, y, 1);
   if (tape.shape(dy) != tape.shape(y))
     usage_error("grad: the cotangent has shape " + tape.shape(dy).to_string() +
                 ", the value it belongs to " + tape.shape(y).to_string());
+  dy = ops::as_role(tape, dy, tape.info(y).role);
   const std::vector<bool> depends = depends_on(tape, wrt, y.node + 1);
   std::map<Val, Val> cotangent{{y, dy}};
 
@@ -68,8 +75,7 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
   std::vector<Val> result;
   for (Val w : wrt) {
     const auto found = cotangent.find(w);
-    result.push_back(found != cotangent.end() ? found->second
-                                              : ops::constant(tape, tape.shape(w), 0.0));
+    result.push_back(found != cotangent.end() ? found->second : constant_like(tape, w, 0));
   }
   return result;
 }

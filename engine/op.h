@@ -31,10 +31,11 @@ struct Val {
 };
 
 // What a value is for. A plan maps roles to element types, so one tape runs in several precisions.
+// A gradient has its value's role.
 enum class Role {
   activation,
   parameter,
-  statistic,  // per-channel means and variances
+  statistic,  // per-channel means and variances, losses and their weights
   sum,        // sums over many pixels: always f64
   index,      // class labels, positions of maxima: the type that the op says
   source      // data as read, records, flat arenas' tables: the type that the op says
@@ -50,6 +51,12 @@ struct ValueInfo {
     return a.shape == b.shape && a.role == b.role && a.type == b.type;
   }
 };
+
+// Whether values of the two roles have one element type on every device.
+inline bool same_type(Role a, Role b) {
+  const auto is_real = [](Role r) { return r == Role::parameter || r == Role::statistic; };
+  return a == b || (is_real(a) && is_real(b));
+}
 
 // The element type that a device gives a value.
 inline DType type_on(const Device& device, const ValueInfo& info) {

@@ -27,9 +27,14 @@ FULMAR_API Val parameter(Tape&, const std::string& name, const Shape&, const Ini
 FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double initial);
 // A buffer that the Model keeps beside the weights: "step_state", "parameters", "moment1", …
 FULMAR_API Val buffer(Tape&, const std::string& name, const ValueInfo&);
-FULMAR_API Val constant(Tape&, const Shape&, double value);
+FULMAR_API Val constant(Tape&, const Shape&, double value, Role role = Role::activation);
+// The same numbers in another role, whose type on a device may be narrower: rounded then. x itself
+// where the roles have one type everywhere. Builders do so with operands whose role is not what a
+// kernel takes: weights are parameters, what slides under them activations.
+FULMAR_API Val as_role(Tape&, Val x, Role role);
 
-// ---- pointwise; two operands of different shape are broadcast where an extent is 1
+// ---- pointwise; two operands of different shape are broadcast where an extent is 1, and both
+// become activations where one is
 FULMAR_API Val pointwise(Tape&, std::string_view functor, std::span<const Val> x, double alpha = 0,
                          double beta = 0);
 FULMAR_API Val add(Tape&, Val a, Val b);
@@ -51,9 +56,12 @@ FULMAR_API Val square(Tape&, Val x);
 FULMAR_API Val abs(Tape&, Val x);
 
 // ---- shape
-FULMAR_API Val broadcast(Tape&, Val x, const Shape&);  // extents of 1 repeat
-FULMAR_API Val sum(Tape&, Val x, const Shape&);        // to a shape whose extents are x's or 1
-FULMAR_API Val sum_all(Tape&, Val x);                  // to [1]
+// Extents of 1 repeat; to a shape whose extents are x's or 1. In x's role where none is given.
+FULMAR_API Val broadcast(Tape&, Val x, const Shape&);
+FULMAR_API Val broadcast(Tape&, Val x, const Shape&, Role);
+FULMAR_API Val sum(Tape&, Val x, const Shape&);
+FULMAR_API Val sum(Tape&, Val x, const Shape&, Role);
+FULMAR_API Val sum_all(Tape&, Val x);                  // to [1]; of activations a statistic
 FULMAR_API Val global_average_pool(Tape&, Val x);      // [N,H,W,C] -> [N,1,1,C]
 FULMAR_API Val concat(Tape&, std::span<const Val> x);  // along the channels
 FULMAR_API Val slice(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);
@@ -92,7 +100,7 @@ struct Loss {
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
 // labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
-// [N,H,W,1] may be empty.
+// [N,H,W,1] may be empty. All but the logits are statistics.
 FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const CrossEntropy& = {},
                                       Val class_weight = {}, Val pixel_weight = {});
 

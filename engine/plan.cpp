@@ -37,9 +37,9 @@ class Planner {
 
  private:
   int end() const { return static_cast<int>(plan_.steps.size()); }
+  DType type_of(Val v) const { return type_on(device_, tape_.info(v)); }
   size_t bytes_of(Val v) const {
-    const ValueInfo& info = tape_.info(v);
-    return static_cast<size_t>(info.shape.elements()) * size_of(type_on(device_, info));
+    return static_cast<size_t>(tape_.shape(v).elements()) * size_of(type_of(v));
   }
   Place& place(Val v) {
     return plan_.places[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
@@ -98,7 +98,8 @@ class Planner {
       for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
         const Val part = node.inputs[i];
         if (step_of_[part.node] < 0 || place(part).buffer >= 0 || !options_.reuse) continue;
-        const size_t element = size_of(type_on(device_, tape_.info(part)));
+        if (type_of(part) != type_of(whole)) continue;
+        const size_t element = size_of(type_of(whole));
         place(part) = {buffer, static_cast<size_t>(node.op->join_offset(i)) * element};
         plan_.buffers[buffer].first = std::min(plan_.buffers[buffer].first, step_of_[part.node]);
         plan_.buffers[buffer].last = std::max(plan_.buffers[buffer].last, last_use(part));
@@ -114,6 +115,7 @@ class Planner {
     for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
       const Val x = node.inputs[i];
       if (!x || !node.op->may_overwrite(i) || place(x).buffer < 0) continue;
+      if (type_of(x) != type_of(y)) continue;
       const Buffer& buffer = plan_.buffers[place(x).buffer];
       // A buffer that ends here holds nothing else alive: joined values end later.
       if (buffer.last == step && place(x).offset == 0 && buffer.bytes == aligned(bytes_of(y)))

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/ops/leaf.h"
+#include "kernels/bf16.h"
 #include "kernels/error.h"
 
 namespace fulmar {
@@ -19,13 +20,27 @@ std::vector<To> converted(std::span<const From> values) {
   return std::vector<To>(values.begin(), values.end());
 }
 
+// By way of float, as kernels round.
+std::vector<bf16> as_bf16(std::span<const double> values) {
+  std::vector<bf16> rounded;
+  rounded.reserve(values.size());
+  for (const double value : values) rounded.push_back(to_bf16(static_cast<float>(value)));
+  return rounded;
+}
+
+double as_double(bf16 value) { return static_cast<double>(to_float(value)); }
+template <class T>
+double as_double(T value) {
+  return static_cast<double>(value);
+}
+
 template <class T>
 std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
   std::vector<double> values(bytes.size() / sizeof(T));
   for (size_t i = 0; i < values.size(); i++) {
     T value;
     std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    values[i] = static_cast<double>(value);
+    values[i] = as_double(value);
   }
   return values;
 }
@@ -92,6 +107,10 @@ void Session::bind(Val input, void* device_memory) {
 void Session::set(Val input, std::span<const double> values) {
   const DType type = type_on(*device_, tape_->info(input));
   if (type == DType::f64) return set_bytes(input, values.data(), values.size_bytes());
+  if (type == DType::bf16) {
+    const std::vector<bf16> rounded = as_bf16(values);
+    return set_bytes(input, rounded.data(), rounded.size() * sizeof(bf16));
+  }
   if (type != DType::f32) usage_error(std::string("float values for an input of ") + name_of(type));
   const auto narrow = converted<float>(values);
   set_bytes(input, narrow.data(), narrow.size() * sizeof(float));
@@ -218,9 +237,9 @@ std::vector<double> Session::read(Val output) {
     case DType::u8:
       return as_doubles<uint8_t>(bytes);
     case DType::bf16:
-      break;
+      return as_doubles<bf16>(bytes);
   }
-  usage_error("bf16 values have no host type");
+  usage_error("a value of an unknown element type was read");
 }
 
 }  // namespace fulmar

@@ -109,13 +109,15 @@ struct Backend {
   void (*release_graph)(Stream&, void* graph);
 
   // Elementary
-  void (*copy)(Stream&, const View& x, const View& y);        // strided, same shape and type
-  void (*fill)(Stream&, const View& y, double value);         // strided
+  void (*copy)(Stream&, const View& x, const View& y);  // strided, same shape and type
+  void (*fill)(Stream&, const View& y, double value);   // strided
+  // These two may read one of the types `real` and `activation` and write the other.
   void (*broadcast)(Stream&, const View& x, const View& y);   // x's extents are y's or 1
   void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
   int64_t (*count_nonfinite)(Stream&, const View& x);         // waits; NaN and infinities in x
 
-  // y = F::f(x...), dx = F::df(saved, dy); `functor` is its place in the list of pointwise.h.
+  // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`; `functor` is its
+  // place in the list of pointwise.h.
   void (*pointwise)(Stream&, int functor, std::span<const View> x, const View& y, double alpha,
                     double beta);
   void (*pointwise_grad)(Stream&, int functor, const View& saved, const View& dy, const View& dx,
@@ -189,7 +191,7 @@ struct Backend {
 
   // Over the last axis (classes); rows are pixels.
   void (*softmax)(Stream&, const View& x, const View& y);
-  // labels: i32 [...,1] class indices, or real [...,K] soft targets t; class_weight? c [K];
+  // labels: i32 [...,1] class indices, or `real` [...,K] soft targets t; class_weight? c [K];
   // pixel_weight? q [...,1]; log p = log softmax(logits):
   // row_loss [...,1] = -q sum_k c_k t'_k log p_k (t' smoothed), row_weight [...,1] = q sum_k c_k
   // t_k. A label outside [0, K) that is not ignored makes its row NaN, gradient included.

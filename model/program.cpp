@@ -7,7 +7,8 @@ namespace {
 
 Val input_of(Tape& tape, const TensorSpec& spec) {
   const bool real = spec.type == DType::f32 && spec.name != "image";
-  const Role role = real ? Role::activation : spec.type == DType::i32 ? Role::index : Role::source;
+  // Floats beside pictures are weights and soft labels of a loss.
+  const Role role = real ? Role::statistic : spec.type == DType::i32 ? Role::index : Role::source;
   return ops::input(tape, spec.name, {spec.shape, role, spec.type});
 }
 

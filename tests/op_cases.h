@@ -24,8 +24,10 @@ struct Operand {
   bool updated = false;  // the op writes it in place
 };
 
-// Values depend on the operand's name, shape and range alone.
+// An activation. Values depend on the operand's name, shape and range alone.
 Operand real(const std::string& name, const Shape& shape, double low = -1, double high = 1);
+// The same as a parameter.
+Operand weight(const std::string& name, const Shape& shape, double low = -1, double high = 1);
 // |value| in [least, most], either sign: for functions with a kink or a pole at 0.
 Operand off_zero(const std::string& name, const Shape& shape, double least = 0.1, double most = 2);
 // All values at least 0.02 apart, in random order: no window has two maxima.
@@ -40,6 +42,7 @@ Operand records(const std::string& name, const Shape& shape, DType type,
   operand.bytes.assign(bytes.begin(), bytes.end());
   return operand;
 }
+Operand in_role(Role role, Operand operand);
 Operand constant_of(Operand operand);  // not differentiated
 Operand state_of(Operand operand);     // not differentiated, and written by the op
 

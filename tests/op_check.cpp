@@ -35,10 +35,9 @@ std::string number(double value) {
   return digits;
 }
 
-Operand cotangent(const Shape& shape) {
-  Operand operand = real("cotangent", shape);
-  operand.differentiable = false;
-  return operand;
+// Of a value, and in its role.
+Operand cotangent(const ValueInfo& y) {
+  return constant_of(in_role(y.role, real("cotangent", y.shape)));
 }
 
 }  // namespace
@@ -65,7 +64,7 @@ Recording record(const Case& c, bool gradients) {
       r.gradient_names.push_back("d " + c.operands[i].name);
     }
   if (wrt.empty()) return r;
-  r.operands.push_back(cotangent(r.tape->shape(r.outputs[0])));
+  r.operands.push_back(cotangent(r.tape->info(r.outputs[0])));
   r.inputs.push_back(ops::input(*r.tape, "cotangent", r.operands.back().info));
   r.gradients = grad(*r.tape, r.outputs[0], wrt, r.inputs.back());
   return r;
@@ -183,7 +182,7 @@ Complaints check_gradients(const Case& c, Context& context, Device& device) {
 Case gradient_case(const Case& c, size_t operand) {
   const Recording forward = record(c, false);
   Case derived = c;
-  Operand dy = cotangent(forward.tape->shape(forward.outputs[0]));
+  Operand dy = cotangent(forward.tape->info(forward.outputs[0]));
   dy.differentiable = true;
   dy.name = "dy";
   derived.what += "; gradient by " + c.operands[operand].name;

@@ -2,8 +2,10 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/op.h"
+#include "engine/ops.h"
 #include "kernels/error.h"
 
 // What the ops' shape rules share.
@@ -26,6 +28,23 @@ inline void require_same(const ValueInfo& x, const Shape& shape, const char* wha
           std::string(what) + " is " + text(x.shape) + ", " + text(shape) + " expected");
 }
 
-inline ValueInfo activation(const Shape& shape) { return {shape, Role::activation, DType::f32}; }
+inline ValueInfo of_role(Role role, const Shape& shape) { return {shape, role, DType::f32}; }
+inline ValueInfo activation(const Shape& shape) { return of_role(Role::activation, shape); }
+
+// `role`, where operands of another are a mistake of the builder, not of its caller.
+inline void require_role(const ValueInfo& x, Role role, const char* what) {
+  require(same_type(x.role, role), std::string(what) +
+                                       " has a role whose type the kernel doesn't " +
+                                       "take: use the builder in engine/ops.h");
+}
+
+// Activations where one of x is, else x as it is.
+inline std::vector<Val> in_one_role(Tape& tape, std::span<const Val> x) {
+  std::vector<Val> same(x.begin(), x.end());
+  for (const Val v : x)
+    if (tape.info(v).role == Role::activation)
+      for (Val& other : same) other = as_role(tape, other, Role::activation);
+  return same;
+}
 
 }  // namespace fulmar::ops

@@ -66,7 +66,8 @@ class Conv : public Op {
     std::vector<Val> d(v.x.size());
     if (v.wanted[0]) d[0] = input_grad(v.tape, kind_, dy, w, v.tape.shape(x));
     if (v.wanted[1]) d[1] = weight_grad(v.tape, kind_, x, dy, v.tape.shape(w));
-    if (v.x.size() > 2 && v.wanted[2]) d[2] = sum(v.tape, dy, v.tape.shape(v.x[2]));
+    if (v.x.size() > 2 && v.wanted[2])
+      d[2] = sum(v.tape, dy, v.tape.shape(v.x[2]), Role::parameter);
     return d;
   }
   double flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const override {
@@ -141,7 +142,7 @@ class ConvWeightGrad : public Op {
 
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_same(in[1], kind_.output(in[0].shape, w_), "dy");
-    return {activation(w_)};
+    return {of_role(Role::parameter, w_)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     const Val x = v.x[0], dy = v.x[1], ddw = v.dy[0];
@@ -175,8 +176,8 @@ class ConvWeightGrad : public Op {
 };
 
 Val forward(Tape& tape, const Kind& kind, Val x, Val w, Val bias) {
-  std::vector<Val> inputs{x, w};
-  if (!kind.depthwise) inputs.push_back(bias);
+  std::vector<Val> inputs{as_role(tape, x, Role::activation), as_role(tape, w, Role::parameter)};
+  if (!kind.depthwise) inputs.push_back(as_role(tape, bias, Role::parameter));
   return tape.append(std::make_shared<Conv>(kind), std::move(inputs));
 }
 Val input_grad(Tape& tape, const Kind& kind, Val dy, Val w, const Shape& x) {

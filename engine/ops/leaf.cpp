@@ -7,17 +7,15 @@ namespace {
 
 class Constant : public Op {
  public:
-  Constant(const Shape& shape, double value) : shape_(shape), value_(value) {}
+  Constant(const ValueInfo& info, double value) : info_(info), value_(value) {}
   std::string_view name() const override { return "constant"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override {
-    return {activation(shape_)};
-  }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {info_}; }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().fill(device.stream(), args.out[0], value_);
   }
 
  private:
-  Shape shape_;
+  ValueInfo info_;
   double value_;
 };
 
@@ -86,8 +84,8 @@ Val buffer(Tape& tape, const std::string& name, const ValueInfo& info) {
   return leaf(tape, Leaf::Kind::buffer, name, info, {}, false, 0);
 }
 
-Val constant(Tape& tape, const Shape& shape, double value) {
-  return tape.append(std::make_shared<Constant>(shape, value), {});
+Val constant(Tape& tape, const Shape& shape, double value, Role role) {
+  return tape.append(std::make_shared<Constant>(of_role(role, shape), value), {});
 }
 
 }  // namespace fulmar::ops

@@ -58,7 +58,7 @@ class SoftmaxCrossEntropy : public Op {
     require_same(in[1], indices ? rows : in[0].shape, "labels");
     if (in[2].shape.rank() > 0) require_same(in[2], Shape{in[0].shape[3]}, "class_weight");
     if (in[3].shape.rank() > 0) require_same(in[3], rows, "pixel_weight");
-    return {activation(rows), activation(rows)};
+    return {of_role(Role::statistic, rows), of_role(Role::statistic, rows)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     require(!v.wanted[1] && !v.wanted[2] && !v.wanted[3], "has a gradient for its logits only");
@@ -80,12 +80,16 @@ class SoftmaxCrossEntropy : public Op {
 
 }  // namespace
 
-Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(), {x}); }
+Val softmax(Tape& tape, Val x) {
+  return tape.append(std::make_shared<Softmax>(), {as_role(tape, x, Role::activation)});
+}
 
 Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntropy& how,
                            Val class_weight, Val pixel_weight) {
+  const auto statistic = [&](Val x) { return as_role(tape, x, Role::statistic); };
   const Val rows = tape.append(std::make_shared<SoftmaxCrossEntropy>(how),
-                               {logits, labels, class_weight, pixel_weight});
+                               {as_role(tape, logits, Role::activation), statistic(labels),
+                                statistic(class_weight), statistic(pixel_weight)});
   const Val weights{rows.node, 1};
   const Val mean = div_no_nan(tape, sum_all(tape, rows), sum_all(tape, weights));
   return {mean, rows, weights};

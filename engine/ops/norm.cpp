@@ -6,9 +6,7 @@
 namespace fulmar::ops {
 namespace {
 
-ValueInfo statistic_info(int64_t channels) {
-  return {Shape{channels}, Role::statistic, DType::f32};
-}
+ValueInfo statistic_info(int64_t channels) { return of_role(Role::statistic, Shape{channels}); }
 ValueInfo sums_info(int64_t rows, int64_t channels) {
   return {Shape{rows, channels}, Role::sum, DType::f64};
 }
@@ -77,7 +75,7 @@ class BatchNormParamGrad : public Op {
   std::string_view name() const override { return "batch_norm_param_grad"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     const Shape shape{in[0].shape.channels()};
-    return {activation(shape), activation(shape)};
+    return {of_role(Role::parameter, shape), of_role(Role::parameter, shape)};
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().batch_norm_param_grad(device.stream(), args.in[0], args.in[1], args.out[0],
@@ -142,7 +140,7 @@ class BatchNorm : public BatchNormBase {
     require(!v.wanted[3] && !v.wanted[4], "the mean and variance given are constants");
     std::vector<Val> d(5);
     if (v.wanted[0]) {
-      const Val zero = constant(v.tape, v.tape.shape(v.x[1]), 0);
+      const Val zero = constant(v.tape, v.tape.shape(v.x[1]), 0, Role::statistic);
       d[0] = batch_norm(v.tape, v.dy[0], v.x[1], zero, zero, v.x[4], epsilon_);
     }
     if (v.wanted[1] || v.wanted[2])
@@ -178,11 +176,17 @@ class BatchNormTrain : public BatchNormBase {
 }  // namespace
 
 Val batch_norm(Tape& tape, Val x, Val gamma, Val beta, Val mean, Val var, double epsilon) {
-  return tape.append(std::make_shared<BatchNorm>(epsilon), {x, gamma, beta, mean, var});
+  const auto real = [&](Val v) { return as_role(tape, v, Role::parameter); };
+  return tape.append(
+      std::make_shared<BatchNorm>(epsilon),
+      {as_role(tape, x, Role::activation), real(gamma), real(beta), real(mean), real(var)});
 }
 
 Val batch_norm_train(Tape& tape, Val x, Val gamma, Val beta, const RunningStatistics& running,
                      double epsilon) {
+  x = as_role(tape, x, Role::activation);
+  gamma = as_role(tape, gamma, Role::parameter);
+  beta = as_role(tape, beta, Role::parameter);
   const Val sums = tape.append(std::make_shared<ChannelSums>(), {x, running.mean});
   const Val mean = tape.append(std::make_shared<Moments>(), {sums, running.mean});
   const Val var{mean.node, 1};

@@ -25,7 +25,9 @@ struct Recorded {
 };
 
 Val as_value(const Recorded& x, const Recorded& like) {
-  return x.is_number() ? constant(*like.tape, like.tape->shape(like.val), x.number) : x.val;
+  if (!x.is_number()) return x.val;
+  const ValueInfo& info = like.tape->info(like.val);
+  return constant(*like.tape, info.shape, x.number, info.role);
 }
 
 Recorded binary(std::string_view functor, const Recorded& a, const Recorded& b) {
@@ -114,7 +116,8 @@ class PointwiseGrad : public Op {
   bool may_overwrite(int) const override { return true; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
     require_same(x[1], x[0].shape, "dy");
-    return {activation(x[0].shape)};
+    require_role(x[1], x[0].role, "dy");
+    return {of_role(x[0].role, x[0].shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     const Functor& functor = functor_table[functor_];
@@ -149,8 +152,9 @@ class Pointwise : public Op {
     for (const ValueInfo& info : x) {
       require(info.is_real(), "takes float tensors");
       require_same(info, x[0].shape, "an operand");
+      require_role(info, x[0].role, "an operand");
     }
-    return {activation(x[0].shape)};
+    return {of_role(x[0].role, x[0].shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     const Val dy = v.dy[0];
@@ -213,10 +217,12 @@ Val pointwise(Tape& tape, std::string_view functor, std::span<const Val> x, doub
               double beta) {
   const int index = functor_index(functor);
   std::vector<Val> operands(x.begin(), x.end());
-  if (operands.size() == 2 && tape.shape(x[0]) != tape.shape(x[1])) {
-    const Shape common = common_shape(tape.shape(x[0]), tape.shape(x[1]));
-    for (Val& operand : operands)
-      if (tape.shape(operand) != common) operand = broadcast(tape, operand, common);
+  if (operands.size() == 2) {
+    const ValueInfo a = tape.info(x[0]), b = tape.info(x[1]);
+    const Shape common = a.shape == b.shape ? a.shape : common_shape(a.shape, b.shape);
+    const Role role = b.role == Role::activation ? b.role : a.role;
+    if (a.is_real() && b.is_real())
+      for (Val& operand : operands) operand = broadcast(tape, operand, common, role);
   }
   return tape.append(std::make_shared<Pointwise>(index, alpha, beta), std::move(operands));
 }

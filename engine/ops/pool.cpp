@@ -156,16 +156,19 @@ std::array<int64_t, 2> same_padding(int64_t in, int64_t kernel, int64_t stride, 
 }
 
 Val max_pool(Tape& tape, Val x, std::array<int64_t, 2> kernel, const Window& window) {
-  return tape.append(std::make_shared<MaxPool>(kernel, window), {x});
+  return tape.append(std::make_shared<MaxPool>(kernel, window),
+                     {as_role(tape, x, Role::activation)});
 }
 
 Val average_pool(Tape& tape, Val x, std::array<int64_t, 2> kernel, const Window& window) {
-  return tape.append(std::make_shared<AveragePool>(kernel, window), {x});
+  return tape.append(std::make_shared<AveragePool>(kernel, window),
+                     {as_role(tape, x, Role::activation)});
 }
 
 Val resize(Tape& tape, Val x, int64_t height, int64_t width, const Resize& how) {
   const Shape out{tape.shape(x).images(), height, width, tape.shape(x).channels()};
-  return tape.append(std::make_shared<ResizeOp>(how, out, false), {x});
+  return tape.append(std::make_shared<ResizeOp>(how, out, false),
+                     {as_role(tape, x, Role::activation)});
 }
 
 }  // namespace fulmar::ops

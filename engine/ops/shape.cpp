@@ -15,44 +15,55 @@ bool spreads_to(const Shape& small, const Shape& large) {
          (small.channels() == large.channels() || small.channels() == 1);
 }
 
+// Between roles of different types too, but for sums over pixels, which only some kernels take.
+bool can_become(const ValueInfo& x, Role role) {
+  return x.is_real() && (same_type(x.role, role) || (x.role != Role::sum && role != Role::sum));
+}
+
 class Broadcast : public Op {
  public:
-  explicit Broadcast(const Shape& shape) : shape_(shape) {}
+  explicit Broadcast(const ValueInfo& y) : y_(y) {}
   std::string_view name() const override { return "broadcast"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(x[0].is_real() && spreads_to(x[0].shape, shape_),
-            "x " + text(x[0].shape) + " can't be broadcast to " + text(shape_));
-    return {activation(shape_)};
+    require(can_become(x[0], y_.role) && spreads_to(x[0].shape, y_.shape),
+            "x " + text(x[0].shape) + " can't be broadcast to " + text(y_.shape));
+    return {y_};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    return {sum(v.tape, v.dy[0], v.tape.shape(v.x[0]))};
+    const ValueInfo x = v.tape.info(v.x[0]);
+    return {sum(v.tape, v.dy[0], x.shape, x.role)};
   }
   void run(Device& device, const RunArgs& args) const override {
-    device.backend().broadcast(device.stream(), args.in[0], args.out[0]);
+    const View &x = args.in[0], &y = args.out[0];
+    if (x.shape == y.shape && x.type == y.type)
+      device.backend().copy(device.stream(), x, y);
+    else
+      device.backend().broadcast(device.stream(), x, y);
   }
 
  private:
-  Shape shape_;
+  ValueInfo y_;
 };
 
 class Sum : public Op {
  public:
-  explicit Sum(const Shape& shape) : shape_(shape) {}
+  explicit Sum(const ValueInfo& y) : y_(y) {}
   std::string_view name() const override { return "sum"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(x[0].is_real() && spreads_to(shape_, x[0].shape),
-            "x " + text(x[0].shape) + " can't be summed to " + text(shape_));
-    return {activation(shape_)};
+    require(can_become(x[0], y_.role) && spreads_to(y_.shape, x[0].shape),
+            "x " + text(x[0].shape) + " can't be summed to " + text(y_.shape));
+    return {y_};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
-    return {broadcast(v.tape, v.dy[0], v.tape.shape(v.x[0]))};
+    const ValueInfo x = v.tape.info(v.x[0]);
+    return {broadcast(v.tape, v.dy[0], x.shape, x.role)};
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().reduce_sum(device.stream(), args.in[0], args.out[0]);
   }
 
  private:
-  Shape shape_;
+  ValueInfo y_;
 };
 
 // The part of `whole` that begins at `begin` and has `shape`.
@@ -132,9 +143,10 @@ class Concat : public Op {
       rest[3] = shape[3];
       require(rest == shape, "operands " + text(x[0].shape) + " and " + text(info.shape) +
                                  " differ in more than their channels");
+      require_role(info, x[0].role, "an operand");
       shape[3] += info.shape[3];
     }
-    return {activation(shape)};
+    return {of_role(x[0].role, shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     std::vector<Val> dx;
@@ -157,17 +169,32 @@ class Concat : public Op {
 
 }  // namespace
 
+Val broadcast(Tape& tape, Val x, const Shape& shape, Role role) {
+  if (tape.shape(x) == shape && same_type(tape.info(x).role, role)) return x;
+  return tape.append(std::make_shared<Broadcast>(of_role(role, shape)), {x});
+}
+
 Val broadcast(Tape& tape, Val x, const Shape& shape) {
-  if (tape.shape(x) == shape) return x;
-  return tape.append(std::make_shared<Broadcast>(shape), {x});
+  return broadcast(tape, x, shape, tape.info(x).role);
 }
 
-Val sum(Tape& tape, Val x, const Shape& shape) {
-  if (tape.shape(x) == shape) return x;
-  return tape.append(std::make_shared<Sum>(shape), {x});
+// What is no float tensor stays as it is, for the op to refuse it.
+Val as_role(Tape& tape, Val x, Role role) {
+  if (!x || !tape.info(x).is_real()) return x;
+  return broadcast(tape, x, tape.shape(x), role);
 }
 
-Val sum_all(Tape& tape, Val x) { return sum(tape, x, {1}); }
+Val sum(Tape& tape, Val x, const Shape& shape, Role role) {
+  if (tape.shape(x) == shape) return as_role(tape, x, role);
+  return tape.append(std::make_shared<Sum>(of_role(role, shape)), {x});
+}
+
+Val sum(Tape& tape, Val x, const Shape& shape) { return sum(tape, x, shape, tape.info(x).role); }
+
+Val sum_all(Tape& tape, Val x) {
+  const Role role = tape.info(x).role;
+  return sum(tape, x, {1}, role == Role::activation ? Role::statistic : role);
+}
 
 Val global_average_pool(Tape& tape, Val x) {
   const Shape& shape = tape.shape(x);
@@ -179,7 +206,7 @@ Val global_average_pool(Tape& tape, Val x) {
 }
 
 Val concat(Tape& tape, std::span<const Val> x) {
-  return tape.append(std::make_shared<Concat>(), {x.begin(), x.end()});
+  return tape.append(std::make_shared<Concat>(), in_one_role(tape, x));
 }
 
 Val slice(Tape& tape, Val x, std::array<int64_t, 4> begin, const Shape& shape) {

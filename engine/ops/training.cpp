@@ -47,10 +47,11 @@ class Join : public Op {
     for (size_t i = 0; i < in.size(); i++) {
       require(in[i].is_real() && offsets_[i] >= end,
               "operands must be float tensors in order of their offsets, without overlap");
+      require_role(in[i], Role::parameter, "an operand");
       end = offsets_[i] + in[i].shape.elements();
     }
     require(end <= size_, "operands end at " + text(end) + ", the flat value at " + text(size_));
-    return {activation(Shape{size_})};
+    return {of_role(Role::parameter, Shape{size_})};
   }
   int64_t join_offset(int input) const override { return offsets_[static_cast<size_t>(input)]; }
   void run(Device& device, const RunArgs& args) const override {
@@ -118,21 +119,26 @@ ValueInfo step_state_info() {
 }
 
 Val dropout(Tape& tape, Val x, double rate, uint64_t id) {
-  return tape.append(std::make_shared<Dropout>(rate, id), {x, step_state(tape)});
+  return tape.append(std::make_shared<Dropout>(rate, id),
+                     {as_role(tape, x, Role::activation), step_state(tape)});
 }
 
 Val join(Tape& tape, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size) {
+  std::vector<Val> parts;
+  for (const Val part : x) parts.push_back(as_role(tape, part, Role::parameter));
   return tape.append(
       std::make_shared<Join>(std::vector<int64_t>(offsets.begin(), offsets.end()), size),
-      {x.begin(), x.end()});
+      std::move(parts));
 }
 
 void accumulate(Tape& tape, Val g, Val sum) {
-  tape.append(std::make_shared<Accumulate>(), {g, sum, step_state(tape)});
+  tape.append(std::make_shared<Accumulate>(),
+              {as_role(tape, g, Role::parameter), sum, step_state(tape)});
 }
 
 void adamw(Tape& tape, Val g, Val theta, Val m, Val v, Val segments, const AdamW& how) {
-  tape.append(std::make_shared<AdamWOp>(how), {g, theta, m, v, segments, step_state(tape)});
+  tape.append(std::make_shared<AdamWOp>(how),
+              {as_role(tape, g, Role::parameter), theta, m, v, segments, step_state(tape)});
 }
 
 }  // namespace fulmar::ops

@@ -113,8 +113,8 @@ void add_conv_cases(std::vector<Case>& cases) {
   for (const Dense& c : dense_cases) {
     const int64_t inputs = c.x[3] / c.groups;
     std::vector<Operand> operands{real("x", c.x),
-                                  real("w", {c.kernel[0], c.kernel[1], inputs, c.outputs})};
-    if (c.bias) operands.push_back(real("bias", {c.outputs}));
+                                  weight("w", {c.kernel[0], c.kernel[1], inputs, c.outputs})};
+    if (c.bias) operands.push_back(weight("bias", {c.outputs}));
     Case added{"conv2d", c.what, std::move(operands),
                [window = c.window, groups = c.groups](Tape& t, std::span<const Val> x) {
                  const Val bias = x.size() > 2 ? x[2] : Val{};
@@ -129,24 +129,33 @@ void add_conv_cases(std::vector<Case>& cases) {
   };
   cases.push_back({"dense",
                    "7 to 4",
-                   {real("x", {3, 1, 1, 7}), real("w", {7, 4}), real("b", {4})},
+                   {real("x", {3, 1, 1, 7}), weight("w", {7, 4}), weight("b", {4})},
                    dense,
                    default_tolerance});
   cases.push_back({"dense",
                    "one image, no bias",
-                   {real("x", {1, 1, 1, 1024}), real("w", {1024, 2})},
+                   {real("x", {1, 1, 1, 1024}), weight("w", {1024, 2})},
                    dense,
                    default_tolerance});
   cases.push_back({"dense",
                    "over pixels",
-                   {real("x", {2, 3, 2, 19}), real("w", {19, 17}), real("b", {17})},
+                   {real("x", {2, 3, 2, 19}), weight("w", {19, 17}), weight("b", {17})},
                    dense,
+                   default_tolerance});
+
+  // Weights that are computed from activations, and activations that are weights.
+  cases.push_back({"conv2d",
+                   "operands in other roles",
+                   {weight("x", {2, 4, 3, 8}), real("w", {1, 1, 8, 5}), real("bias", {5})},
+                   [](Tape& t, std::span<const Val> x) {
+                     return std::vector<Val>{ops::conv2d(t, x[0], x[1], x[2], {})};
+                   },
                    default_tolerance});
 
   for (const Depthwise& c : depthwise_cases) {
     Case added{"depthwise_conv2d",
                c.what,
-               {real("x", c.x), real("w", {c.kernel[0], c.kernel[1], c.x[3]})},
+               {real("x", c.x), weight("w", {c.kernel[0], c.kernel[1], c.x[3]})},
                [window = c.window](Tape& t, std::span<const Val> x) {
                  return std::vector<Val>{ops::depthwise_conv2d(t, x[0], x[1], window)};
                },

@@ -18,9 +18,7 @@ void add_norm_cases(std::vector<Case>& cases) {
     };
   };
   const auto statistic = [](const std::string& name, int64_t channels, double low, double high) {
-    Operand operand = constant_of(real(name, {channels}, low, high));
-    operand.info.role = Role::statistic;
-    return operand;
+    return constant_of(in_role(Role::statistic, real(name, {channels}, low, high)));
   };
   struct Size {
     const char* what;
@@ -41,8 +39,8 @@ void add_norm_cases(std::vector<Case>& cases) {
     const auto operands = [&](bool updated) {
       Operand mean = statistic("mean", channels, -1, 1), var = statistic("var", channels, 0.5, 1.5);
       mean.updated = var.updated = updated;
-      return std::vector<Operand>{real("x", s.x, -2, 3), real("gamma", {channels}, 0.5, 1.5),
-                                  real("beta", {channels}), mean, var};
+      return std::vector<Operand>{real("x", s.x, -2, 3), weight("gamma", {channels}, 0.5, 1.5),
+                                  weight("beta", {channels}), mean, var};
     };
     cases.push_back(
         {"batch_norm", s.what, operands(false), eval, s.tolerance, {"gamma", "beta"}, s.large});
@@ -57,8 +55,8 @@ void add_norm_cases(std::vector<Case>& cases) {
     var.updated = true;
     cases.push_back({"batch_norm_train",
                      what,
-                     {std::move(x), real("gamma", {channels}, 0.5, 1.5), real("beta", {channels}),
-                      std::move(mean), std::move(var)},
+                     {std::move(x), weight("gamma", {channels}, 0.5, 1.5),
+                      weight("beta", {channels}), std::move(mean), std::move(var)},
                      train(unbiased),
                      bound,
                      all});
@@ -121,14 +119,17 @@ void add_loss_cases(std::vector<Case>& cases) {
       return std::vector<Val>{loss.mean, loss.rows, loss.row_weight};
     };
   };
+  const auto given_as = [](Operand x) {
+    return constant_of(in_role(Role::statistic, std::move(x)));
+  };
   for (const Loss& l : losses) {
     const int64_t classes = l.logits[3];
     const Shape rows{l.logits[0], l.logits[1], l.logits[2], 1};
     std::vector<Operand> x{
         real("logits", l.logits, -l.scale, l.scale),
-        l.soft ? constant_of(real("labels", l.logits, 0, 1)) : indices("labels", rows, classes)};
-    if (l.class_weight) x.push_back(constant_of(real("class_weight", {classes}, 0.5, 2)));
-    if (l.pixel_weight) x.push_back(constant_of(real("pixel_weight", rows, 0, 1)));
+        l.soft ? given_as(real("labels", l.logits, 0, 1)) : indices("labels", rows, classes)};
+    if (l.class_weight) x.push_back(given_as(real("class_weight", {classes}, 0.5, 2)));
+    if (l.pixel_weight) x.push_back(given_as(real("pixel_weight", rows, 0, 1)));
     cases.push_back({"softmax_cross_entropy",
                      l.what,
                      std::move(x),
@@ -138,13 +139,13 @@ void add_loss_cases(std::vector<Case>& cases) {
   }
   const std::vector<double> zeros(6, 0.0), fives(6, 5.0);
   Operand labels = indices("labels", {2, 3, 1, 1}, 4);
-  cases.push_back({"softmax_cross_entropy",
-                   "all weights 0",
-                   {real("logits", {2, 3, 1, 4}), labels,
-                    constant_of(given("pixel_weight", {2, 3, 1, 1}, zeros))},
-                   build({}, false, true),
-                   tolerance,
-                   {"logits"}});
+  cases.push_back(
+      {"softmax_cross_entropy",
+       "all weights 0",
+       {real("logits", {2, 3, 1, 4}), labels, given_as(given("pixel_weight", {2, 3, 1, 1}, zeros))},
+       build({}, false, true),
+       tolerance,
+       {"logits"}});
   labels.values = fives;
   cases.push_back({"softmax_cross_entropy",
                    "all ignored",

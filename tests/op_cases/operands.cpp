@@ -26,6 +26,10 @@ Operand real(const std::string& name, const Shape& shape, double low, double hig
   return given(name, shape, random_reals(shape, seed_of(name, shape), low, high).values);
 }
 
+Operand weight(const std::string& name, const Shape& shape, double low, double high) {
+  return in_role(Role::parameter, real(name, shape, low, high));
+}
+
 Operand off_zero(const std::string& name, const Shape& shape, double least, double most) {
   std::vector<double> values = random_reals(shape, seed_of(name, shape), -1, 1).values;
   for (double& value : values)
@@ -48,6 +52,11 @@ Operand indices(const std::string& name, const Shape& shape, int64_t classes) {
   for (int64_t i = 0; i < shape.elements(); i++)
     operand.values.push_back(
         std::floor(uniform_value(seed_of(name, shape), i, 0, static_cast<double>(classes))));
+  return operand;
+}
+
+Operand in_role(Role role, Operand operand) {
+  operand.info.role = role;
   return operand;
 }
 

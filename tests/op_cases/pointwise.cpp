@@ -25,6 +25,9 @@ void add_pointwise_cases(std::vector<Case>& cases) {
 
   add("add", "same shape", {real("a", odd), real("b", odd)}, binary(ops::add));
   add("add", "a vector of channels", {real("a", odd), real("b", {7})}, binary(ops::add));
+  add("add", "parameters of channels", {real("a", odd), weight("b", {7})}, binary(ops::add));
+  add("mul", "a parameter with activations", {weight("a", odd), real("b", odd)}, binary(ops::mul));
+  add("mul", "parameters", {weight("a", odd), weight("b", {7})}, binary(ops::mul));
   add("add", "both are broadcast", {real("a", {2, 1, 5, 1}), real("b", {1, 3, 1, 7})},
       binary(ops::add));
   add("add", "one element", {real("a", one), real("b", one)}, binary(ops::add));

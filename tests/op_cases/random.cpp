@@ -80,8 +80,8 @@ Case draw_conv(Draw& draw) {
   return {"conv2d",
           describe(d) + ", to " + std::to_string(outputs * groups) + " channels in " +
               std::to_string(groups) + " groups",
-          {real("x", d.x), real("w", {d.kernel[0], d.kernel[1], inputs, outputs * groups}),
-           real("bias", {outputs * groups})},
+          {real("x", d.x), weight("w", {d.kernel[0], d.kernel[1], inputs, outputs * groups}),
+           weight("bias", {outputs * groups})},
           [=](Tape& t, std::span<const Val> x) {
             return std::vector<Val>{ops::conv2d(t, x[0], x[1], x[2], d.window, groups)};
           },
@@ -93,7 +93,7 @@ Case draw_depthwise(Draw& draw) {
   const Drawn d = draw_window(draw, draw.between(1, 40));
   return {"depthwise_conv2d",
           describe(d),
-          {real("x", d.x), real("w", {d.kernel[0], d.kernel[1], d.x[3]})},
+          {real("x", d.x), weight("w", {d.kernel[0], d.kernel[1], d.x[3]})},
           [=](Tape& t, std::span<const Val> x) {
             return std::vector<Val>{ops::depthwise_conv2d(t, x[0], x[1], d.window)};
           },
@@ -136,13 +136,11 @@ Case draw_norm(Draw& draw) {
   const Shape x{draw.between(1, 3), draw.between(2, 20), draw.between(1, 20), draw.between(1, 40)};
   const Shape channels{x[3]};
   const auto statistic = [&](const char* name, double low, double high) {
-    Operand operand = state_of(real(name, channels, low, high));
-    operand.info.role = Role::statistic;
-    return operand;
+    return state_of(in_role(Role::statistic, real(name, channels, low, high)));
   };
   return {"batch_norm_train",
           "x " + x.to_string(),
-          {real("x", x, -2, 3), real("gamma", channels, 0.5, 1.5), real("beta", channels),
+          {real("x", x, -2, 3), weight("gamma", channels, 0.5, 1.5), weight("beta", channels),
            statistic("mean", -1, 1), statistic("var", 0.5, 1.5)},
           [](Tape& t, std::span<const Val> in) {
             const ops::RunningStatistics running{in[3], in[4], 0.9, true};

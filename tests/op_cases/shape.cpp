@@ -33,6 +33,23 @@ void add_shape_cases(std::vector<Case>& cases) {
   cases.back().tolerance = 1e-5;
   add("sum", "many channels to pixels", {real("x", {1, 3, 5, 1031})}, sum_to({1, 3, 5, 1}), true);
 
+  for (const auto& [from, to] : {std::pair{Role::activation, Role::parameter},
+                                 std::pair{Role::parameter, Role::activation}}) {
+    const std::string what =
+        from == Role::activation ? "activations to parameters" : "parameters to activations";
+    const Role role = to;
+    add("as_role", what, {in_role(from, real("x", odd))}, [role](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::as_role(t, x[0], role)};
+    });
+    add("broadcast", what, {in_role(from, real("x", {7}))},
+        [role, odd](Tape& t, std::span<const Val> x) {
+          return std::vector<Val>{ops::broadcast(t, x[0], odd, role)};
+        });
+    add("sum", what, {in_role(from, real("x", odd))}, [role](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::sum(t, x[0], {7}, role)};
+    });
+  }
+
   const auto global = [](Tape& t, std::span<const Val> x) {
     return std::vector<Val>{ops::global_average_pool(t, x[0])};
   };
@@ -66,12 +83,13 @@ void add_shape_cases(std::vector<Case>& cases) {
 
   // Gradients of both operands lie in one flat value; gaps between them must come out as 0.
   const std::array<int64_t, 2> offsets{0, 32};
-  add("join", "with gaps", {constant_of(real("a", {3, 5})), constant_of(real("b", {2, 1, 3, 2}))},
+  add("join", "with gaps",
+      {constant_of(weight("a", {3, 5})), constant_of(weight("b", {2, 1, 3, 2}))},
       [offsets](Tape& t, std::span<const Val> x) {
         return std::vector<Val>{ops::join(t, x, offsets, 64)};
       });
   add("join", "of computed values",
-      {constant_of(real("a", {3, 5})), constant_of(real("b", {2, 1, 3, 2}))},
+      {constant_of(weight("a", {3, 5})), constant_of(weight("b", {2, 1, 3, 2}))},
       [offsets](Tape& t, std::span<const Val> x) {
         const std::array parts{ops::square(t, x[0]), ops::exp(t, x[1])};
         return std::vector<Val>{ops::join(t, parts, offsets, 64)};

@@ -12,9 +12,7 @@ Operand step_state(const StepState& state) {
 }
 
 Operand flat_state(const std::string& name, int64_t count, double low, double high) {
-  Operand operand = state_of(real(name, {count}, low, high));
-  operand.info.role = Role::parameter;
-  return operand;
+  return state_of(weight(name, {count}, low, high));
 }
 
 }  // namespace
@@ -51,16 +49,18 @@ void add_training_cases(std::vector<Case>& cases) {
   StepState first, second;
   first.micro_batches = second.micro_batches = 3;
   second.micro_batch = 1;
-  cases.push_back({"accumulate",
-                   "first of three",
-                   {constant_of(real("g", {70})), flat_state("sum", 70, -1, 1), step_state(first)},
-                   accumulate,
-                   default_tolerance});
-  cases.push_back({"accumulate",
-                   "second of three",
-                   {constant_of(real("g", {70})), flat_state("sum", 70, -1, 1), step_state(second)},
-                   accumulate,
-                   default_tolerance});
+  cases.push_back(
+      {"accumulate",
+       "first of three",
+       {constant_of(weight("g", {70})), flat_state("sum", 70, -1, 1), step_state(first)},
+       accumulate,
+       default_tolerance});
+  cases.push_back(
+      {"accumulate",
+       "second of three",
+       {constant_of(weight("g", {70})), flat_state("sum", 70, -1, 1), step_state(second)},
+       accumulate,
+       default_tolerance});
 
   // Two segments with a gap between them, which stays as it is.
   const int64_t count = 160;
@@ -72,7 +72,7 @@ void add_training_cases(std::vector<Case>& cases) {
     state.step = step, state.learning_rate = 1e-2;
     cases.push_back({"adamw",
                      what,
-                     {constant_of(real("g", {count})), flat_state("theta", count, -1, 1),
+                     {constant_of(weight("g", {count})), flat_state("theta", count, -1, 1),
                       flat_state("m", count, -0.1, 0.1), flat_state("v", count, 0, 0.1), table,
                       step_state(state)},
                      [how](Tape& t, std::span<const Val> x) {
