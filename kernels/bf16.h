@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/host_device.h"
+#include "kernels/view.h"
 
 namespace fulmar {
 
@@ -11,6 +12,10 @@ namespace fulmar {
 struct bf16 {
   uint16_t bits;
 };
+template <>
+constexpr DType dtype_of<bf16>() {
+  return DType::bf16;
+}
 
 FULMAR_HOST_DEVICE inline float to_float(float value) { return value; }
 FULMAR_HOST_DEVICE inline float to_float(bf16 value) {
@@ -20,9 +25,15 @@ FULMAR_HOST_DEVICE inline float to_float(bf16 value) {
 // The nearest bf16, of two equally near ones the even; from 2^128 - 2^119 on infinity; every NaN is
 // 0x7FFF, as CUDA's cvt.rn.bf16.f32 has it.
 FULMAR_HOST_DEVICE inline bf16 to_bf16(float value) {
+#ifdef __CUDA_ARCH__
+  bf16 result;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+  return result;
+#else
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {0x7FFF};
   return {static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16)};
+#endif
 }
 
 }  // namespace fulmar

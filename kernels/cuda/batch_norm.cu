@@ -5,12 +5,14 @@
 namespace fulmar::cuda {
 namespace {
 
+template <class T>
 struct AddDeviations {
-  const float *x, *shift;
+  const T* x;
+  const float* shift;
   int64_t channels;
   FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t c, Sum<2>& sum) const {
     const double deviation =
-        static_cast<double>(x[pixel * channels + c]) - static_cast<double>(shift[c]);
+        static_cast<double>(number(x[pixel * channels + c])) - static_cast<double>(shift[c]);
     sum.of[0] += deviation;
     sum.of[1] += deviation * deviation;
   }
@@ -54,9 +56,11 @@ struct UpdateRunning {
   }
 };
 
+template <class T>
 struct Normalise {
-  const float *x, *gamma, *beta, *mean, *var;
-  float* y;
+  const T* x;
+  const float *gamma, *beta, *mean, *var;
+  T* y;
   float epsilon;
   Extent extent;
   template <int lanes>
@@ -72,14 +76,16 @@ struct Normalise {
   }
 };
 
+template <class T>
 struct AddGradients {
-  const float *dy, *x, *mean;
+  const T *dy, *x;
+  const float* mean;
   int64_t channels;
   FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t c, Sum<2>& sum) const {
-    const double grad = static_cast<double>(dy[pixel * channels + c]);
+    const double grad = static_cast<double>(number(dy[pixel * channels + c]));
     sum.of[0] += grad;
-    sum.of[1] +=
-        grad * (static_cast<double>(x[pixel * channels + c]) - static_cast<double>(mean[c]));
+    sum.of[1] += grad * (static_cast<double>(number(x[pixel * channels + c])) -
+                         static_cast<double>(mean[c]));
   }
 };
 struct KeepGradients {
@@ -92,10 +98,12 @@ struct KeepGradients {
 };
 
 // dx may be dy: an element is read before it is written, by one thread.
+template <class T>
 struct NormaliseGrad {
-  const float *dy, *x, *gamma, *mean, *var;
+  const T *dy, *x;
+  const float *gamma, *mean, *var;
   const double *sums, *grad_sums;
-  float* dx;
+  T* dx;
   double epsilon;
   Extent extent;
   template <int lanes>
@@ -134,9 +142,12 @@ struct ParamGrad {
 
 void channel_sums(Stream& stream, const View& x, const View& shift, const View& sums) {
   const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
-  sum_rows<2>(stream, "channel_sums", {1, pixels, channels},
-              AddDeviations{reals(x), reals(shift), channels},
-              KeepDeviations{elements<double>(sums), channels, pixels});
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    sum_rows<2>(stream, "channel_sums", {1, pixels, channels},
+                AddDeviations<T>{elements<T>(x), reals(shift), channels},
+                KeepDeviations{elements<double>(sums), channels, pixels});
+  });
 }
 
 void moments(Stream& stream, const View& sums, const View& shift, const View& mean,
@@ -157,40 +168,49 @@ void update_running(Stream& stream, const View& mean, const View& var, const Vie
 
 void batch_norm(Stream& stream, const View& x, const View& gamma, const View& beta,
                 const View& mean, const View& var, const View& y, double epsilon) {
-  const Normalise body{reals(x),
-                       reals(gamma),
-                       reals(beta),
-                       reals(mean),
-                       reals(var),
-                       reals(y),
-                       static_cast<float>(epsilon),
-                       extent_of(x.shape)};
-  each_pixel(stream, "batch_norm", x.shape, body, body.x, body.gamma, body.beta, body.mean,
-             body.var, body.y);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const Normalise<T> body{elements<T>(x),
+                            reals(gamma),
+                            reals(beta),
+                            reals(mean),
+                            reals(var),
+                            elements<T>(y),
+                            static_cast<float>(epsilon),
+                            extent_of(x.shape)};
+    each_pixel<T>(stream, "batch_norm", x.shape, body, body.x, body.gamma, body.beta, body.mean,
+                  body.var, body.y);
+  });
 }
 
 void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const View& mean,
                           const View& sums) {
   const int64_t channels = x.shape.channels();
-  sum_rows<2>(stream, "batch_norm_grad_sums", {1, x.shape.pixels(), channels},
-              AddGradients{reals(dy), reals(x), reals(mean), channels},
-              KeepGradients{elements<double>(sums), channels});
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    sum_rows<2>(stream, "batch_norm_grad_sums", {1, x.shape.pixels(), channels},
+                AddGradients<T>{elements<T>(dy), elements<T>(x), reals(mean), channels},
+                KeepGradients{elements<double>(sums), channels});
+  });
 }
 
 void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& gamma,
                      const View& mean, const View& var, const View& sums, const View& grad_sums,
                      const View& dx, double epsilon) {
-  const NormaliseGrad body{reals(dy),
-                           reals(x),
-                           reals(gamma),
-                           reals(mean),
-                           reals(var),
-                           elements<double>(sums),
-                           elements<double>(grad_sums),
-                           reals(dx),
-                           epsilon,
-                           extent_of(x.shape)};
-  each_pixel(stream, "batch_norm_grad", x.shape, body, body.dy, body.x, body.dx);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const NormaliseGrad<T> body{elements<T>(dy),
+                                elements<T>(x),
+                                reals(gamma),
+                                reals(mean),
+                                reals(var),
+                                elements<double>(sums),
+                                elements<double>(grad_sums),
+                                elements<T>(dx),
+                                epsilon,
+                                extent_of(x.shape)};
+    each_pixel<T>(stream, "batch_norm_grad", x.shape, body, body.dy, body.x, body.dx);
+  });
 }
 
 void batch_norm_param_grad(Stream& stream, const View& grad_sums, const View& var,

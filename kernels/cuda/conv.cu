@@ -3,6 +3,7 @@
 #include "kernels/cuda/windows.cuh"
 
 // Dense convolution, plain: any window and any groups, one thread for each result, sums in double.
+// With bf16 weights are rounded to it before they multiply, as a tensor core takes them.
 // Weights w [Kh,Kw,Ci/groups,Co]; output channel group g reads input channel group g.
 namespace fulmar::cuda {
 namespace {
@@ -22,9 +23,16 @@ Geometry geometry_of(const Shape& x, const Shape& w, const Shape& y, const Windo
           x.channels() / groups, y.channels() / groups};
 }
 
+template <class T>
+FULMAR_DEVICE double factor(float weight) {
+  return static_cast<double>(number(rounded<T>(weight)));
+}
+
+template <class T>
 struct Forward {
-  const float *x, *w, *bias;  // bias may be null
-  float* y;
+  const T* x;
+  const float *w, *bias;  // bias may be null
+  T* y;
   Geometry g;
   FULMAR_DEVICE void operator()(int64_t i) const {
     const Pixel p = g.out.pixel(i, 1);
@@ -36,37 +44,40 @@ struct Forward {
       for (int64_t kw = 0; kw < g.axes.columns.taps; kw++) {
         const int64_t column = g.axes.columns.source(p.column, kw);
         if (column < 0) continue;
-        const float* from = x + g.in.at(p.image, row, column) + group * g.in_group;
+        const T* from = x + g.in.at(p.image, row, column) + group * g.in_group;
         const float* weights = w + g.weight(kh, kw, 0) + p.channel;
         for (int64_t ci = 0; ci < g.in_group; ci++)
-          sum += static_cast<double>(from[ci]) * static_cast<double>(weights[ci * g.out.channels]);
+          sum += static_cast<double>(number(from[ci])) * factor<T>(weights[ci * g.out.channels]);
       }
     }
-    y[i] = static_cast<float>(sum);
+    y[i] = rounded<T>(static_cast<float>(sum));
   }
 };
 
+template <class T>
 struct InputGrad {
-  const float *dy, *w;
-  float* dx;
+  const T* dy;
+  const float* w;
+  T* dx;
   Geometry g;
   FULMAR_DEVICE void operator()(int64_t i) const {
     const Pixel p = g.in.pixel(i, 1);
     const int64_t group = divide(p.channel, g.in_group), ci = p.channel - group * g.in_group;
     double sum = 0;
     for_windows(g.axes, p, [&](int64_t row, int64_t column, int64_t kh, int64_t kw) {
-      const float* from = dy + g.out.at(p.image, row, column) + group * g.out_group;
+      const T* from = dy + g.out.at(p.image, row, column) + group * g.out_group;
       const float* weights = w + g.weight(kh, kw, ci) + group * g.out_group;
       for (int64_t co = 0; co < g.out_group; co++)
-        sum += static_cast<double>(from[co]) * static_cast<double>(weights[co]);
+        sum += static_cast<double>(number(from[co])) * factor<T>(weights[co]);
     });
-    dx[i] = static_cast<float>(sum);
+    dx[i] = rounded<T>(static_cast<float>(sum));
   }
 };
 
 // A column of the sums is one weight, a row one pixel of dy.
+template <class T>
 struct AddWeightGrad {
-  const float *x, *dy;
+  const T *x, *dy;
   Geometry g;
   FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, Sum<1>& sum) const {
     const int64_t rest = divide(weight, g.out.channels), co = weight - rest * g.out.channels;
@@ -77,8 +88,8 @@ struct AddWeightGrad {
     const int64_t column = g.axes.columns.source(pixel - line * g.out.width, kw);
     if (row < 0 || column < 0) return;
     const int64_t c = divide(co, g.out_group) * g.in_group + ci;
-    sum.of[0] += static_cast<double>(x[g.in.at(image, row, column) + c]) *
-                 static_cast<double>(dy[pixel * g.out.channels + co]);
+    sum.of[0] += static_cast<double>(number(x[g.in.at(image, row, column) + c])) *
+                 static_cast<double>(number(dy[pixel * g.out.channels + co]));
   }
 };
 struct KeepWeightGrad {
@@ -92,23 +103,32 @@ struct KeepWeightGrad {
 
 void conv2d(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
             const Window& window, int64_t groups, void*) {
-  each(stream, "conv2d", y.shape.elements(),
-       Forward{reals(x), reals(w), bias ? reals(bias) : nullptr, reals(y),
-               geometry_of(x.shape, w.shape, y.shape, window, groups)});
+  const Geometry g = geometry_of(x.shape, w.shape, y.shape, window, groups);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    each(stream, "conv2d", y.shape.elements(),
+         Forward<T>{elements<T>(x), reals(w), bias ? reals(bias) : nullptr, elements<T>(y), g});
+  });
 }
 
 void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
                        const Window& window, int64_t groups, void*) {
-  each(stream, "conv2d_input_grad", dx.shape.elements(),
-       InputGrad{reals(dy), reals(w), reals(dx),
-                 geometry_of(dx.shape, w.shape, dy.shape, window, groups)});
+  const Geometry g = geometry_of(dx.shape, w.shape, dy.shape, window, groups);
+  for_type_of(dy, [&](auto zero) {
+    using T = decltype(zero);
+    each(stream, "conv2d_input_grad", dx.shape.elements(),
+         InputGrad<T>{elements<T>(dy), reals(w), elements<T>(dx), g});
+  });
 }
 
 void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
                         const Window& window, int64_t groups, void*) {
   const Geometry g = geometry_of(x.shape, dw.shape, dy.shape, window, groups);
-  sum_rows<1>(stream, "conv2d_weight_grad", {1, dy.shape.pixels(), dw.shape.elements()},
-              AddWeightGrad{reals(x), reals(dy), g}, KeepWeightGrad{reals(dw)});
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    sum_rows<1>(stream, "conv2d_weight_grad", {1, dy.shape.pixels(), dw.shape.elements()},
+                AddWeightGrad<T>{elements<T>(x), elements<T>(dy), g}, KeepWeightGrad{reals(dw)});
+  });
 }
 
 }  // namespace fulmar::cuda

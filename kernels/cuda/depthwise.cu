@@ -12,9 +12,11 @@ FULMAR_DEVICE void multiply_add(Vec<float, lanes>& sum, const Vec<float, lanes>&
   for (int k = 0; k < lanes; k++) sum.v[k] += a.v[k] * b.v[k];
 }
 
+template <class T>
 struct Forward {
-  const float *x, *w;
-  float* y;
+  const T* x;
+  const float* w;
+  T* y;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -35,9 +37,11 @@ struct Forward {
   }
 };
 
+template <class T>
 struct InputGrad {
-  const float *dy, *w;
-  float* dx;
+  const T* dy;
+  const float* w;
+  T* dx;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -52,8 +56,9 @@ struct InputGrad {
 };
 
 // A column of the sums is one weight, a row one pixel of dy.
+template <class T>
 struct AddWeightGrad {
-  const float *x, *dy;
+  const T *x, *dy;
   Extent in, out;
   Axes axes;
   FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, Sum<1>& sum) const {
@@ -63,8 +68,8 @@ struct AddWeightGrad {
     const int64_t row = axes.rows.source(line - image * out.height, kh);
     const int64_t column = axes.columns.source(pixel - line * out.width, kw);
     if (row < 0 || column < 0) return;
-    sum.of[0] += static_cast<double>(x[in.at(image, row, column) + c]) *
-                 static_cast<double>(dy[pixel * out.channels + c]);
+    sum.of[0] += static_cast<double>(number(x[in.at(image, row, column) + c])) *
+                 static_cast<double>(number(dy[pixel * out.channels + c]));
   }
 };
 struct KeepWeightGrad {
@@ -79,28 +84,36 @@ struct KeepWeightGrad {
 // Weights [Kh,Kw,C] as a View: row = kernel row, pixel = kernel column.
 void depthwise_conv2d(Stream& stream, const View& x, const View& w, const View& y,
                       const Window& window) {
-  const Forward body{
-      reals(x),           reals(w),
-      reals(y),           extent_of(x.shape),
-      extent_of(y.shape), axes_of(x.shape, y.shape, w.shape.height(), w.shape.width(), window)};
-  each_pixel(stream, "depthwise_conv2d", y.shape, body, body.x, body.w, body.y);
+  const Axes axes = axes_of(x.shape, y.shape, w.shape.height(), w.shape.width(), window);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const Forward<T> body{elements<T>(x),     reals(w),           elements<T>(y),
+                          extent_of(x.shape), extent_of(y.shape), axes};
+    each_pixel<T>(stream, "depthwise_conv2d", y.shape, body, body.x, body.w, body.y);
+  });
 }
 
 void depthwise_conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
                                  const Window& window) {
-  const InputGrad body{
-      reals(dy),           reals(w),
-      reals(dx),           extent_of(dx.shape),
-      extent_of(dy.shape), axes_of(dx.shape, dy.shape, w.shape.height(), w.shape.width(), window)};
-  each_pixel(stream, "depthwise_conv2d_input_grad", dx.shape, body, body.dy, body.w, body.dx);
+  const Axes axes = axes_of(dx.shape, dy.shape, w.shape.height(), w.shape.width(), window);
+  for_type_of(dy, [&](auto zero) {
+    using T = decltype(zero);
+    const InputGrad<T> body{elements<T>(dy),     reals(w), elements<T>(dx), extent_of(dx.shape),
+                            extent_of(dy.shape), axes};
+    each_pixel<T>(stream, "depthwise_conv2d_input_grad", dx.shape, body, body.dy, body.w, body.dx);
+  });
 }
 
 void depthwise_conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
                                   const Window& window, void*) {
-  const AddWeightGrad body{reals(x), reals(dy), extent_of(x.shape), extent_of(dy.shape),
-                           axes_of(x.shape, dy.shape, dw.shape.height(), dw.shape.width(), window)};
-  sum_rows<1>(stream, "depthwise_conv2d_weight_grad", {1, dy.shape.pixels(), dw.shape.elements()},
-              body, KeepWeightGrad{reals(dw)});
+  const Axes axes = axes_of(x.shape, dy.shape, dw.shape.height(), dw.shape.width(), window);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const AddWeightGrad<T> body{elements<T>(x), elements<T>(dy), extent_of(x.shape),
+                                extent_of(dy.shape), axes};
+    sum_rows<1>(stream, "depthwise_conv2d_weight_grad", {1, dy.shape.pixels(), dw.shape.elements()},
+                body, KeepWeightGrad{reals(dw)});
+  });
 }
 
 }  // namespace fulmar::cuda

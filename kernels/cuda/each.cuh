@@ -27,16 +27,16 @@ void each(const Stream& stream, const char* name, int64_t count, const Body& bod
          count, body);
 }
 
-// Four elements a thread: body.run<4>(i) at the multiples of 4, body.run<1>(i) for the rest, or for
-// all where memory isn't aligned.
-template <class Body>
-struct Quads {
+// `lanes` elements a thread: body.run<lanes>(i) at the multiples of them, body.run<1>(i) for the
+// rest, or for all where memory isn't aligned.
+template <int lanes, class Body>
+struct Several {
   Body body;
   int64_t count;
-  FULMAR_DEVICE void operator()(int64_t quad) const {
-    const int64_t i = quad * 4;
-    if (i + 4 <= count)
-      body.template run<4>(i);
+  FULMAR_DEVICE void operator()(int64_t several) const {
+    const int64_t i = several * lanes;
+    if (i + lanes <= count)
+      body.template run<lanes>(i);
     else
       for (int64_t k = i; k < count; k++) body.template run<1>(k);
   }
@@ -51,11 +51,13 @@ inline bool can_move_16_bytes(const void* memory) {
   return reinterpret_cast<uintptr_t>(memory) % 16 == 0;
 }
 
-template <class Body, class... Pointer>
-void each_quad(const Stream& stream, const char* name, int64_t count, const Body& body,
-               const Pointer*... memory) {
+// T: the elements' type, whose lanes are taken.
+template <class T, class Body, class... Pointer>
+void each_several(const Stream& stream, const char* name, int64_t count, const Body& body,
+                  const Pointer*... memory) {
+  constexpr int lanes = lanes_of<T>;
   if ((can_move_16_bytes(memory) && ...))
-    each(stream, name, (count + 3) / 4, Quads<Body>{body, count});
+    each(stream, name, (count + lanes - 1) / lanes, Several<lanes, Body>{body, count});
   else
     each(stream, name, count, Singles<Body>{body});
 }
@@ -87,8 +89,8 @@ inline Extent extent_of(const Shape& shape) {
   return {shape.images(), shape.height(), shape.width(), shape.channels()};
 }
 
-// body.run<lanes>(Pixel) for every pixel of `extent` and every `lanes` neighbouring channels: 4
-// where the channels and all of `memory` allow, else 1.
+// body.run<lanes>(Pixel) for every pixel of `extent` and every `lanes` neighbouring channels: those
+// of T where the channels and all of `memory` allow, else 1.
 template <int lanes, class Body>
 struct Channels {
   Extent extent;
@@ -97,13 +99,14 @@ struct Channels {
     body.template run<lanes>(extent.pixel(i, lanes));
   }
 };
-template <class Body, class... Pointer>
+template <class T, class Body, class... Pointer>
 void each_pixel(const Stream& stream, const char* name, const Shape& shape, const Body& body,
                 const Pointer*... memory) {
+  constexpr int lanes = lanes_of<T>;
   const Extent extent = extent_of(shape);
   const int64_t count = shape.elements();
-  if (extent.channels % 4 == 0 && (can_move_16_bytes(memory) && ...))
-    each(stream, name, count / 4, Channels<4, Body>{extent, body});
+  if (extent.channels % lanes == 0 && (can_move_16_bytes(memory) && ...))
+    each(stream, name, count / lanes, Channels<lanes, Body>{extent, body});
   else
     each(stream, name, count, Channels<1, Body>{extent, body});
 }

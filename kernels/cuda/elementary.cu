@@ -40,9 +40,8 @@ template <class T>
 void copy_typed(const Stream& stream, const View& x, const View& y) {
   const T* from = x.as<T>();
   T* to = y.as<T>();
-  if constexpr (sizeof(T) <= 4)
-    if (x.is_contiguous() && y.is_contiguous())
-      return each_quad(stream, "copy", x.shape.elements(), CopyFlat<T>{from, to}, from, to);
+  if (x.is_contiguous() && y.is_contiguous())
+    return each_several<T>(stream, "copy", x.shape.elements(), CopyFlat<T>{from, to}, from, to);
   each(stream, "copy", x.shape.elements(),
        CopyStrided<T>{from, to, strides_of(x), strides_of(y), extent_of(x.shape)});
 }
@@ -57,35 +56,36 @@ struct Fill {
 };
 
 template <class T>
-void fill_typed(const Stream& stream, const View& y, double value) {
+void fill_typed(const Stream& stream, const View& y, T value) {
   each(stream, "fill", y.shape.elements(),
-       Fill<T>{y.as<T>(), static_cast<T>(value), strides_of(y), extent_of(y.shape)});
+       Fill<T>{y.as<T>(), value, strides_of(y), extent_of(y.shape)});
 }
 
-template <class T>
+template <class From, class To>
 struct Broadcast {
-  const T* x;
-  T* y;
+  const From* x;
+  To* y;
   Extent from, to;
   FULMAR_DEVICE void operator()(int64_t i) const {
     const Pixel p = to.pixel(i, 1);
     const int64_t image = from.images == 1 ? 0 : p.image, row = from.height == 1 ? 0 : p.row;
     const int64_t column = from.width == 1 ? 0 : p.column;
-    y[i] = x[from.at(image, row, column) + (from.channels == 1 ? 0 : p.channel)];
+    y[i] =
+        rounded<To>(number(x[from.at(image, row, column) + (from.channels == 1 ? 0 : p.channel)]));
   }
 };
 
-template <class T>
+template <class From, class To = From>
 void broadcast_typed(const Stream& stream, const View& x, const View& y) {
   each(stream, "broadcast", y.shape.elements(),
-       Broadcast<T>{x.as<T>(), y.as<T>(), extent_of(x.shape), extent_of(y.shape)});
+       Broadcast<From, To>{x.as<From>(), y.as<To>(), extent_of(x.shape), extent_of(y.shape)});
 }
 
 template <class T>
 struct Nonfinite {
   const T* x;
   FULMAR_DEVICE void operator()(int64_t, int64_t row, int64_t, Sum<1>& sum) const {
-    const T difference = x[row] - x[row];  // NaN where x is not finite
+    const Number<T> value = number(x[row]), difference = value - value;  // NaN where not finite
     if (!(difference == 0)) sum.of[0] += 1;
   }
 };
@@ -122,22 +122,28 @@ void copy(Stream& stream, const View& x, const View& y) {
 void fill(Stream& stream, const View& y, double value) {
   switch (y.type) {
     case DType::f32:
-      return fill_typed<float>(stream, y, value);
+      return fill_typed(stream, y, static_cast<float>(value));
     case DType::f64:
-      return fill_typed<double>(stream, y, value);
+      return fill_typed(stream, y, static_cast<double>(value));
     case DType::i32:
-      return fill_typed<int32_t>(stream, y, value);
+      return fill_typed(stream, y, static_cast<int32_t>(value));
     case DType::u16:
-      return fill_typed<uint16_t>(stream, y, value);
+      return fill_typed(stream, y, static_cast<uint16_t>(value));
     case DType::u8:
-      return fill_typed<uint8_t>(stream, y, value);
+      return fill_typed(stream, y, static_cast<uint8_t>(value));
     case DType::bf16:
-      break;
+      return fill_typed(stream, y, to_bf16(static_cast<float>(value)));
   }
-  usage_error(std::string("cuda: fill has no ") + name_of(y.type));
+  usage_error("cuda: fill of an unknown element type");
 }
 
 void broadcast(Stream& stream, const View& x, const View& y) {
+  if (x.type == DType::f32 && y.type == DType::bf16)
+    return broadcast_typed<float, bf16>(stream, x, y);
+  if (x.type == DType::bf16 && y.type == DType::f32)
+    return broadcast_typed<bf16, float>(stream, x, y);
+  if (x.type != y.type)
+    usage_error(std::string("cuda: broadcast from ") + name_of(x.type) + " to " + name_of(y.type));
   switch (size_of(y.type)) {
     case 8:
       return broadcast_typed<uint64_t>(stream, x, y);
@@ -153,7 +159,7 @@ void broadcast(Stream& stream, const View& x, const View& y) {
 int64_t count_nonfinite(Stream& stream, const View& x) {
   if (x.type == DType::f32) return count_nonfinite_typed<float>(stream, x);
   if (x.type == DType::f64) return count_nonfinite_typed<double>(stream, x);
-  if (x.type == DType::bf16) usage_error("cuda: count_nonfinite has no bf16");
+  if (x.type == DType::bf16) return count_nonfinite_typed<bf16>(stream, x);
   return 0;  // integers
 }
 

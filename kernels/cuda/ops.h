@@ -5,8 +5,8 @@
 #include "kernels/backend.h"
 
 // The kernels of the CUDA device, hand-written: the host's side of each, declared with the type of
-// its line in the table, where shapes and meanings are written. float32. One source for nvcc and
-// for the emulator, but for memory.
+// its line in the table, where shapes and meanings are written. Activations are float32 or bf16, by
+// the type of the views. One source for nvcc and for the emulator, but for memory.
 namespace fulmar::cuda {
 
 template <class Pointer>

@@ -22,19 +22,19 @@ FULMAR_DEVICE float gate(float x, float a) { return x <= 0 ? 0 : a; }
 }  // namespace functors
 
 // y may be x, a or b: an element is read before it is written, by one thread.
-template <class F>
+template <class F, class T>
 struct Map {
-  const float *a, *b;  // b: of functions of two arguments
-  float* y;
+  const T *a, *b;  // b: of functions of two arguments
+  T* y;
   float alpha, beta;
   template <int lanes>
   FULMAR_DEVICE void run(int64_t i) const {
-    Vec<float, lanes> value = load<lanes>(a + i);
+    auto value = load<lanes>(a + i);
     if constexpr (F::arity == 1) {
       FULMAR_UNROLL
       for (int k = 0; k < lanes; k++) value.v[k] = F::f(value.v[k], alpha, beta);
     } else {
-      const Vec<float, lanes> other = load<lanes>(b + i);
+      const auto other = load<lanes>(b + i);
       FULMAR_UNROLL
       for (int k = 0; k < lanes; k++) value.v[k] = F::f(value.v[k], other.v[k], alpha, beta);
     }
@@ -42,15 +42,15 @@ struct Map {
   }
 };
 
-template <class F>
+template <class F, class T>
 struct MapGrad {
-  const float *saved, *dy;
-  float* dx;
+  const T *saved, *dy;
+  T* dx;
   float alpha, beta;
   template <int lanes>
   FULMAR_DEVICE void run(int64_t i) const {
-    const Vec<float, lanes> kept = load<lanes>(saved + i);
-    Vec<float, lanes> grad = load<lanes>(dy + i);
+    const auto kept = load<lanes>(saved + i);
+    auto grad = load<lanes>(dy + i);
     FULMAR_UNROLL
     for (int k = 0; k < lanes; k++) grad.v[k] = F::df(kept.v[k], grad.v[k], alpha, beta);
     store<lanes>(dx + i, grad);
@@ -59,21 +59,28 @@ struct MapGrad {
 
 template <class F>
 void map(const Stream& stream, std::span<const View> x, const View& y, float alpha, float beta) {
-  const float* a = reals(x[0]);
-  const float* b = F::arity == 2 ? reals(x[F::arity - 1]) : nullptr;
-  float* to = reals(y);
-  each_quad(stream, F::name, y.shape.elements(), Map<F>{a, b, to, alpha, beta}, a, b, to);
+  for_type_of(y, [&](auto zero) {
+    using T = decltype(zero);
+    const T* a = elements<T>(x[0]);
+    const T* b = F::arity == 2 ? elements<T>(x[F::arity - 1]) : nullptr;
+    T* to = elements<T>(y);
+    each_several<T>(stream, F::name, y.shape.elements(), Map<F, T>{a, b, to, alpha, beta}, a, b,
+                    to);
+  });
 }
 
 template <class F>
 void map_grad(const Stream& stream, const View& saved, const View& dy, const View& dx, float alpha,
               float beta) {
   if constexpr (F::arity == 1) {
-    const float* grad = reals(dy);
-    const float* kept = F::saved == pointwise::Saved::none ? grad : reals(saved);
-    float* to = reals(dx);
-    each_quad(stream, F::name, dx.shape.elements(), MapGrad<F>{kept, grad, to, alpha, beta}, kept,
-              grad, to);
+    for_type_of(dx, [&](auto zero) {
+      using T = decltype(zero);
+      const T* grad = elements<T>(dy);
+      const T* kept = F::saved == pointwise::Saved::none ? grad : elements<T>(saved);
+      T* to = elements<T>(dx);
+      each_several<T>(stream, F::name, dx.shape.elements(),
+                      MapGrad<F, T>{kept, grad, to, alpha, beta}, kept, grad, to);
+    });
   } else {
     usage_error(std::string("cuda: pointwise '") + F::name +
                 "' has two arguments; its gradient is made of other ops");

@@ -5,9 +5,10 @@
 namespace fulmar::cuda {
 namespace {
 
+template <class T>
 struct MaxPool {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   uint8_t* argmax;
   Extent in, out;
   Axes axes;
@@ -43,10 +44,11 @@ struct MaxPool {
   }
 };
 
+template <class T>
 struct MaxPoolGrad {
-  const float* dy;
+  const T* dy;
   const uint8_t* argmax;
-  float* dx;
+  T* dx;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -64,9 +66,10 @@ struct MaxPoolGrad {
   }
 };
 
+template <class T>
 struct AveragePool {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -92,9 +95,10 @@ struct AveragePool {
   }
 };
 
+template <class T>
 struct AveragePoolGrad {
-  const float* dy;
-  float* dx;
+  const T* dy;
+  T* dx;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -122,36 +126,46 @@ void max_pool(Stream& stream, const View& x, const View& y, const View& argmax,
     usage_error("cuda: max_pool: a window of " + std::to_string(kernel[0]) + "x" +
                 std::to_string(kernel[1]) + " has more than the " + std::to_string(max_pool_taps) +
                 " taps that argmax can name");
-  const MaxPool body{reals(x),
-                     reals(y),
-                     elements<uint8_t>(argmax),
-                     extent_of(x.shape),
-                     extent_of(y.shape),
-                     axes_of(x.shape, y.shape, kernel[0], kernel[1], window)};
-  each_pixel(stream, "max_pool", y.shape, body, body.x, body.y, body.argmax);
+  const Axes axes = axes_of(x.shape, y.shape, kernel[0], kernel[1], window);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const MaxPool<T> body{elements<T>(x),     elements<T>(y),     elements<uint8_t>(argmax),
+                          extent_of(x.shape), extent_of(y.shape), axes};
+    each_pixel<T>(stream, "max_pool", y.shape, body, body.x, body.y, body.argmax);
+  });
 }
 
 void max_pool_grad(Stream& stream, const View& dy, const View& argmax, const View& dx,
                    std::array<int64_t, 2> kernel, const Window& window) {
-  const MaxPoolGrad body{
-      reals(dy),           elements<uint8_t>(argmax),
-      reals(dx),           extent_of(dx.shape),
-      extent_of(dy.shape), axes_of(dx.shape, dy.shape, kernel[0], kernel[1], window)};
-  each_pixel(stream, "max_pool_grad", dx.shape, body, body.dy, body.argmax, body.dx);
+  const Axes axes = axes_of(dx.shape, dy.shape, kernel[0], kernel[1], window);
+  for_type_of(dy, [&](auto zero) {
+    using T = decltype(zero);
+    const MaxPoolGrad<T> body{elements<T>(dy),     elements<uint8_t>(argmax), elements<T>(dx),
+                              extent_of(dx.shape), extent_of(dy.shape),       axes};
+    each_pixel<T>(stream, "max_pool_grad", dx.shape, body, body.dy, body.argmax, body.dx);
+  });
 }
 
 void average_pool(Stream& stream, const View& x, const View& y, std::array<int64_t, 2> kernel,
                   const Window& window) {
-  const AveragePool body{reals(x), reals(y), extent_of(x.shape), extent_of(y.shape),
-                         axes_of(x.shape, y.shape, kernel[0], kernel[1], window)};
-  each_pixel(stream, "average_pool", y.shape, body, body.x, body.y);
+  const Axes axes = axes_of(x.shape, y.shape, kernel[0], kernel[1], window);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const AveragePool<T> body{elements<T>(x), elements<T>(y), extent_of(x.shape),
+                              extent_of(y.shape), axes};
+    each_pixel<T>(stream, "average_pool", y.shape, body, body.x, body.y);
+  });
 }
 
 void average_pool_grad(Stream& stream, const View& dy, const View& dx,
                        std::array<int64_t, 2> kernel, const Window& window) {
-  const AveragePoolGrad body{reals(dy), reals(dx), extent_of(dx.shape), extent_of(dy.shape),
-                             axes_of(dx.shape, dy.shape, kernel[0], kernel[1], window)};
-  each_pixel(stream, "average_pool_grad", dx.shape, body, body.dy, body.dx);
+  const Axes axes = axes_of(dx.shape, dy.shape, kernel[0], kernel[1], window);
+  for_type_of(dy, [&](auto zero) {
+    using T = decltype(zero);
+    const AveragePoolGrad<T> body{elements<T>(dy), elements<T>(dx), extent_of(dx.shape),
+                                  extent_of(dy.shape), axes};
+    each_pixel<T>(stream, "average_pool_grad", dx.shape, body, body.dy, body.dx);
+  });
 }
 
 }  // namespace fulmar::cuda

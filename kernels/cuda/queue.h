@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/bf16.h"
 #include "kernels/error.h"
 
 // CUDA's own types, or the emulator's: pointers in both.
@@ -48,5 +49,14 @@ T* elements(const View& view) {
   return view.as<T>();
 }
 inline float* reals(const View& view) { return elements<float>(view); }
+
+// body(T{}) with the type of activations that a tensor has: float or bf16.
+template <class Body>
+void for_type_of(const View& view, const Body& body) {
+  if (view.type == DType::bf16)
+    body(bf16{});
+  else
+    body(float{});
+}
 
 }  // namespace fulmar::cuda

@@ -34,36 +34,43 @@ Plan plan_of(const Shape& x, const Shape& y) {
   return plan;
 }
 
+template <class T>
 struct AddElement {
-  const float* x;
+  const T* x;
   Plan plan;
   FULMAR_DEVICE void operator()(int64_t group, int64_t row, int64_t column, Sum<1>& sum) const {
     const int64_t slow = divide(row, plan.summed[1].extent);
     const int64_t fast = row - slow * plan.summed[1].extent;
-    sum.of[0] +=
-        static_cast<double>(x[group * plan.kept[0].stride + column * plan.kept[1].stride +
-                              slow * plan.summed[0].stride + fast * plan.summed[1].stride]);
+    const int64_t i = group * plan.kept[0].stride + column * plan.kept[1].stride +
+                      slow * plan.summed[0].stride + fast * plan.summed[1].stride;
+    sum.of[0] += static_cast<double>(number(x[i]));
   }
 };
 
+template <class T>
 struct KeepSum {
-  float* y;
+  T* y;
   int64_t columns;
   FULMAR_DEVICE void operator()(int64_t group, int64_t column, const Sum<1>& sum) const {
-    y[group * columns + column] = static_cast<float>(sum.of[0]);
+    y[group * columns + column] = rounded<T>(static_cast<float>(sum.of[0]));
   }
 };
 
 }  // namespace
 
 void reduce_sum(Stream& stream, const View& x, const View& y) {
-  const float* from = reals(x);
-  float* to = reals(y);
   if (x.shape.elements() == 0) return fill(stream, y, 0);
   const Plan plan = plan_of(x.shape, y.shape);
   const SumShape shape{plan.kept[0].extent, plan.summed[0].extent * plan.summed[1].extent,
                        plan.kept[1].extent};
-  sum_rows<1>(stream, "reduce_sum", shape, AddElement{from, plan}, KeepSum{to, shape.columns});
+  for_type_of(x, [&](auto from) {
+    for_type_of(y, [&](auto to) {
+      using From = decltype(from);
+      using To = decltype(to);
+      sum_rows<1>(stream, "reduce_sum", shape, AddElement<From>{elements<From>(x), plan},
+                  KeepSum<To>{elements<To>(y), shape.columns});
+    });
+  });
 }
 
 }  // namespace fulmar::cuda

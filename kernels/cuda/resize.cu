@@ -73,9 +73,10 @@ Axes axes_of(const Shape& in, const Shape& out, const Resize& how) {
           {in.width(), out.width(), how.align_corners, nearest}};
 }
 
+template <class T>
 struct Forward {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -96,9 +97,10 @@ struct Forward {
   }
 };
 
+template <class T>
 struct Gradient {
-  const float* dy;
-  float* dx;
+  const T* dy;
+  T* dx;
   Extent in, out;
   Axes axes;
   template <int lanes>
@@ -128,15 +130,21 @@ struct Gradient {
 }  // namespace
 
 void resize(Stream& stream, const View& x, const View& y, const Resize& how) {
-  const Forward body{reals(x), reals(y), extent_of(x.shape), extent_of(y.shape),
-                     axes_of(x.shape, y.shape, how)};
-  each_pixel(stream, "resize", y.shape, body, body.x, body.y);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const Forward<T> body{elements<T>(x), elements<T>(y), extent_of(x.shape), extent_of(y.shape),
+                          axes_of(x.shape, y.shape, how)};
+    each_pixel<T>(stream, "resize", y.shape, body, body.x, body.y);
+  });
 }
 
 void resize_grad(Stream& stream, const View& dy, const View& dx, const Resize& how) {
-  const Gradient body{reals(dy), reals(dx), extent_of(dx.shape), extent_of(dy.shape),
-                      axes_of(dx.shape, dy.shape, how)};
-  each_pixel(stream, "resize_grad", dx.shape, body, body.dy, body.dx);
+  for_type_of(dy, [&](auto zero) {
+    using T = decltype(zero);
+    const Gradient<T> body{elements<T>(dy), elements<T>(dx), extent_of(dx.shape),
+                           extent_of(dy.shape), axes_of(dx.shape, dy.shape, how)};
+    each_pixel<T>(stream, "resize_grad", dx.shape, body, body.dy, body.dx);
+  });
 }
 
 }  // namespace fulmar::cuda

@@ -59,26 +59,30 @@ void for_rows(const Stream& stream, const char* name, int64_t rows, int64_t clas
 struct Normaliser {
   float largest, sum;
 };
-template <int lanes>
-FULMAR_DEVICE Normaliser normaliser(const Team<lanes>& team, const float* z, int64_t classes) {
+template <int lanes, class T>
+FULMAR_DEVICE Normaliser normaliser(const Team<lanes>& team, const T* z, int64_t classes) {
   float largest = -INFINITY, sum = 0;
-  for (int64_t k = team.lane; k < classes; k += lanes) largest = z[k] > largest ? z[k] : largest;
+  for (int64_t k = team.lane; k < classes; k += lanes) {
+    const float value = number(z[k]);
+    largest = value > largest ? value : largest;
+  }
   largest = team.largest(largest);
-  for (int64_t k = team.lane; k < classes; k += lanes) sum += expf(z[k] - largest);
+  for (int64_t k = team.lane; k < classes; k += lanes) sum += expf(number(z[k]) - largest);
   return {largest, team.sum(sum)};
 }
 
+template <class T>
 struct Softmax {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   int64_t classes;
   template <int lanes>
   FULMAR_DEVICE void operator()(const Team<lanes>& team, int64_t row, bool writes) const {
-    const float* z = x + row * classes;
+    const T* z = x + row * classes;
     const Normaliser n = normaliser(team, z, classes);
     if (!writes) return;
     for (int64_t k = team.lane; k < classes; k += lanes)
-      y[row * classes + k] = expf(z[k] - n.largest) / n.sum;
+      y[row * classes + k] = rounded<T>(expf(number(z[k]) - n.largest) / n.sum);
   }
 };
 
@@ -131,21 +135,22 @@ struct Targets {
   }
 };
 
+template <class T>
 struct Loss {
-  const float* logits;
+  const T* logits;
   Targets targets;
   float *row_loss, *row_weight;
   template <int lanes>
   FULMAR_DEVICE void operator()(const Team<lanes>& team, int64_t row, bool writes) const {
     const int64_t classes = targets.classes;
-    const float* z = logits + row * classes;
+    const T* z = logits + row * classes;
     const Normaliser n = normaliser(team, z, classes);
     const float log_sum = logf(n.sum);
     float loss = 0, weight = 0;
     for (int64_t k = team.lane; k < classes; k += lanes) {
       const float target = targets.smoothed(row, k);
       // A class without weight adds nothing even where its probability is 0.
-      if (target != 0) loss += target * (log_sum - (z[k] - n.largest));
+      if (target != 0) loss += target * (log_sum - (number(z[k]) - n.largest));
       weight += targets.plain(row, k);
     }
     loss = team.sum(loss), weight = team.sum(weight);
@@ -157,15 +162,16 @@ struct Loss {
 };
 
 // d/dz_j of -sum_k a_k log p_k, where a_k = q c_k t'_k, is p_j sum_k a_k - a_j.
+template <class T>
 struct LossGrad {
-  const float* logits;
+  const T* logits;
   Targets targets;
   const float* drow_loss;
-  float* dlogits;
+  T* dlogits;
   template <int lanes>
   FULMAR_DEVICE void operator()(const Team<lanes>& team, int64_t row, bool writes) const {
     const int64_t classes = targets.classes;
-    const float* z = logits + row * classes;
+    const T* z = logits + row * classes;
     const Normaliser n = normaliser(team, z, classes);
     float total = 0;
     for (int64_t k = team.lane; k < classes; k += lanes) total += targets.smoothed(row, k);
@@ -173,8 +179,9 @@ struct LossGrad {
     if (!writes) return;
     const float dloss = drow_loss[row] * targets.weight(row);
     for (int64_t k = team.lane; k < classes; k += lanes) {
-      const float grad = dloss * (expf(z[k] - n.largest) * scale - targets.smoothed(row, k));
-      dlogits[row * classes + k] = targets.ignored(row) ? 0 : grad;
+      const float grad =
+          dloss * (expf(number(z[k]) - n.largest) * scale - targets.smoothed(row, k));
+      dlogits[row * classes + k] = rounded<T>(targets.ignored(row) ? 0 : grad);
     }
   }
 };
@@ -183,16 +190,23 @@ struct LossGrad {
 
 void softmax(Stream& stream, const View& x, const View& y) {
   const int64_t classes = x.shape.channels();
-  for_rows(stream, "softmax", x.shape.pixels(), classes, Softmax{reals(x), reals(y), classes});
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    for_rows(stream, "softmax", x.shape.pixels(), classes,
+             Softmax<T>{elements<T>(x), elements<T>(y), classes});
+  });
 }
 
 void softmax_cross_entropy(Stream& stream, const View& logits, const View& labels,
                            const View& class_weight, const View& pixel_weight, const View& row_loss,
                            const View& row_weight, const CrossEntropy& how) {
   const int64_t classes = logits.shape.channels();
-  for_rows(stream, "softmax_cross_entropy", logits.shape.pixels(), classes,
-           Loss{reals(logits), Targets::of(labels, class_weight, pixel_weight, classes, how),
-                reals(row_loss), reals(row_weight)});
+  const Targets targets = Targets::of(labels, class_weight, pixel_weight, classes, how);
+  for_type_of(logits, [&](auto zero) {
+    using T = decltype(zero);
+    for_rows(stream, "softmax_cross_entropy", logits.shape.pixels(), classes,
+             Loss<T>{elements<T>(logits), targets, reals(row_loss), reals(row_weight)});
+  });
 }
 
 void softmax_cross_entropy_grad(Stream& stream, const View& logits, const View& labels,
@@ -200,9 +214,12 @@ void softmax_cross_entropy_grad(Stream& stream, const View& logits, const View& 
                                 const View& drow_loss, const View& dlogits,
                                 const CrossEntropy& how) {
   const int64_t classes = logits.shape.channels();
-  for_rows(stream, "softmax_cross_entropy_grad", logits.shape.pixels(), classes,
-           LossGrad{reals(logits), Targets::of(labels, class_weight, pixel_weight, classes, how),
-                    reals(drow_loss), reals(dlogits)});
+  const Targets targets = Targets::of(labels, class_weight, pixel_weight, classes, how);
+  for_type_of(logits, [&](auto zero) {
+    using T = decltype(zero);
+    for_rows(stream, "softmax_cross_entropy_grad", logits.shape.pixels(), classes,
+             LossGrad<T>{elements<T>(logits), targets, reals(drow_loss), elements<T>(dlogits)});
+  });
 }
 
 }  // namespace fulmar::cuda

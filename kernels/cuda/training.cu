@@ -6,22 +6,27 @@
 namespace fulmar::cuda {
 namespace {
 
+template <class T>
 struct Dropout {
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   const StepState* state;
   double rate;
   uint64_t id;
   float scale;
   template <int lanes>
   FULMAR_DEVICE void run(int64_t i) const {
-    const RandomBits bits =
-        philox(state->seed, state->draw, id << 40 | static_cast<uint64_t>(i / 4));
     auto value = load<lanes>(x + i);
+    constexpr int drawn = lanes < 4 ? lanes : 4;  // by one philox
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) {
-      const bool keep = static_cast<double>(uniform(bits.word[(i + k) % 4])) >= rate;
-      value.v[k] = keep ? value.v[k] * scale : 0;
+    for (int first = 0; first < lanes; first += drawn) {
+      const RandomBits bits =
+          philox(state->seed, state->draw, id << 40 | static_cast<uint64_t>((i + first) / 4));
+      FULMAR_UNROLL
+      for (int k = first; k < first + drawn; k++) {
+        const bool keep = static_cast<double>(uniform(bits.word[(i + k) % 4])) >= rate;
+        value.v[k] = keep ? value.v[k] * scale : 0;
+      }
     }
     store<lanes>(y + i, value);
   }
@@ -135,13 +140,17 @@ __global__ void __launch_bounds__(each_threads)
 
 void dropout(Stream& stream, const View& x, const View& y, const StepState* state, double rate,
              uint64_t id) {
-  const Dropout body{reals(x), reals(y), state, rate, id, static_cast<float>(1 / (1 - rate))};
-  each_quad(stream, "dropout", x.shape.elements(), body, body.x, body.y);
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const float scale = static_cast<float>(1 / (1 - rate));
+    const Dropout<T> body{elements<T>(x), elements<T>(y), state, rate, id, scale};
+    each_several<T>(stream, "dropout", x.shape.elements(), body, body.x, body.y);
+  });
 }
 
 void accumulate(Stream& stream, const View& g, const View& sum, const StepState* state) {
   const Accumulate body{reals(g), reals(sum), state};
-  each_quad(stream, "accumulate", g.shape.elements(), body, body.g, body.sum);
+  each_several<float>(stream, "accumulate", g.shape.elements(), body, body.g, body.sum);
 }
 
 void adamw(Stream& stream, const View& g, const View& theta, const View& m, const View& v,

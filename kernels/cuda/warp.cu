@@ -21,37 +21,44 @@ struct Taps {
   double down, right;         // weights of the second row and column
 };
 
-template <class T>
+template <class S>
 struct Warp {
-  const T* source;
+  const S* source;
   const WarpSample* samples;
-  float* y;
   int64_t image_stride, row_stride, pixel_stride;
   int64_t slot_height, slot_width, bands;
   Extent out;  // channels: 1, as one thread writes all bands
   WarpOptions options;
 
-  FULMAR_DEVICE void operator()(int64_t i) const {
+  // take(band, value) for the bands [first, end) of output pixel i.
+  template <class Take>
+  FULMAR_DEVICE void for_bands(int64_t i, int64_t first, int64_t end, const Take& take) const {
     const Pixel p = out.pixel(i, 1);
     const WarpSample& sample = samples[p.image];
-    float* const to = y + i * bands;
     // The host can't look at samples in device memory; a broken one shows as NaN.
     if (sample.frames < 0 || sample.frames > WarpSample::max_frames ||
         sample.source_height > slot_height || sample.source_width > slot_width) {
-      for (int64_t band = 0; band < bands; band++) to[band] = NAN;
+      for (int64_t band = first; band < end; band++) take(band, NAN);
       return;
     }
     Taps taps{{-1, -1}, {-1, -1}, 0, 0};
     const bool inside =
         find(sample, static_cast<double>(p.column), static_cast<double>(p.row), &taps);
-    for (int64_t band = 0; band < bands; band++) {
+    for (int64_t band = first; band < end; band++) {
       const double value = inside ? mix(p.image, taps, band) : fill(band);
       const double scaled = value * static_cast<double>(options.scale[band]) +
                             static_cast<double>(options.offset[band]);
       const double speckle =
           sample.speckle > 0 ? noise(sample, band, p.row * out.width + p.column) : 1;
-      to[band] = static_cast<float>(scaled * sample.gain * speckle);
+      take(band, static_cast<float>(scaled * sample.gain * speckle));
     }
+  }
+  // One value by its place in the output.
+  FULMAR_DEVICE float operator()(int64_t i) const {
+    const int64_t pixel = divide(i, bands), at = i - pixel * bands;
+    float found = 0;
+    for_bands(pixel, at, at + 1, [&](int64_t, float value) { found = value; });
+    return found;
   }
 
  private:
@@ -116,15 +123,33 @@ struct Warp {
   }
 };
 
-// Standardisation: mean of each image, then the mean square about it, then both applied.
+// A thread writes all bands of a pixel.
+template <class S, class T>
+struct WarpPixel {
+  Warp<S> warp;
+  T* y;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    T* const to = y + i * warp.bands;
+    warp.for_bands(i, 0, warp.bands, [&](int64_t band, float v) { to[band] = rounded<T>(v); });
+  }
+};
+
+// Standardisation: mean of each image, then the mean square about it, then both applied. Values
+// are read back where they are stored as float; where they would have been rounded to bf16 before,
+// they are sampled again.
+struct Stored {
+  const float* y;
+  FULMAR_DEVICE float operator()(int64_t i) const { return y[i]; }
+};
 struct Statistic {
   double mean, inverse;
 };
+template <class Values>
 struct AddValue {
-  const float* y;
-  int64_t count;
+  Values values;
+  int64_t first, count;
   FULMAR_DEVICE void operator()(int64_t image, int64_t i, int64_t, Sum<1>& sum) const {
-    sum.of[0] += static_cast<double>(y[image * count + i]);
+    sum.of[0] += static_cast<double>(values(first + image * count + i));
   }
 };
 struct KeepMean {
@@ -134,12 +159,14 @@ struct KeepMean {
     statistics[image].mean = sum.of[0] / static_cast<double>(count);
   }
 };
+template <class Values>
 struct AddSquare {
-  const float* y;
+  Values values;
   const Statistic* statistics;
-  int64_t count;
+  int64_t first, count;
   FULMAR_DEVICE void operator()(int64_t image, int64_t i, int64_t, Sum<1>& sum) const {
-    const double d = static_cast<double>(y[image * count + i]) - statistics[image].mean;
+    const double value = static_cast<double>(values(first + image * count + i));
+    const double d = value - statistics[image].mean;
     sum.of[0] += d * d;
   }
 };
@@ -152,38 +179,45 @@ struct KeepDeviation {
     statistics[image].inverse = 1 / (deviation < least ? least : deviation);
   }
 };
+template <class Values, class T>
 struct Standardise {
-  float* y;
+  Values values;
+  T* y;
   const Statistic* statistics;
-  int64_t count;
+  int64_t first, count;
   FULMAR_DEVICE void operator()(int64_t i) const {
     const Statistic& s = statistics[divide(i, count)];
-    y[i] = static_cast<float>((static_cast<double>(y[i]) - s.mean) * s.inverse);
+    const double value = static_cast<double>(values(first + i));
+    y[first + i] = rounded<T>(static_cast<float>((value - s.mean) * s.inverse));
   }
 };
 
-void standardise(const Stream& stream, float* y, int64_t images, int64_t count) {
+template <class Values, class T>
+void standardise(const Stream& stream, const Values& values, T* y, const Shape& shape) {
   Statistic* statistics = static_cast<Statistic*>(queue_of(stream).small);
   constexpr int64_t at_once = Queue::small_bytes / sizeof(Statistic);
-  for (int64_t first = 0; first < images; first += at_once, y += at_once * count) {
-    const int64_t some = std::min(at_once, images - first);
-    const SumShape shape{some, count, 1};
-    sum_rows<1>(stream, "warp: mean", shape, AddValue{y, count}, KeepMean{statistics, count});
-    sum_rows<1>(stream, "warp: deviation", shape, AddSquare{y, statistics, count},
+  const int64_t images = shape.images(), count = shape.height() * shape.width() * shape.channels();
+  for (int64_t image = 0; image < images; image += at_once) {
+    const int64_t some = std::min(at_once, images - image), first = image * count;
+    const SumShape sums{some, count, 1};
+    sum_rows<1>(stream, "warp: mean", sums, AddValue<Values>{values, first, count},
+                KeepMean{statistics, count});
+    sum_rows<1>(stream, "warp: deviation", sums,
+                AddSquare<Values>{values, statistics, first, count},
                 KeepDeviation{statistics, count});
-    each(stream, "warp: standardise", some * count, Standardise{y, statistics, count});
+    each(stream, "warp: standardise", some * count,
+         Standardise<Values, T>{values, y, statistics, first, count});
   }
 }
 
-template <class T>
-void warp_typed(const Stream& stream, const View& source, const WarpSample* samples, const View& y,
-                const WarpOptions& options) {
+template <class S>
+void warp_from(const Stream& stream, const View& source, const WarpSample* samples, const View& y,
+               const WarpOptions& options) {
   Extent out = extent_of(y.shape);
   const int64_t bands = out.channels;
   out.channels = 1;
-  const Warp<T> body{source.as<T>(),
+  const Warp<S> body{source.as<S>(),
                      samples,
-                     reals(y),
                      source.stride[0],
                      source.stride[1],
                      source.stride[2],
@@ -192,7 +226,17 @@ void warp_typed(const Stream& stream, const View& source, const WarpSample* samp
                      bands,
                      out,
                      options};
-  each(stream, "warp", y.shape.pixels(), body);
+  for_type_of(y, [&](auto zero) {
+    using T = decltype(zero);
+    T* to = elements<T>(y);
+    if (std::is_same_v<T, float> || !options.standardize)
+      each(stream, "warp", y.shape.pixels(), WarpPixel<S, T>{body, to});
+    if (!options.standardize) return;
+    if constexpr (std::is_same_v<T, float>)
+      standardise(stream, Stored{to}, to, y.shape);
+    else
+      standardise(stream, body, to, y.shape);
+  });
 }
 
 }  // namespace
@@ -205,23 +249,21 @@ void warp(Stream& stream, const View& source, const WarpSample* samples, const V
                 std::to_string(WarpOptions::max_bands) + " are possible");
   switch (source.type) {
     case DType::u8:
-      warp_typed<uint8_t>(stream, source, samples, y, options);
+      warp_from<uint8_t>(stream, source, samples, y, options);
       break;
     case DType::u16:
-      warp_typed<uint16_t>(stream, source, samples, y, options);
+      warp_from<uint16_t>(stream, source, samples, y, options);
       break;
     case DType::f32:
-      warp_typed<float>(stream, source, samples, y, options);
+      warp_from<float>(stream, source, samples, y, options);
       break;
     case DType::f64:
-      warp_typed<double>(stream, source, samples, y, options);
+      warp_from<double>(stream, source, samples, y, options);
       break;
     default:
       usage_error(std::string("warp: a source is u8, u16, f32 or f64, not ") +
                   name_of(source.type));
   }
-  if (options.standardize)
-    standardise(stream, reals(y), y.shape.images(), y.shape.height() * y.shape.width() * bands);
 }
 
 }  // namespace fulmar::cuda
