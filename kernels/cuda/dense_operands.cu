@@ -1,13 +1,9 @@
 #include "kernels/cuda/dense_operands.h"
 
-#include "kernels/bf16.h"
 #include "kernels/cuda/each.cuh"
 
 namespace fulmar::cuda {
 namespace {
-
-FULMAR_DEVICE void put(float value, float& to) { to = value; }
-FULMAR_DEVICE void put(float value, bf16& to) { to = to_bf16(value); }
 
 template <class T>
 struct ToVendor {
@@ -16,7 +12,7 @@ struct ToVendor {
   int64_t inner, filters;  // taps * channels
   FULMAR_DEVICE void operator()(int64_t i) const {
     const int64_t filter = divide(i, inner);
-    put(from[(i - filter * inner) * filters + filter], to[i]);
+    to[i] = rounded<T>(from[(i - filter * inner) * filters + filter]);
   }
 };
 
@@ -27,7 +23,7 @@ struct FromVendor {
   int64_t inner, filters;
   FULMAR_DEVICE void operator()(int64_t i) const {
     const int64_t at = divide(i, filters);
-    to[i] = to_float(from[(i - at * filters) * inner + at]);
+    to[i] = number(from[(i - at * filters) * inner + at]);
   }
 };
 
@@ -46,10 +42,10 @@ struct AddBias {
   FULMAR_DEVICE void run(const Pixel& p) const {
     // Of one image with one row, so that the column is the pixel's number.
     T* at = y + p.column * channels + p.channel;
-    Vec<T, lanes> v = load<lanes>(at);
-    const Vec<float, lanes> b = load<lanes>(bias + p.channel);
+    auto v = load<lanes>(at);
+    const auto b = load<lanes>(bias + p.channel);
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) put(to_float(v.v[k]) + b.v[k], v.v[k]);
+    for (int k = 0; k < lanes; k++) v.v[k] += b.v[k];
     store<lanes>(at, v);
   }
 };
@@ -61,7 +57,8 @@ struct Noise {
     uint32_t h = static_cast<uint32_t>(i) * 2654435769u;
     h = (h ^ (h >> 15)) * 2246822519u;
     h ^= h >> 13;
-    put(static_cast<float>(static_cast<int32_t>(h >> 8) - 8388608) * (1.0f / 8388608.0f), to[i]);
+    const float signed_fraction = static_cast<float>(static_cast<int32_t>(h >> 8) - 8388608);
+    to[i] = rounded<T>(signed_fraction * (1.0f / 8388608.0f));
   }
 };
 
@@ -69,8 +66,8 @@ template <class T>
 void add(Stream& stream, const void* bias, void* y, const Shape& shape) {
   const float* from = static_cast<const float*>(bias);
   T* to = static_cast<T*>(y);
-  each_pixel(stream, "add_bias", {1, 1, shape.pixels(), shape.channels()},
-             AddBias<T>{from, to, shape.channels()}, from, to);
+  each_pixel<T>(stream, "add_bias", {1, 1, shape.pixels(), shape.channels()},
+                AddBias<T>{from, to, shape.channels()}, from, to);
 }
 
 }  // namespace
