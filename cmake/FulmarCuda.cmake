@@ -1,5 +1,6 @@
 # Looks for what the CUDA backend's library is built with, and says what the machine has.
-# FULMAR_HAS_CUDA: kernels/cuda builds fulmar_cuda, with fulmar::cudnn and fulmar::cublaslt.
+# FULMAR_HAS_CUDA: kernels/cuda builds fulmar_cuda, with fulmar::cudnn and fulmar::cublaslt,
+# which lie in FULMAR_CUDA_RPATH.
 set(FULMAR_CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;90-virtual" CACHE STRING
   "GPUs that the CUDA backend is compiled for; -virtual: PTX, for newer ones")
 set(FULMAR_CUDA_PREFIX "" CACHE STRING
@@ -55,6 +56,11 @@ if(FULMAR_NVCC)
     message(STATUS "CUDA: ${FULMAR_NVCC} was found, but not ${missing} (set FULMAR_CUDA_PREFIX): "
       "nothing is compiled for it, the program runs on the CPU")
   else()
+    # Where what links them finds them when it runs.
+    get_filename_component(cudnn_folder ${FULMAR_cudnn_LIBRARY} DIRECTORY)
+    get_filename_component(cublaslt_folder ${FULMAR_cublaslt_LIBRARY} DIRECTORY)
+    set(FULMAR_CUDA_RPATH ${cudnn_folder} ${cublaslt_folder})
+    list(REMOVE_DUPLICATES FULMAR_CUDA_RPATH)
     set(CMAKE_CUDA_COMPILER ${FULMAR_NVCC})
     set(CMAKE_CUDA_ARCHITECTURES ${FULMAR_CUDA_ARCHITECTURES})
     enable_language(CUDA)
