@@ -61,11 +61,11 @@ bool is_dense(const Case& c) { return c.op == "conv2d" || c.op == "dense"; }
 // With what a precision may differ, relative, by norm.
 //
 // nvcc fuses multiply-adds and CUDA has its own expf and tanhf: a few times the rows' bounds, which
-// are of correctly rounded kernels. The vendor's libraries add up to 7,000 products here in float32,
-// where the plain kernels add in double: sqrt(7000) 2^-24 = 5e-6, and twice that is allowed. TF32
-// rounds both factors to 11 bits, 2^-12 each by norm at most: 2^-9 allows for 6 times what comes of
-// it. In bf16 cuDNN rounds gradients of weights, and cuBLASLt the bias, to 8 bits: 2^-9, allowed
-// twice.
+// are of correctly rounded kernels. The vendor's libraries add up to 7,000 products here in
+// float32, where the plain kernels add in double: sqrt(7000) 2^-24 = 5e-6, and twice that is
+// allowed. TF32 rounds both factors to 11 bits, 2^-12 each by norm at most: 2^-9 allows for 6 times
+// what comes of it. In bf16 cuDNN rounds gradients of weights, and cuBLASLt the bias, to 8 bits:
+// 2^-9, allowed twice.
 double tolerance(const Case& c, Precision precision) {
   if (!is_dense(c)) return 4 * c.tolerance;
   if (precision == Precision::tf32) return 0x1p-9;

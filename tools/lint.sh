@@ -3,8 +3,8 @@
 #   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of
 #                          one machine
 #   tools/lint.sh format   clang-format (version 14: others format differently)
-#   tools/lint.sh tidy [FILE...]   clang-tidy over build/clang (preset clang must be configured), and
-#                          over build/cuda for what only the preset cuda compiles
+#   tools/lint.sh tidy [FILE...]   clang-tidy over build/clang (preset clang must be configured),
+#                          and over build/cuda for what only the preset cuda compiles
 #   tools/lint.sh shell    shellcheck over the scripts
 #   tools/lint.sh fix      formats the sources in place
 set -euo pipefail
