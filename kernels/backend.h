@@ -70,12 +70,13 @@ struct MemoryInfo {
 //
 // Tensors are contiguous unless a line says "strided". Activations and their gradients have the
 // backend's `activation` type; parameters, their gradients, statistics and losses of rows its
-// `real` type, and dense convolutions round weights to `activation` before they multiply; sums over
-// pixels (marked f64) are double everywhere. An operand marked "?" may be an empty View. `work` is
-// scratch memory of the size that the kernel's own `_workspace` line gives; views that are given to
-// such a line may lack memory. Outputs never overlap inputs, but for pointwise and pointwise_grad,
-// whose output may be an input, and batch_norm_grad, whose dx may be its dy. Results don't depend
-// on the number of threads.
+// `real` type. Dense convolutions round weights to `activation` before they multiply; a GPU's
+// vendor libraries the bias too, or the sum before it is added, and gradients of weights once.
+// Sums over pixels (marked f64) are double everywhere. An operand marked "?" may be an empty View.
+// `work` is scratch memory of the size that the kernel's own `_workspace` line gives; views that
+// are given to such a line may lack memory. Outputs never overlap inputs, but for pointwise and
+// pointwise_grad, whose output may be an input, and batch_norm_grad, whose dx may be its dy.
+// Results don't depend on the number of threads.
 struct Backend {
   static constexpr uint32_t current_version = 1;
   uint32_t version;
