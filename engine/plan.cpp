@@ -98,7 +98,6 @@ class Planner {
       for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
         const Val part = node.inputs[i];
         if (step_of_[part.node] < 0 || place(part).buffer >= 0 || !options_.reuse) continue;
-        if (type_of(part) != type_of(whole)) continue;
         const size_t element = size_of(type_of(whole));
         place(part) = {buffer, static_cast<size_t>(node.op->join_offset(i)) * element};
         plan_.buffers[buffer].first = std::min(plan_.buffers[buffer].first, step_of_[part.node]);

@@ -12,6 +12,7 @@
 #include "engine/plan.h"
 #include "engine/session.h"
 #include "kernels/step_state.h"
+#include "tests/support/emulated_bf16.h"
 #include "tests/support/guard.h"
 #include "tests/support/random_tape.h"
 
@@ -206,6 +207,8 @@ TEST_CASE("random tapes: no byte of the arena changes hands while its value is n
   Context context;
   const Backend backend = hostile(reference_backend());
   Device device(backend, context.device("reference").stream());
+  // Its values are of 2, 4 and 8 bytes an element.
+  Device mixed(emulated_bf16(), context.device("reference").stream());
   size_t nodes = 0, reused = 0, joined = 0, apart = 0;
   for (uint64_t seed = 0; seed < tapes; seed++) {
     CAPTURE(seed);
@@ -213,6 +216,9 @@ TEST_CASE("random tapes: no byte of the arena changes hands while its value is n
     const Plan p = plan(*r.tape, r.outputs, device);
     CHECK(ArenaWatch(*r.tape, p, device).complaint() == "");
     CHECK(overlap_in(p) == "");
+    const Plan of_mixed = plan(*r.tape, r.outputs, mixed);
+    CHECK(ArenaWatch(*r.tape, of_mixed, mixed).complaint() == "");
+    CHECK(overlap_in(of_mixed) == "");
     nodes += p.steps.size();
     reused += p.arena_bytes;
     apart += plan(*r.tape, r.outputs, device, {.reuse = false}).arena_bytes;
@@ -238,7 +244,7 @@ TEST_CASE("a part that lies inside a joined value is not taken for the whole of 
 
 TEST_CASE("random tapes: reuse of memory changes no bit, and nothing reads what lay there before") {
   Context context;
-  for (const Backend* base : {&reference_backend(), &cpu_backend()}) {
+  for (const Backend* base : {&reference_backend(), &cpu_backend(), &emulated_bf16()}) {
     CAPTURE(base->name);
     const Backend backend = hostile(*base);
     Device device(backend, context.device("reference").stream());

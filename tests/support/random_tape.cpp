@@ -39,14 +39,15 @@ class Author {
     return values_[static_cast<size_t>(below(3) ? count - 1 - below(recent) : below(count))];
   }
 
-  Val input(const Shape& shape, double low = -1, double high = 1, bool updated = false) {
-    const Val val = ops::input(t_, "input " + std::to_string(r_.inputs.size()), {shape});
+  Val input(const Shape& shape, double low = -1, double high = 1, bool updated = false,
+            Role role = Role::activation) {
+    const Val val = ops::input(t_, "input " + std::to_string(r_.inputs.size()), {shape, role});
     r_.inputs.push_back(
         {val, random_reals(shape, seed_ + draws_, low, high).values, false, updated});
     return val;
   }
   Val weight(const Shape& shape) {
-    weights_.push_back(input(shape, -0.5, 0.5));
+    weights_.push_back(input(shape, -0.5, 0.5, false, Role::parameter));
     return weights_.back();
   }
   Val step_state() {
@@ -101,8 +102,8 @@ class Author {
   }
   Val normed(Val x) {
     const Shape channels{t_.shape(x)[3]};
-    const ops::RunningStatistics running{input(channels, -1, 1, true),
-                                         input(channels, 0.5, 1.5, true)};
+    const ops::RunningStatistics running{input(channels, -1, 1, true, Role::statistic),
+                                         input(channels, 0.5, 1.5, true, Role::statistic)};
     return ops::batch_norm_train(t_, x, weight(channels), weight(channels), running, 1e-2);
   }
 
@@ -171,7 +172,7 @@ class Author {
     const Val flat = ops::join(t_, gradients, offsets, end + below(3));
     if (below(2)) {
       step_state();
-      ops::accumulate(t_, flat, input(t_.shape(flat), -1, 1, true));
+      ops::accumulate(t_, flat, input(t_.shape(flat), -1, 1, true, Role::parameter));
     }
     if (below(2)) r_.outputs.push_back(flat);
     if (below(2))

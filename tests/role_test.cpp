@@ -1,0 +1,174 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "engine/context.h"
+#include "engine/ops.h"
+#include "engine/session.h"
+#include "kernels/bf16.h"
+#include "tests/op_check.h"
+#include "tests/support/emulated_bf16.h"
+#include "tests/support/golden_network.h"
+
+// Which values are bf16 on a device that stores activations so, and which stay float32.
+namespace fulmar::test {
+namespace {
+
+using Values = std::vector<double>;
+
+struct Emulated {
+  Context context;
+  Device device{emulated_bf16(), context.device("reference").stream()};
+
+  DType type(const Tape& tape, Val v) { return type_on(device, tape.info(v)); }
+};
+
+}  // namespace
+
+TEST_CASE("roles: a network's activations are bf16; its weights, gradients and loss float32") {
+  Emulated e;
+  const Golden golden("polar_low_torch_64_narrow");
+  GoldenNetwork network(golden, Mode::train);
+  Tape& tape = *network.tape;
+  Model model(e.device, tape, 1);
+  const std::vector<Val> gradients = parameter_gradients(tape, model, network.loss);
+  for (size_t i = 0; i < gradients.size(); i++) {
+    CAPTURE(model.parameters()[i].name);
+    CHECK(e.type(tape, gradients[i]) == DType::f32);
+    CHECK(e.type(tape, tape.find(model.parameters()[i].name)) == DType::f32);
+  }
+  CHECK(e.type(tape, network.loss) == DType::f32);
+  CHECK(e.type(tape, network.logits) == DType::bf16);
+  CHECK(e.type(tape, network.x) == DType::bf16);
+  CHECK(e.type(tape, grad(tape, network.loss, network.x)) == DType::bf16);
+  for (const Model::Parameter& p : model.parameters())
+    CHECK(model.view(p.name, tape.info(tape.find(p.name))).type == DType::f32);
+  // What makes up most of the memory.
+  for (int n = 0; n < tape.size(); n++)
+    if (const ValueInfo& y = tape.node(n).outputs.empty() ? ValueInfo{} : tape.node(n).outputs[0];
+        y.shape.rank() == 4 && y.shape.height() > 1 && y.is_real() && !tape.node(n).op->is_leaf()) {
+      CAPTURE(tape.describe(n));
+      const bool weights = same_type(y.role, Role::parameter);
+      CHECK((weights || type_on(e.device, y) == DType::bf16));
+      if (weights) CHECK(y.shape.height() <= 3);
+    }
+}
+
+TEST_CASE("roles: of every op, a gradient has the type of its value") {
+  Emulated e;
+  for (const Case& c : op_cases()) {
+    CAPTURE(c.name());
+    const Recording r = record(c, true);
+    size_t next = 0;
+    for (size_t i = 0; i < c.operands.size(); i++) {
+      if (!c.operands[i].differentiable || r.gradients.empty()) continue;
+      CAPTURE(c.operands[i].name);
+      CHECK(e.type(*r.tape, r.gradients[next++]) == e.type(*r.tape, r.inputs[i]));
+    }
+  }
+}
+
+TEST_CASE("roles: operands of two roles become activations, sums of activations statistics") {
+  Emulated e;
+  Tape t;
+  const Val x = ops::input(t, "x", {{2, 3, 1, 4}}), p = ops::parameter(t, "p", {4}, {}, false);
+  const Val s = ops::statistic(t, "s", {4}, 0);
+  const auto role = [&](Val v) { return t.info(v).role; };
+  CHECK(role(ops::add(t, x, p)) == Role::activation);
+  CHECK(role(ops::mul(t, p, x)) == Role::activation);
+  CHECK(same_type(role(ops::add(t, p, s)), Role::parameter));
+  CHECK(role(ops::square(t, p)) == Role::parameter);
+  CHECK(role(ops::sum_all(t, x)) == Role::statistic);
+  CHECK(role(ops::sum_all(t, p)) == Role::parameter);
+  CHECK(role(ops::sum(t, x, {4})) == Role::activation);
+  CHECK(role(ops::sum(t, x, {4}, Role::parameter)) == Role::parameter);
+  const Val vector = ops::broadcast(t, p, {1, 1, 1, 4});
+  CHECK(role(vector) == Role::parameter);
+  const Val one = ops::slice(t, x, {0, 0, 0, 0}, {1, 1, 1, 4});
+  CHECK(role(ops::concat(t, std::array{one, vector})) == Role::activation);
+  CHECK(role(ops::concat(t, std::array{vector, vector})) == Role::parameter);
+  // Nothing is appended where nothing changes.
+  const int nodes = t.size();
+  CHECK(ops::as_role(t, p, Role::statistic) == p);
+  CHECK(ops::as_role(t, x, Role::activation) == x);
+  CHECK(t.size() == nodes);
+  CHECK(ops::as_role(t, p, Role::activation) != p);
+}
+
+TEST_CASE(
+    "roles: a session rounds what it is given to bf16, to the nearest and even, and reads it") {
+  Emulated e;
+  auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{6}}), y = ops::affine(*tape, x, 2, 0);
+  const Val w = ops::as_role(*tape, x, Role::statistic);
+  Session session(e.context, e.device, tape, std::array{y, w});
+  const double step = 0x1p-7, infinity = std::numeric_limits<double>::infinity();
+  // Halfway between two: to the one whose last bit is 0.
+  const Values given{1 + 0.5 * step, 1 + 1.5 * step, -1 - 0.75 * step, 3e38, 1e39, -0.0};
+  const Values stored{1, 1 + 2 * step, -1 - step, to_float(to_bf16(3e38f)), infinity, 0};
+  session.set(x, std::span<const double>(given));
+  session.run();
+  CHECK(session.read(x) == stored);
+  CHECK(session.read(w) == stored);
+  Values doubled = stored;
+  for (double& v : doubled) v *= 2;
+  doubled[3] = infinity;
+  CHECK(session.read(y) == doubled);
+  session.set(x, std::span<const float>(std::vector<float>(given.begin(), given.end())));
+  CHECK(session.read(x) == stored);
+  CHECK(session.view(x).bytes() == 12);
+  CHECK(session.view(w).bytes() == 24);
+  session.set(x, Values(6, std::nan("")));
+  CHECK(std::isnan(session.read(x)[5]));
+}
+
+TEST_CASE("roles: an update too small for bf16 reaches the weights") {
+  Emulated e;
+  auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{1, 1, 1, 1}});
+  const Val w = ops::parameter(*tape, "w", {1, 1}, {ops::Initializer::Kind::ones, 0, 0}, false);
+  const Val loss = ops::sum_all(*tape, ops::dense(*tape, x, w, {}));
+  Model model(e.device, *tape, 1);
+  record_adamw(*tape, model, joined_gradients(*tape, model, loss), AdamW{});
+  StepState state;
+  state.learning_rate = 1e-5;  // far below half a step of bf16 at 1
+  Session session(e.context, e.device, tape, std::array{loss}, &model);
+  session.set(x, Values{1});
+  for (state.step = 1; state.step <= 3; state.step++) {
+    model.set_step_state(state);
+    session.run();
+  }
+  CHECK(model.read("w")[0] == doctest::Approx(1 - 3e-5).epsilon(1e-6));
+}
+
+namespace {
+
+// Says that it may work in place, between types.
+class Narrow : public Op {
+ public:
+  std::string_view name() const override { return "narrow"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
+    return {{x[0].shape, Role::activation}};
+  }
+  bool may_overwrite(int) const override { return true; }
+  void run(Device&, const RunArgs&) const override {}
+};
+
+}  // namespace
+
+TEST_CASE("roles: nothing runs in place between element types") {
+  Emulated e;
+  Tape tape;
+  const Val s = ops::square(tape, ops::statistic(tape, "s", {4}, 0));
+  const Val y = tape.append(std::make_shared<Narrow>(), {s});
+  const Plan of_mixed = plan(tape, std::array{y}, e.device);
+  CHECK(of_mixed.place(s).buffer != of_mixed.place(y).buffer);
+  const Plan of_one = plan(tape, std::array{y}, e.context.device("reference"));
+  CHECK(of_one.place(s).buffer == of_one.place(y).buffer);
+}
+
+}  // namespace fulmar::test
