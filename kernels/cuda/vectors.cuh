@@ -62,6 +62,20 @@ FULMAR_DEVICE Vec<Number<T>, N> load(const T* from) {
   }
   return value;
 }
+template <class T, int N>
+FULMAR_DEVICE void store_at_once(T* to, const Moved<T, N>& some) {
+#ifdef __CUDA_ARCH__
+  // Behind a loop nvcc forgets the alignment, and would store one by one.
+  if constexpr (sizeof some == 16) {
+    uint4 word;
+    memcpy(&word, &some, sizeof word);
+    __stwb(reinterpret_cast<uint4*>(to), word);
+    return;
+  }
+#endif
+  *reinterpret_cast<Moved<T, N>*>(to) = some;
+}
+
 template <int N, class T>
 FULMAR_DEVICE void store(T* to, const Vec<Number<T>, N>& value) {
   constexpr int at_once = moved_of<T, N>;
@@ -71,7 +85,7 @@ FULMAR_DEVICE void store(T* to, const Vec<Number<T>, N>& value) {
     Moved<T, at_once> some;
     FULMAR_UNROLL
     for (int k = 0; k < at_once; k++) some.v[k] = rounded<T>(value.v[first + k]);
-    *reinterpret_cast<Moved<T, at_once>*>(to + first) = some;
+    store_at_once(to + first, some);
   }
 }
 
