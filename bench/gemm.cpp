@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/ceilings.h"
+#include "bench/kernels/ceilings.h"
+#include "bench/kernels/measure.h"
 #include "hwy/targets.h"
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/ops.h"
@@ -114,7 +115,8 @@ void measure(Stream& stream, const Product& p, int64_t batch, double budget) {
   // A 1x1 convolution with a stride reads only the rows that it needs.
   const double x_read = x.bytes() / static_cast<double>(p.kernel < p.stride ? p.stride : 1);
 
-  const double copy = bench::copy_gbytes(stream);
+  Device device(cpu_backend(), stream);
+  const double copy = bench::copy_gbytes(device);
   std::printf("%-14s %4lld^2 %4lld -> %-4lld", p.name.c_str(), static_cast<long long>(p.side),
               static_cast<long long>(p.inputs), static_cast<long long>(p.outputs));
   const auto run = [&](double read_and_written, const std::function<void()>& body) {

@@ -37,7 +37,7 @@ std::string number(double value) {
 
 // Of a value, and in its role.
 Operand cotangent(const ValueInfo& y) {
-  return constant_of(in_role(y.role, real("cotangent", y.shape)));
+  return listed(constant_of(in_role(y.role, real("cotangent", y.shape))));
 }
 
 }  // namespace

@@ -4,13 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "bench/op_table/op_table.h"
 #include "engine/context.h"
 #include "engine/session.h"
-#include "tests/op_cases.h"
 
 // What is checked of every case of the op table. Each check gives its complaints, so that tests can
 // also show that it complains about a broken kernel.
 namespace fulmar::test {
+
+using namespace op_table;
 
 using Complaints = std::vector<std::string>;
 std::string text(const Complaints& complaints);  // one a line

@@ -22,6 +22,7 @@ endfunction()
 
 fulmar_program_test(bad_input bad_input_test.cpp)
 fulmar_program_test(bad_run bad_run_test.cpp)
+fulmar_program_test(bench bench_test.cpp)
 fulmar_program_test(cli cli_test.cpp)
 fulmar_program_test(deep_pictures deep_pictures_test.cpp)
 fulmar_program_test(eval_check eval_check_test.cpp)

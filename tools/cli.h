@@ -101,6 +101,7 @@ class CommandContext {
 };
 
 // The subcommands, each in the file of its name.
+void add_bench(Cli& cli);
 void add_check(Cli& cli);
 void add_eval(Cli& cli);
 void add_info(Cli& cli);

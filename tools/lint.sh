@@ -48,7 +48,8 @@ tree() {
   fi
   for floor in "kernels:engine|model|data|tools|tests|bench" \
       "engine:model|data|tools|tests|bench" "model:data|tools|tests|bench" \
-      "data:model|tools|tests|bench" "tools:tests|bench"; do
+      "data:model|tools|tests|bench" "tools:tests" "bench/op_table:data|model|tools|tests" \
+      "bench/kernels:data|model|tools|tests"; do
     forbidden=${floor#*:}
     floor=${floor%%:*}
     found=$(files "$floor/*.h" "$floor/*.cpp" "$floor/*.inc" "$floor/*.cu" "$floor/*.cuh" |

@@ -11,5 +11,6 @@ int main(int argc, char** argv) {
   add_check(cli);
   add_report(cli);
   add_synth(cli);
+  add_bench(cli);
   return run_cli(cli, argc, argv);
 }

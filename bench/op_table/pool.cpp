@@ -1,14 +1,14 @@
 #include <array>
 
-#include "tests/op_cases.h"
+#include "bench/op_table/op_table.h"
 
-namespace fulmar::test {
+namespace fulmar::op_table {
 namespace {
 
 using Taps = std::array<int64_t, 2>;
 
 struct Pool {
-  const char* what;
+  std::string what;
   Shape x;
   Taps kernel;
   Window window;
@@ -27,24 +27,36 @@ const Pool pools[] = {
     {"5x7", {1, 9, 8, 2}, {5, 7}, {{1, 1}, {1, 1}, {2, 2, 3, 3}}},
 };
 
+Case make(const std::string& op, const std::string& what, std::vector<Operand> x, Build build,
+          std::vector<std::string> once = {}, bool large = false) {
+  return {op, what, std::move(x), std::move(build), default_tolerance, std::move(once), large};
+}
+
+Build max_pool(const Taps& kernel, const Window& window) {
+  return [=](Tape& t, std::span<const Val> x) {
+    const Val y = ops::max_pool(t, x[0], kernel, window);
+    return std::vector<Val>{y, Val{y.node, 1}};
+  };
+}
+
+Build average_pool(const Taps& kernel, const Window& window) {
+  return [=](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::average_pool(t, x[0], kernel, window)};
+  };
+}
+
+Build resize_to(int64_t height, int64_t width, const Resize& how) {
+  return [=](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::resize(t, x[0], height, width, how)};
+  };
+}
+
 }  // namespace
 
 void add_pool_cases(std::vector<Case>& cases) {
-  const auto max_pool = [](const Taps& kernel, const Window& window) {
-    return [=](Tape& t, std::span<const Val> x) {
-      const Val y = ops::max_pool(t, x[0], kernel, window);
-      return std::vector<Val>{y, Val{y.node, 1}};
-    };
-  };
-  const auto average_pool = [](const Taps& kernel, const Window& window) {
-    return [=](Tape& t, std::span<const Val> x) {
-      return std::vector<Val>{ops::average_pool(t, x[0], kernel, window)};
-    };
-  };
   const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
                        Build build, std::vector<std::string> once, bool large = false) {
-    Case added{op, what, std::move(x), std::move(build), default_tolerance, std::move(once), large};
-    cases.push_back(std::move(added));
+    cases.push_back(make(op, what, std::move(x), std::move(build), std::move(once), large));
   };
   for (const Pool& p : pools) {
     add("max_pool", p.what, {distinct("x", p.x)}, max_pool(p.kernel, p.window), {"x"});
@@ -80,12 +92,28 @@ void add_pool_cases(std::vector<Case>& cases) {
         add("resize",
             std::string(how == Interpolation::nearest ? "nearest, " : "bilinear, ") +
                 (corners ? "corners, " : "") + s.what,
-            {real("x", s.x)},
-            [resize, s](Tape& t, std::span<const Val> x) {
-              return std::vector<Val>{ops::resize(t, x[0], s.height, s.width, resize)};
-            },
-            {});
+            {real("x", s.x)}, resize_to(s.height, s.width, resize), {});
       }
 }
 
-}  // namespace fulmar::test
+void add_pool_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
+  const std::vector<Block> all = blocks(size);
+  for (const Block& block : all) {
+    const Shape x = block_shape(size, block);
+    const auto padding = ops::same_padding(block.side, 3, 2, 1);
+    const Window window{{2, 2}, {1, 1}, {padding[0], padding[1], padding[0], padding[1]}};
+    cases.push_back(make("max_pool", "block " + std::to_string(block.number), {real("x", x)},
+                         max_pool({3, 3}, window)));
+  }
+  const Shape x = block_shape(size, all[0]);
+  cases.push_back(make("average_pool", "2x2, block 1", {real("x", x)},
+                       average_pool({2, 2}, {{2, 2}, {1, 1}, {}})));
+  const Shape half{x[0], x[1] / 2, x[2] / 2, x[3]};
+  for (const Interpolation how : {Interpolation::bilinear, Interpolation::nearest})
+    cases.push_back(make("resize",
+                         std::string(how == Interpolation::nearest ? "nearest" : "bilinear") +
+                             ", to twice the side, block 1",
+                         {real("x", half)}, resize_to(2 * half[1], 2 * half[2], {how, false})));
+}
+
+}  // namespace fulmar::op_table

@@ -1,15 +1,15 @@
+#include <algorithm>
 #include <array>
-#include <cmath>
 
-#include "tests/op_cases.h"
+#include "bench/op_table/op_table.h"
 
-namespace fulmar::test {
+namespace fulmar::op_table {
 namespace {
 
 using Taps = std::array<int64_t, 2>;
 
 struct Dense {
-  const char* what;
+  std::string what;
   Shape x;
   Taps kernel;
   int64_t outputs;
@@ -84,7 +84,7 @@ const Dense dense_cases[] = {
 };
 
 struct Depthwise {
-  const char* what;
+  std::string what;
   Shape x;
   Taps kernel;
   Window window;
@@ -107,42 +107,60 @@ const Depthwise depthwise_cases[] = {
     {"3x3, large, 66 channels", {2, 17, 19, 66}, {3, 3}, {{1, 1}, {1, 1}, {1, 1, 1, 1}}, true},
 };
 
+Case dense_case(const Dense& c) {
+  const int64_t inputs = c.x[3] / c.groups;
+  std::vector<Operand> operands{real("x", c.x),
+                                weight("w", {c.kernel[0], c.kernel[1], inputs, c.outputs})};
+  if (c.bias) operands.push_back(weight("bias", {c.outputs}));
+  Case made{"conv2d", c.what, std::move(operands),
+            [window = c.window, groups = c.groups](Tape& t, std::span<const Val> x) {
+              const Val bias = x.size() > 2 ? x[2] : Val{};
+              return std::vector<Val>{ops::conv2d(t, x[0], x[1], bias, window, groups)};
+            },
+            default_tolerance};
+  made.parity_only = c.large;
+  for (size_t axis = 0; axis < 2; axis++)
+    made.reads *= std::min(
+        1.0, static_cast<double>(c.kernel[axis]) / static_cast<double>(c.window.stride[axis]));
+  return made;
+}
+
+Case depthwise_case(const Depthwise& c) {
+  Case made{"depthwise_conv2d",
+            c.what,
+            {real("x", c.x), weight("w", {c.kernel[0], c.kernel[1], c.x[3]})},
+            [window = c.window](Tape& t, std::span<const Val> x) {
+              return std::vector<Val>{ops::depthwise_conv2d(t, x[0], x[1], window)};
+            },
+            default_tolerance};
+  made.parity_only = c.large;
+  return made;
+}
+
+// A layer over the channels.
+Case layer_case(const std::string& what, const Shape& x, int64_t outputs, bool bias) {
+  std::vector<Operand> operands{real("x", x), weight("w", {x[3], outputs})};
+  if (bias) operands.push_back(weight("b", {outputs}));
+  return {"dense", what, std::move(operands),
+          [](Tape& t, std::span<const Val> in) {
+            return std::vector<Val>{ops::dense(t, in[0], in[1], in.size() > 2 ? in[2] : Val{})};
+          },
+          default_tolerance};
+}
+
+Window same_window(const Shape& x, const Taps& kernel, int64_t stride) {
+  const auto rows = ops::same_padding(x[1], kernel[0], stride, 1);
+  const auto columns = ops::same_padding(x[2], kernel[1], stride, 1);
+  return {{stride, stride}, {1, 1}, {rows[0], rows[1], columns[0], columns[1]}};
+}
+
 }  // namespace
 
 void add_conv_cases(std::vector<Case>& cases) {
-  for (const Dense& c : dense_cases) {
-    const int64_t inputs = c.x[3] / c.groups;
-    std::vector<Operand> operands{real("x", c.x),
-                                  weight("w", {c.kernel[0], c.kernel[1], inputs, c.outputs})};
-    if (c.bias) operands.push_back(weight("bias", {c.outputs}));
-    Case added{"conv2d", c.what, std::move(operands),
-               [window = c.window, groups = c.groups](Tape& t, std::span<const Val> x) {
-                 const Val bias = x.size() > 2 ? x[2] : Val{};
-                 return std::vector<Val>{ops::conv2d(t, x[0], x[1], bias, window, groups)};
-               },
-               default_tolerance};
-    added.parity_only = c.large;
-    cases.push_back(std::move(added));
-  }
-  const auto dense = [](Tape& t, std::span<const Val> x) {
-    return std::vector<Val>{ops::dense(t, x[0], x[1], x.size() > 2 ? x[2] : Val{})};
-  };
-  cases.push_back({"dense",
-                   "7 to 4",
-                   {real("x", {3, 1, 1, 7}), weight("w", {7, 4}), weight("b", {4})},
-                   dense,
-                   default_tolerance});
-  cases.push_back({"dense",
-                   "one image, no bias",
-                   {real("x", {1, 1, 1, 1024}), weight("w", {1024, 2})},
-                   dense,
-                   default_tolerance});
-  cases.push_back({"dense",
-                   "over pixels",
-                   {real("x", {2, 3, 2, 19}), weight("w", {19, 17}), weight("b", {17})},
-                   dense,
-                   default_tolerance});
-
+  for (const Dense& c : dense_cases) cases.push_back(dense_case(c));
+  cases.push_back(layer_case("7 to 4", {3, 1, 1, 7}, 4, true));
+  cases.push_back(layer_case("one image, no bias", {1, 1, 1, 1024}, 2, false));
+  cases.push_back(layer_case("over pixels", {2, 3, 2, 19}, 17, true));
   // Weights that are computed from activations, and activations that are weights.
   cases.push_back({"conv2d",
                    "operands in other roles",
@@ -151,18 +169,40 @@ void add_conv_cases(std::vector<Case>& cases) {
                      return std::vector<Val>{ops::conv2d(t, x[0], x[1], x[2], {})};
                    },
                    default_tolerance});
-
-  for (const Depthwise& c : depthwise_cases) {
-    Case added{"depthwise_conv2d",
-               c.what,
-               {real("x", c.x), weight("w", {c.kernel[0], c.kernel[1], c.x[3]})},
-               [window = c.window](Tape& t, std::span<const Val> x) {
-                 return std::vector<Val>{ops::depthwise_conv2d(t, x[0], x[1], window)};
-               },
-               default_tolerance};
-    added.parity_only = c.large;
-    cases.push_back(std::move(added));
-  }
+  for (const Depthwise& c : depthwise_cases) cases.push_back(depthwise_case(c));
 }
 
-}  // namespace fulmar::test
+void add_conv_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
+  const Shape picture{size.batch, size.crop, size.crop, 3};
+  const Taps one{1, 1}, three{3, 3};
+  const auto add = [&](const std::string& what, const Shape& x, const Taps& kernel, int64_t outputs,
+                       int64_t stride, int64_t groups = 1) {
+    cases.push_back(dense_case({what, x, kernel, outputs, same_window(x, kernel, stride), groups}));
+  };
+  add("stem", picture, three, 8, 2);
+  const std::vector<Block> all = blocks(size);
+  for (const Block& block : all) {
+    const std::string name = "block " + std::to_string(block.number);
+    const Shape x{size.batch, block.side, block.side, block.inputs};
+    add(name + " first", x, one, block.width, 1);
+    add(name + " second", block_shape(size, block), one, block.width, 1);
+    add(name + " skip", x, one, block.width, 2);
+  }
+  const int64_t side = (all.back().side + 1) / 2;
+  const Shape tail{size.batch, side, side, all.back().width};
+  add("tail", tail, one, 2 * all.back().width, 1);
+  const Shape x64 = block_shape(size, all[3]);
+  add("3x3, 64 to 64", x64, three, 64, 1);
+  add("3x3, 64 to 64, 4 groups", x64, three, 64, 1, 4);
+  cases.push_back(layer_case("head", {size.batch, 1, 1, 2 * all.back().width}, 2, true));
+
+  const auto add_depthwise = [&](const std::string& what, const Shape& x, const Taps& kernel) {
+    cases.push_back(depthwise_case({what, x, kernel, same_window(x, kernel, 1)}));
+  };
+  for (const Block& block : all)
+    add_depthwise("block " + std::to_string(block.number), block_shape(size, block), three);
+  add_depthwise("tail", tail, three);
+  add_depthwise("5x5, block 3", block_shape(size, all[2]), {5, 5});
+}
+
+}  // namespace fulmar::op_table

@@ -11,8 +11,9 @@
 #include "engine/tape.h"
 
 // The op table: every op of the engine with the shapes and attributes that have gone wrong before
-// somewhere. One table drives parity between devices and finite differences.
-namespace fulmar::test {
+// somewhere, and the sizes at which it is timed. One table drives parity between devices, finite
+// differences and benchmarks.
+namespace fulmar::op_table {
 
 // A tensor that a case is given: name on the tape, kind, values.
 struct Operand {
@@ -22,22 +23,27 @@ struct Operand {
   std::vector<std::byte> bytes;  // of role source
   bool differentiable = false;
   bool updated = false;  // the op writes it in place
+  // Gives element i, where all are drawn alike. Then `values` (or `bytes`) may be empty until
+  // somebody wants them: large operands of benchmarks never list them.
+  std::function<double(int64_t)> draw{};
 };
 
-// An activation. Values depend on the operand's name, shape and range alone.
+// Drawn operands, activations: values depend on the operand's name, shape and range alone.
 Operand real(const std::string& name, const Shape& shape, double low = -1, double high = 1);
-// The same as a parameter.
-Operand weight(const std::string& name, const Shape& shape, double low = -1, double high = 1);
 // |value| in [least, most], either sign: for functions with a kink or a pole at 0.
 Operand off_zero(const std::string& name, const Shape& shape, double least = 0.1, double most = 2);
+Operand indices(const std::string& name, const Shape& shape, int64_t classes);
+// The same as a parameter.
+Operand weight(const std::string& name, const Shape& shape, double low = -1, double high = 1);
+Operand listed(Operand operand);  // with its values, drawn where there are none yet
+
 // All values at least 0.02 apart, in random order: no window has two maxima.
 Operand distinct(const std::string& name, const Shape& shape);
 Operand given(const std::string& name, const Shape& shape, std::vector<double> values);
-Operand indices(const std::string& name, const Shape& shape, int64_t classes);
 template <class T>
 Operand records(const std::string& name, const Shape& shape, DType type,
                 std::span<const T> values) {
-  Operand operand{name, {shape, Role::source, type}, {}, {}, false, false};
+  Operand operand{name, {shape, Role::source, type}, {}, {}};
   const auto bytes = std::as_bytes(values);
   operand.bytes.assign(bytes.begin(), bytes.end());
   return operand;
@@ -66,6 +72,9 @@ struct Case {
   // vanish beside large ones in a norm.
   std::vector<std::string> elementwise{};
 
+  // What part of the first operand the op must read: less than 1 for a window with gaps, a crop.
+  double reads = 1;
+
   std::string name() const { return op + " (" + what + ")"; }
 };
 
@@ -79,6 +88,24 @@ const std::vector<Case>& op_cases();
 // A structured op (window, norm, resize) of random shape and attributes; a seed gives one case.
 Case random_case(uint64_t seed);
 
+// The polar-low network at a size, so that kernels are timed on the shapes that it gives them.
+struct NetworkSize {
+  int64_t batch = 16, crop = 1024;
+};
+// A block of it: its two pointwise products and its skip go from `inputs` channels at side^2
+// pixels to `width`.
+struct Block {
+  int number;
+  int64_t side, inputs, width;
+};
+std::vector<Block> blocks(const NetworkSize& size);
+// Shape of a block's activations.
+Shape block_shape(const NetworkSize& size, const Block& block);
+
+// Every op at the network's sizes, and those that it has not at some general ones. Operands are not
+// listed.
+std::vector<Case> benchmark_cases(const NetworkSize& size);
+
 // Its parts, one file each.
 void add_pointwise_cases(std::vector<Case>& cases);
 void add_shape_cases(std::vector<Case>& cases);
@@ -89,4 +116,13 @@ void add_loss_cases(std::vector<Case>& cases);
 void add_training_cases(std::vector<Case>& cases);
 void add_warp_cases(std::vector<Case>& cases);
 
-}  // namespace fulmar::test
+void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_shape_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_conv_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_pool_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_norm_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_loss_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+void add_warp_benchmarks(const NetworkSize& size, std::vector<Case>& cases);
+
+}  // namespace fulmar::op_table

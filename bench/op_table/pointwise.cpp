@@ -1,8 +1,8 @@
 #include <array>
 
-#include "tests/op_cases.h"
+#include "bench/op_table/op_table.h"
 
-namespace fulmar::test {
+namespace fulmar::op_table {
 namespace {
 
 using Values = std::vector<double>;
@@ -95,4 +95,41 @@ void add_pointwise_cases(std::vector<Case>& cases) {
   cases.push_back(std::move(many));
 }
 
-}  // namespace fulmar::test
+void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
+  const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
+                       Build build) {
+    cases.push_back({op, what, std::move(x), std::move(build), 0});
+  };
+  const std::vector<Block> all = blocks(size);
+  for (const Block& block : all) {
+    const Shape shape = block_shape(size, block);
+    const Shape pooled{size.batch, (block.side + 1) / 2, (block.side + 1) / 2, block.width};
+    const std::string name = "block " + std::to_string(block.number);
+    add("relu", name, {off_zero("x", shape)}, unary(ops::relu));
+    add("add", name, {real("a", pooled), real("b", pooled)}, binary(ops::add));
+  }
+  // The others have one size, 8 MiB of floats for each image of 1024^2 pixels.
+  const Shape shape = block_shape(size, all[0]);
+  const std::string what = "block 1";
+  add("sub", what, {real("a", shape), real("b", shape)}, binary(ops::sub));
+  add("mul", what, {real("a", shape), real("b", shape)}, binary(ops::mul));
+  add("div", what, {real("a", shape), off_zero("b", shape, 0.3)}, binary(ops::div));
+  add("div_no_nan", what, {real("a", shape), off_zero("b", shape, 0.3)}, binary(ops::div_no_nan));
+  add("gate", what, {constant_of(off_zero("x", shape)), real("a", shape)}, binary(ops::gate));
+  add("affine", what, {real("x", shape)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::affine(t, x[0], 3, -2)};
+  });
+  add("leaky_relu", what, {off_zero("x", shape)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::leaky_relu(t, x[0], 0.1)};
+  });
+  add("sigmoid", what, {real("x", shape, -4, 4)}, unary(ops::sigmoid));
+  add("tanh", what, {real("x", shape, -3, 3)}, unary(ops::tanh));
+  add("softplus", what, {off_zero("x", shape, 0.1, 4)}, unary(ops::softplus));
+  add("exp", what, {real("x", shape, -4, 4)}, unary(ops::exp));
+  add("log", what, {real("x", shape, 0.1, 5)}, unary(ops::log));
+  add("sqrt", what, {real("x", shape, 0.1, 5)}, unary(ops::sqrt));
+  add("square", what, {real("x", shape, -3, 3)}, unary(ops::square));
+  add("abs", what, {off_zero("x", shape)}, unary(ops::abs));
+}
+
+}  // namespace fulmar::op_table

@@ -1,10 +1,10 @@
 #include <array>
 #include <cmath>
 
-#include "tests/op_cases.h"
-#include "tests/support/array.h"
+#include "bench/op_table/op_table.h"
+#include "bench/op_table/uniform.h"
 
-namespace fulmar::test {
+namespace fulmar::op_table {
 namespace {
 
 // Draws for one case.
@@ -103,7 +103,7 @@ Case draw_depthwise(Draw& draw) {
 Case draw_pool(Draw& draw, bool max) {
   const Drawn d = draw_window(draw, draw.between(1, 40));
   // Floats that are small integers: many windows have several maxima.
-  Operand x = real("x", d.x, -4, 4);
+  Operand x = listed(real("x", d.x, -4, 4));
   for (double& value : x.values) value = std::round(value);
   return {max ? "max_pool" : "average_pool",
           describe(d),
@@ -150,9 +150,7 @@ Case draw_norm(Draw& draw) {
           2e-4};
 }
 
-}  // namespace
-
-Case random_case(uint64_t seed) {
+Case draw_case(uint64_t seed) {
   Draw draw(seed);
   switch (draw.between(0, 6)) {
     case 0:
@@ -171,4 +169,12 @@ Case random_case(uint64_t seed) {
   }
 }
 
-}  // namespace fulmar::test
+}  // namespace
+
+Case random_case(uint64_t seed) {
+  Case drawn = draw_case(seed);
+  for (Operand& operand : drawn.operands) operand = listed(std::move(operand));
+  return drawn;
+}
+
+}  // namespace fulmar::op_table

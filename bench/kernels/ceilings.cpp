@@ -1,14 +1,11 @@
-#include "bench/ceilings.h"
+#include "bench/kernels/ceilings.h"
 
-#include <algorithm>
 #include <chrono>
 #include <numeric>
 #include <vector>
 
-#include "kernels/cpu/ops.h"
-
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "bench/ceilings.cpp"
+#define HWY_TARGET_INCLUDE "bench/kernels/ceilings.cpp"
 #include "hwy/foreach_target.h"
 // Must come after foreach_target.h.
 #include "hwy/highway.h"
@@ -57,25 +54,6 @@ double fma_gflops(ThreadPool& pool) {
   });
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   return std::accumulate(operations.begin(), operations.end(), 0.0) / time.count() / 1e9;
-}
-
-double copy_gbytes(Stream& stream) {
-  const Shape shape{16, 512, 512, 8};
-  const View from = view_of(nullptr, shape, DType::f32);
-  View x = from, y = from;
-  x.data = cpu::allocate(stream, from.bytes());
-  y.data = cpu::allocate(stream, from.bytes());
-  cpu::fill(stream, x, 1);
-  double seconds = 1e30;
-  for (int i = 0; i < 10; i++) {
-    const auto start = std::chrono::steady_clock::now();
-    cpu::copy(stream, x, y);
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    seconds = std::min(seconds, time.count());
-  }
-  cpu::release(stream, x.data, x.bytes());
-  cpu::release(stream, y.data, y.bytes());
-  return 2 * static_cast<double>(from.bytes()) / seconds / 1e9;
 }
 
 }  // namespace fulmar::bench

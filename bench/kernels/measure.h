@@ -1,0 +1,79 @@
+#pragma once
+
+#include <optional>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "bench/kernels/kernel_bench.h"
+
+namespace fulmar::bench {
+
+// How much a device is asked at a time, by the kind of its backend.
+struct Limits {
+  double rotated_bytes;  // that a kernel should touch before it touches the same again
+  double least_round;    // seconds of work between two looks at the clock
+  int64_t copy_bytes;    // of the copy that the ceiling is measured by
+  int64_t product_side;  // of the matrix product that the ceiling is measured by
+};
+Limits limits_of(const Device& device);
+
+// What a device reaches, measured in the same run as the kernels.
+struct Ceilings {
+  double copy_gbytes = 0;  // per second, read and written: the fastest of ten large copies
+  // Of the CPU: fused multiply-adds out of registers, measured anew beside each kernel. Of others:
+  // a large matrix product by the backend, at its precision.
+  double gflops = 0;
+};
+double copy_gbytes(Device& device);
+Ceilings measure_ceilings(Context& context, Device& device);
+
+// One kernel's time and what it amounts to.
+struct Timing {
+  std::string name, shapes;
+  double seconds = 0;  // of one run: the median over rounds
+  double bytes = 0, flops = 0;
+  double gflops_ceiling = 0;  // measured beside it; 0 where flops is 0
+  int rounds = 0;             // times the clock was read
+  double gbytes_per_second() const { return bytes / seconds * 1e-9; }
+  double gflops_per_second() const { return flops / seconds * 1e-9; }
+};
+
+// A kernel, run by rounds that take turns over the copies of its row.
+class Measured {
+ public:
+  Measured(Device& device, PreparedRow& row, const Kernel& kernel);
+  ~Measured();
+  Measured(const Measured&) = delete;
+  Measured& operator=(const Measured&) = delete;
+
+  double round();  // seconds of one run, the mean of a round
+
+ private:
+  void run_all();
+  void replay();
+
+  Device& device_;
+  std::vector<Session> sessions_;
+  int repeats_ = 1;        // of all copies, in a round
+  void* graph_ = nullptr;  // a round, where the backend captures
+};
+
+// Takes rounds for about `budget` seconds, five at least.
+Timing measure(Context& context, Device& device, PreparedRow& row, const Kernel& kernel,
+               const Ceilings& ceilings, double budget);
+
+// Which kernels of the benchmark rows are timed: those whose name the filter finds. What comes
+// again in a gradient, or as another row's helper (a sum) of the same shapes, comes once.
+class Selection {
+ public:
+  explicit Selection(const std::string& filter);  // ECMAScript; Error(usage) where it is none
+  bool takes(const Kernel& kernel);
+
+ private:
+  std::regex filter_;
+  std::set<std::string> taken_;
+};
+
+}  // namespace fulmar::bench

@@ -1,0 +1,109 @@
+#include <utility>
+
+#include "bench/op_table/op_table.h"
+
+namespace fulmar::op_table {
+namespace {
+
+struct Loss {
+  const char* what;
+  Shape logits;
+  bool soft = false;
+  CrossEntropy how{};
+  bool class_weight = false, pixel_weight = false;
+  double scale = 4;
+};
+
+// exp of a difference of logits of up to 10: its rounding error, relative, is up to 10 u.
+constexpr double tolerance = 3e-6;
+
+Case softmax_case(const std::string& what, Operand x) {
+  return {"softmax",
+          what,
+          {std::move(x)},
+          [](Tape& t, std::span<const Val> in) { return std::vector<Val>{ops::softmax(t, in[0])}; },
+          tolerance};
+}
+
+Build loss_build(const CrossEntropy& how, bool class_weight, bool pixel_weight) {
+  return [=](Tape& t, std::span<const Val> x) {
+    size_t next = 2;
+    const Val c = class_weight ? x[next++] : Val{}, q = pixel_weight ? x[next++] : Val{};
+    const ops::Loss loss = ops::softmax_cross_entropy(t, x[0], x[1], how, c, q);
+    return std::vector<Val>{loss.mean, loss.rows, loss.row_weight};
+  };
+}
+
+Operand given_as(Operand x) { return constant_of(in_role(Role::statistic, std::move(x))); }
+
+Case loss_case(const Loss& l) {
+  const int64_t classes = l.logits[3];
+  const Shape rows{l.logits[0], l.logits[1], l.logits[2], 1};
+  std::vector<Operand> x{
+      real("logits", l.logits, -l.scale, l.scale),
+      l.soft ? given_as(real("labels", l.logits, 0, 1)) : indices("labels", rows, classes)};
+  if (l.class_weight) x.push_back(given_as(real("class_weight", {classes}, 0.5, 2)));
+  if (l.pixel_weight) x.push_back(given_as(real("pixel_weight", rows, 0, 1)));
+  return {"softmax_cross_entropy",
+          l.what,
+          std::move(x),
+          loss_build(l.how, l.class_weight, l.pixel_weight),
+          tolerance,
+          {"logits"}};
+}
+
+}  // namespace
+
+void add_loss_cases(std::vector<Case>& cases) {
+  cases.push_back(softmax_case("two classes", real("x", {4, 1, 1, 2}, -5, 5)));
+  cases.push_back(softmax_case("map of 5 classes", real("x", {2, 3, 4, 5}, -5, 5)));
+  cases.push_back(softmax_case("one class", real("x", {2, 1, 2, 1}, -5, 5)));
+  cases.push_back(softmax_case("33 classes", real("x", {1, 2, 3, 33}, -5, 5)));
+  cases.push_back(
+      softmax_case("large logits", given("x", {2, 1, 1, 3}, {500, 499, 498, -700, -702, -701.5})));
+
+  const Loss losses[] = {
+      {"index labels", {3, 1, 1, 4}},
+      {"two classes", {5, 1, 1, 2}},
+      {"a map of index labels", {2, 3, 5, 4}},
+      {"soft labels", {2, 3, 5, 4}, true},
+      {"smoothing", {2, 3, 5, 4}, false, {0.1, -1}},
+      {"soft labels, smoothing", {2, 3, 5, 4}, true, {0.1, -1}},
+      {"class weights", {2, 3, 5, 4}, false, {}, true},
+      {"soft labels, class weights", {2, 3, 5, 4}, true, {}, true},
+      {"ignored label", {2, 3, 5, 4}, false, {0, 2}},
+      {"pixel weights", {2, 3, 5, 4}, false, {}, false, true},
+      {"everything", {2, 3, 5, 7}, false, {0.05, 3}, true, true},
+      {"soft labels, everything", {2, 3, 5, 7}, true, {0.05, -1}, true, true},
+      {"33 classes", {1, 3, 5, 33}, false, {0.05, -1}, true, true},
+      {"large logits", {2, 3, 5, 4}, false, {}, false, false, 80},
+  };
+  for (const Loss& l : losses) cases.push_back(loss_case(l));
+  const std::vector<double> zeros(6, 0.0), fives(6, 5.0);
+  Operand labels = indices("labels", {2, 3, 1, 1}, 4);
+  cases.push_back(
+      {"softmax_cross_entropy",
+       "all weights 0",
+       {real("logits", {2, 3, 1, 4}), labels, given_as(given("pixel_weight", {2, 3, 1, 1}, zeros))},
+       loss_build({}, false, true),
+       tolerance,
+       {"logits"}});
+  labels.values = fives;
+  cases.push_back({"softmax_cross_entropy",
+                   "all ignored",
+                   {real("logits", {2, 3, 1, 4}), labels},
+                   loss_build({0, 5}, false, false),
+                   tolerance,
+                   {"logits"}});
+}
+
+void add_loss_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
+  const Shape logits{size.batch, 1, 1, 2};
+  const Shape map{size.batch, size.crop / 4, size.crop / 4, 10};
+  cases.push_back(softmax_case("two classes", real("x", logits, -5, 5)));
+  cases.push_back(softmax_case("a map of 10 classes", real("x", map, -5, 5)));
+  cases.push_back(loss_case({"two classes", logits}));
+  cases.push_back(loss_case({"a map of 10 classes", map}));
+}
+
+}  // namespace fulmar::op_table

@@ -1,0 +1,124 @@
+#include <algorithm>
+#include <array>
+
+#include "bench/op_table/op_table.h"
+#include "kernels/step_state.h"
+
+namespace fulmar::op_table {
+namespace {
+
+Operand step_state(const StepState& state) {
+  return records<StepState>("step_state", ops::step_state_info().shape, DType::u8,
+                            std::span(&state, 1));
+}
+
+Operand flat_state(const std::string& name, int64_t count, double low, double high) {
+  return state_of(weight(name, {count}, low, high));
+}
+
+Case dropout_case(const std::string& what, const Shape& shape, double rate, uint64_t id,
+                  bool large = false) {
+  StepState draws;
+  draws.seed = 42, draws.draw = 7;
+  return {"dropout",
+          what,
+          {real("x", shape), step_state(draws)},
+          [=](Tape& t, std::span<const Val> x) {
+            return std::vector<Val>{ops::dropout(t, x[0], rate, id)};
+          },
+          default_tolerance,
+          {},
+          large};
+}
+
+Case accumulate_case(const std::string& what, int64_t count, int32_t micro_batch) {
+  StepState state;
+  state.micro_batches = 3, state.micro_batch = micro_batch;
+  return {"accumulate",
+          what,
+          {constant_of(weight("g", {count})), flat_state("sum", count, -1, 1), step_state(state)},
+          [](Tape& t, std::span<const Val> x) {
+            ops::accumulate(t, x[0], x[1]);
+            return std::vector<Val>{};
+          },
+          default_tolerance};
+}
+
+// What a training step asks of its gradients before it applies them; no op of the engine.
+class CountNonfinite : public Op {
+ public:
+  std::string_view name() const override { return "count_nonfinite"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
+  bool updates_state() const override { return true; }  // or it would be dropped
+  void run(Device& device, const RunArgs& args) const override {
+    device.backend().count_nonfinite(device.stream(), args.in[0]);
+  }
+};
+
+Case adamw_case(const std::string& what, int64_t count, std::span<const Segment> segments,
+                const AdamW& how, int64_t step) {
+  StepState state;
+  state.step = step, state.learning_rate = 1e-2;
+  const Operand table = records<Segment>("segments", {static_cast<int64_t>(segments.size_bytes())},
+                                         DType::u8, segments);
+  return {
+      "adamw",
+      what,
+      {constant_of(weight("g", {count})), flat_state("theta", count, -1, 1),
+       flat_state("m", count, -0.1, 0.1), flat_state("v", count, 0, 0.1), table, step_state(state)},
+      [how](Tape& t, std::span<const Val> x) {
+        ops::adamw(t, x[0], x[1], x[2], x[3], x[4], how);
+        return std::vector<Val>{};
+      },
+      default_tolerance};
+}
+
+}  // namespace
+
+void add_training_cases(std::vector<Case>& cases) {
+  for (const auto& [what, shape, rate] : {std::tuple{"rate 0.5", Shape{2, 1, 1, 64}, 0.5},
+                                          {"rate 0.1", Shape{2, 3, 5, 7}, 0.1},
+                                          {"rate 0: the identity", Shape{1, 2, 3, 5}, 0.0},
+                                          {"one element", Shape{1, 1, 1, 1}, 0.3}})
+    cases.push_back(dropout_case(what, shape, rate, 3));
+  cases.push_back(dropout_case("large", {2, 65, 63, 9}, 0.4, 1, true));
+  cases.push_back(accumulate_case("first of three", 70, 0));
+  cases.push_back(accumulate_case("second of three", 70, 1));
+
+  // Two segments with a gap between them, which stays as it is.
+  const std::array<Segment, 2> segments{{{0, 70, 1}, {96, 160, 0}}};
+  for (const bool scaled : {true, false})
+    for (const bool keras : {true, false})
+      cases.push_back(adamw_case(std::string("decay ") + (scaled ? "scaled" : "not scaled") +
+                                     ", epsilon as " + (keras ? "Keras" : "torch"),
+                                 160, segments, {0.9, 0.999, 1e-2, 1e-2, scaled, keras}, 3));
+  cases.push_back(
+      adamw_case("first step", 160, segments, {0.9, 0.999, 1e-7, 1e-4, true, false}, 1));
+  cases.push_back(
+      adamw_case("step 10000", 160, segments, {0.9, 0.999, 1e-7, 1e-4, true, true}, 10000));
+}
+
+void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
+  const std::vector<Block> all = blocks(size);
+  cases.push_back(dropout_case("head", {size.batch, 1, 1, 2 * all.back().width}, 0.5, 3));
+  cases.push_back(dropout_case("block 1", block_shape(size, all[0]), 0.5, 3));
+  // 1.26 million weights; and as many as the batch has pixels.
+  const int64_t pixels = size.batch * size.crop * size.crop;
+  const int64_t network = std::min(int64_t{1260320}, pixels);
+  for (const auto& [what, count] :
+       {std::pair{"as many as the network", network}, std::pair{"as many as pixels", pixels}}) {
+    const std::array<Segment, 1> one{{{0, count, 1}}};
+    cases.push_back(accumulate_case(what, count, 1));
+    cases.push_back(adamw_case(what, count, one, {}, 3));
+    cases.push_back({"count_nonfinite",
+                     what,
+                     {constant_of(weight("g", {count}))},
+                     [](Tape& t, std::span<const Val> x) {
+                       t.append(std::make_shared<CountNonfinite>(), {x[0]});
+                       return std::vector<Val>{};
+                     },
+                     0});
+  }
+}
+
+}  // namespace fulmar::op_table
