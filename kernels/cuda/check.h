@@ -10,9 +10,9 @@ namespace fulmar::cuda {
 
 // Error(device) that names the call that failed.
 inline void check(cudaError_t error, const std::string& call) {
-  if (error != cudaSuccess)
-    device_error("cuda: " + call + ": " + cudaGetErrorName(error) + ": " +
-                 cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // it is told of here: the next launch looks there for its own
+  device_error("cuda: " + call + ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error));
 }
 
 }  // namespace fulmar::cuda

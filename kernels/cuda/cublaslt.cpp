@@ -100,7 +100,11 @@ Descriptors::Descriptors(const DenseProblem& problem)
         set(CUBLASLT_MATMUL_DESC_TRANSB, transpose);
         break;
     }
-    if (bias_) set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    if (bias_) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      // Heuristics take from it how the bias will be aligned.
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(uintptr_t{alignment}));
+    }
   } catch (...) {
     release();
     throw;

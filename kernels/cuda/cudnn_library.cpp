@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "kernels/cuda/cudnn.h"
@@ -92,7 +93,8 @@ class Library : public DenseLibrary {
     std::vector<std::string> texts;
     for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
       for (const EngineConfig& config : graph.proposals(mode, nondeterministic_))
-        texts.push_back(config.text());
+        if (std::find(texts.begin(), texts.end(), config.text()) == texts.end())
+          texts.push_back(config.text());
     if (texts.empty()) why_not = "no engine is allowed";
     return texts;
   }

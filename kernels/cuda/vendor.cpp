@@ -152,6 +152,8 @@ size_t Vendor::plan(const DenseProblem& problem) {
         choices_.set(key(problem), choice);
       }
     }
+    // What the libraries tried in passing is not to be taken for an error of the next launch.
+    cudaGetLastError();
     planned = plans_.emplace(numbers, std::move(algorithm)).first;
   }
   if (!planned->second) return 0;
