@@ -3,55 +3,31 @@
 #include <algorithm>
 #include <memory>
 
-#include "kernels/cuda/library.h"
 #include "tests/node_check.h"
 #include "tests/op_check.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/error_of.h"
-
-extern "C" const fulmar::CudaLibrary* fulmar_cuda_library();
+#include "tests/support/gpu.h"
 
 // The op table on a GPU: hand-written kernels, cuDNN and cuBLASLt, against the reference.
 namespace fulmar::test {
 namespace {
 
-// A stream of the library's, and the device on it.
-struct Opened {
-  Stream stream;
-  Device device;
-
-  explicit Opened(Precision precision, const std::string& choices = "")
-      : stream(fulmar_cuda_library()->open(0, {precision, false, true})),
-        device(fulmar_cuda_library()->backend(precision), stream) {
-    if (!choices.empty()) fulmar_cuda_library()->use_convolution_choices(stream, choices);
-  }
-  ~Opened() { fulmar_cuda_library()->close(stream); }
-  Opened(const Opened&) = delete;
-  Opened& operator=(const Opened&) = delete;
-
-  std::string choices() const { return fulmar_cuda_library()->convolution_choices(stream); }
-};
-
 constexpr Precision precisions[] = {Precision::fp32, Precision::tf32, Precision::bf16};
 
 struct Gpu {
   Context context;
-  Opened fp32{Precision::fp32}, tf32{Precision::tf32}, bf16{Precision::bf16};
+  OpenGpu fp32{Precision::fp32}, tf32{Precision::tf32}, bf16{Precision::bf16};
   Device emulated{emulated_bf16(), context.device("reference").stream()};
 
-  Opened& of(Precision precision) {
+  OpenGpu& of(Precision precision) {
     return precision == Precision::fp32 ? fp32 : precision == Precision::tf32 ? tf32 : bf16;
   }
 };
 
 // Null, with a message, where there is no GPU.
 Gpu* gpu() {
-  static const std::string missing =
-      error_of(ErrorKind::device, [] { fulmar_cuda_library()->devices(); });
-  if (missing != "no error") {
-    MESSAGE("skipped: ", missing);
-    return nullptr;
-  }
+  if (!has_gpu()) return nullptr;
   static Gpu shared;
   return &shared;
 }
@@ -122,10 +98,10 @@ TEST_CASE("cuda ops: with the same choices, another stream gives the same bits, 
   if (!gpu()) return;
   for (const Precision precision : precisions) {
     std::vector<std::vector<Result>> first;
-    Opened& one = gpu()->of(precision);
+    OpenGpu& one = gpu()->of(precision);
     for (const Case& c : op_cases())
       first.push_back(run(record(c, true), gpu()->context, one.device));
-    Opened other(precision, one.choices());
+    OpenGpu other(precision, one.choices());
     for (int again = 0; again < 2; again++) {
       size_t number = 0;
       for (const Case& c : op_cases()) {
@@ -144,7 +120,7 @@ TEST_CASE("cuda ops: with the same choices, another stream gives the same bits, 
 TEST_CASE("cuda ops: dense convolutions and products go to the vendor's libraries") {
   if (!gpu()) return;
   for (const Precision precision : precisions) {
-    Opened& opened = gpu()->of(precision);
+    OpenGpu& opened = gpu()->of(precision);
     for (const Case& c : op_cases())
       if (is_dense(c)) run(record(c, true), gpu()->context, opened.device);
     const std::string choices = opened.choices();
@@ -160,7 +136,7 @@ TEST_CASE("cuda ops: dense convolutions and products go to the vendor's librarie
 
 TEST_CASE("cuda ops: a stored choice that can't be used is an error, and so is a damaged text") {
   if (!gpu()) return;
-  Opened& one = gpu()->fp32;
+  OpenGpu& one = gpu()->fp32;
   for (const Case& c : op_cases())
     if (is_dense(c)) run(record(c, true), gpu()->context, one.device);
   const std::string choices = one.choices();
@@ -170,7 +146,7 @@ TEST_CASE("cuda ops: a stored choice that can't be used is an error, and so is a
   std::string damaged = choices;
   damaged[damaged.size() / 2] ^= 1;
   CHECK(
-      has(error_of(ErrorKind::file, [&] { Opened(Precision::fp32, damaged); }), "cuda choices: "));
+      has(error_of(ErrorKind::file, [&] { OpenGpu(Precision::fp32, damaged); }), "cuda choices: "));
 }
 
 }  // namespace fulmar::test
