@@ -72,6 +72,20 @@ TEST_CASE("roles: of every op, a gradient has the type of its value") {
   }
 }
 
+TEST_CASE("roles: losses of rows, and what weighs them, are float32") {
+  Emulated e;
+  Tape t;
+  const Val logits = ops::input(t, "logits", {{2, 3, 1, 4}});
+  const Val labels = ops::input(t, "labels", {{2, 3, 1, 1}, Role::index, DType::i32});
+  const Val weights = ops::input(t, "weights", {{2, 3, 1, 1}});
+  const ops::Loss loss = ops::softmax_cross_entropy(t, logits, labels, {}, {}, weights);
+  for (const Val v : {loss.mean, loss.rows, loss.row_weight}) CHECK(e.type(t, v) == DType::f32);
+  for (const Val x : t.node(loss.rows.node).inputs)
+    if (x && !(x == logits) && !(x == labels)) CHECK(e.type(t, x) == DType::f32);
+  CHECK(e.type(t, grad(t, loss.mean, loss.rows)) == DType::f32);
+  CHECK(e.type(t, grad(t, loss.mean, logits)) == DType::bf16);
+}
+
 TEST_CASE("roles: operands of two roles become activations, sums of activations statistics") {
   Emulated e;
   Tape t;

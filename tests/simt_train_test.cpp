@@ -8,6 +8,7 @@
 #include "kernels/simt/backend.h"
 #include "tests/node_check.h"
 #include "tests/support/emulated_bf16.h"
+#include "tests/support/slow_build.h"
 #include "tests/support/teacher.h"
 
 // Training steps of the polar-low network with the CUDA kernels on the emulator, crop 64, batch 2:
@@ -20,6 +21,7 @@ using Json = nlohmann::json;
 
 namespace {
 
+constexpr int64_t steps = slow_build ? 2 : 5;
 constexpr double gradient_bound = 1e-4;  // relative, by norm, per tensor
 constexpr double loss_bound = 2e-5;      // absolute
 
@@ -48,7 +50,7 @@ TEST_CASE("simt training: at five float64 states, loss and gradients are those o
     Teacher teacher(context, context.device("reference"), golden);
     Trainee expected(context, context.device("reference"), golden), ours(context, device, golden);
     double worst_loss = 0, worst_gradient = 0;
-    for (int64_t step = 0; step < 5; step++) {
+    for (int64_t step = 0; step < steps; step++) {
       CAPTURE(step);
       for (Trainee* trainee : {&expected, &ours}) {
         copy_state(teacher.model, trainee->model);
@@ -79,7 +81,7 @@ TEST_CASE("simt training: in bf16 every node of a step rounds what the reference
     Teacher teacher(context, context.device("reference"), golden);
     Teacher emulated(context, emulation, golden);  // forward, backward, AdamW
     NodeDifferences total;
-    for (int64_t step = 0; step < 5; step++) {
+    for (int64_t step = 0; step < steps; step++) {
       CAPTURE(step);
       copy_state(teacher.model, emulated.model);
       emulated.set(golden, seeds[step]);
@@ -112,7 +114,7 @@ TEST_CASE("simt training: in bf16 whole steps are those of the emulation") {
     Trainee expected(context, emulation, golden), in_float(context, by_cpu, golden),
         ours(context, device, golden), apart(context, device, golden, {.reuse = false});
     Differences worst, worst_in_float;
-    for (int64_t step = 0; step < 5; step++) {
+    for (int64_t step = 0; step < steps; step++) {
       CAPTURE(step);
       for (Trainee* trainee : {&expected, &in_float, &ours, &apart}) {
         copy_state(teacher.model, trainee->model);
