@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -49,6 +50,7 @@ struct Loader::State {
   Preprocess preprocess;
   LoaderOptions options;
   std::vector<TensorSpec> specs;
+  std::atomic<bool> without_pictures{false};     // the caller has them
   int64_t height = 0, width = 0, row_bytes = 0;  // of a slot's picture
 
   std::mutex mutex;
@@ -134,8 +136,9 @@ void Loader::State::fill(Slot& slot, int64_t fill_epoch, int64_t number,
 void Loader::State::fill_sample(Slot& slot, size_t place, int64_t picture, int64_t fill_epoch,
                                 int64_t number) {
   const ImageHeader& header = pictures->header(picture);
-  pictures->copy(picture, slot.images.get() + static_cast<int64_t>(place) * height * row_bytes,
-                 row_bytes);
+  if (!without_pictures)
+    pictures->copy(picture, slot.images.get() + static_cast<int64_t>(place) * height * row_bytes,
+                   row_bytes);
   if (options.augment) {
     const int64_t in_epoch = number * options.batch + static_cast<int64_t>(place);
     slot.samples[place] =
@@ -174,7 +177,7 @@ Loader::Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> la
   s.width = pictures->max_width();
   s.row_bytes = s.width * pictures->bands() * static_cast<int64_t>(size_of(pictures->type()));
   const int64_t n = options.batch;
-  s.specs = {{"image", pictures->type(), {n, s.height, s.width, pictures->bands()}},
+  s.specs = {{"image", pictures->type(), {n, s.height, s.width, pictures->bands()}, true},
              {"image/samples", DType::u8, {n, static_cast<int64_t>(sizeof(WarpSample))}}};
   if (!labels.empty()) {
     s.specs.push_back({"label", DType::i32, {n, 1, 1, 1}});
@@ -210,6 +213,12 @@ void Loader::stop() {
 const std::vector<TensorSpec>& Loader::tensors() const { return state_->specs; }
 
 int64_t Loader::batches_per_epoch() const { return state_->sampler->batches_per_epoch(); }
+
+int64_t Loader::sample_count() const { return state_->pictures->count(); }
+
+void Loader::leave_out(size_t tensor) {
+  if (state_->specs[tensor].name == "image") state_->without_pictures = true;
+}
 
 int64_t Loader::batch_bytes() const {
   return state_->options.batch * state_->height * state_->row_bytes;

@@ -41,6 +41,8 @@ class Loader : public BatchSource {
   int64_t batches_per_epoch() const override;
   void start(int64_t epoch, int64_t first) override;
   const Batch* next() override;
+  int64_t sample_count() const override;
+  void leave_out(size_t tensor) override;  // the pictures; others cost nothing
 
   int64_t batch_bytes() const;
 

@@ -20,6 +20,8 @@ struct TensorSpec {
   std::string name;
   DType type = DType::f32;
   Shape shape;
+  // A sample's slot holds the same whenever the sample comes: nothing of it is drawn anew.
+  bool fixed = false;
 };
 
 // A batch in host memory, ready to be copied: one View for each spec, in their order, valid until
@@ -50,6 +52,12 @@ class BatchSource {
   virtual void start(int64_t epoch, int64_t first) = 0;
   // The next batch, or nullptr after the epoch's last. Throws what a loader thread threw.
   virtual const Batch* next() = 0;
+
+  // How many samples its batches are made of: their numbers are 0 to this; 0: not known.
+  virtual int64_t sample_count() const { return 0; }
+  // The caller has kept what this tensor (by its place, a fixed one) holds of every sample: batches
+  // that are prepared from now on may leave it as it is.
+  virtual void leave_out(size_t /*tensor*/) {}
 };
 
 }  // namespace fulmar

@@ -128,6 +128,12 @@ int64_t Model::parameter_count() const {
   return count;
 }
 
+size_t Model::bytes() const {
+  size_t sum = 0;
+  for (const auto& [name, buffer] : buffers_) sum += buffer.bytes();
+  return sum;
+}
+
 ValueInfo Model::segments_info() const {
   const auto bytes = static_cast<int64_t>(parameters_.size() * sizeof(Segment));
   return {Shape{bytes}, Role::source, DType::u8};

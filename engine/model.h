@@ -39,6 +39,7 @@ class FULMAR_API Model {
   int64_t flat_size() const { return flat_size_; }  // elements of a flat arena, gaps included
   int64_t trainable_count() const;                  // elements of all parameters
   int64_t parameter_count() const;                  // running statistics included, as Keras counts
+  size_t bytes() const;                             // of device memory, so far
 
   // Where a leaf lives: a parameter, a statistic, or one of the buffers "parameters", "moment1",
   // "moment2", "gradient_sum" [flat_size], "segments", "step_state"; moments and sums are made (as

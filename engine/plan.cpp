@@ -136,11 +136,12 @@ class Planner {
         plan_.buffers[buffer].last = last_use(y);
       place(y) = {buffer, 0};
     }
-    if (const size_t work = workspace_bytes(node); work > 0)
+    if (const size_t work = workspace_bytes(n); work > 0)
       plan_.steps[step].work = new_buffer(work, step, step);
   }
 
-  size_t workspace_bytes(const Node& node) {
+  size_t workspace_bytes(int n) {
+    const Node& node = tape_.node(n);
     // Kernels look at shapes and types only.
     const auto view = [&](const ValueInfo& info) {
       return view_of(nullptr, info.shape, type_on(device_, info));
@@ -148,7 +149,12 @@ class Planner {
     std::vector<View> in, out;
     for (Val x : node.inputs) in.push_back(x ? view(tape_.info(x)) : View{});
     for (const ValueInfo& info : node.outputs) out.push_back(view(info));
-    return node.op->workspace_bytes(device_, {in, out, nullptr});
+    try {
+      return node.op->workspace_bytes(device_, {in, out, nullptr});
+    } catch (const Error& error) {  // a GPU's library may be asked, and try what it proposes
+      if (error.kind() != ErrorKind::device) throw;
+      device_error(device_.describe() + ", planning " + tape_.describe(n) + ": " + error.what());
+    }
   }
 
   // Greedy by size (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net

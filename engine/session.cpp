@@ -45,6 +45,9 @@ std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
   return values;
 }
 
+// Graphs of a session: for inputs that lie in two places in turn, and some more.
+constexpr size_t kept_graphs = 4;
+
 }  // namespace
 
 std::byte* Arena::take(Device& device, size_t bytes) {
@@ -91,7 +94,13 @@ void Session::set_bytes(Val input, const void* host, size_t bytes) {
                 info.shape.to_string() + " " + name_of(wanted.type) + "), " +
                 std::to_string(bytes) + " given");
   DeviceBuffer& memory = inputs_[input.node];
-  if (memory.bytes() != bytes) memory = DeviceBuffer(*device_, bytes);
+  if (memory.bytes() != bytes) {
+    try {
+      memory = DeviceBuffer(*device_, bytes);
+    } catch (const Error& error) {
+      out_of_memory(error, plan_.arena_bytes + input_bytes());
+    }
+  }
   device_->backend().copy_in(device_->stream(), memory.data(), host, bytes);
   bind(input, memory.data());
 }
@@ -129,15 +138,22 @@ void Session::set(Val input, std::span<const int32_t> values) {
   set_bytes(input, values.data(), values.size_bytes());
 }
 
-void Session::bind_views() {
+void Session::take_memory() {
   for (int n : plan_.leaves)
     if (!set_[n])
       usage_error("input '" + ops::as_leaf(tape_->node(n))->key() + "' was not set before run()");
   // A tape of state updates alone needs no arena, and leaves the others' results alone.
-  std::byte* base = plan_.arena_bytes > 0 ? arena_->take(*device_, plan_.arena_bytes) : nullptr;
+  try {
+    base_ = plan_.arena_bytes > 0 ? arena_->take(*device_, plan_.arena_bytes) : nullptr;
+  } catch (const Error& error) {
+    out_of_memory(error, plan_.arena_bytes);
+  }
   taken_ = 0;  // until all steps have run
-  if (base == base_ && bound_.size() == plan_.steps.size()) return;
-  base_ = base;
+}
+
+void Session::bind_views() {
+  if (base_ == bound_base_ && bound_.size() == plan_.steps.size()) return;
+  bound_base_ = base_;
   bound_.clear();
   for (const Plan::Step& step : plan_.steps) {
     const Node& node = tape_->node(step.node);
@@ -174,22 +190,64 @@ View Session::place(Val value) {
                  type_on(*device_, info));
 }
 
-void Session::run_step(size_t step) {
+void Session::stop_if_cancelled() const {
   if (options_.cancellable && context_->cancel.load(std::memory_order_relaxed))
     throw Error(ErrorKind::cancelled, "interrupted");
+}
+
+void Session::run_step(size_t step) {
+  stop_if_cancelled();
+  const int n = plan_.steps[step].node;
   const Bound& bound = bound_[step];
-  tape_->node(plan_.steps[step].node).op->run(*device_, {bound.in, bound.out, bound.work});
+  try {
+    tape_->node(n).op->run(*device_, {bound.in, bound.out, bound.work});
+    if (options_.debug) device_->backend().synchronize(device_->stream());
+  } catch (const Error& error) {
+    device_failed(error, n);
+  }
   if (options_.debug) check_finite(step);
 }
 
-void Session::run() {
+void Session::run_steps() {
   bind_views();
   for (size_t step = 0; step < plan_.steps.size(); step++) run_step(step);
+}
+
+Session::Captured& Session::captured() {
+  std::vector<const void*> memory{base_};
+  for (int n : plan_.leaves) memory.push_back(leaves_[n].data);
+  const auto known = std::find_if(captured_.begin(), captured_.end(),
+                                  [&](const Captured& c) { return c.memory == memory; });
+  if (known != captured_.end()) {
+    std::rotate(captured_.begin(), known, known + 1);
+    if (!captured_[0].graph) captured_[0].graph = DeviceGraph(*device_, [&] { run_steps(); });
+  } else {
+    captured_.insert(captured_.begin(), Captured{std::move(memory), {}});
+    if (captured_.size() > kept_graphs) captured_.pop_back();
+  }
+  return captured_[0];
+}
+
+void Session::run() {
+  take_memory();
+  stop_if_cancelled();
+  const bool capture = options_.capture && !options_.debug && device_->backend().begin_capture;
+  if (Captured* known = capture ? &captured() : nullptr; known && known->graph) {
+    try {
+      known->graph.replay();
+    } catch (const Error& error) {
+      device_failed(error, -1);
+    }
+    replays_++;
+  } else {
+    run_steps();
+  }
   taken_ = arena_->taken();
 }
 
 std::vector<double> Session::run_timed() {
   using Clock = std::chrono::steady_clock;
+  take_memory();
   bind_views();
   std::vector<double> seconds;
   for (size_t step = 0; step < plan_.steps.size(); step++) {
@@ -200,6 +258,49 @@ std::vector<double> Session::run_timed() {
   }
   taken_ = arena_->taken();
   return seconds;
+}
+
+size_t Session::input_bytes() const {
+  size_t bytes = 0;
+  for (int n : plan_.leaves)
+    if (ops::as_leaf(tape_->node(n))->kind() == Leaf::Kind::input) {
+      const ValueInfo& info = tape_->node(n).outputs[0];
+      bytes += view_of(nullptr, info.shape, type_on(*device_, info)).bytes();
+    }
+  return bytes;
+}
+
+// Errors of a kernel; of other kinds, they are about its arguments.
+void Session::device_failed(const Error& error, int node) const {
+  if (error.kind() != ErrorKind::device) throw error;
+  const bool waited = options_.debug || device_->backend().host_memory;
+  const std::string where = node < 0 ? "in a captured run" : "in " + tape_->describe(node);
+  device_error(device_->describe() + ", " + where + (waited || node < 0 ? "" : " or before it") +
+               ": " + error.what());
+}
+
+void Session::out_of_memory(const Error& error, size_t bytes) const {
+  const MemoryInfo memory = device_->backend().memory(device_->stream());
+  const auto mebibytes = [](size_t n) {
+    return std::to_string((n + (1 << 20) - 1) >> 20) + " MiB";
+  };
+  // The batch is what the inputs begin with.
+  int64_t batch = 0;
+  for (int n : plan_.leaves)
+    if (ops::as_leaf(tape_->node(n))->kind() == Leaf::Kind::input && batch == 0)
+      batch = tape_->node(n).outputs[0].shape.images();
+  const double share = static_cast<double>(memory.free_bytes) / static_cast<double>(bytes);
+  const auto fits = static_cast<int64_t>(static_cast<double>(batch) * std::min(share, 1.0));
+  device_error("out of memory on " + device_->describe() + ": the run plans " +
+               mebibytes(plan_.arena_bytes) + " for activations and scratch, " +
+               mebibytes(input_bytes()) + " for its inputs and " +
+               mebibytes(model_ ? model_->bytes() : 0) + " for weights and their state; " +
+               mebibytes(memory.free_bytes) + " of " + mebibytes(memory.total_bytes) +
+               " are free; " +
+               (fits > 0 ? "a batch of about " + std::to_string(fits) + " instead of " +
+                               std::to_string(batch) + " fits"
+                         : std::string("not even a batch of 1 fits")) +
+               " (" + error.what() + ")");
 }
 
 void Session::check_finite(size_t step) {
@@ -223,8 +324,12 @@ std::vector<double> Session::read(Val output) {
                 " is not an output of this session: its memory may be in use for something else");
   const View from = view(output);
   std::vector<std::byte> bytes(from.bytes());
-  device_->backend().copy_out(device_->stream(), bytes.data(), from.data, bytes.size());
-  device_->backend().synchronize(device_->stream());
+  try {
+    device_->backend().copy_out(device_->stream(), bytes.data(), from.data, bytes.size());
+    device_->backend().synchronize(device_->stream());
+  } catch (const Error& error) {
+    device_failed(error, plan_.steps.empty() ? -1 : plan_.steps.back().node);
+  }
   switch (from.type) {
     case DType::f64:
       return as_doubles<double>(bytes);

@@ -9,6 +9,7 @@
 #include "engine/context.h"
 #include "engine/model.h"
 #include "engine/plan.h"
+#include "kernels/error.h"
 
 namespace fulmar {
 
@@ -27,12 +28,16 @@ class FULMAR_API Arena {
 };
 
 struct SessionOptions {
-  // After each node, check that its outputs are finite: Error(diverged) names the first bad one.
+  // After each node, wait for the device and check that the node's outputs are finite:
+  // Error(diverged) names the first bad one, Error(device) the very node that failed.
   bool debug = false;
   bool reuse = true;  // see PlanOptions
   // Whether the context's cancel flag stops a run between two nodes. A run that updates state is
   // then left half done: a training step is not to be.
   bool cancellable = true;
+  // Where the device can write work down: a run in memory that an earlier run was in is captured
+  // whole, and replayed from then on. Cancelling then stops before a run, not within.
+  bool capture = true;
 };
 
 // Runs a tape on a device. Not for use by two threads at a time. Context, device and model must
@@ -57,7 +62,8 @@ class FULMAR_API Session {
   void bind(Val input, void* device_memory);
 
   // Runs all steps in order. Error(usage) where an input was never set, Error(cancelled) when the
-  // context's flag is up.
+  // context's flag is up, Error(device) naming the node and the device: where work is not waited
+  // for, the node or one before it. Out of memory, it says what was planned and which batch fits.
   void run();
   // As run(), and gives the seconds that each step took (by its place in plan().steps).
   std::vector<double> run_timed();
@@ -68,16 +74,30 @@ class FULMAR_API Session {
   std::vector<double> read(Val output);
   // Its memory on the device, until the next run; errors as read().
   View view(Val value);
+  // Bytes of all inputs of one run.
+  size_t input_bytes() const;
+  int64_t replays() const { return replays_; }  // runs so far that were replays
 
  private:
   struct Bound {
     std::vector<View> in, out;
     void* work = nullptr;
   };
+  // What a run works in: the arena, and the memory of each leaf. A graph is good for one such.
+  struct Captured {
+    std::vector<const void*> memory;
+    DeviceGraph graph;  // empty: it was run in once
+  };
+  void take_memory();
   void bind_views();
   View place(Val value);
+  void stop_if_cancelled() const;
+  void run_steps();
   void run_step(size_t step);
+  Captured& captured();
   void check_finite(size_t step);
+  [[noreturn]] void device_failed(const Error& error, int node) const;
+  [[noreturn]] void out_of_memory(const Error& error, size_t bytes) const;
 
   Context* context_;
   Device* device_;
@@ -90,8 +110,11 @@ class FULMAR_API Session {
   std::vector<bool> set_;             // by node: input has a value
   std::vector<DeviceBuffer> inputs_;  // by node: memory of inputs that were copied
   std::vector<Bound> bound_;          // by step
-  std::byte* base_ = nullptr;         // arena that bound_ points into
-  uint64_t taken_ = 0;                // arena_->taken() at the last whole run; 0: none
+  std::byte* base_ = nullptr;         // arena of this run
+  std::byte* bound_base_ = nullptr;   // and that bound_ points into
+  std::vector<Captured> captured_;    // latest first
+  int64_t replays_ = 0;
+  uint64_t taken_ = 0;  // arena_->taken() at the last whole run; 0: none
 };
 
 }  // namespace fulmar

@@ -84,6 +84,7 @@ struct Backend {
   const char* (*isa)();  // instruction set or device in use: "AVX2"
   DType real;            // element type of parameters and statistics
   DType activation;      // and of activations: `real`, or bf16
+  bool host_memory;      // memory is the host's, and every call ends before it returns
 
   // Memory and order. All kernels of a stream run in the order of their calls.
   void* (*allocate)(Stream&, size_t bytes);  // 64-byte aligned; Error(device) when there is none

@@ -36,6 +36,7 @@ MemoryInfo memory(Stream&) {
 }  // namespace
 
 void use_host_memory(Backend& backend) {
+  backend.host_memory = true;
   backend.allocate = backend.allocate_pinned = allocate;
   backend.release = backend.release_pinned = release;
   backend.copy_in = backend.copy_out = backend.upload = copy_in;

@@ -22,27 +22,25 @@ std::vector<Val> outputs_of(const Program& p) {
 }  // namespace
 
 void set_inputs(Session& session, const Program& program, const Batch& batch) {
-  for (size_t i = 0; i < program.inputs.size(); i++) {
-    const Val input = program.inputs[i];
-    const View& view = batch.tensors[i];
-    if (session.tape().info(input).is_real())
-      session.set(input,
-                  std::span(view.as<const float>(), static_cast<size_t>(view.shape.elements())));
-    else
-      session.set_bytes(input, view.data, view.bytes());
-  }
+  for (size_t i = 0; i < program.inputs.size(); i++)
+    set_input(session, program.inputs[i], batch.tensors[i]);
 }
 
 Evaluator::Evaluator(Context& context, Device& device, const ModelInfo& info, Model& model,
                      const std::vector<TensorSpec>& tensors, const CrossEntropy& loss,
                      std::shared_ptr<Arena> arena)
-    : tensors_(tensors),
+    : device_(&device),
+      tensors_(tensors),
       program_(record_program(info.network, tensors, eval_options(info, loss))),
       session_(context, device, program_.tape, outputs_of(program_), &model, std::move(arena)) {}
 
 void Evaluator::predict(const Batch& batch, Outputs& all) {
   set_inputs(session_, program_, batch);
   session_.run();
+  read_results(batch, all);
+}
+
+void Evaluator::read_results(const Batch& batch, Outputs& all) {
   const Shape& shape = program_.tape->shape(program_.logits);
   if (shape.height() != 1 || shape.width() != 1)
     usage_error("the network gives " + shape.to_string() +
@@ -73,11 +71,19 @@ void Evaluator::predict_labelled(const Batch& batch, Outputs& all) {
 }
 
 Outputs Evaluator::predict_all(BatchSource& source, const std::function<void(int64_t)>& progress) {
+  Feeder feeder(*device_, source);
+  return predict_all(feeder, progress);
+}
+
+Outputs Evaluator::predict_all(Feeder& feeder, const std::function<void(int64_t)>& progress) {
   Outputs all;
-  source.start(0, 0);
+  feeder.start(0, 0);
   int64_t done = 0;
-  while (const Batch* batch = source.next()) {
-    predict(*batch, all);
+  while (const Batch* batch = feeder.next()) {
+    feeder.bind(session_, program_.inputs);
+    session_.run();
+    feeder.fetch_ahead();
+    read_results(*batch, all);
     if (progress) progress(++done);
   }
   return all;

@@ -6,6 +6,7 @@
 
 #include "engine/batch_source.h"
 #include "engine/checkpoint.h"
+#include "engine/feeder.h"
 #include "engine/session.h"
 #include "model/metrics.h"
 #include "model/program.h"
@@ -35,12 +36,16 @@ class FULMAR_API Evaluator {
   // All batches of an epoch, with the errors of predict() and of the source; `progress` is called
   // after each with the number done.
   Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
+  Outputs predict_all(Feeder& feeder, const std::function<void(int64_t)>& progress = {});
 
   Session& session() { return session_; }
+  size_t arena_bytes() const { return session_.plan().arena_bytes; }
 
  private:
+  void read_results(const Batch& batch, Outputs& all);
   void predict_labelled(const Batch& batch, Outputs& all);
 
+  Device* device_;
   std::vector<TensorSpec> tensors_;
   Program program_;
   Session session_;

@@ -43,28 +43,49 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Mo
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
       session_(context, device, program_.tape,
                std::array{program_.loss.mean, program_.probabilities}, &model, arena_,
-               {.cancellable = false}),
+               {.debug = options.debug, .cancellable = false}),
       update_(context, device, record_update(model, options.adamw), {}, &model, arena_,
-              {.cancellable = false}) {}
+              {.debug = options.debug, .cancellable = false}) {}
 
 TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {
   model_.set_step_state(state);
-  set_inputs(session_, program_, batch);
+  set_latest_ = [this, &batch](Session& session) { set_inputs(session, program_, batch); };
+  set_latest_(session_);
   session_.run();
-  batch_ = &batch;
+  return read_result(batch);
+}
+
+TrainStep::Result TrainStep::accumulate(Feeder& feeder, const Batch& batch,
+                                        const StepState& state) {
+  model_.set_step_state(state);
+  set_latest_ = [this, &feeder](Session& session) { feeder.bind(session, program_.inputs); };
+  set_latest_(session_);
+  session_.run();
+  feeder.fetch_ahead();
+  return read_result(batch);
+}
+
+TrainStep::Result TrainStep::read_result(const Batch& batch) {
   Result result;
-  result.loss = loss_ = session_.read(program_.loss.mean)[0];
+  result.loss = session_.read(program_.loss.mean)[0];
   const std::vector<double> probabilities = session_.read(program_.probabilities);
   result.probabilities.assign(probabilities.begin(), probabilities.end());
   const int64_t classes = program_.tape->shape(program_.logits).channels();
   result.probabilities.resize(batch.samples.size() * static_cast<size_t>(classes));
-  if (!std::isfinite(loss_)) report_divergence();
+  if (!std::isfinite(result.loss)) report_divergence();
   return result;
 }
 
 void TrainStep::apply(const StepState& state) {
   const View sum = model_.view("gradient_sum", model_.flat_info());
-  if (device_.backend().count_nonfinite(device_.stream(), sum) > 0) report_divergence();
+  int64_t bad = 0;
+  try {
+    bad = device_.backend().count_nonfinite(device_.stream(), sum);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    device_error(device_.describe() + ", looking at the gradients or before it: " + error.what());
+  }
+  if (bad > 0) report_divergence();
   model_.set_step_state(state);
   update_.run();
 }
@@ -73,7 +94,7 @@ void TrainStep::report_divergence() {
   // The same batch again, node by node; running statistics are already beyond repair.
   Session debug(context_, device_, program_.tape, std::array{program_.loss.mean}, &model_, arena_,
                 {.debug = true});
-  set_inputs(debug, program_, *batch_);
+  set_latest_(debug);
   debug.run();
   throw Error(ErrorKind::diverged,
               "the gradients became NaN or infinite when micro-batches were added up");

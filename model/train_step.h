@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/batch_source.h"
 #include "engine/checkpoint.h"
+#include "engine/feeder.h"
 #include "engine/session.h"
 #include "model/program.h"
 
@@ -15,6 +17,7 @@ struct TrainStepOptions {
   AdamW adamw{};
   CrossEntropy loss{};
   bool unbiased_running_variance = true;
+  bool debug = false;  // see SessionOptions
 };
 
 // One optimiser step: gradients of one or more micro-batches, averaged, then AdamW. Two tapes, so
@@ -35,6 +38,8 @@ class FULMAR_API TrainStep {
   // the number of micro-batches in `state`. Error(diverged) naming the first bad layer where the
   // loss is not finite.
   Result accumulate(const Batch& batch, const StepState& state);
+  // The same of the batch that feeder.next() gave; the one after is fetched meanwhile.
+  Result accumulate(Feeder& feeder, const Batch& batch, const StepState& state);
   // Updates the weights. Error(diverged) naming the first bad layer where a gradient is not finite:
   // the weights are then as they were.
   void apply(const StepState& state);
@@ -42,6 +47,7 @@ class FULMAR_API TrainStep {
   Session& session() { return session_; }  // forward and backward
 
  private:
+  Result read_result(const Batch& batch);
   [[noreturn]] void report_divergence();
 
   Context& context_;
@@ -51,8 +57,8 @@ class FULMAR_API TrainStep {
   Val gradients_;
   std::shared_ptr<Arena> arena_;
   Session session_, update_;
-  const Batch* batch_ = nullptr;
-  double loss_ = 0;
+  // Gives a session the inputs of the latest micro-batch.
+  std::function<void(Session&)> set_latest_;
 };
 
 }  // namespace fulmar::model

@@ -115,10 +115,32 @@ Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model,
   state_ = std::make_unique<State>(options_, classes);
 }
 
+// When all else that the run needs is known: the rest of a GPU's memory may keep samples.
+void Trainer::make_feeders() {
+  if (feeder_) return;
+  size_t keep_bytes = 0;
+  if (!device_.backend().host_memory) {
+    const size_t arena = std::max(arena_bytes(), evaluator_ ? evaluator_->arena_bytes() : 0);
+    const size_t inputs =
+        step_.session().input_bytes() + (evaluator_ ? evaluator_->session().input_bytes() : 0);
+    const View flat = view_of(nullptr, model_.flat_info().shape, device_.real());
+    const size_t needed = arena + 2 * inputs + 3 * flat.bytes();  // a sum, two moments
+    const MemoryInfo memory = device_.backend().memory(device_.stream());
+    // A tenth is left to the driver and to others.
+    const size_t usable = memory.free_bytes - memory.free_bytes / 10;
+    keep_bytes = options_.device_cache.value_or(usable > needed ? usable - needed : 0);
+  }
+  feeder_ = std::make_unique<Feeder>(device_, train_, keep_bytes);
+  if (!validation_) return;
+  keep_bytes -= std::min(keep_bytes, feeder_->kept_bytes());
+  validation_feeder_ = std::make_unique<Feeder>(device_, *validation_, keep_bytes);
+}
+
 Trainer::~Trainer() = default;
 
 TrainOutcome Trainer::run(TrainObserver& observer) {
   State& s = *state_;
+  make_feeders();
   folder_.open(columns_of(info_.classes.size() == 2, validation_ != nullptr), s.epochs_step);
   while (s.epoch < options_.epochs && !s.should_stop) run_epoch(observer);
   return {s.epoch, s.best.epoch(), s.best.best(), s.should_stop};
@@ -135,7 +157,7 @@ void Trainer::run_epoch(TrainObserver& observer) {
     save(folder_.last(), true);
     last_save = Clock::now();
   };
-  if (s.batch < batches) train_.start(s.epoch, s.batch);
+  if (s.batch < batches) feeder_->start(s.epoch, s.batch);
   while (s.batch < batches) {
     StepState step;
     step.seed = options_.seed;
@@ -143,10 +165,10 @@ void Trainer::run_epoch(TrainObserver& observer) {
     step.learning_rate = s.learning_rate.rate(s.step);
     step.micro_batches = std::min(options_.micro_batches, batches - s.batch);
     for (; step.micro_batch < step.micro_batches; step.micro_batch++) {
-      const fulmar::Batch* batch = train_.next();
+      const fulmar::Batch* batch = feeder_->next();
       if (!batch) usage_error("the source gave fewer batches than it announced");
       step.draw = s.draw++;
-      const TrainStep::Result result = step_.accumulate(*batch, step);
+      const TrainStep::Result result = step_.accumulate(*feeder_, *batch, step);
       const auto* labels = named_tensor(train_.tensors(), *batch, "label").as<const int32_t>();
       const auto classes = static_cast<size_t>(s.seen.classes);
       for (size_t i = 0; i < batch->samples.size(); i++)
@@ -217,7 +239,7 @@ void Trainer::finish_epoch(TrainObserver& observer) {
 double Trainer::validate(TrainObserver& observer, NamedValues& metrics) {
   const int64_t batches = validation_->batches_per_epoch();
   const Outputs outputs = evaluator_->predict_all(
-      *validation_, [&](int64_t done) { observer.on_validation(done, batches); });
+      *validation_feeder_, [&](int64_t done) { observer.on_validation(done, batches); });
   if (info_.positive_class >= 0)
     info_.threshold = best_f1_threshold(outputs.predictions.scores_of(info_.positive_class),
                                         outputs.predictions.truth_of(info_.positive_class))

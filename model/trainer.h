@@ -8,6 +8,7 @@
 #include "engine/batch_source.h"
 #include "engine/checkpoint.h"
 #include "engine/context.h"
+#include "engine/feeder.h"
 #include "model/callbacks.h"
 #include "model/evaluate.h"
 #include "model/learning_rate.h"
@@ -25,6 +26,8 @@ struct TrainerOptions {
   bool monitor_training_loss = false;  // though there is a validation source (the published way)
   uint64_t seed = 0;
   double checkpoint_minutes = 10;  // between saves within an epoch; 0: only at its end
+  // Device memory for samples that were on it once; none: what the run leaves free.
+  std::optional<size_t> device_cache{};
 };
 
 // What a training tells while it runs.
@@ -87,6 +90,7 @@ class FULMAR_API Trainer {
 
  private:
   struct State;
+  void make_feeders();
   void run_epoch(TrainObserver& observer);
   [[noreturn]] void throw_interrupted() const;
   void finish_epoch(TrainObserver& observer);
@@ -105,6 +109,7 @@ class FULMAR_API Trainer {
   std::shared_ptr<Arena> arena_;
   TrainStep step_;
   std::unique_ptr<Evaluator> evaluator_;
+  std::unique_ptr<Feeder> feeder_, validation_feeder_;
   std::unique_ptr<State> state_;
 };
 

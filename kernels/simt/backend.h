@@ -4,11 +4,12 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/simt/stream.h"
 
 namespace fulmar {
 
-// The CUDA backend's table with its kernels on the emulator: memory is the host's, and every call
-// ends before it returns. For tests.
+// The CUDA backend's table with its kernels on the emulator. Its memory is the host's, but as with
+// a GPU's, work may run later, uploads beside it, and launches can be captured. For tests.
 const Backend& simt_backend(Precision precision = Precision::fp32);
 
 namespace simt {
@@ -16,7 +17,7 @@ namespace simt {
 // A stream of that backend: its Stream is good while this lives.
 class StreamOwner {
  public:
-  StreamOwner();
+  explicit StreamOwner(Timing timing = Timing::early);
   ~StreamOwner();
   StreamOwner(const StreamOwner&) = delete;
   StreamOwner& operator=(const StreamOwner&) = delete;

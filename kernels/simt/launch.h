@@ -31,6 +31,7 @@
 
 #include "kernels/simt/intrinsics.h"
 #include "kernels/simt/run.h"
+#include "kernels/simt/stream.h"
 #include "kernels/simt/types.h"
 
 #define FULMAR_DEVICE inline
@@ -56,7 +57,8 @@ struct Launch {
 };
 
 // Starts `kernel` with `arguments`. Error(device) where CUDA refuses; under the emulator, which
-// runs it to its end, Error(usage) where the launch or the kernel breaks a rule.
+// runs it to its end now or, on a stream that says so, later, Error(usage) where the launch or the
+// kernel breaks a rule.
 #ifdef __CUDACC__
 template <class... P, class... A>
 void launch(const Launch& how, void (*kernel)(P...), A&&... arguments) {
@@ -81,12 +83,14 @@ void launch(const Launch& how, void (*kernel)(P...), A&&... arguments) {
     std::tuple<P...> arguments;
   };
   const Call call{kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
-  simt::run({how.name, how.grid, how.block, how.dynamic_shared,
-             [](const void* erased) {
-               const Call& c = *static_cast<const Call*>(erased);
-               std::apply(c.kernel, c.arguments);
-             },
-             &call});
+  simt::submit(how.stream, [how, call] {
+    simt::run({how.name, how.grid, how.block, how.dynamic_shared,
+               [](const void* erased) {
+                 const Call& c = *static_cast<const Call*>(erased);
+                 std::apply(c.kernel, c.arguments);
+               },
+               &call});
+  });
 }
 #endif
 

@@ -1,0 +1,181 @@
+#include "engine/feeder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/error.h"
+
+namespace fulmar {
+
+PinnedBuffer::PinnedBuffer(Device& device, size_t bytes)
+    : device_(&device),
+      data_(static_cast<std::byte*>(device.backend().allocate_pinned(device.stream(), bytes))),
+      bytes_(bytes) {}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_) device_->backend().release_pinned(device_->stream(), data_, bytes_);
+}
+
+PinnedBuffer::PinnedBuffer(PinnedBuffer&& other) noexcept { *this = std::move(other); }
+
+PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+void set_input(Session& session, Val input, const View& values) {
+  if (session.tape().info(input).is_real())
+    session.set(input,
+                std::span(values.as<const float>(), static_cast<size_t>(values.shape.elements())));
+  else
+    session.set_bytes(input, values.data, values.bytes());
+}
+
+Feeder::Feeder(Device& device, BatchSource& source, size_t keep_bytes)
+    : device_(&device), source_(&source), apart_(!device.backend().host_memory) {
+  kept_.resize(source.tensors().size());
+  if (!apart_) return;
+  make_places();
+  make_kept(keep_bytes);
+}
+
+void Feeder::make_places() {
+  for (Place& place : places_)
+    for (const TensorSpec& spec : source_->tensors()) {
+      const View view = view_of(nullptr, spec.shape, spec.type);
+      place.pinned.emplace_back(*device_, view.bytes());
+      place.device.emplace_back(*device_, view.bytes());
+      place.batch.tensors.push_back(view_of(place.pinned.back().data(), spec.shape, spec.type));
+      place.uploaded.emplace_back(static_cast<size_t>(spec.shape.images()), false);
+    }
+}
+
+void Feeder::make_kept(size_t keep_bytes) {
+  const int64_t samples = source_->sample_count();
+  for (size_t i = 0; i < kept_.size(); i++) {
+    if (!source_->tensors()[i].fixed || samples == 0) continue;
+    Kept& kept = kept_[i];
+    kept.capacity = std::min(samples, static_cast<int64_t>(keep_bytes / slot_bytes(i)));
+    const size_t bytes = static_cast<size_t>(kept.capacity) * slot_bytes(i);
+    if (bytes == 0) continue;
+    kept.memory = DeviceBuffer(*device_, bytes);
+    kept.slot_of.assign(static_cast<size_t>(samples), -1);
+    keep_bytes -= bytes;
+  }
+}
+
+size_t Feeder::slot_bytes(size_t tensor) const {
+  const TensorSpec& spec = source_->tensors()[tensor];
+  return view_of(nullptr, spec.shape, spec.type).bytes() / static_cast<size_t>(spec.shape.images());
+}
+
+size_t Feeder::kept_bytes() const {
+  size_t sum = 0;
+  for (const Kept& kept : kept_) sum += kept.memory.bytes();
+  return sum;
+}
+
+void Feeder::start(int64_t epoch, int64_t first) {
+  source_->start(epoch, first);
+  for (Place& place : places_) {
+    place.filled = false;
+    place.error = nullptr;
+  }
+}
+
+const Batch* Feeder::next() {
+  if (!apart_) return passed_ = source_->next();
+  // What comes may be written over what the run before the latest read.
+  device_->backend().synchronize(device_->stream());
+  if (!places_[1 - now_].filled) fetch_ahead();
+  now_ = 1 - now_;
+  Place& place = places_[now_];
+  place.filled = false;
+  if (place.error) std::rethrow_exception(std::exchange(place.error, nullptr));
+  return place.used ? &place.batch : nullptr;
+}
+
+void Feeder::fetch_ahead() {
+  Place& place = places_[1 - now_];
+  if (!apart_ || place.filled) return;
+  place.filled = true;
+  try {
+    const Batch* batch = source_->next();
+    place.used = batch != nullptr;
+    if (batch) upload(place, *batch);
+  } catch (...) {
+    place.error = std::current_exception();  // told where the batch would be
+  }
+}
+
+void Feeder::upload(Place& place, const Batch& from) {
+  place.batch.samples = from.samples;
+  for (size_t i = 0; i < from.tensors.size(); i++) {
+    const Kept& kept = kept_[i];
+    const size_t bytes = slot_bytes(i), slots = place.uploaded[i].size();
+    const auto* host = static_cast<const std::byte*>(from.tensors[i].data);
+    const auto known = [&](size_t slot) {
+      return kept.capacity > 0 && slot < from.samples.size() &&
+             kept.slot_of[static_cast<size_t>(from.samples[slot])] >= 0;
+    };
+    for (size_t first = 0; first < slots;) {
+      size_t end = first;
+      const bool here = known(first);
+      while (end < slots && known(end) == here) place.uploaded[i][end++] = !here;
+      if (!here) {
+        const size_t at = first * bytes, length = (end - first) * bytes;
+        std::memcpy(place.pinned[i].data() + at, host + at, length);
+        device_->backend().upload(device_->stream(), place.device[i].data() + at,
+                                  place.pinned[i].data() + at, length);
+      }
+      first = end;
+    }
+  }
+}
+
+// Takes from memory that is kept what did not come from the host, and keeps what did.
+void Feeder::exchange_kept(Place& place, size_t tensor) {
+  Kept& kept = kept_[tensor];
+  const size_t bytes = slot_bytes(tensor);
+  const bool words = bytes % sizeof(int32_t) == 0;
+  const auto copy = [&](const std::byte* from, std::byte* to) {
+    const Shape shape{static_cast<int64_t>(words ? bytes / sizeof(int32_t) : bytes)};
+    const auto view = [&](const std::byte* data) {
+      return view_of(const_cast<std::byte*>(data), shape, words ? DType::i32 : DType::u8);
+    };
+    device_->backend().copy(device_->stream(), view(from), view(to));
+  };
+  for (size_t slot = 0; slot < place.batch.samples.size(); slot++) {
+    int64_t& at = kept.slot_of[static_cast<size_t>(place.batch.samples[slot])];
+    std::byte* const here = place.device[tensor].data() + slot * bytes;
+    const auto there = [&] { return kept.memory.data() + static_cast<size_t>(at) * bytes; };
+    if (!place.uploaded[tensor][slot]) {
+      copy(there(), here);
+    } else if (at < 0 && kept.count < kept.capacity) {
+      at = kept.count++;
+      copy(here, there());
+      if (kept.count == source_->sample_count()) source_->leave_out(tensor);
+    }
+  }
+}
+
+void Feeder::bind(Session& session, std::span<const Val> inputs) {
+  if (!apart_) {
+    for (size_t i = 0; i < inputs.size(); i++) set_input(session, inputs[i], passed_->tensors[i]);
+    return;
+  }
+  Place& place = places_[now_];
+  device_->backend().fence(device_->stream());
+  for (size_t i = 0; i < inputs.size(); i++) {
+    if (kept_[i].capacity > 0) exchange_kept(place, i);
+    if (session.tape().info(inputs[i]).is_real())
+      set_input(session, inputs[i], place.batch.tensors[i]);
+    else
+      session.bind(inputs[i], place.device[i].data());
+  }
+}
+
+}  // namespace fulmar

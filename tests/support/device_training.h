@@ -1,0 +1,76 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/simt/backend.h"
+#include "model/polar_low.h"
+#include "model/train_step.h"
+#include "tests/support/noise_source.h"
+
+namespace fulmar::test {
+
+// All that a training gives, to be compared to the bit.
+struct Trained {
+  std::vector<double> values;
+  int64_t replays = 0, packed = 0, kept = 0;
+};
+
+// Some epochs of the polar-low network at its smallest, dropout included, on the CUDA kernels'
+// emulator, each step of two micro-batches.
+struct DeviceTraining {
+  const Backend* backend = &simt_backend();
+  simt::Timing timing = simt::Timing::early;
+  bool feeder = false;
+  size_t keep_bytes = 0;
+  bool counted = true;  // whether the source says how many samples it has
+  double rate = 0.01;   // of learning, at first
+
+  Trained run(int64_t epochs) const {
+    const simt::StreamOwner owner(timing);
+    Device device(*backend, owner.stream());
+    Context context;
+    NoiseSource source(counted);
+    ModelInfo info;
+    info.network = model::polar_low({NoiseSource::bands, 2, {4, 8}, 0.5});
+    info.preprocess = Preprocess::of_pictures(0, NoiseSource::crop, NoiseSource::bands);
+    Model model = model::new_model(info.network, info.preprocess, device, 5);
+    model::TrainStep step(context, device, info, model, source.tensors(), {});
+    Feeder feed(device, source, keep_bytes);
+    Trained all;
+    StepState state;
+    for (int64_t epoch = 0; epoch < epochs; epoch++) {
+      feed.start(epoch, 0);
+      for (int64_t number = 0; number < NoiseSource::batches; number++) {
+        state.micro_batches = 2;
+        state.micro_batch = number % 2;
+        state.learning_rate = rate / static_cast<double>(state.step);
+        const Batch* batch = feeder ? feed.next() : source.next();
+        const auto result =
+            feeder ? step.accumulate(feed, *batch, state) : step.accumulate(*batch, state);
+        all.values.push_back(result.loss);
+        all.values.insert(all.values.end(), result.probabilities.begin(),
+                          result.probabilities.end());
+        state.draw++;
+        if (state.micro_batch == 0) continue;
+        step.apply(state);
+        state.step++;
+      }
+    }
+    for (const auto& p : model.parameters()) append(all.values, model.read(p.name));
+    for (const auto& s : model.statistics()) append(all.values, model.read(s.name));
+    append(all.values, model.read("moment2"));
+    all.replays = step.session().replays();
+    all.packed = source.packed();
+    all.kept = feed.kept(0);
+    return all;
+  }
+
+ private:
+  static void append(std::vector<double>& to, const std::vector<double>& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  }
+};
+
+}  // namespace fulmar::test
