@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 add_library(fulmar_objects OBJECT)
 set_target_properties(fulmar_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
-target_link_libraries(fulmar_objects PUBLIC fulmar_flags Threads::Threads
+target_link_libraries(fulmar_objects PUBLIC fulmar_flags Threads::Threads ${CMAKE_DL_LIBS}
   PRIVATE fulmar::hwy nlohmann_json::nlohmann_json)
 
 add_library(fulmar SHARED)

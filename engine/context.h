@@ -2,7 +2,11 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/device.h"
 
@@ -19,9 +23,14 @@ class FULMAR_API Context {
 
   Context();
   explicit Context(Options options);
+  ~Context();
 
-  // "cpu", or "reference" (float64, slow: the oracle of the tests). Error(device) for another name.
-  Device& device(const std::string& name);
+  // "cpu"; "reference" (float64, slow: the oracle of the tests); "cuda" or "cuda:N", GPU number N,
+  // for the thread that asks; "auto": the first GPU where one can be used, else the CPU, with a
+  // note of why where the CUDA backend is there. Without a precision: bf16 on a GPU, fp32 on the
+  // CPU, which has no other. Error(device) naming what is missing; Error(usage) where the device
+  // lacks the precision.
+  Device& device(const std::string& name, std::optional<Precision> precision = {});
   ThreadPool& pool() { return pool_; }
   void log(const std::string& message) const {
     if (options_.log) options_.log(message);
@@ -32,9 +41,15 @@ class FULMAR_API Context {
   std::atomic<bool> cancel{false};
 
  private:
+  struct Gpu;
+  Device& gpu(const std::string& name, Precision precision);
+  Device& gpu_or_cpu(std::optional<Precision> precision);
+
   Options options_;
   ThreadPool pool_;
   Device cpu_, reference_;
+  std::mutex mutex_;  // of what follows
+  std::vector<std::unique_ptr<Gpu>> gpus_;
 };
 
 }  // namespace fulmar

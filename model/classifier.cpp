@@ -22,8 +22,11 @@ struct Classifier::Prepared {
 };
 
 Classifier::Classifier(Context& context, const std::string& path, const std::string& device)
+    : Classifier(context, path, context.device(device)) {}
+
+Classifier::Classifier(Context& context, const std::string& path, Device& device)
     : context_(&context),
-      device_(&context.device(device)),
+      device_(&device),
       checkpoint_(Checkpoint::read(path)),
       arena_(std::make_shared<Arena>()),
       model_(load_model(checkpoint_, *device_)) {}

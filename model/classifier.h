@@ -15,6 +15,7 @@ class FULMAR_API Classifier {
  public:
   // `device` as in Context::device. Error(file) naming the file and what is wrong with it.
   Classifier(Context& context, const std::string& path, const std::string& device = "cpu");
+  Classifier(Context& context, const std::string& path, Device& device);
   ~Classifier();
 
   const ModelInfo& info() const { return checkpoint_.info(); }

@@ -43,7 +43,8 @@ void RunFolder::discard() noexcept {
   if (fs::exists(best(), ignored) || fs::exists(last(), ignored)) return;
   csv_.reset();
   events_.reset();
-  for (const std::string& file : {config(), metrics(), events(), record(), report()})
+  for (const std::string& file :
+       {config(), metrics(), events(), convolutions(), record(), report()})
     fs::remove(file, ignored);
   for (const fs::path& folder : made_) fs::remove(folder, ignored);  // none that holds something
 }

@@ -17,8 +17,8 @@ class EventFile;
 using NamedValues = std::vector<std::pair<std::string, double>>;
 
 // What a training leaves behind: config.json, metrics.csv, events.out.tfevents.fulmar,
-// best.safetensors, last.safetensors; and what programs put beside them for people: run.json,
-// report.html, evaluation-NAME.json.
+// best.safetensors, last.safetensors; and what programs put beside them: convolutions.txt, which
+// algorithms a GPU was given, and for people run.json, report.html, evaluation-NAME.json.
 class FULMAR_API RunFolder {
  public:
   // Touches nothing on the disk.
@@ -42,6 +42,7 @@ class FULMAR_API RunFolder {
   std::string events() const { return path_ + "/events.out.tfevents.fulmar"; }
   std::string best() const { return path_ + "/best.safetensors"; }
   std::string last() const { return path_ + "/last.safetensors"; }
+  std::string convolutions() const { return path_ + "/convolutions.txt"; }
   std::string record() const { return path_ + "/run.json"; }
   std::string report() const { return path_ + "/report.html"; }
   std::string evaluation(const std::string& name) const {

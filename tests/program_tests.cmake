@@ -4,14 +4,29 @@
 add_library(fulmar_no_space MODULE support/no_space.cpp)
 target_link_libraries(fulmar_no_space PRIVATE ${CMAKE_DL_LIBS})
 
+# The CUDA backend's library on the emulator, and libraries that are none.
+add_library(fulmar_fake_cuda MODULE fake_cuda.cpp
+  ${PROJECT_SOURCE_DIR}/kernels/host_memory.cpp ${PROJECT_SOURCE_DIR}/kernels/view.cpp
+  ${PROJECT_SOURCE_DIR}/kernels/warp.cpp)
+set_target_properties(fulmar_fake_cuda PROPERTIES
+  CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+target_link_libraries(fulmar_fake_cuda PRIVATE fulmar_simt_backend)
+# One that needs a library which can't be found.
+add_library(fulmar_absent SHARED support/absent.cpp)
+add_library(fulmar_unloadable MODULE support/needs_absent.cpp)
+target_link_libraries(fulmar_unloadable PRIVATE fulmar_absent)
+set_target_properties(fulmar_unloadable PROPERTIES SKIP_BUILD_RPATH ON)
+
 # fulmar_build_program_test(SUBJECT source...): fulmar_build_test for tests of tools/.
 function(fulmar_build_program_test subject)
   fulmar_build_test(${subject} ${ARGN})
   set(target fulmar_tests_${subject})
   target_link_libraries(${target} PRIVATE fulmar_tools)
   target_compile_definitions(${target} PRIVATE
-    FULMAR_PROGRAM="$<TARGET_FILE:fulmar_cli>" FULMAR_NO_SPACE="$<TARGET_FILE:fulmar_no_space>")
-  add_dependencies(${target} fulmar_cli fulmar_no_space)
+    FULMAR_PROGRAM="$<TARGET_FILE:fulmar_cli>" FULMAR_NO_SPACE="$<TARGET_FILE:fulmar_no_space>"
+    FULMAR_FAKE_CUDA="$<TARGET_FILE:fulmar_fake_cuda>"
+    FULMAR_UNLOADABLE="$<TARGET_FILE:fulmar_unloadable>")
+  add_dependencies(${target} fulmar_cli fulmar_no_space fulmar_fake_cuda fulmar_unloadable)
 endfunction()
 
 # fulmar_program_test(SUBJECT source...): the same, and registers it as ctest SUBJECT.
@@ -25,6 +40,12 @@ fulmar_program_test(bad_run bad_run_test.cpp)
 fulmar_program_test(bench bench_test.cpp)
 fulmar_program_test(cli cli_test.cpp)
 fulmar_program_test(deep_pictures deep_pictures_test.cpp)
+fulmar_program_test(devices devices_test.cpp)
+if(TARGET fulmar_cuda)
+  target_compile_definitions(fulmar_tests_devices PRIVATE
+    FULMAR_REAL_CUDA="$<TARGET_FILE:fulmar_cuda>")
+  add_dependencies(fulmar_tests_devices fulmar_cuda)
+endif()
 fulmar_program_test(eval_check eval_check_test.cpp)
 fulmar_program_test(html html_test.cpp)
 fulmar_program_test(predict predict_test.cpp)

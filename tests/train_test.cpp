@@ -62,6 +62,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
   CHECK(has(fulmar_program({"--version"}).out, "\ncommit " + built + "\n"));
   const Json expected{{"fulmar", version()},
                       {"commit", built},
+                      {"device", "cpu"},
                       {"dataset", files.data},
                       {"size", "native"},
                       {"resize", "nearest"},
@@ -102,6 +103,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"plateau_patience", nullptr},
                       {"stop_patience", 0},
                       {"label_smoothing", 0.0},
+                      {"precision", "fp32"},
                       {"seed", 3}};
   CHECK(config == expected);
 

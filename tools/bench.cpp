@@ -104,7 +104,7 @@ std::string text_of(const Run& run, const Options& options, const Device& device
                fixed(100 * bytes / run.ceilings.copy_gbytes, 0), t.flops > 0 ? fixed(flops, 1) : "",
                t.flops > 0 ? fixed(100 * flops / t.gflops_ceiling, 0) : ""});
   }
-  return std::string("device ") + device.backend().name + ", " + device.backend().isa() +
+  return "device " + device.name() + ", " + device.hardware() + ", " + name_of(device.precision()) +
          "; shapes of the polar-low network at batch " + std::to_string(options.batch) + ", crop " +
          std::to_string(options.crop) + "\na copy reaches " + fixed(run.ceilings.copy_gbytes, 1) +
          " GB/s, arithmetic " + fixed(run.ceilings.gflops, 1) + " GFLOP/s\n\n" + table.to_string();
@@ -140,6 +140,8 @@ void add_bench(Cli& cli) {
   add_number(command, "--seconds", options->seconds, 0, 3600,
              "Spent on each kernel, at least (default 0.1)");
   command.add_flag("--list", options->list, "Only the names of the kernels");
+  add_device(command, cli.shared);
+  add_precision(command, cli.shared.precision);
 }
 
 }  // namespace fulmar::tools

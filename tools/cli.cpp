@@ -28,7 +28,7 @@ class HelpFormatter : public CLI::Formatter {
 
 std::string version_text() {
   return std::string("fulmar ") + version() + "\ncommit " + commit() + "\ninstruction set " +
-         cpu_backend().isa() + "\nbackends cpu, reference (for tests); cuda is not there yet\n";
+         cpu_backend().isa() + "\nbackends cpu, cuda where its library is ('fulmar devices')\n";
 }
 
 template <class T>
@@ -103,15 +103,7 @@ void add_shared_options(CLI::App& command, SharedOptions& shared) {
   add_integer(command, "--threads", shared.threads, 0, 1024,
               "Threads; results don't depend on them (default 0: one per processor)")
       ->group(group);
-  add_choice(command, "--device", shared.device, {"auto", "cpu", "cuda"},
-             "Where to compute (default auto)")
-      ->group(group);
   command.set_help_flag("-h,--help", "What this subcommand does and takes")->group(group);
-}
-
-void require_device(const SharedOptions& shared) {
-  if (shared.device == "cuda")
-    device_error("--device cuda: this build has no CUDA backend yet; use --device cpu or auto");
 }
 
 // A word as a shell takes it.
@@ -189,12 +181,7 @@ Cli::Cli() : app("Trains, evaluates and runs networks on radar images.") {
 CLI::App& add_command(Cli& cli, const std::string& name, const std::string& description,
                       std::function<int()> run) {
   CLI::App& command = *cli.app.add_subcommand(name, description);
-  command.callback([&cli, run = std::move(run)] {
-    cli.chosen = [&cli, run] {
-      require_device(cli.shared);
-      return run();
-    };
-  });
+  command.callback([&cli, run = std::move(run)] { cli.chosen = run; });
   return command;
 }
 
@@ -264,6 +251,17 @@ CLI::Option* add_numbers(CLI::App& app, const std::string& names,
   return app.add_option_function<std::string>(names, parse, description)->type_name(what);
 }
 
+CLI::Option* add_bytes(CLI::App& app, const std::string& names, std::optional<size_t>& value,
+                       const std::string& description) {
+  const auto parse = [&value, option = main_name(names)](const std::string& text) {
+    value.reset();
+    if (text == "auto") return;
+    value = text == "off" ? 0 : number_of<size_t>(text, 0, SIZE_MAX, option);
+  };
+  return app.add_option_function<std::string>(names, parse, description)
+      ->type_name("auto|off|BYTES");
+}
+
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
                         const std::vector<std::string>& choices, const std::string& description) {
   return add_choice_of(
@@ -282,6 +280,33 @@ CLI::Option* add_choice(CLI::App& app, const std::string& names, int64_t& value,
   for (const int64_t choice : choices) words.push_back(std::to_string(choice));
   return add_choice_of(
       app, names, words, [&value, choices](size_t i) { value = choices[i]; }, description);
+}
+
+bool is_device(const std::string& name) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (name.rfind("cuda:", 0) == 0)
+    return name.size() > 5 && name.size() < 10 && std::all_of(name.begin() + 5, name.end(), digit);
+  return name == "auto" || name == "cpu" || name == "cuda";
+}
+
+void add_device(CLI::App& app, SharedOptions& shared, const std::string& otherwise) {
+  const auto parse = [&shared](const std::string& text) {
+    if (!is_device(text))
+      throw CLI::ValidationError("--device", "'" + text + "' is none of auto|cpu|cuda|cuda:N");
+    shared.device = text;
+  };
+  app.add_option_function<std::string>("--device", parse,
+                                       "Where to compute; cuda: the first GPU, cuda:N: GPU number "
+                                       "N of 'fulmar devices', auto: a GPU\nwhere one can be "
+                                       "used, else the CPU (default " +
+                                           otherwise + ")")
+      ->type_name("auto|cpu|cuda|cuda:N");
+}
+
+CLI::Option* add_precision(CLI::App& app, std::optional<std::string>& value) {
+  return add_choice(app, "--precision", value, {"bf16", "fp32", "tf32"},
+                    "Of activations on a GPU; tf32: fp32 whose products round to 10 bits (default "
+                    "bf16 on a\nGPU; the CPU has fp32 only)");
 }
 
 int run_cli(Cli& cli, int argc, char** argv) {
@@ -307,8 +332,15 @@ int run_cli(Cli& cli, int argc, char** argv) {
 }
 
 CommandContext::CommandContext(const SharedOptions& options)
-    : context_(Context::Options{static_cast<int>(options.threads),
+    : device_(options.device),
+      precision_(options.precision),
+      context_(Context::Options{static_cast<int>(options.threads),
                                 [](const std::string& note) { say(note); }}),
       cancel_on_signal_(context_) {}
+
+Device& CommandContext::device(const std::string& name,
+                               const std::optional<std::string>& precision) {
+  return context_.device(name, precision ? precision_named(*precision) : std::nullopt);
+}
 
 }  // namespace fulmar::tools

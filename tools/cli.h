@@ -31,7 +31,8 @@ struct SharedOptions {
   uint64_t seed = 0;
   int64_t threads = 0;  // 0: one per processor
   std::string device = "auto";
-  std::string command;  // the whole line, as a shell takes it
+  std::optional<std::string> precision;  // of the device; none: its own default
+  std::string command;                   // the whole line, as a shell takes it
 };
 
 // The command line: its subcommands, and the one that was chosen.
@@ -75,6 +76,9 @@ CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<i
 CLI::Option* add_numbers(CLI::App& app, const std::string& names,
                          std::optional<std::vector<double>>& values, size_t count,
                          const std::string& description, const std::string& what);
+// A number of bytes, "off" for 0 or "auto" for none.
+CLI::Option* add_bytes(CLI::App& app, const std::string& names, std::optional<size_t>& value,
+                       const std::string& description);
 // One of a few words, or of a few numbers.
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
                         const std::vector<std::string>& choices, const std::string& description);
@@ -82,6 +86,12 @@ CLI::Option* add_choice(CLI::App& app, const std::string& names, std::optional<s
                         const std::vector<std::string>& choices, const std::string& description);
 CLI::Option* add_choice(CLI::App& app, const std::string& names, int64_t& value,
                         const std::vector<int64_t>& choices, const std::string& description);
+
+// Whether --device takes it: auto, cpu, cuda or cuda:N.
+bool is_device(const std::string& name);
+// Where a subcommand computes, and in which precision.
+void add_device(CLI::App& app, SharedOptions& shared, const std::string& otherwise = "auto");
+CLI::Option* add_precision(CLI::App& app, std::optional<std::string>& value);
 
 // Parses, runs what was chosen, and turns every error into a line on stderr and an exit code.
 int run_cli(Cli& cli, int argc, char** argv);
@@ -92,10 +102,14 @@ class CommandContext {
   explicit CommandContext(const SharedOptions& options);
 
   Context& context() { return context_; }
-  const char* device_name() const { return "cpu"; }
-  Device& device() { return context_.device(device_name()); }
+  // That of --device and --precision, or another; opened when first asked for. Errors as
+  // Context::device.
+  Device& device() { return device(device_, precision_); }
+  Device& device(const std::string& name, const std::optional<std::string>& precision);
 
  private:
+  std::string device_;
+  std::optional<std::string> precision_;
   Context context_;
   CancelOnSignal cancel_on_signal_;
 };
@@ -103,6 +117,7 @@ class CommandContext {
 // The subcommands, each in the file of its name.
 void add_bench(Cli& cli);
 void add_check(Cli& cli);
+void add_devices(Cli& cli);
 void add_eval(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);

@@ -198,6 +198,8 @@ void add_eval(Cli& cli) {
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures that go through the network together (default: by the crop)");
   add_max_pixels(command, options->max_pixels);
+  add_device(command, cli.shared);
+  add_precision(command, cli.shared.precision);
   command.add_flag(
       "--report", options->report,
       "Keep the result in the run folder that MODEL lies in, and write its report.html "

@@ -177,8 +177,8 @@ void show_new(const Options& options, const SharedOptions& shared) {
   const Network network = model::polar_low(options.polar_low);
   const Preprocess preprocess =
       Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels);
-  require_memory_for_weights(network, preprocess);
   CommandContext command(shared);
+  require_memory_for_weights(network, preprocess, command.device());
   const model::Summary summary =
       model::summarize(network, preprocess, options.batch, command.device());
   if (shared.json) {
@@ -239,9 +239,12 @@ int run(const Options& options, const SharedOptions& shared) {
 
 void add_info(Cli& cli) {
   auto options = std::make_shared<Options>();
-  CLI::App& command =
-      add_command(cli, "info", "Layers, parameters, arithmetic and memory of a network",
-                  [options, &cli] { return run(*options, cli.shared); });
+  CLI::App& command = add_command(
+      cli, "info", "Layers, parameters, arithmetic and memory of a network", [options, &cli] {
+        SharedOptions shared = cli.shared;
+        if (shared.device == "auto") shared.device = "cpu";  // nothing is computed
+        return run(*options, shared);
+      });
   command.add_option("MODEL", options->model, "A model file");
   CLI::Option* fresh = add_choice(command, "--new", options->network, {"polar-low"},
                                   "Instead: a network that is not trained yet");
@@ -261,6 +264,8 @@ void add_info(Cli& cli) {
       ->needs(fresh);
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a training step (default 16)");
+  add_device(command, cli.shared, "cpu");
+  add_precision(command, cli.shared.precision);
 }
 
 }  // namespace fulmar::tools

@@ -26,8 +26,11 @@ std::string processor_name() {
 }  // namespace
 
 Json machine_json(Device& device, Context& context) {
-  return {{"processor", processor_name()},
-          {"instruction_set", device.backend().isa()},
+  return {{"device", device.name()},
+          {"hardware", device.hardware()},
+          {"precision", name_of(device.precision())},
+          {"processor", processor_name()},
+          {"instruction_set", cpu_backend().isa()},
           {"processors", static_cast<int64_t>(::sysconf(_SC_NPROCESSORS_ONLN))},
           {"threads", context.pool().threads()},
           {"memory_bytes", memory_here()}};

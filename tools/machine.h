@@ -7,8 +7,8 @@
 
 namespace fulmar::tools {
 
-// What a result depends on beside the program: processor (as the system names it), instruction set,
-// processors, threads used, memory in bytes.
+// What a result depends on beside the program: device, its hardware and precision; processor (as
+// the system names it), instruction set, processors, threads used, memory in bytes.
 Json machine_json(Device& device, Context& context);
 
 // "2026-03-01T12:34:56Z".

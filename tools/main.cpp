@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
   add_report(cli);
   add_synth(cli);
   add_bench(cli);
+  add_devices(cli);
   return run_cli(cli, argc, argv);
 }

@@ -34,7 +34,23 @@ void require_memory(double bytes, const std::string& what, const std::string& re
                readable_bytes(here) + " are here; " + remedy);
 }
 
-void require_memory_for_weights(const Network& network, const Preprocess& preprocess) {
+void require_device_memory(double bytes, Device& device, const std::string& what,
+                           const std::string& remedy, double of_batch, int64_t batch) {
+  if (device.backend().host_memory) return require_memory(bytes, what, remedy);
+  const MemoryInfo memory = device.backend().memory(device.stream());
+  if (bytes <= static_cast<double>(memory.free_bytes)) return;
+  const auto needed = static_cast<uint64_t>(std::min(bytes, 1.8e19));
+  const double left = static_cast<double>(memory.free_bytes) - (bytes - of_batch);
+  const auto fits =
+      of_batch > 0 ? static_cast<int64_t>(static_cast<double>(batch) * left / of_batch) : 0;
+  device_error("out of memory: " + what + " takes about " + readable_bytes(needed) + ", and " +
+               readable_bytes(memory.free_bytes) + " of the " + readable_bytes(memory.total_bytes) +
+               " of " + device.describe() + " are free; " +
+               (fits > 0 ? "a batch of " + std::to_string(fits) + " fits; " : "") + remedy);
+}
+
+void require_memory_for_weights(const Network& network, const Preprocess& preprocess,
+                                Device& device) {
   Tape tape;
   const int64_t side = preprocess.crop;
   record(network, tape, ops::input(tape, "input", {{1, side, side, preprocess.bands}}), {});
@@ -44,8 +60,9 @@ void require_memory_for_weights(const Network& network, const Preprocess& prepro
     if (leaf && leaf->kind() == ops::Leaf::Kind::parameter)
       weights += static_cast<double>(tape.node(n).outputs[0].shape.elements());
   }
-  require_memory(4 * sizeof(float) * weights, "holding this network's weights",
-                 "use smaller --widths");
+  const char *what = "holding this network's weights", *remedy = "use smaller --widths";
+  require_memory(4 * sizeof(float) * weights, what, remedy);
+  require_device_memory(4 * sizeof(float) * weights, device, what, remedy);
 }
 
 }  // namespace fulmar::tools

@@ -103,7 +103,7 @@ class Predictor {
       : options_(options),
         shared_(shared),
         command_(shared),
-        classifier_(command_.context(), options.model, command_.device_name()),
+        classifier_(command_.context(), options.model, command_.device()),
         bands_(band_files_of(options.bands, classifier_.info().preprocess)),
         items_(find_items(options.paths, bands_)) {
     const ModelInfo& info = classifier_.info();
@@ -305,6 +305,8 @@ void add_predict(Cli& cli) {
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures that go through the network together (default: by the crop)");
   add_max_pixels(command, options->max_pixels);
+  add_device(command, cli.shared);
+  add_precision(command, cli.shared.precision);
 }
 
 }  // namespace fulmar::tools

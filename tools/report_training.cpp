@@ -300,6 +300,9 @@ std::string making_section(const Report::Training& t) {
   if (!sessions.empty()) {
     const Json& last = sessions.back();
     const Json& machine = last.at("machine");
+    facts.emplace_back("Device", text_of(machine.at("device")) + ", " +
+                                     text_of(machine.at("hardware")) + ", " +
+                                     text_of(machine.at("precision")));
     facts.emplace_back("Processor", text_of(machine.at("processor")));
     facts.emplace_back("Instruction set", text_of(machine.at("instruction_set")));
     facts.emplace_back("Processors", text_of(machine.at("processors")) + ", " +
@@ -322,7 +325,8 @@ std::string making_section(const Report::Training& t) {
   settings.columns = {"setting", "value"};
   settings.text_columns = {1};
   for (const auto& [key, value] : t.config.items())
-    if (key != "fulmar" && key != "commit") settings.rows.push_back({key, text_of(value)});
+    if (key != "fulmar" && key != "commit" && key != "device")
+      settings.rows.push_back({key, text_of(value)});
   return text + settings.to_string() + "</section>\n";
 }
 

@@ -116,6 +116,7 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
       "Epochs without improvement before training stops; 0: never (default 20 with plateau, "
       "0 with one-cycle and cosine, whose rate falls to the last epoch)");
   add_number(app, "--label-smoothing", c.label_smoothing, 0, 0.9, "(default 0)");
+  add_precision(app, c.precision);
 }
 
 void add_config_options(CLI::App& app, TrainConfig& c) {
@@ -142,6 +143,13 @@ void add_runtime_options(CLI::App& app, Options& o) {
              "GB of decoded pictures to keep in memory, without --cache (default 4)")
       ->group(group);
   add_max_pixels(app, r.max_pixels)->group(group);
+  app.add_flag("--debug", r.debug,
+               "Layer by layer, looking at each result: slow; names the layer that fails first")
+      ->group(group);
+  add_bytes(app, "--device-cache", r.device_cache,
+            "Bytes of a GPU's memory that keep pictures, so that they are copied there once; auto: "
+            "what\nthe training leaves free, off: none (default auto)")
+      ->group(group);
 }
 
 // The option that sets an entry of the configuration.
@@ -217,6 +225,16 @@ struct Job {
   TrainConfig config;
   bool resume = false;
 };
+
+// Where a run goes on: as asked, else on the device that it began on.
+std::string device_of_run(const CLI::App& app, const SharedOptions& shared, const Job& job) {
+  if (!job.resume || app.get_option("--device")->count() > 0) return shared.device;
+  const std::string path = model::RunFolder(job.folder).config();
+  const Json device = Json::parse(read_file(path, 1 << 20)).value("device", Json());
+  if (!device.is_string() || !is_device(device.get<std::string>()))
+    file_error(path + ": 'device' is missing or names none; say --device");
+  return device.get<std::string>();
+}
 
 std::string seed_folder(const std::string& out, int64_t seed) {
   return out + "/seed-" + std::to_string(seed);
@@ -333,7 +351,8 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
     runtime.resume = job.resume;
     runtime.command = shared.command;
     if (o.seeds > 1) note("seed " + std::to_string(job.config.seed) + ": " + job.folder);
-    runs.push_back(train_run(command.context(), command.device(), job.config, runtime, job.folder));
+    Device& device = command.device(device_of_run(app, shared, job), job.config.precision);
+    runs.push_back(train_run(command.context(), device, job.config, runtime, job.folder));
     if (shared.json)
       print_line(json_of(runs.back(), job.folder));
     else
@@ -365,6 +384,7 @@ void add_train(Cli& cli) {
   add_integer(command, "--seeds", options->seeds, 1, 1000,
               "Train this many, seed by seed, and print mean and standard deviation (default 1)");
   add_runtime_options(command, *options);
+  add_device(command, cli.shared);
 }
 
 }  // namespace fulmar::tools

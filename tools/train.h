@@ -20,6 +20,8 @@ struct TrainRuntime {
   double memory_gb = 4;  // for decoded pictures
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
   double checkpoint_minutes = 10;
+  std::optional<size_t> device_cache{};  // bytes; none: what is left
+  bool debug = false;                    // layer by layer
   bool resume = false;
   std::string command{};  // that asked for it, for the report
 };

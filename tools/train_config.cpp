@@ -53,6 +53,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("plateau_patience", c.plateau_patience);
   visit("stop_patience", c.stop_patience);
   visit("label_smoothing", c.label_smoothing);
+  visit("precision", c.precision);
   visit("seed", c.seed);
 }
 

@@ -56,6 +56,7 @@ struct TrainConfig {
   std::optional<int64_t> plateau_patience;
   std::optional<int64_t> stop_patience;  // 0: no early stopping
   double label_smoothing = 0;
+  std::optional<std::string> precision;  // of the device
   int64_t seed = 0;
 
   // Makes the paths absolute. Error(file) for one that config.json can't hold.

@@ -76,7 +76,8 @@ ModelInfo describe(TrainConfig& config, const RunSamples& samples) {
 
 std::string summary_of(const TrainConfig& config, const RunSamples& samples, Device& device) {
   const data::Dataset& train = samples.train.dataset;
-  const Json summary{{"instruction_set", device.backend().isa()},
+  const Json summary{{"device", device.name()},
+                     {"hardware", device.hardware()},
                      {"config", config.to_json()},
                      {"training_samples", counts_of(train)},
                      {"validation_samples", counts_of(samples.validation.dataset)},
@@ -85,7 +86,7 @@ std::string summary_of(const TrainConfig& config, const RunSamples& samples, Dev
 }
 
 Model make_model(const ModelInfo& info, const TrainConfig& config, Device& device) {
-  require_memory_for_weights(info.network, info.preprocess);
+  require_memory_for_weights(info.network, info.preprocess, device);
   Model model =
       model::new_model(info.network, info.preprocess, device, static_cast<uint64_t>(config.seed));
   if (config.adamw == "tfa") model.decay_all();  // as tensorflow-addons does
@@ -107,6 +108,8 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   options.monitor_training_loss = config.protocol == "paper";
   options.seed = static_cast<uint64_t>(config.seed);
   options.checkpoint_minutes = runtime.checkpoint_minutes;
+  options.device_cache = runtime.device_cache;
+  options.step.debug = runtime.debug;
   return options;
 }
 
@@ -120,22 +123,39 @@ void say_needs(const RunSamples& samples, const TrainConfig& config, const Train
   const model::Summary summary =
       model::summarize(info.network, info.preprocess, config.batch, device);
   const model::MemoryNeed& step = summary.training;
-  // In the loader's slots, and once more as the step's input.
-  const auto slots = static_cast<uint64_t>(loader_options(config, runtime).slots() + 1);
-  const uint64_t prepared = slots * (samples.train.batch_bytes(config.batch) +
-                                     samples.validation.batch_bytes(config.batch));
+  // In the loader's slots, and once more as the step's input; a GPU has its own input, and the way
+  // there, twice each.
+  const bool apart = !device.backend().host_memory;
+  const auto slots = static_cast<uint64_t>(loader_options(config, runtime).slots());
+  const uint64_t batches_bytes =
+      samples.train.batch_bytes(config.batch) + samples.validation.batch_bytes(config.batch);
+  const uint64_t prepared = (slots + (apart ? 2 : 1)) * batches_bytes;
   const InMemory kept = kept_in_memory(samples, runtime);
   const uint64_t decoded =
       (kept.train ? samples.train.bytes() : 0) + (kept.validation ? samples.validation.bytes() : 0);
   const uint64_t network = step.total() - step.pictures;
-  require_memory(
-      static_cast<double>(network) + static_cast<double>(prepared) + static_cast<double>(decoded),
-      "training with batches of " + std::to_string(config.batch) + " pictures",
-      "use a smaller --batch (with --accumulate the step stays the same), --crop, "
-      "--widths or --memory");
-  note("needs about " + readable_bytes(network + prepared + decoded) +
-       " of memory: " + readable_bytes(network) + " for the network, " + readable_bytes(prepared) +
-       " for batches, " + readable_bytes(decoded) + " for decoded pictures");
+  const auto sum = [](std::initializer_list<uint64_t> parts) {
+    double bytes = 0;
+    for (const uint64_t part : parts) bytes += static_cast<double>(part);
+    return bytes;
+  };
+  const std::string what = "training with batches of " + std::to_string(config.batch) + " pictures";
+  const std::string remedy =
+      "use a smaller --batch (with --accumulate the step stays the same), --crop, --widths or "
+      "--memory";
+  const std::string pictures = readable_bytes(prepared) + " for batches, " +
+                               readable_bytes(decoded) + " for decoded pictures";
+  if (apart) {
+    require_memory(sum({prepared, decoded}), what, remedy);
+    require_device_memory(sum({network, 2 * batches_bytes}), device, what, remedy,
+                          sum({step.activations, 2 * batches_bytes}), config.batch);
+    note("needs about " + readable_bytes(network + 2 * batches_bytes) + " of the memory of " +
+         device.describe() + ", and of this machine's " + pictures);
+  } else {
+    require_memory(sum({network, prepared, decoded}), what, remedy);
+    note("needs about " + readable_bytes(network + prepared + decoded) +
+         " of memory: " + readable_bytes(network) + " for the network, " + pictures);
+  }
 
   // Weights and two moments each in the last state, twice while it is written; weights in the best.
   const auto parameters = static_cast<uint64_t>(7 * summary.trainable + 3 * summary.statistics);
@@ -153,7 +173,7 @@ Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info) {
   const Json before = Json::parse(last.info().summary, nullptr, false);
   const Json now = Json::parse(info.summary);
   if (!before.is_object() || !before.contains("fingerprint") ||
-      !before.value("instruction_set", Json()).is_string())
+      !before.value("hardware", Json()).is_string())
     file_error(folder.last() +
                ": not written by 'fulmar train'; put the run's own file back, or train into "
                "another folder");
@@ -161,10 +181,9 @@ Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info) {
     file_error(folder.last() +
                ": the pictures of the dataset are no longer those of this run; "
                "restore them, or train into another folder");
-  if (before.at("instruction_set") != now.at("instruction_set"))
-    note("this run began on a processor with " + before.at("instruction_set").get<std::string>() +
-         "; here it is " + now.at("instruction_set").get<std::string>() +
-         ": it goes on, but not with the same bits");
+  if (before.at("hardware") != now.at("hardware"))
+    note("this run began on " + before.at("hardware").get<std::string>() + "; here it is " +
+         now.at("hardware").get<std::string>() + ": it goes on, but not with the same bits");
   return last;
 }
 
@@ -197,10 +216,23 @@ model::NamedValues metrics_of_epoch(const model::RunFolder& folder, int64_t epoc
   return metrics;
 }
 
-void write_config(const model::RunFolder& folder, const TrainConfig& config) {
-  Json json{{"fulmar", version()}, {"commit", commit()}};
+void write_config(const model::RunFolder& folder, const TrainConfig& config, Device& device) {
+  Json json{{"fulmar", version()}, {"commit", commit()}, {"device", device.name()}};
   json.update(config.to_json());
   write_file(folder.config(), json.dump(2) + "\n");
+}
+
+// A GPU's choices of algorithms decide bits: a run that goes on makes them as before.
+void reuse_choices(const model::RunFolder& folder, Device& device) {
+  if (std::filesystem::exists(folder.convolutions()))
+    device.use_convolution_choices(read_file(folder.convolutions(), 1 << 24));
+  else if (!device.backend().host_memory)
+    note(folder.convolutions() + " is missing: algorithms are chosen anew on " + device.describe() +
+         ", and the run may not go on with the same bits");
+}
+void keep_choices(const model::RunFolder& folder, Device& device) {
+  const std::string choices = device.convolution_choices();
+  if (!choices.empty()) write_file(folder.convolutions(), choices);
 }
 
 // Trains, and says of what ends it how to go on.
@@ -233,6 +265,7 @@ model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, R
   model::Trainer trainer(context, model.device(), info, model, *sources.train,
                          sources.validation.get(), folder,
                          trainer_options(config, runtime, sources.train->batches_per_epoch()));
+  keep_choices(folder, model.device());  // all plans are made
   if (last) trainer.resume(*last);
   last.reset();  // its memory is needed
   record.begin(runtime.command, machine_json(model.device(), context));
@@ -282,9 +315,11 @@ TrainedRun train_in(model::RunFolder& folder, const RunSamples& samples, const M
 
 TrainedRun train_run(Context& context, Device& device, TrainConfig config,
                      const TrainRuntime& runtime, const std::string& path) {
+  config.precision = name_of(device.precision());
   model::RunFolder folder(path);
   if (!runtime.resume && folder.begun())
     file_error(path + " holds a run already: go on with --resume, or choose another folder");
+  if (runtime.resume) reuse_choices(folder, device);
   const RunSamples samples = find_samples(config, runtime, context.pool());  // completes it
   ModelInfo info = describe(config, samples);
   Model model = make_model(info, config, device);
@@ -300,7 +335,7 @@ TrainedRun train_run(Context& context, Device& device, TrainConfig config,
       const AtomicFile attempt(folder.last());  // not committed: leaves nothing
     } else {
       folder.create();
-      write_config(folder, config);
+      write_config(folder, config, device);
     }
     return train_in(folder, samples, info, model, std::move(last), config, runtime, context);
   } catch (...) {

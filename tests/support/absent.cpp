@@ -1,0 +1,1 @@
+extern "C" int fulmar_absent() { return 1; }
