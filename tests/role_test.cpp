@@ -10,6 +10,7 @@
 #include "engine/ops.h"
 #include "engine/session.h"
 #include "kernels/bf16.h"
+#include "kernels/error.h"
 #include "tests/op_check.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/golden_network.h"
@@ -105,6 +106,11 @@ TEST_CASE("roles: operands of two roles become activations, sums of activations 
   const Val one = ops::slice(t, x, {0, 0, 0, 0}, {1, 1, 1, 4});
   CHECK(role(ops::concat(t, std::array{one, vector})) == Role::activation);
   CHECK(role(ops::concat(t, std::array{vector, vector})) == Role::parameter);
+  // Sums over pixels are f64 on every device: no kernel converts them.
+  const Val sums = ops::input(t, "sums", {{3, 4}, Role::sum, DType::f64});
+  CHECK_THROWS_AS(ops::square(t, sums), Error);
+  CHECK_THROWS_AS(ops::add(t, sums, p), Error);
+  CHECK_THROWS_AS(ops::as_role(t, sums, Role::activation), Error);
   // Nothing is appended where nothing changes.
   const int nodes = t.size();
   CHECK(ops::as_role(t, p, Role::statistic) == p);

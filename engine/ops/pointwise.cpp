@@ -150,7 +150,7 @@ class Pointwise : public Op {
     require(static_cast<int>(x.size()) == functor().arity,
             "takes " + text(functor().arity) + " operands, " + text(std::ssize(x)) + " given");
     for (const ValueInfo& info : x) {
-      require(info.is_real(), "takes float tensors");
+      require(info.is_real() && info.role != Role::sum, "takes float tensors");
       require_same(info, x[0].shape, "an operand");
       require_role(info, x[0].role, "an operand");
     }
