@@ -85,9 +85,13 @@ CudaDevice device_of(int number) {
 
 MemoryInfo memory(int device) {
   device_of(device);
+  int before = 0;
+  check(cudaGetDevice(&before), "cudaGetDevice");
   check(cudaSetDevice(device), "cudaSetDevice");
   MemoryInfo info;
-  check(cudaMemGetInfo(&info.free_bytes, &info.total_bytes), "cudaMemGetInfo");
+  const cudaError_t error = cudaMemGetInfo(&info.free_bytes, &info.total_bytes);
+  check(cudaSetDevice(before), "cudaSetDevice");
+  check(error, "cudaMemGetInfo");
   return info;
 }
 

@@ -126,15 +126,28 @@ struct Vendor::Timing {
   }
 };
 
+namespace {
+
+Vendor::Libraries both(const Stream& stream, bool nondeterministic) {
+  Vendor::Libraries libraries;
+  libraries.push_back(cublaslt::library(stream));
+  libraries.push_back(cudnn::library(stream, nondeterministic));
+  return libraries;
+}
+
+}  // namespace
+
 Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream)
+    : Vendor(device, options, stream, both(stream, options.nondeterministic)) {}
+
+Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream,
+               Libraries libraries)
     : stream_(stream),
       options_(options),
       machine_(" on " + device.name + " sm_" + std::to_string(device.major) +
                std::to_string(device.minor) + " cudnn " + cudnn_version() + " cublaslt " +
-               cublaslt_version() + (options.nondeterministic ? " nondeterministic" : "")) {
-  libraries_.push_back(cublaslt::library(stream));
-  libraries_.push_back(cudnn::library(stream, options.nondeterministic));
-}
+               cublaslt_version() + (options.nondeterministic ? " nondeterministic" : "")),
+      libraries_(std::move(libraries)) {}
 
 Vendor::~Vendor() = default;
 

@@ -22,7 +22,12 @@ std::string cublaslt_version();  // "13.0.2"
 // belongs to a problem, a model of GPU and versions of the libraries.
 class Vendor {
  public:
+  using Libraries = std::vector<std::unique_ptr<DenseLibrary>>;
+
   Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream);
+  // With other libraries, of which the first that can is given a problem.
+  Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream,
+         Libraries libraries);
   ~Vendor();
 
   // Bytes of workspace, 0 where the plain kernels do it. Waits for the device where it has to time.
@@ -44,7 +49,7 @@ class Vendor {
   Stream stream_;
   CudaOptions options_;
   std::string machine_;  // " on NVIDIA H100 80GB HBM3 sm_90 cudnn 9.19.0 cublaslt 13.0.2"
-  std::vector<std::unique_ptr<DenseLibrary>> libraries_;  // the first that can is asked
+  Libraries libraries_;
   Choices choices_;
   Plans plans_;  // null: the plain kernels
 };
