@@ -1,4 +1,13 @@
 # Everything comes from distribution packages (tools/setup.sh); THIRD_PARTY.md says why each is used.
+set(FULMAR_PACKAGES "" CACHE PATH
+  "Folder that tools/setup.sh --into made: looked through before the system's own")
+if(FULMAR_PACKAGES)
+  list(PREPEND CMAKE_PREFIX_PATH ${FULMAR_PACKAGES}/usr)
+  set(place ${FULMAR_PACKAGES}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE})
+  # An rpath of the old kind is followed for the libraries of our libraries too.
+  add_link_options("LINKER:--disable-new-dtags,-rpath,${place},-rpath-link,${place}")
+endif()
+
 find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)

@@ -4,6 +4,11 @@
 #   tools/setup.sh           to build, test and run
 #   tools/setup.sh --all     also what tools/test.sh --all needs (clang, sanitizers, linters)
 #   tools/setup.sh --check   installs nothing; names what is missing and exits with 1 if anything is
+#   tools/setup.sh --into DIR   installs nothing and needs no root: unpacks the libraries that the
+#                            build needs into DIR, for a machine that has a compiler and CMake but
+#                            neither these packages nor a network. Build there with
+#                            cmake --preset PRESET -DFULMAR_PACKAGES=DIR. That machine must be of the
+#                            same architecture, and its glibc no older than this distribution's.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git ca-certificates
@@ -12,18 +17,86 @@ packages=(g++ cmake ninja-build git ca-certificates
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test
 all=(clang clang-format clang-tidy llvm shellcheck tidy)
 check=no
-for argument in "$@"; do
-  case $argument in
+into=
+while [ $# -gt 0 ]; do
+  case $1 in
     --all) packages+=("${all[@]}") ;;
     --check) check=yes ;;
-    *) echo "usage: tools/setup.sh [--all] [--check]" >&2; exit 2 ;;
+    --into) into=${2-}; [ -n "$into" ] || { echo "setup: --into takes a folder" >&2; exit 2; }
+      shift ;;
+    *) echo "usage: tools/setup.sh [--all] [--check] | --into DIR" >&2; exit 2 ;;
   esac
+  shift
 done
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   echo "setup: no apt-get here. Install what these Debian packages hold, then build with CMake:" >&2
   echo "  ${packages[*]}" >&2
   exit 1
+fi
+
+# unpack DIR: what the build needs of the packages, and the shared libraries that these need.
+unpack() {
+  local triplet package field name
+  local wanted=(libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev
+    libcli11-dev doctest-dev libbenchmark-dev)
+  local options=(-qq -o APT::Sandbox::User=root)
+  declare -A seen=()
+  mkdir -p "$1"
+  into=$(cd "$1" && pwd)
+  stage=$(mktemp -d "$into/.stage.XXXXXX")
+  trap 'rm -rf "$stage"' EXIT
+  cd "$stage"
+  # Where nobody has fetched the lists of packages yet, a copy of our own.
+  if ! apt-cache show libhwy-dev >/dev/null 2>&1; then
+    mkdir -p lists/partial
+    options+=(-o "Dir::State::Lists=$stage/lists")
+    apt-get "${options[@]}" update
+  fi
+  while [ ${#wanted[@]} -gt 0 ]; do
+    package=${wanted[0]}
+    wanted=("${wanted[@]:1}")
+    [ -z "${seen[$package]-}" ] || continue
+    seen[$package]=yes
+    apt-get "${options[@]}" download "$package" ||
+      { echo "setup: could not download $package" >&2; exit 1; }
+    # Other headers than libjpeg's are not included by those that we include; what every compiler
+    # brings along is not taken.
+    while IFS= read -r field; do
+      name=$(sed 's/^ *//; s/[ (:|].*//' <<<"$field")
+      case $name in
+        libc6* | libgcc* | libstdc++* | libgomp* | libgtest* | libstb0) ;;
+        libjpeg*-dev) wanted+=("$name") ;;
+        *-dev) ;;
+        lib* | zlib1g*) wanted+=("$name") ;;
+      esac
+    done < <(dpkg-deb -f "${package}"_*.deb Depends | tr ',' '\n')
+  done
+  rm -rf "${into:?}/usr"
+  for package in *.deb; do dpkg -x "$package" unpacked; done
+  # Where /lib and /usr/lib are still two folders.
+  [ ! -d unpacked/lib ] || cp -a unpacked/lib/. unpacked/usr/lib/
+  triplet=$(basename "$(dirname "$(find unpacked/usr/lib -name libhwy.so)")")
+  find unpacked/usr/lib \( -name '*.a' ! -name 'libbenchmark*' -o -name 'libhwy_test.so*' \
+    -o -name 'libhwy_contrib.so*' -o -name 'libtiffxx.so*' -o -name 'libstb.so*' \) -delete
+  mkdir -p unpacked/usr/share/cmake
+  find unpacked/usr/share -mindepth 1 -maxdepth 1 ! -name cmake ! -name doc -exec rm -rf {} +
+  # Of the documentation, the licences.
+  find unpacked/usr/share/doc -type f ! -name copyright -delete
+  find unpacked/usr/share/doc \( -type l -o -type d -empty \) -delete
+  mv unpacked/usr "$into/usr"
+  echo "setup: unpacked ${#seen[@]} packages into $into ($(du -sh "$into/usr" | cut -f 1)," \
+    "$triplet); they need $(glibc_of "$into/usr/lib/$triplet") or newer"
+}
+
+# glibc_of FOLDER: the newest glibc that the libraries there ask for.
+glibc_of() {
+  find "$1" -name '*.so*' -type f -exec grep -ahoE 'GLIBC_2\.[0-9]+' {} + | sort -V | tail -n 1
+}
+
+if [ -n "$into" ]; then
+  unpack "$into"
+  exit 0
 fi
 
 find_missing() {
