@@ -51,7 +51,7 @@ Run time_kernels(const Options& options, Context& context, Device& device) {
   for (const op_table::Case& row : op_table::benchmark_cases({options.batch, options.crop})) {
     const std::vector<size_t> places = chosen(bench::record(row), selection);
     if (places.empty()) continue;
-    Console::standard().status(row.name());
+    if (Console::standard().width() > 0) Console::standard().status(row.name());
     bench::PreparedRow prepared(context, device, row);
     for (const size_t k : places) {
       if (context.cancel) throw Error(ErrorKind::cancelled, "interrupted");
@@ -59,7 +59,7 @@ Run time_kernels(const Options& options, Context& context, Device& device) {
                                            run.ceilings, options.seconds));
     }
   }
-  Console::standard().status("");
+  if (Console::standard().width() > 0) Console::standard().status("");
   if (run.timings.empty()) usage_error("no kernel has '" + options.filter + "' in its name");
   return run;
 }

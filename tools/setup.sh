@@ -5,10 +5,10 @@
 #   tools/setup.sh --all     also what tools/test.sh --all needs (clang, sanitizers, linters)
 #   tools/setup.sh --check   installs nothing; names what is missing and exits with 1 if anything is
 #   tools/setup.sh --into DIR   installs nothing and needs no root: unpacks the libraries that the
-#                            build needs into DIR, for a machine that has a compiler and CMake but
-#                            neither these packages nor a network. Build there with
-#                            cmake --preset PRESET -DFULMAR_PACKAGES=DIR. That machine must be of the
-#                            same architecture, and its glibc no older than this distribution's.
+#                            build needs into DIR, for a machine that has a compiler and CMake
+#                            but neither these packages nor a network. Build there with
+#                            cmake --preset PRESET -DFULMAR_PACKAGES=DIR. That machine must be of
+#                            the same architecture, its glibc no older than what is said at the end.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build git ca-certificates

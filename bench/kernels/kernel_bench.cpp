@@ -153,6 +153,7 @@ PreparedRow::PreparedRow(Context& context, Device& device, const Case& row)
   for (int copy = 0; copy < copies; copy++) {
     SessionOptions options;
     options.reuse = false;
+    options.capture = false;
     copies_.emplace_back(context, device, recorded_.tape, all, nullptr, nullptr, options);
     Session& session = copies_.back();
     for (size_t i = 0; i < recorded_.inputs.size(); i++)
@@ -176,7 +177,9 @@ std::vector<Session> PreparedRow::sessions(const Kernel& kernel) {
     outputs.push_back(Val{first.node, static_cast<int>(i)});
   std::vector<Session> sessions;
   for (Session& copy : copies_) {
-    sessions.emplace_back(context_, device_, tape, outputs);
+    SessionOptions options;
+    options.capture = false;  // rounds are captured whole
+    sessions.emplace_back(context_, device_, tape, outputs, nullptr, nullptr, options);
     for (size_t i = 0; i < inputs.size(); i++)
       if (inputs[i]) sessions.back().bind(inputs[i], copy.view(node.inputs[i]).data);
   }

@@ -24,8 +24,12 @@ double median(std::vector<double> values) {
 
 bool is(const Device& device, std::string_view backend) { return device.backend().name == backend; }
 
-// The dense product [n, n] x [n, n] as the engine runs it.
-double product_gflops(Context& context, Device& device, int64_t n) {
+// The dense product [n, n] x [n, n] as the engine runs it: its operations, and seconds of the
+// fastest of five.
+struct Product {
+  double flops, seconds;
+};
+Product run_product(Context& context, Device& device, int64_t n) {
   const op_table::Case product{"dense",
                                "ceiling",
                                {op_table::constant_of(op_table::real("x", {1, 1, n, n})),
@@ -39,21 +43,22 @@ double product_gflops(Context& context, Device& device, int64_t n) {
   Measured measured(device, row, kernel);
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 5; i++) best = std::min(best, measured.round());
-  return kernel.flops / best * 1e-9;
+  return {kernel.flops, best};
 }
 
-}  // namespace
+// Grown until it takes long enough: slow devices (the emulator) then have a ceiling too, at a size
+// that they can take.
+constexpr double long_enough = 1e-3;
 
-Limits limits_of(const Device& device) {
-  constexpr double mib = 1 << 20;
-  if (is(device, "cpu")) return {64 * mib, 0, 128 << 20, 0};
-  // Slow by nature: what is measured means nothing, but all of it runs.
-  if (is(device, "simt") || is(device, "reference")) return {0, 0, 64 << 10, 32};
-  return {256 * mib, 2e-3, int64_t{1} << 30, 8192};
+double product_gflops(Context& context, Device& device, int64_t most) {
+  for (int64_t n = 32;; n *= 4) {
+    const Product product = run_product(context, device, std::min(n, most));
+    if (n >= most || product.seconds > long_enough) return product.flops / product.seconds * 1e-9;
+  }
 }
 
-double copy_gbytes(Device& device) {
-  const int64_t bytes = limits_of(device).copy_bytes;
+// Seconds of the fastest of ten.
+double run_copy(Device& device, int64_t bytes) {
   const Backend& backend = device.backend();
   Stream& stream = device.stream();
   const DeviceBuffer from(device, static_cast<size_t>(bytes)), to(device, from.bytes());
@@ -69,7 +74,24 @@ double copy_gbytes(Device& device) {
     backend.synchronize(stream);
     best = std::min(best, seconds_since(start));
   }
-  return 2 * static_cast<double>(bytes) / best * 1e-9;
+  return best;
+}
+
+}  // namespace
+
+Limits limits_of(const Device& device) {
+  constexpr double mib = 1 << 20;
+  if (is(device, "cpu")) return {64 * mib, 0, 128 << 20, 0};
+  return {256 * mib, device.backend().host_memory ? 0 : 2e-3, int64_t{1} << 30, 8192};
+}
+
+double copy_gbytes(Device& device) {
+  const int64_t most = limits_of(device).copy_bytes;
+  for (int64_t bytes = is(device, "cpu") ? most : 1 << 18;; bytes *= 16) {
+    const double seconds = run_copy(device, std::min(bytes, most));
+    if (bytes >= most || seconds > long_enough)
+      return 2 * static_cast<double>(std::min(bytes, most)) / seconds * 1e-9;
+  }
 }
 
 Ceilings measure_ceilings(Context& context, Device& device) {

@@ -10,12 +10,12 @@
 
 namespace fulmar::bench {
 
-// How much a device is asked at a time, by the kind of its backend.
+// How much a device is asked at a time.
 struct Limits {
   double rotated_bytes;  // that a kernel should touch before it touches the same again
   double least_round;    // seconds of work between two looks at the clock
-  int64_t copy_bytes;    // of the copy that the ceiling is measured by
-  int64_t product_side;  // of the matrix product that the ceiling is measured by
+  int64_t copy_bytes;    // of the copy that the ceiling is measured by, at most
+  int64_t product_side;  // of the matrix product that the ceiling is measured by, at most
 };
 Limits limits_of(const Device& device);
 

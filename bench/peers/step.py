@@ -1,8 +1,8 @@
-"""Times the polar-low network's training step or inference in another framework, on the CPU.
+"""Times the polar-low network's training step or inference in another framework.
 
 Prints one line of JSON. Frameworks are imported only when asked for, so that one script serves all
 environments (README.md). The batch is uint8 pictures in memory; a step crops (or augments), scales,
-runs forward and backward and AdamW.
+runs forward and backward and AdamW. PyTorch on a GPU (--device cuda) is in torch_cuda.py.
 """
 
 import argparse
@@ -26,11 +26,20 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def splitmix64(np, x):
+    """Of an array of uint64; arithmetic wraps around."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 def pictures(args):
+    """Noise, the same as bench/step.cpp's: byte i is the highest of splitmix64(i mod 1000003)."""
     import numpy as np
 
-    shape = (args.batch, args.size, args.size, 3)
-    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    period = (splitmix64(np, np.arange(1000003, dtype=np.uint64)) >> np.uint64(56)).astype(np.uint8)
+    return np.resize(period, (args.batch, args.size, args.size, 3))
 
 
 def augmentation_maps(np, rng, args):
@@ -51,7 +60,9 @@ def augmentation_maps(np, rng, args):
 # ---- PyTorch
 
 
-def torch_network(torch):
+def torch_network(torch, strided_skip=False, dropout=0.5):
+    """`strided_skip`: the published 1x1 convolution of stride 2, else the same arithmetic on a slice.
+    A 1x1 of stride 1 on it, since oneDNN corrupts the heap on the strided one (README.md)."""
     import torch.nn.functional as F
     from torch import nn
 
@@ -69,13 +80,12 @@ def torch_network(torch):
         def __init__(self, cin, cout):
             super().__init__()
             self.main = nn.Sequential(Separable(cin, cout), Separable(cout, cout))
-            self.skip = nn.Conv2d(cin, cout, 1)
+            self.skip = nn.Conv2d(cin, cout, 1, stride=2 if strided_skip else 1)
 
         def forward(self, x):
-            # On even sizes ceil_mode is 'same'. The slice and a 1x1 of stride 1 stand for a 1x1 of
-            # stride 2, on which oneDNN corrupts the heap (README.md).
+            # On even sizes ceil_mode is 'same'.
             pooled = F.max_pool2d(self.main(x), 3, 2, ceil_mode=True)
-            return pooled + self.skip(x[:, :, ::2, ::2])
+            return pooled + self.skip(x if strided_skip else x[:, :, ::2, ::2])
 
     class Net(nn.Module):
         def __init__(self):
@@ -85,7 +95,7 @@ def torch_network(torch):
             cins = [WIDTHS[0]] + WIDTHS
             self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(cins, WIDTHS)))
             self.last = Separable(WIDTHS[-1], 2 * WIDTHS[-1])
-            self.dropout = nn.Dropout(0.5)
+            self.dropout = nn.Dropout(dropout)
             self.dense = nn.Linear(2 * WIDTHS[-1], CLASSES)
 
         def forward(self, x):
@@ -101,6 +111,16 @@ def torch_parameters(net):
     return sum(t.numel() for t in tensors)
 
 
+def torch_maps(np, rng, args):
+    """What affine_grid takes: normalised coordinates (align_corners: -1, 1 are pixel centres)."""
+    s, c = args.size, args.crop
+    m = augmentation_maps(np, rng, args)
+    linear, offset = m[:, :, :2], m[:, :, 2]
+    scaled = linear * (c - 1) / (s - 1)
+    shifted = (linear.sum(-1) * (c - 1) / 2 + offset) * 2 / (s - 1) - 1
+    return np.concatenate([scaled, shifted[:, :, None]], -1).astype(np.float32)
+
+
 def torch_preprocess(torch, args):
     import torch.nn.functional as F
 
@@ -114,16 +134,10 @@ def torch_preprocess(torch, args):
     import numpy as np
 
     rng = np.random.default_rng(2)
-    s, c = args.size, args.crop
 
     def augment(x):
-        # grid_sample wants normalised coordinates (align_corners: -1 and 1 are pixel centres).
-        m = augmentation_maps(np, rng, args)
-        linear, offset = m[:, :, :2], m[:, :, 2]
-        scaled = linear * (c - 1) / (s - 1)
-        shifted = (linear.sum(-1) * (c - 1) / 2 + offset) * 2 / (s - 1) - 1
-        theta = torch.tensor(np.concatenate([scaled, shifted[:, :, None]], -1)).float()
-        grid = F.affine_grid(theta, (args.batch, 3, c, c), align_corners=True)
+        theta = torch.from_numpy(torch_maps(np, rng, args))
+        grid = F.affine_grid(theta, (args.batch, 3, args.crop, args.crop), align_corners=True)
         x = x.permute(0, 3, 1, 2).float() / 255
         return F.grid_sample(x, grid, padding_mode="zeros", align_corners=True)
 

@@ -1,0 +1,150 @@
+"""Times several programs in one run, taking turns, so that all see the same machine.
+
+    alternate.py PLAN.json RESULT.json --rounds N --seconds S
+
+PLAN.json: a list of {"label": ..., "command": [...], "start_seconds": how long it may take to be
+ready}. A program prints a line of JSON with "ready" when it is, runs a round and prints a line of
+JSON for each line that it is sent, and one more when its stdin ends. What fails or is late is
+stopped and says so in the result; the others go on. After --seconds no round begins and nothing is
+started any more.
+"""
+
+import argparse
+import json
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+
+class Program:
+    def __init__(self, plan):
+        self.label = plan["label"]
+        self.result = {"label": self.label, "rounds": []}
+        self.errors = tempfile.TemporaryFile(mode="w+", errors="replace")
+        self.lines = queue.Queue()
+        try:
+            self.process = subprocess.Popen(
+                plan["command"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                text=True,
+            )
+        except OSError as error:
+            self.process = None
+            self.fail(str(error))
+            return
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                self.lines.put(line)
+        self.lines.put(None)
+
+    def alive(self):
+        return "failed" not in self.result
+
+    def answer(self, seconds):
+        """The next line, or None after noting why there is none."""
+        try:
+            line = self.lines.get(timeout=max(seconds, 0.1))
+        except queue.Empty:
+            self.fail(f"no answer within {seconds:.0f} s")
+            return None
+        if line is None:
+            code = self.process.wait()
+            self.errors.seek(0)
+            last = [text for text in self.errors.read().splitlines() if text.strip()][-3:]
+            self.fail(f"ended with {code}: " + " / ".join(last))
+            return None
+        try:
+            return json.loads(line)
+        except ValueError:
+            self.fail("not JSON: " + line.strip()[:200])
+            return None
+
+    def fail(self, why):
+        self.result["failed"] = why
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def send(self):
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended: the answer says so
+
+    def finish(self, seconds):
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
+        if (last := self.answer(seconds)) is not None:
+            self.result.update(last)
+            try:
+                self.process.wait(timeout=max(seconds, 1))
+            except subprocess.TimeoutExpired:
+                self.fail("did not end")
+
+
+def run(plans, rounds, seconds):
+    end = time.monotonic() + seconds
+    left = lambda: end - time.monotonic()
+    results, programs = [], []
+    for plan in plans:
+        if left() <= 0:
+            results.append({"label": plan["label"], "rounds": [], "failed": "no time was left"})
+            continue
+        program = Program(plan)
+        results.append(program.result)
+        if program.alive():
+            if (ready := program.answer(min(plan.get("start_seconds", 60), left()))) is not None:
+                ready.pop("ready", None)
+                program.result.update(ready)
+                programs.append(program)
+    for _ in range(rounds):
+        for program in [p for p in programs if p.alive()]:
+            if left() <= 0:
+                break
+            program.send()
+            if (answer := program.answer(left() + 5)) is not None:
+                program.result["rounds"].append(answer)
+    for program in [p for p in programs if p.alive()]:
+        program.finish(20)
+    for result in results:
+        if times := [r["ms_per_step"] for r in result["rounds"]]:
+            result["ms_per_step"] = statistics.median(times)
+            result["ms_per_step_min"] = min(times)
+            result["ms_per_step_max"] = max(times)
+        elif "failed" not in result:
+            result["failed"] = "no time was left"
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("plan")
+    parser.add_argument("result")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=160)
+    args = parser.parse_args()
+    with open(args.plan) as file:
+        plans = json.load(file)
+    results = run(plans, args.rounds, args.seconds)
+    with open(args.result, "w") as file:
+        json.dump(results, file, indent=1)
+    for result in results:
+        print(result["label"] + ":", result.get("failed") or f"{result['ms_per_step']:.3f} ms")
+    if any("failed" in result for result in results):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""PyTorch's training step of the polar-low network on a GPU, beside bench_step's.
+
+Both start from the same uint8 batch in device memory and do augmentation (or a centre crop),
+forward, backward and AdamW. Prints a line of JSON when ready, then one for each line on stdin: a
+round of --repeat steps; at the end of stdin one with memory. `alternate.py` takes turns.
+
+--check: weights by a formula, no dropout, and the losses of the first --repeat steps, to be compared
+with bench_step --check's.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+import time
+
+import numpy as np
+import step as peers
+import torch
+import torch.nn.functional as F
+
+MODES = ["eager", "compile", "autotune"]
+# bf16: autocast over fp32 weights. bf16_weights: the network in bf16 but for its normalisations,
+# fp32 masters in the optimizer, cast after each step.
+PRECISIONS = ["fp32", "tf32", "bf16", "bf16_weights"]
+
+
+def formula(name, shape):
+    """u(name, i) in [0, 1): as bench/step.cpp's formula_weights."""
+    hashed = 14695981039346656037
+    for byte in name.encode():
+        hashed = (hashed ^ byte) * 1099511628211 % 2**64
+    i = np.arange(int(np.prod(shape)), dtype=np.uint64) + np.uint64(hashed)
+    return ((peers.splitmix64(np, i) >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+def formula_weights(net):
+    """Every weight by its Keras name, shape and a formula."""
+
+    def kernel(name, keras_shape, fan_in, fan_out):
+        return (2 * formula(name, keras_shape) - 1) * np.sqrt(6 / (fan_in + fan_out))
+
+    def put(parameter, values):
+        with torch.no_grad():
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+
+    def small(name, parameter):
+        put(parameter, 0.2 * (formula(name, tuple(parameter.shape)) - 0.5))
+
+    def conv(module, name):
+        cout, cin, kh, kw = module.weight.shape
+        values = kernel(f"{name}/kernel", (kh, kw, cin, cout), kh * kw * cin, kh * kw * cout)
+        put(module.weight, values.transpose(3, 2, 0, 1))
+        small(f"{name}/bias", module.bias)
+
+    def norm(module, name):
+        put(module.weight, 0.5 + formula(f"{name}/gamma", tuple(module.weight.shape)))
+        small(f"{name}/beta", module.bias)
+
+    def numbered(name, number):
+        return f"{name}_{number}" if number else name
+
+    def separable(module, number):
+        name = numbered("separable_conv2d", number)
+        c = module.depthwise.weight.shape[0]
+        values = kernel(f"{name}/depthwise_kernel", (3, 3, c), 9 * c, 9)
+        put(module.depthwise.weight, values.transpose(2, 0, 1)[:, None])
+        cout, cin = module.pointwise.weight.shape[:2]
+        values = kernel(f"{name}/pointwise_kernel", (1, 1, cin, cout), cin, cout)
+        put(module.pointwise.weight, values.transpose(3, 2, 0, 1))
+        small(f"{name}/bias", module.pointwise.bias)
+        norm(module.norm, numbered("batch_normalization", number + 1))
+
+    conv(net.stem, "conv2d")
+    norm(net.norm, "batch_normalization")
+    number = 0
+    for i, block in enumerate(net.blocks):
+        for module in block.main:
+            separable(module, number)
+            number += 1
+        conv(block.skip, f"conv2d_{i + 1}")
+    separable(net.last, number)
+    classes, features = net.dense.weight.shape
+    put(net.dense.weight, kernel("dense/kernel", (features, classes), features, classes).T)
+    small("dense/bias", net.dense.bias)
+
+
+class Step:
+    def __init__(self, args):
+        self.args = args
+        cuda = args.device == "cuda"
+        device = torch.device(args.device)
+        torch.manual_seed(0)
+        tf32 = args.precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = True
+        # On a CPU the strided skip crashes oneDNN (README.md).
+        net = peers.torch_network(torch, strided_skip=cuda, dropout=0 if args.check else 0.5)
+        if args.check:
+            formula_weights(net)
+        net = net.to(device, memory_format=torch.channels_last).train()
+        self.masters = None
+        weights = list(net.parameters())
+        if args.precision == "bf16_weights":
+            # Of a module: its masters stay fp32 in the optimizer, the network computes with casts.
+            self.masters = [w.detach().clone() for w in weights]
+            for module in net.modules():
+                if not isinstance(module, torch.nn.BatchNorm2d):
+                    for parameter in module.parameters(recurse=False):
+                        parameter.data = parameter.data.bfloat16()
+        self.weights = weights
+        self.low = torch.bfloat16 if self.masters else None
+        self.autocast = args.precision == "bf16"
+        self.optimizer = torch.optim.AdamW(
+            self.masters or weights, lr=args.lr, weight_decay=1e-4, eps=1e-7, fused=True
+        )
+        self.x = torch.from_numpy(peers.pictures(args)).to(device)
+        self.labels = (torch.arange(args.batch) % peers.CLASSES).to(device)
+        self.rng = np.random.default_rng(2)
+        self.net = net
+        self.forward = self.loss
+        if args.mode != "eager":
+            # Both make CUDA graphs; autotune also tries Triton's convolutions and products.
+            how = "max-autotune" if args.mode == "autotune" else "reduce-overhead"
+            self.forward = torch.compile(self.loss, mode=how)
+
+    def loss(self, x, theta, labels):
+        args = self.args
+        if theta is None:
+            at = (args.size - args.crop) // 2
+            y = x[:, at : at + args.crop, at : at + args.crop].permute(0, 3, 1, 2).float() / 255
+        else:
+            grid = F.affine_grid(theta, (args.batch, 3, args.crop, args.crop), align_corners=True)
+            y = F.grid_sample(
+                x.permute(0, 3, 1, 2).float() / 255,
+                grid,
+                padding_mode="zeros",
+                align_corners=True,
+            )
+        y = y.contiguous(memory_format=torch.channels_last)
+        if self.low:
+            y = y.to(self.low)
+        cast = (
+            torch.autocast(args.device, dtype=torch.bfloat16)
+            if self.autocast
+            else contextlib.nullcontext()
+        )
+        with cast:
+            logits = self.net(y)
+        return F.cross_entropy(logits.float(), labels)
+
+    def run(self):
+        theta = None
+        if self.args.augment:
+            theta = torch.from_numpy(peers.torch_maps(np, self.rng, self.args))
+            theta = theta.to(self.x.device, non_blocking=True)
+        for weight in self.weights:
+            weight.grad = None
+        loss = self.forward(self.x, theta, self.labels)
+        loss.backward()
+        if self.masters is None:
+            self.optimizer.step()
+        else:
+            for master, weight in zip(self.masters, self.weights):
+                master.grad = weight.grad.to(master.dtype)
+            self.optimizer.step()
+            with torch.no_grad():
+                torch._foreach_copy_([w.data for w in self.weights], self.masters)
+        return loss.item()  # waits, as ours does to look at the loss
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--mode", default="eager", choices=MODES)
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS)
+    parser.add_argument("--size", type=int, default=1536)
+    parser.add_argument("--crop", type=int, default=1024)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=20, help="steps in a round")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("torch_cuda.py: PyTorch finds no GPU")
+    cuda = args.device == "cuda"
+    named = {
+        "name": torch.cuda.get_device_name() if cuda else "cpu",
+        "framework": f"torch {torch.__version__}",
+        "mode": args.mode,
+        "precision": args.precision,
+        "augment": args.augment,
+        "size": args.size,
+        "crop": args.crop,
+        "batch": args.batch,
+    }
+    begin = time.perf_counter()
+    step = Step(args)
+    if args.check:
+        say(**named, losses=[step.run() for _ in range(args.repeat)])
+        return
+    losses = [step.run() for _ in range(args.warmup)]
+    say(ready=True, **named, start_s=round(time.perf_counter() - begin, 1), losses=losses[:3])
+    for _ in sys.stdin:
+        times, losses = [], []
+        for _ in range(args.repeat):
+            start = time.perf_counter()
+            losses.append(step.run())
+            times.append((time.perf_counter() - start) * 1e3)
+        if any(v != v for v in losses):
+            sys.exit("torch_cuda.py: the loss is NaN: the times mean nothing")
+        say(ms_per_step=statistics.median(times), ms_min=min(times), loss=losses[-1])
+    if cuda:
+        say(
+            peak_allocated_bytes=torch.cuda.max_memory_allocated(),
+            peak_reserved_bytes=torch.cuda.max_memory_reserved(),
+        )
+    else:
+        say(peak_allocated_bytes=int(peers.peak_mb() * 2**20))
+
+
+if __name__ == "__main__":
+    main()

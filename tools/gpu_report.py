@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""The result file of tools/gpu_check.sh.
+
+gpu_report.py has-gpu DEVICES.json     exits with 1, and says why, where no GPU can be used
+gpu_report.py write STATE OUT --commit ID --seconds N [--nvcc NVCC] [--emulated]
+    makes OUT/gpu-<date>-<device>.json and .md of what the stages left in STATE; stages that an
+    earlier result of the same commit, day and device holds, and that did not run now, stay.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+
+STAGES = [
+    ("build", "build"),
+    ("tests", "tests on the GPU"),
+    ("memcheck", "compute-sanitizer memcheck, op table"),
+    ("racecheck", "compute-sanitizer racecheck, op table"),
+    ("kernels", "kernel benchmarks"),
+    ("check", "losses beside PyTorch's"),
+    ("step", "training step, augmented"),
+    ("plain", "training step, not augmented"),
+    ("compile", "training step beside torch.compile"),
+]
+PRECISIONS = ["bf16", "tf32", "fp32"]
+
+
+def load(path):
+    """The JSON in a file; None where there is none that is whole."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def gpu_of(devices):
+    for device in (devices or {}).get("devices", []):
+        if device["device"].startswith("cuda") and device.get("usable", True):
+            return device
+    return None
+
+
+def has_gpu(args):
+    devices = load(args.devices)
+    if gpu_of(devices):
+        return 0
+    why = ((devices or {}).get("cuda") or {}).get("missing") or "no GPU that the library has code for"
+    print(f"gpu_check: no GPU can be used: {why}", file=sys.stderr)
+    return 1
+
+
+def output_of(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def stage_of(state, name):
+    """How a stage ended, and what it left; None where it did not run."""
+    try:
+        with open(f"{state}/{name}.status") as file:
+            status, seconds, budget = file.read().splitlines()
+    except (OSError, ValueError):
+        return None
+    stage = {"status": status, "seconds": int(seconds), "budget_seconds": int(budget)}
+    try:
+        with open(f"{state}/{name}.log", errors="replace") as file:
+            log = file.read()
+    except OSError:
+        log = ""
+    if status != "passed":
+        stage["log_end"] = log.splitlines()[-15:]
+    if name == "tests":
+        found = re.findall(r"^\d+% tests passed, \d+ tests failed out of \d+", log, re.M)
+        stage["summary"] = found[-1] if found else ""
+        stage["messages"] = re.findall(r"\d+ of \d+ bf16 results are rounded otherwise", log)
+    if name in ("memcheck", "racecheck"):
+        found = re.findall(r"^=+ ((?:ERROR|RACECHECK) SUMMARY: .*)$", log, re.M)
+        stage["summary"] = found[-1] if found else ""
+    if name == "kernels":
+        all_runs = {p: load(f"{state}/kernels-{p}.json") for p in PRECISIONS}
+        stage["precisions"] = {p: run for p, run in all_runs.items() if run}
+    if name == "check":
+        for who in ("fulmar", "torch"):
+            if run := load(f"{state}/check-{who}.json"):
+                stage[who] = run
+    if name in ("step", "plain", "compile"):
+        stage["programs"] = load(f"{state}/{name}.json") or []
+    return stage
+
+
+def number(value, digits=1):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows] + [""]
+
+
+def kernel_lines(stage):
+    lines = []
+    for precision, run in stage.get("precisions", {}).items():
+        copy = run["ceilings"]["copy_gbytes_per_second"]
+        peak = run["ceilings"]["gflops_per_second"]
+        lines += [
+            f"### {precision}",
+            "",
+            f"Shapes of the polar-low network at batch {run['batch']}, crop {run['crop']}. A copy "
+            f"reaches {number(copy)} GB/s, a large matrix product {number(peak, 0)} GFLOP/s. By op: "
+            "bytes that can't be avoided over the time of all its rows.",
+            "",
+        ]
+        ops = {}
+        for kernel in run["kernels"]:
+            ops.setdefault(kernel["name"].split("/")[0], []).append(kernel)
+        rows = []
+        for op, kernels in sorted(ops.items(), key=lambda item: -sum(k["us"] for k in item[1])):
+            us = sum(k["us"] for k in kernels)
+            rate = sum(k["bytes"] for k in kernels) / us * 1e-3
+            flops = sum(k.get("flops", 0) for k in kernels) / us * 1e-3
+            best = max(k["share_of_copy"] for k in kernels)
+            rows.append(
+                [op, len(kernels), number(us), number(rate), number(100 * rate / copy, 0)]
+                + [number(100 * best, 0), number(flops) if flops else ""]
+            )
+        head = ["op", "rows", "µs, all", "GB/s", "% of copy", "best row", "GFLOP/s"]
+        lines += table(head, rows)
+        slow = sorted(run["kernels"], key=lambda k: -k["us"])[:15]
+        rows = [
+            [k["name"], k["shapes"], number(k["us"]), number(100 * k["share_of_copy"], 0)]
+            for k in slow
+        ]
+        lines += table(["slowest", "shapes", "µs", "% of copy"], rows)
+    return lines
+
+
+def mib(value):
+    return number(value / 2**20, 0) if value else "–"
+
+
+def step_lines(stage):
+    programs = stage.get("programs", [])
+    torch = [
+        p["ms_per_step"]
+        for p in programs
+        if p["label"].startswith("torch") and "ms_per_step" in p
+    ]
+    fastest = min(torch) if torch else None
+    rows = []
+    for p in programs:
+        if "ms_per_step" not in p:
+            rows.append([p["label"], p.get("failed", "no time"), "", "", "", "", ""])
+            continue
+        ms = p["ms_per_step"]
+        memory = p.get("peak_allocated_bytes") or p.get("taken_bytes") or p.get("planned_bytes")
+        rows.append(
+            [p["label"], number(ms, 2), f"{p['ms_per_step_min']:.2f} to {p['ms_per_step_max']:.2f}"]
+            + [number(ms / p["batch"], 3) if p.get("batch") else ""]
+            + [f"{ms / fastest:.2f}" if fastest else "", mib(memory)]
+            + [f"{p['rounds'][-1]['loss']:.4f}"]
+        )
+    head = ["program", "ms per step", "rounds", "ms per image", "of fastest PyTorch", "MiB", "loss"]
+    return table(head, rows)
+
+
+def markdown(result):
+    lines = [f"# {result['device']}, {result['date']}", ""]
+    if result["emulated"]:
+        lines += ["**EMULATED on a CPU: nothing here was measured on a GPU, no number means anything.**"]
+        lines += [""]
+    machine = result["machine"]
+    lines += [f"Commit {result['commit']}, `tools/gpu_check.sh`, {result['seconds']} s in all."]
+    lines += ["; ".join(f"{key} {value}" for key, value in machine.items() if value) + ".", ""]
+    rows = []
+    for name, title in STAGES:
+        stage = result["stages"].get(name)
+        if stage is None:
+            rows.append([title, "not run", "", ""])
+        else:
+            note = stage.get("summary", "")
+            rows.append([title, stage["status"], f"{stage['seconds']} s", note])
+    lines += table(["stage", "", "time", ""], rows)
+    stages = result["stages"]
+    for name, title in STAGES[5:]:
+        stage = stages.get(name)
+        if stage is None:
+            continue
+        lines += [f"## {title[0].upper()}{title[1:]}", ""]
+        if name == "check":
+            rows = [
+                [who] + [f"{loss:.6f}" for loss in stage[who]["losses"]]
+                for who in ("fulmar", "torch")
+                if who in stage
+            ]
+            if rows:
+                lines += ["fp32, the same weights and pictures, a step each:", ""]
+                lines += table(["", *map(str, range(1, len(rows[0])))], rows)
+        else:
+            lines += [
+                "In turns in one run; medians over rounds of each round's median. MiB: PyTorch's "
+                "peak of allocated memory, and what of the device's memory ours took.",
+                "",
+            ]
+            lines += step_lines(stage)
+    if "kernels" in stages:
+        lines += ["## Kernels", ""] + kernel_lines(stages["kernels"])
+    for name, title in STAGES:
+        if stages.get(name, {}).get("log_end"):
+            lines += [f"## End of the log of: {title}", "", "```"]
+            lines += stages[name]["log_end"] + ["```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(args):
+    devices = load(f"{args.state}/devices.json")
+    gpu = gpu_of(devices) or {"name": "no GPU"}
+    versions = (devices or {}).get("cuda") or {}
+    date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+    result = {
+        "device": gpu["name"],
+        "emulated": args.emulated,
+        "date": date,
+        "commit": args.commit,
+        "seconds": args.seconds,
+        "machine": {
+            "driver": versions.get("driver"),
+            "CUDA runtime": versions.get("runtime"),
+            "cuDNN": versions.get("cudnn"),
+            "cuBLASLt": versions.get("cublaslt"),
+            "nvcc": (re.findall(r"V([\d.]+)", output_of(args.nvcc, "--version")) or [""])[0]
+            if args.nvcc
+            else "",
+            "kernel": platform.release(),
+            "processors": os.cpu_count(),
+        },
+        "stages": {},
+    }
+    if not args.emulated:
+        query = "name,driver_version,clocks.max.sm,clocks.max.mem,power.limit"
+        result["machine"]["nvidia-smi"] = output_of(
+            "nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"
+        )
+    slug = re.sub(r"[^a-z0-9]+", "-", gpu["name"].lower()).strip("-")
+    kind = "emulated" if args.emulated else "gpu"
+    path = f"{args.out}/{kind}-{date}-{slug}"
+    before = load(path + ".json")
+    if before and before["commit"] == args.commit:
+        result["stages"] = before["stages"]
+        result["seconds"] += before["seconds"]
+    for name, _ in STAGES:
+        if (stage := stage_of(args.state, name)) is not None:
+            result["stages"][name] = stage
+    for end, text in ((".json", json.dumps(result, indent=1) + "\n"), (".md", markdown(result))):
+        with open(path + end + ".part", "w") as file:
+            file.write(text)
+        os.replace(path + end + ".part", path + end)
+    print(f"gpu_check: wrote {path}.json and .md")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("has-gpu")
+    one.add_argument("devices")
+    one.set_defaults(run=has_gpu)
+    one = commands.add_parser("write")
+    one.add_argument("state")
+    one.add_argument("out")
+    one.add_argument("--commit", required=True)
+    one.add_argument("--seconds", type=int, required=True)
+    one.add_argument("--nvcc", default="")
+    one.add_argument("--emulated", action="store_true")
+    one.set_defaults(run=write)
+    args = parser.parse_args()
+    sys.exit(args.run(args))
+
+
+if __name__ == "__main__":
+    main()
