@@ -60,22 +60,26 @@ TEST_CASE("cuda training: at five float64 states, loss and gradients are those o
   }
 }
 
-TEST_CASE("cuda training: ten steps give the same bits again, with the choices of the first time") {
+TEST_CASE("cuda training: ten steps give the same bits again, captured or kernel by kernel") {
   if (!has_gpu()) return;
   const Golden golden("polar_low_torch_64_narrow");
   const Json seeds = golden.metadata("step_seeds");
   for (const Bounds& bound : bounds) {
     std::string choices;
     std::vector<double> first;
-    for (int time = 0; time < 2; time++) {
+    for (const bool capture : {true, true, false}) {
+      CAPTURE(capture);
       OpenGpu gpu(bound.precision, choices);
       Context context;
-      Teacher trained(context, gpu.device, golden);  // forward, backward, AdamW
+      SessionOptions options;
+      options.capture = capture;
+      Teacher trained(context, gpu.device, golden, options);  // forward, backward, AdamW
       for (int64_t step = 0; step < 10; step++) trained.step(golden, seeds[step % 5]);
+      CHECK(trained.session->replays() == (capture ? 9 : 0));
       std::vector<double> values = trained.session->read(trained.recorded.loss);
       for (const Model::Parameter& p : trained.model.parameters())
         for (const double value : trained.model.read(p.name)) values.push_back(value);
-      if (time == 0) {
+      if (first.empty()) {
         first = values;
         choices = gpu.choices();
       }

@@ -48,7 +48,8 @@ struct Teacher {
   std::unique_ptr<Session> session;
   StepState state;
 
-  Teacher(Context& context, Device& device, const Golden& golden)
+  Teacher(Context& context, Device& device, const Golden& golden,
+          const SessionOptions& options = {})
       : recorded(golden, Mode::train), model(device, *recorded.tape, 1) {
     const nlohmann::json how = golden.metadata("optimizer");
     set_formula_weights(model);
@@ -56,7 +57,7 @@ struct Teacher {
     record_adamw(*recorded.tape, model, joined_gradients(*recorded.tape, model, recorded.loss),
                  adamw_of(how));
     session = std::make_unique<Session>(context, device, recorded.tape, std::array{recorded.loss},
-                                        &model);
+                                        &model, nullptr, options);
     state.learning_rate = how["lr"];
     state.step = 0;
   }
