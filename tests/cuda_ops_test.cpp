@@ -140,9 +140,10 @@ TEST_CASE("cuda ops: a stored choice that can't be used is an error, and so is a
   for (const Case& c : op_cases())
     if (is_dense(c)) run(record(c, true), gpu()->context, one.device);
   const std::string choices = one.choices();
-  CHECK(has(error_of(ErrorKind::usage,
-                     [&] { fulmar_cuda_library()->use_convolution_choices(one.stream, choices); }),
-            "before anything is planned"));
+  CHECK(
+      has(error_of(ErrorKind::usage,
+                   [&] { fulmar_cuda_library()->use_convolution_choices(one.stream(), choices); }),
+          "before anything is planned"));
   std::string damaged = choices;
   damaged[damaged.size() / 2] ^= 1;
   CHECK(

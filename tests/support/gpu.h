@@ -23,20 +23,28 @@ inline bool has_gpu() {
 }
 
 // A stream of the library's, and the device on it.
-struct OpenGpu {
-  Stream stream;
-  Device device;
-
+class OpenGpu {
+ public:
   explicit OpenGpu(Precision precision, const std::string& choices = "")
-      : stream(fulmar_cuda_library()->open(0, {precision, false, true})),
-        device(fulmar_cuda_library()->backend(precision), stream) {
-    if (!choices.empty()) fulmar_cuda_library()->use_convolution_choices(stream, choices);
+      : owner_{fulmar_cuda_library()->open(0, {precision, false, true})},
+        device(fulmar_cuda_library()->backend(precision), owner_.stream) {
+    if (!choices.empty()) fulmar_cuda_library()->use_convolution_choices(owner_.stream, choices);
   }
-  ~OpenGpu() { fulmar_cuda_library()->close(stream); }
   OpenGpu(const OpenGpu&) = delete;
   OpenGpu& operator=(const OpenGpu&) = delete;
 
-  std::string choices() const { return fulmar_cuda_library()->convolution_choices(stream); }
+  const Stream& stream() const { return owner_.stream; }
+  std::string choices() const { return fulmar_cuda_library()->convolution_choices(owner_.stream); }
+
+ private:
+  struct Owner {
+    Stream stream;
+    ~Owner() { fulmar_cuda_library()->close(stream); }
+  };
+  Owner owner_;
+
+ public:
+  Device device;
 };
 
 }  // namespace fulmar::test
