@@ -181,9 +181,9 @@ TEST_CASE("devices: the CPU has fp32 only, and says so") {
 
 TEST_CASE("devices: train, eval, predict and resume on a GPU that is emulated") {
   const TrainingFiles files;
-  const auto on_gpu = [&](std::vector<std::string> arguments,
+  const auto on_gpu = [&](const std::vector<std::string>& arguments,
                           const std::vector<std::string>& environment = {}) {
-    const Ended e = fulmar_program(arguments, with_fake(environment));
+    Ended e = fulmar_program(arguments, with_fake(environment));
     CHECK_MESSAGE(e.code == 0, e.err);
     return e;
   };
