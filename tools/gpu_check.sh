@@ -49,8 +49,11 @@ stage_build() {
     ${packages:+"-DFULMAR_PACKAGES=$packages"}
   local targets=(fulmar_cli bench_step)
   if [ "$device" = cuda ]; then
-    targets+=(fulmar_cuda fulmar_tests_cuda_library fulmar_tests_cuda_ops fulmar_tests_cuda_vendor
-      fulmar_tests_devices)
+    targets+=(fulmar_cuda fulmar_tests_devices)
+    local subject
+    for subject in choices dispatch library ops train vendor; do
+      targets+=("fulmar_tests_cuda_$subject")
+    done
   else
     targets+=(fulmar_fake_cuda fulmar_tests_kernel_bench)
   fi
