@@ -5,12 +5,14 @@
 PLAN.json: a list of {"label": ..., "command": [...], "start_seconds": how long it may take to be
 ready}. A program prints a line of JSON with "ready" when it is, runs a round and prints a line of
 JSON for each line that it is sent, and one more when its stdin ends. What fails or is late is
-stopped and says so in the result; the others go on. After --seconds no round begins and nothing is
-started any more.
+stopped and says so in the result; the others go on. After seven tenths of --seconds nothing is
+started any more, after all of them no round begins. The result is written anew after each step, so
+that a run that is stopped leaves what it has.
 """
 
 import argparse
 import json
+import os
 import queue
 import statistics
 import subprocess
@@ -94,21 +96,33 @@ class Program:
                 self.fail("did not end")
 
 
-def run(plans, rounds, seconds):
+def summed_up(results):
+    for result in results:
+        if times := [r["ms_per_step"] for r in result["rounds"]]:
+            result["ms_per_step"] = statistics.median(times)
+            result["ms_per_step_min"] = min(times)
+            result["ms_per_step_max"] = max(times)
+    return results
+
+
+def run(plans, rounds, seconds, save):
     end = time.monotonic() + seconds
     left = lambda: end - time.monotonic()
+    to_start = lambda: left() - 0.3 * seconds
     results, programs = [], []
     for plan in plans:
-        if left() <= 0:
+        if to_start() <= 0:
             results.append({"label": plan["label"], "rounds": [], "failed": "no time was left"})
             continue
         program = Program(plan)
         results.append(program.result)
         if program.alive():
-            if (ready := program.answer(min(plan.get("start_seconds", 60), left()))) is not None:
+            ready = program.answer(min(plan.get("start_seconds", 60), to_start()))
+            if ready is not None:
                 ready.pop("ready", None)
                 program.result.update(ready)
                 programs.append(program)
+        save(results)
     for _ in range(rounds):
         for program in [p for p in programs if p.alive()]:
             if left() <= 0:
@@ -116,15 +130,13 @@ def run(plans, rounds, seconds):
             program.send()
             if (answer := program.answer(left() + 5)) is not None:
                 program.result["rounds"].append(answer)
+            save(results)
     for program in [p for p in programs if p.alive()]:
-        program.finish(20)
+        program.finish(10)
     for result in results:
-        if times := [r["ms_per_step"] for r in result["rounds"]]:
-            result["ms_per_step"] = statistics.median(times)
-            result["ms_per_step_min"] = min(times)
-            result["ms_per_step_max"] = max(times)
-        elif "failed" not in result:
-            result["failed"] = "no time was left"
+        if not result["rounds"]:
+            result.setdefault("failed", "no time was left")
+    save(results)
     return results
 
 
@@ -137,9 +149,13 @@ def main():
     args = parser.parse_args()
     with open(args.plan) as file:
         plans = json.load(file)
-    results = run(plans, args.rounds, args.seconds)
-    with open(args.result, "w") as file:
-        json.dump(results, file, indent=1)
+
+    def save(results):
+        with open(args.result + ".part", "w") as file:
+            json.dump(summed_up(results), file, indent=1)
+        os.replace(args.result + ".part", args.result)
+
+    results = run(plans, args.rounds, args.seconds, save)
     for result in results:
         print(result["label"] + ":", result.get("failed") or f"{result['ms_per_step']:.3f} ms")
     if any("failed" in result for result in results):
