@@ -1,13 +1,15 @@
 // One benchmark for each kernel of the engine, on the op table's benchmark rows: time, GB/s of the
 // traffic that can't be avoided, GFLOP/s, and percent of what copying and arithmetic reach in the
 // same run. `fulmar bench` prints the same as a table.
-//   bench_kernels [--device cpu|reference|simt] [--batch N] [--crop N] [--threads N]
+//   bench_kernels [--device cpu|cuda|cuda:N|reference|simt] [--precision fp32|tf32|bf16]
+//                 [--batch N] [--crop N] [--threads N]
 //                 [Google Benchmark's options, such as --benchmark_filter=REGEX]
 #include <benchmark/benchmark.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bench/kernels/measure.h"
@@ -20,7 +22,7 @@ using namespace fulmar::bench;
 namespace {
 
 struct Options {
-  std::string device = "cpu";
+  std::string device = "cpu", precision;
   int64_t batch = 16, crop = 1024, threads = 0;
 };
 
@@ -34,13 +36,16 @@ Options options_of(int& argc, char** argv) {
                       : name == "--crop"    ? &options.crop
                       : name == "--threads" ? &options.threads
                                             : nullptr;
-    if (!number && name != "--device") {
+    std::string* text = name == "--device"      ? &options.device
+                        : name == "--precision" ? &options.precision
+                                                : nullptr;
+    if (!number && !text) {
       argv[kept++] = argv[i];
       continue;
     }
     if (++i == argc) usage_error(name + " takes a value");
-    if (!number)
-      options.device = argv[i];
+    if (text)
+      *text = argv[i];
     else if (*number = std::atoll(argv[i]); *number < 1)
       usage_error(name + " takes a number of at least 1");
   }
@@ -78,11 +83,15 @@ void run(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) usage_error("see --help");
   Context context(Context::Options{static_cast<int>(options.threads), {}});
   const simt::StreamOwner emulated;
-  Device simt(simt_backend(), emulated.stream());
-  Device& device = options.device == "simt" ? simt : context.device(options.device);
+  std::optional<Precision> precision;
+  if (!options.precision.empty() && !(precision = precision_named(options.precision)))
+    usage_error("--precision is fp32, tf32 or bf16, not '" + options.precision + "'");
+  Device simt(simt_backend(precision.value_or(Precision::fp32)), emulated.stream());
+  Device& device = options.device == "simt" ? simt : context.device(options.device, precision);
 
   const Ceilings ceilings = measure_ceilings(context, device);
-  benchmark::AddCustomContext("device", options.device + ", " + device.backend().isa());
+  benchmark::AddCustomContext("device", device.describe());
+  benchmark::AddCustomContext("precision", name_of(device.precision()));
   benchmark::AddCustomContext("threads", std::to_string(context.pool().threads()));
   benchmark::AddCustomContext("batch", std::to_string(options.batch));
   benchmark::AddCustomContext("crop", std::to_string(options.crop));

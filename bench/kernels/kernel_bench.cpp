@@ -139,7 +139,7 @@ PreparedRow::PreparedRow(Context& context, Device& device, const Case& row)
   for (const Kernel& kernel : recorded_.kernels)
     if (const double bytes = kernel.bytes(device); kernel.own && bytes >= (1 << 20))
       least = std::min(least, bytes);
-  constexpr double most_copies = 8;
+  constexpr double most_copies = 32;
   const auto copies =
       static_cast<int>(std::clamp(limits_of(device).rotated_bytes / least + 1, 1.0, most_copies));
 
