@@ -79,6 +79,10 @@ unpack() {
   triplet=$(basename "$(dirname "$(find unpacked/usr/lib -name libhwy.so)")")
   find unpacked/usr/lib \( -name '*.a' ! -name 'libbenchmark*' -o -name 'libhwy_test.so*' \
     -o -name 'libhwy_contrib.so*' -o -name 'libtiffxx.so*' -o -name 'libstb.so*' \) -delete
+  # Some of CMake's files name the place that packages are installed to.
+  # shellcheck disable=SC2016  # CMake expands it
+  find unpacked/usr -name '*.cmake' -exec sed -i \
+    's|set(_IMPORT_PREFIX "/usr")|set(_IMPORT_PREFIX "${FULMAR_PACKAGES}/usr")|' {} +
   mkdir -p unpacked/usr/share/cmake
   find unpacked/usr/share -mindepth 1 -maxdepth 1 ! -name cmake ! -name doc -exec rm -rf {} +
   # Of the documentation, the licences.
