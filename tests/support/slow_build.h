@@ -12,4 +12,13 @@ constexpr bool slow_build = __has_feature(thread_sanitizer);
 constexpr bool slow_build = false;
 #endif
 
+// Or several times slower, as AddressSanitizer makes it.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool address_sanitizer = true;
+#elif defined(__has_feature)
+constexpr bool address_sanitizer = __has_feature(address_sanitizer);
+#else
+constexpr bool address_sanitizer = false;
+#endif
+
 }  // namespace fulmar::test
