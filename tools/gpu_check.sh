@@ -8,10 +8,10 @@
 #                      [--device cuda|simt] [--commit ID] [--budget STAGE=SECONDS]…
 #
 # Stages, each with the seconds that it may take (together less than 10 minutes):
-#   build 160      the program, the backend's library for this GPU, tests and benchmarks
+#   build 150      the program, the backend's library for this GPU, tests and benchmarks
 #   tests 60       all tests that need a GPU
 #   memcheck 40, racecheck 40    compute-sanitizer over the op table, on our own kernels
-#   kernels 50     each kernel's time, bytes and percent of a copy's bandwidth, in each precision
+#   kernels 60     each kernel's time, bytes and percent of a copy's bandwidth, in each precision
 #   check 40       our losses and PyTorch's from the same weights and pictures
 #   step 80        the training step, 1536 to 1024, batch 16, augmented, beside PyTorch in turns
 #   plain 50       the same without augmentation
@@ -26,7 +26,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 self=$PWD/tools/gpu_check.sh
 
-declare -A budget=([build]=160 [tests]=60 [memcheck]=40 [racecheck]=40 [kernels]=50 [check]=40
+declare -A budget=([build]=150 [tests]=60 [memcheck]=40 [racecheck]=40 [kernels]=60 [check]=40
   [step]=80 [plain]=50 [compile]=70)
 stages=(build tests memcheck racecheck kernels check step plain compile)
 
@@ -88,7 +88,7 @@ stage_memcheck() { sanitize memcheck; }
 stage_racecheck() { sanitize racecheck; }
 
 stage_kernels() {
-  local precision options=(--seconds 0.03)
+  local precision options=(--seconds 0.02)
   [ "$device" = cuda ] || options=(--seconds 0 --batch 1 --crop 32)
   for precision in bf16 fp32 tf32; do
     "$build/bin/fulmar" bench --device cuda --precision "$precision" --json "${options[@]}" \
