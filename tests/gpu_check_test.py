@@ -2,17 +2,23 @@
 """Tests of tools/gpu_check.sh, tools/gpu_report.py and bench/peers/alternate.py, with made-up
 programs in place of those that need a GPU.
 
-    gpu_check_test.py SOURCE_FOLDER
+    gpu_check_test.py SOURCE_FOLDER [BUILD_FOLDER [NAME_OF_TEST]]
+
+With a build, the script's dry run takes place on it.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
 import unittest
 
 SOURCE = os.path.abspath(sys.argv.pop(1))
+BUILD = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 CHECK = f"{SOURCE}/tools/gpu_check.sh"
 REPORT = f"{SOURCE}/tools/gpu_report.py"
 ALTERNATE = f"{SOURCE}/bench/peers/alternate.py"
@@ -118,7 +124,7 @@ class Report(Folder):
         os.makedirs(out, exist_ok=True)
         ended = run(
             sys.executable, REPORT, "write", f"{self.folder}/state", out,
-            "--commit", commit, "--seconds", "60", *more,
+            "--commit", commit, *more,
         )  # fmt: skip
         self.assertEqual(ended.returncode, 0, ended.stderr)
         results = {}
@@ -171,7 +177,7 @@ class Report(Folder):
         self.assertIn("100% tests passed, 0 tests failed out of 4", text)
         # 600 MB in 400 us are 1,500 GB/s, three quarters of a copy.
         self.assertIn("| relu | 2 | 400.0 | 1,500.0 | 75 | 83 |", text)
-        self.assertIn("| fulmar bf16 | 4.00 | 3.90 to 4.20 | 0.250 | 0.25 | 3 | 0.2500 |", text)
+        self.assertIn("| fulmar bf16 | 4.00 | 3.90 to 4.20 | 0.250 | 0.25 |  |  | 3 | 0.2500 |", text)
         self.assertIn("| torch eager bf16 | out of memory |", text)
 
     def test_a_second_call_adds_its_stages_where_the_commit_is_the_same(self):
@@ -182,9 +188,30 @@ class Report(Folder):
         self.write("state/build.status", "passed\n100\n170\n")
         both = json.loads(self.only(self.report(), ".json")[1])
         self.assertEqual(sorted(both["stages"]), ["build", "tests"])
-        self.assertEqual(both["seconds"], 120)
+        self.assertEqual(both["seconds"], 112)
+        # Written anew after each stage: nothing is counted twice.
+        self.assertEqual(json.loads(self.only(self.report(), ".json")[1])["seconds"], 112)
+        # What a stage found before stays where it is left out now.
+        self.write("state/tests.status", "left out: 3 of 560 s are left\n0\n3\n")
+        both = json.loads(self.only(self.report(), ".json")[1])
+        self.assertEqual(both["stages"]["tests"]["status"], "passed")
+        os.remove(f"{self.folder}/state/tests.status")
         other = json.loads(self.only(self.report(commit="def"), ".json")[1])
         self.assertEqual(sorted(other["stages"]), ["build"])
+
+    def test_logs_are_packed_without_the_middle_of_long_ones(self):
+        self.write("state/tests.log", "short\n")
+        self.write("state/kernels.log", "begin" + "x" * 3000000 + "end")
+        path = f"{self.folder}/logs.tar.gz"
+        self.assertEqual(run(sys.executable, REPORT, "logs", f"{self.folder}/state", path).returncode, 0)
+        with tarfile.open(path) as tar:
+            logs = {entry.name: tar.extractfile(entry).read() for entry in tar}
+        self.assertEqual(sorted(logs), ["kernels.log", "tests.log"])
+        self.assertEqual(logs["tests.log"], b"short\n")
+        self.assertLess(len(logs["kernels.log"]), 2**20 + 100)
+        self.assertTrue(logs["kernels.log"].startswith(b"begin"))
+        self.assertTrue(logs["kernels.log"].endswith(b"end"))
+        self.assertIn("bytes are left out", logs["kernels.log"].decode())
 
     def test_an_emulated_run_says_so_in_its_name_and_first_line(self):
         self.write("state/devices.json", DEVICES)
@@ -201,8 +228,20 @@ class Report(Folder):
         self.assertIn("libcuda.so.1 is missing", ended.stderr)
 
 
-class Check(Folder):
-    def check(self, *arguments, devices=DEVICES, bench="cat"):
+class Script(Folder):
+    def result(self):
+        (name,) = [n for n in os.listdir(f"{self.folder}/out") if n.endswith(".json")]
+        with open(f"{self.folder}/out/{name}") as file:
+            return name, json.load(file)
+
+    def logs(self):
+        (name,) = [n for n in os.listdir(f"{self.folder}/out") if n.endswith(".tar.gz")]
+        with tarfile.open(f"{self.folder}/out/{name}") as tar:
+            return {entry.name: tar.extractfile(entry).read().decode() for entry in tar}
+
+
+class Check(Script):
+    def check(self, *arguments, devices=DEVICES, bench="cat", **more):
         """Runs the script over a build whose program answers as told."""
         self.write("devices.json", devices)
         self.write("bench.json", BENCH)
@@ -214,24 +253,23 @@ class Check(Folder):
         )
         return run(
             CHECK, "--build", f"{self.folder}/build", "--out", f"{self.folder}/out",
-            "--python", sys.executable, *arguments,
+            "--python", sys.executable, *arguments, **more,
         )  # fmt: skip
-
-    def result(self):
-        (name,) = [n for n in os.listdir(f"{self.folder}/out") if n.endswith(".json")]
-        with open(f"{self.folder}/out/{name}") as file:
-            return json.load(file)
 
     def test_without_a_gpu_it_says_so_and_exits_with_4(self):
         ended = self.check("--stages", "kernels", devices=NO_GPU)
         self.assertEqual(ended.returncode, 4)
         self.assertIn("libcuda.so.1 is missing", ended.stderr)
-        self.assertEqual(os.listdir(f"{self.folder}/out"), [])
+        self.assertEqual([n for n in os.listdir(f"{self.folder}/out") if "logs" not in n], [])
 
     def test_a_stage_writes_what_it_measured(self):
-        ended = self.check("--stages", "kernels", "--commit", "c0ffee")
+        # A variable that was set for something else makes no emulated run of this one.
+        environment = {**os.environ, "FULMAR_CUDA_LIBRARY": "/nonexistent"}
+        ended = self.check("--stages", "kernels", "--commit", "c0ffee", env=environment)
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
-        result = self.result()
+        name, result = self.result()
+        self.assertTrue(name.startswith("gpu-"))
+        self.assertFalse(result["emulated"])
         self.assertEqual(result["commit"], "c0ffee")
         self.assertEqual(result["device"], GPU["name"])
         self.assertEqual(sorted(result["stages"]["kernels"]["precisions"]), ["bf16", "fp32", "tf32"])
@@ -239,19 +277,42 @@ class Check(Folder):
     def test_a_stage_that_fails_is_told_and_the_next_one_runs(self):
         ended = self.check("--stages", "tests,kernels")
         self.assertEqual(ended.returncode, 1)
-        stages = self.result()["stages"]
+        stages = self.result()[1]["stages"]
         self.assertEqual(stages["kernels"]["status"], "passed")
         self.assertTrue(stages["tests"]["status"].startswith("failed"))
 
     def test_a_stage_that_takes_too_long_is_stopped(self):
         ended = self.check("--stages", "kernels", "--budget", "kernels=1", bench="sleep 60; cat")
         self.assertEqual(ended.returncode, 1)
-        self.assertEqual(self.result()["stages"]["kernels"]["status"], "stopped after 1 s")
+        self.assertEqual(self.result()[1]["stages"]["kernels"]["status"], "stopped after 1 s")
+
+    def test_a_call_that_is_killed_leaves_what_it_has(self):
+        command = [
+            CHECK, "--build", f"{self.folder}/build", "--out", f"{self.folder}/out",
+            "--python", sys.executable, "--stages", "kernels,check",
+        ]  # fmt: skip
+        self.check("--stages", "kernels", "--total", "0")  # makes the programs
+        self.write("build/bench/bench_step", "#!/bin/sh\nexec sleep 60\n", executable=True)
+        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        for _ in range(300):
+            time.sleep(0.1)
+            if self.result()[1]["stages"].get("kernels", {}).get("status") == "passed":
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self.assertEqual(list(self.result()[1]["stages"]), ["kernels"])
+
+    def test_stages_for_which_no_time_is_left_are_left_out(self):
+        ended = self.check("--stages", "kernels,check", "--total", "20")
+        self.assertEqual(ended.returncode, 1)
+        for name in "kernels", "check":
+            self.assertRegex(self.result()[1]["stages"][name]["status"], "^left out: .* of 20 s")
 
     def test_arguments_that_make_no_sense(self):
         for arguments, message in [
             (["--stages", "tests,mischief"], "there is no stage 'mischief'"),
             (["--budget", "tests=soon"], "'tests=soon' is none"),
+            (["--total", "long"], "'long' is none"),
             (["--device", "tpu"], "--device is cuda or simt"),
             (["--frobnicate", "1"], "unknown option --frobnicate"),
         ]:
@@ -261,6 +322,69 @@ class Check(Folder):
         ended = run(CHECK, "--device", "simt", "--out", f"{SOURCE}/bench/results", "--stages", "tests")
         self.assertEqual(ended.returncode, 2)
         self.assertIn("bench/results is for what was measured", ended.stderr)
+
+
+# compute-sanitizer, for the dry run: finds something in what the script plants, nothing elsewhere.
+SANITIZER = """#!/bin/sh
+kind=ERROR
+[ "$2" != racecheck ] || kind=RACECHECK
+for last; do :; done
+case $last in
+  memcheck | racecheck) echo "========= $kind SUMMARY: PLANTED errors"; exit 9 ;;
+esac
+while [ "${1#--}" != "$1" ]; do shift 2; done
+"$@" || exit
+echo "========= $kind SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
+"""
+
+
+@unittest.skipUnless(BUILD, "no build is given")
+class DryRun(Script):
+    def check(self, *arguments, planted="1"):
+        """The script on the emulator, over this build, with a state of its own."""
+        os.makedirs(f"{self.folder}/build", exist_ok=True)
+        for name in "bin", "tests", "bench", "CTestTestfile.cmake":
+            if not os.path.lexists(f"{self.folder}/build/{name}"):
+                os.symlink(os.path.abspath(f"{BUILD}/{name}"), f"{self.folder}/build/{name}")
+        sanitizer = SANITIZER.replace("PLANTED", planted)
+        self.write("programs/compute-sanitizer", sanitizer, executable=True)
+        # Whether PyTorch is there must not matter.
+        python = f'#!/bin/sh\n[ "$*" != "-c import torch" ] || exit 1\nexec {sys.executable} "$@"\n'
+        python = self.write("programs/python3", python, executable=True)
+        path = f"{self.folder}/programs:{os.environ['PATH']}"
+        return run(
+            CHECK, "--device", "simt", "--build", f"{self.folder}/build",
+            "--out", f"{self.folder}/out", "--python", python, *arguments,
+            env={**os.environ, "PATH": path},
+        )  # fmt: skip
+
+    def test_every_stage_but_the_build_passes(self):
+        stages = "tests,memcheck,racecheck,kernels,check,train,step"
+        ended = self.check("--stages", stages)
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        name, result = self.result()
+        self.assertTrue(name.startswith("emulated-"))
+        found = result["stages"]
+        statuses = {name: stage["status"] for name, stage in found.items()}
+        self.assertEqual(statuses, dict.fromkeys(stages.split(","), "passed"))
+        self.assertIn("100% tests passed", found["tests"]["summary"])
+        self.assertIn("RACECHECK SUMMARY: 0", found["racecheck"]["summary"])
+        self.assertEqual(sorted(found["kernels"]["precisions"]), ["bf16", "fp32", "tf32"])
+        self.assertEqual(len(found["check"]["fulmar"]["losses"]), 5)
+        self.assertIn("the same bits after an interruption", found["train"]["summary"])
+        programs = {p["label"]: p for p in found["step"]["programs"]}
+        self.assertEqual(sorted(programs), ["fulmar bf16", "fulmar fp32", "fulmar tf32"])
+        for program in programs.values():
+            self.assertGreater(program["ms_per_step"], 0)
+            self.assertGreater(program["planned_bytes"], 0)
+        logs = self.logs()
+        self.assertEqual(sorted(logs), sorted(f"{n}.log" for n in found))
+        self.assertIn("the planted fault is found", logs["memcheck.log"])
+
+    def test_a_sanitizer_that_finds_nothing_planted_is_a_failure(self):
+        ended = self.check("--stages", "memcheck", planted="0")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("it checks nothing", ended.stdout)
 
 
 if __name__ == "__main__":

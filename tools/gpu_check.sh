@@ -4,31 +4,39 @@
 # (with PyTorch, to be compared with); no network. The other libraries come along: before, run
 # tools/setup.sh --into .packages
 #
-#   tools/gpu_check.sh --out DIR [--stages a,b,…] [--packages DIR] [--build DIR] [--python PYTHON]
-#                      [--device cuda|simt] [--commit ID] [--budget STAGE=SECONDS]…
+#   tools/gpu_check.sh --out DIR [--stages a,b,…] [--total SECONDS] [--packages DIR] [--build DIR]
+#                      [--python PYTHON] [--device cuda|simt] [--commit ID]
+#                      [--budget STAGE=SECONDS]…
 #
-# Stages, each with the seconds that it may take (together less than 10 minutes):
+# Stages, each with the seconds that it may take:
 #   build 150      the program, the backend's library for this GPU, tests and benchmarks
 #   tests 60       all tests that need a GPU
-#   memcheck 40, racecheck 40    compute-sanitizer over the op table, on our own kernels
+#   memcheck 50, racecheck 50    compute-sanitizer over the op table, on our own kernels, after a
+#                  planted fault that it must find; without random rows, and with few of those that
+#                  go to cuDNN and cuBLASLt: choosing their algorithms is what takes long under it
 #   kernels 60     each kernel's time, bytes and percent of a copy's bandwidth, in each precision
 #   check 40       our losses and PyTorch's from the same weights and pictures
+#   train 50       the program itself: see tools/gpu_train.sh
 #   step 80        the training step, 1536 to 1024, batch 16, augmented, beside PyTorch in turns
 #   plain 50       the same without augmentation
-#   compile 70     beside torch.compile (CUDA graphs; max-autotune needs more: --budget compile=300)
-# A stage that fails or is late doesn't stop the others; the result says so. DIR gets
-# gpu-<date>-<device>.json and .md; a later call with other stages of the same commit adds to them.
+#   compile 90     beside torch.compile with CUDA graphs
+#   autotune 400   beside torch.compile's max-autotune: only where --stages names it
+# All together end within --total (560): where too little is left, a stage is left out, and the
+# result says so. Two calls can share the work; the second adds to the first's result:
+#   --stages build,tests,memcheck,racecheck,kernels   and then   --stages build,check,train,step,…
+# A stage that fails or is late doesn't stop the others. DIR gets gpu-<date>-<device>.json and .md,
+# written anew after each stage, and logs-<time>.tar.gz with the stages' logs.
 #
 # --device simt runs all of it here at tiny sizes, on the emulator: nothing that it measures means
 # anything, and its result says so in its name.
-# Exit codes: 0 all passed, 1 a stage failed, 2 usage, 4 no GPU (after the build).
+# Exit codes: 0 all passed, 1 a stage failed or was left out, 2 usage, 4 no GPU (after the build).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 self=$PWD/tools/gpu_check.sh
 
-declare -A budget=([build]=150 [tests]=60 [memcheck]=40 [racecheck]=40 [kernels]=60 [check]=40
-  [step]=80 [plain]=50 [compile]=70)
-stages=(build tests memcheck racecheck kernels check step plain compile)
+declare -A budget=([build]=150 [tests]=60 [memcheck]=50 [racecheck]=50 [kernels]=60 [check]=40
+  [train]=50 [step]=80 [plain]=50 [compile]=90 [autotune]=400)
+stages=(build tests memcheck racecheck kernels check train step plain compile)
 
 die() { echo "gpu_check: $2" >&2; exit "$1"; }
 
@@ -49,13 +57,14 @@ stage_build() {
     ${packages:+"-DFULMAR_PACKAGES=$packages"}
   # A test that is a program of ours is fulmar_tests_<its name>.
   local targets=(fulmar_cli bench_step "fulmar_$([ "$device" = cuda ] || echo fake_)cuda")
+  [ "$device" != cuda ] || targets+=(fulmar_gpu_check_planted)
   local test
   while IFS= read -r test; do targets+=("fulmar_tests_$test"); done < <(tests_to_run)
   cmake --build "$build" --parallel "$(nproc)" --target "${targets[@]}"
 }
 
 tests_named='^(cuda_.*|devices)$'
-[ "${device-}" != simt ] || tests_named='^kernel_bench$'
+[ "${device-}" != simt ] || tests_named='^(capture|cuda_choices)$'
 tests_to_run() {
   ctest --test-dir "$build" -N -R "$tests_named" | sed -n 's/^ *Test *#[0-9]*: //p'
 }
@@ -63,7 +72,7 @@ tests_to_run() {
 stage_tests() {
   # Tests skip what needs a GPU where they find none: here that would be a failure. Some are about
   # other builds.
-  env -u FULMAR_CUDA_LIBRARY ctest --test-dir "$build" --verbose -R "$tests_named" |
+  ctest --test-dir "$build" --verbose -R "$tests_named" |
     tee "$state/ctest.txt"
   grep -q '^100% tests passed' "$state/ctest.txt"
   if grep 'skipped: ' "$state/ctest.txt" |
@@ -74,22 +83,38 @@ stage_tests() {
 }
 
 sanitize() {  # sanitize TOOL: over the op table's rows, on kernels whose (mangled) name is ours
-  local sanitizer
+  local sanitizer log=$state/$1.txt
   sanitizer=$(command -v compute-sanitizer ||
     { [ -z "$nvcc" ] || ls "$(dirname "$nvcc")/compute-sanitizer"; })
   [ -n "$sanitizer" ] || { echo "compute-sanitizer not found"; return 1; }
+  sanitizer=("$sanitizer" --tool "$1" --kernel-name kns=fulmar --report-api-errors no
+    --error-exitcode 9)
+  local planted=("$build/tests/fulmar_gpu_check_planted" "$1")
   local tests=("$build/tests/fulmar_tests_cuda_ops"
     '--test-case=*in fp32 and tf32*,*in bf16 every node*')
-  [ "$device" = cuda ] || tests=("$build/bin/fulmar" bench --list)
-  "$sanitizer" --tool "$1" --kernel-name kns=fulmar --report-api-errors no --error-exitcode 9 \
-    "${tests[@]}"
+  if [ "$device" != cuda ]; then
+    planted=(true "$1")  # a sanitizer that is none knows it by its argument
+    tests=("$build/tests/fulmar_tests_capture")
+  fi
+  # What finds nothing where there is something says nothing by finding nothing.
+  if "${sanitizer[@]}" "${planted[@]}" >"$log" 2>&1 ||
+    ! grep -qE '(ERROR|RACECHECK) SUMMARY: [1-9]' "$log"; then
+    cat "$log"
+    echo "$1 does not find the fault that tests/gpu_check_planted.cu has: it checks nothing"
+    return 1
+  fi
+  echo "the planted fault is found"
+  FULMAR_TEST_FEW_ROWS=1 "${sanitizer[@]}" "${tests[@]}" 2>&1 | tee "$log"
+  grep -qE 'test cases: +[1-9]' "$log" || { echo "no test ran"; return 1; }
+  ! grep 'skipped: ' "$log" || { echo "tests were skipped"; return 1; }
+  grep -qE '(ERROR|RACECHECK) SUMMARY: 0 ' "$log" || { echo "$1 gives no clean summary"; return 1; }
 }
 stage_memcheck() { sanitize memcheck; }
 stage_racecheck() { sanitize racecheck; }
 
 stage_kernels() {
   local precision options=(--seconds 0.02)
-  [ "$device" = cuda ] || options=(--seconds 0 --batch 1 --crop 32)
+  [ "$device" = cuda ] || options=(--seconds 0 --batch 1 --crop 32 --filter '^(relu|max_pool)')
   for precision in bf16 fp32 tf32; do
     "$build/bin/fulmar" bench --device cuda --precision "$precision" --json "${options[@]}" \
       >"$state/kernels-$precision.part"
@@ -114,6 +139,10 @@ print(f"losses differ by {worst:.1e} at most, relative")
 # Two correct programs differ by what ReLU and pooling switch.
 sys.exit(not worst <= 1e-3)
 PYTHON
+}
+
+stage_train() {
+  tools/gpu_train.sh "$build/bin/fulmar" "$build/gpu_check_train" "$device" "$python"
 }
 
 # take_turns NAME SECONDS OPTIONS -- PROGRAM…: a PROGRAM is "fulmar PRECISION" or
@@ -173,7 +202,13 @@ stage_plain() {
 stage_compile() {
   export TORCHINDUCTOR_CACHE_DIR=$build/inductor
   take_turns compile $((limit - 12)) --augment -- "fulmar bf16" "torch eager bf16 30" \
-    "torch compile bf16 $limit" "torch autotune bf16 $limit" "torch autotune bf16_weights $limit"
+    "torch compile bf16 $limit"
+}
+stage_autotune() {
+  export TORCHINDUCTOR_CACHE_DIR=$build/inductor
+  take_turns autotune $((limit - 12)) --augment -- "fulmar bf16" "torch eager bf16 30" \
+    "torch compile bf16_weights $limit" "torch autotune bf16 $limit" \
+    "torch autotune bf16_weights $limit"
 }
 
 # ---- around them
@@ -193,24 +228,40 @@ print(found[0] if found else "")' 2>/dev/null || true)
   fi
 }
 
-# run_stage NAME: within its budget, as a process of its own; notes how it ended.
+# run_stage NAME: within its budget and what is left of all, as a process of its own; notes how it
+# ended.
 run_stage() {
-  local name=$1 start=$SECONDS code=0 status=passed
-  echo "== $name (up to ${budget[$name]} s)"
+  local name=$1 start=$SECONDS code=0 status=passed left=$((total - SECONDS - 8))
+  limit=$((budget[$name] < left ? budget[$name] : left))
   rm -f "$state/$name.status"
-  limit=${budget[$name]} timeout --kill-after 5 "${budget[$name]}" "$self" --run-stage "$name" \
-    >"$state/$name.log" 2>&1 || code=$?
-  case $code in
-    0) ;;
-    124 | 137) status="stopped after ${budget[$name]} s" ;;
-    *) status="failed ($code)" ;;
-  esac
-  printf '%s\n%s\n%s\n' "$status" $((SECONDS - start)) "${budget[$name]}" >"$state/$name.status"
-  echo "   $status, $((SECONDS - start)) s"
+  # In less than half of its time a stage would hardly end.
+  if [ $((2 * limit)) -lt "${budget[$name]}" ]; then
+    status="left out: $((left > 0 ? left : 0)) of $total s are left"
+    echo "== $name: $status"
+    failed=yes
+  else
+    echo "== $name (up to $limit s)"
+    timeout --kill-after 5 "$limit" "$self" --run-stage "$name" \
+      >"$state/$name.log" 2>&1 || code=$?
+    case $code in
+      0) ;;
+      124 | 137) status="stopped after $limit s" ;;
+      *) status="failed ($code)" ;;
+    esac
+    echo "   $status, $((SECONDS - start)) s"
+  fi
+  printf '%s\n%s\n%s\n' "$status" $((SECONDS - start)) "$limit" >"$state/$name.status"
   if [ "$code" != 0 ]; then
     tail -n 15 "$state/$name.log" | sed 's/^/   | /'
     failed=yes
   fi
+}
+
+# A call that is stopped leaves what it has.
+write_report() {
+  local options=(--commit "$commit" --nvcc "$nvcc")
+  [ "$device" = cuda ] || options+=(--emulated)
+  "$python" tools/gpu_report.py write "$state" "$out" "${options[@]}"
 }
 
 # Of an emulated run. PyTorch refuses smaller ones: its normalisation wants more than one value.
@@ -222,7 +273,7 @@ if [ "${1-}" = --run-stage ]; then  # of run_stage, which has exported what a st
   exit
 fi
 
-out='' chosen='' packages='' build='' device=cuda commit='' failed=no
+out='' chosen='' packages='' build='' device=cuda commit='' failed=no total=560
 python=$(command -v python3 || true)
 while [ $# -gt 0 ]; do
   [ $# -gt 1 ] || die 2 "$1 takes a value"
@@ -234,6 +285,9 @@ while [ $# -gt 0 ]; do
     --python) python=$2 ;;
     --device) device=$2 ;;
     --commit) commit=$2 ;;
+    --total)
+      [[ $2 =~ ^[0-9]+$ ]] || die 2 "--total takes seconds, '$2' is none"
+      total=$2 ;;
     --budget)
       [[ $2 =~ ^([a-z]+)=([0-9]+)$ && -n ${budget[${BASH_REMATCH[1]}]-} ]] ||
         die 2 "--budget takes STAGE=SECONDS, '$2' is none"
@@ -275,23 +329,32 @@ torch_device=$device
 with_torch=no
 if "$python" -c 'import torch' 2>/dev/null; then with_torch=yes; fi
 find_nvcc
-[ "$device" = cuda ] || export FULMAR_CUDA_LIBRARY=$build/tests/libfulmar_fake_cuda.so
-export device build state packages python torch_device with_torch nvcc
+if [ "$device" = cuda ]; then
+  unset FULMAR_CUDA_LIBRARY  # the library that was built here, beside the program
+else
+  export FULMAR_CUDA_LIBRARY=$build/tests/libfulmar_fake_cuda.so
+fi
+export limit device build state packages python torch_device with_torch nvcc
 
-begin=$SECONDS
+logs=$out/logs-$(date -u +%Y%m%d-%H%M%S).tar.gz
+write_logs() { "$python" tools/gpu_report.py logs "$state" "$logs"; }
 for name in "${stages[@]}"; do
   [ "$name" != build ] || run_stage build
 done
+write_logs
 [ -x "$build/bin/fulmar" ] ||
-  die 1 "there is no $build/bin/fulmar: the build failed, or was left out"
+  die 1 "there is no $build/bin/fulmar: the build failed, or was left out ($logs)"
 "$build/bin/fulmar" devices --json >"$state/devices.json"
 if ! "$python" tools/gpu_report.py has-gpu "$state/devices.json"; then
   echo "gpu_check: the build is done; nothing else can run here" >&2
   exit 4
 fi
+write_report >/dev/null
 for name in "${stages[@]}"; do
-  [ "$name" = build ] || run_stage "$name"
+  [ "$name" != build ] || continue
+  run_stage "$name"
+  write_report >/dev/null
+  write_logs
 done
-"$python" tools/gpu_report.py write "$state" "$out" --commit "$commit" \
-  --seconds $((SECONDS - begin)) --nvcc "$nvcc" ${FULMAR_CUDA_LIBRARY:+--emulated}
+write_report
 [ "$failed" = no ]

@@ -2,19 +2,22 @@
 """The result file of tools/gpu_check.sh.
 
 gpu_report.py has-gpu DEVICES.json     exits with 1, and says why, where no GPU can be used
-gpu_report.py write STATE OUT --commit ID --seconds N [--nvcc NVCC] [--emulated]
+gpu_report.py write STATE OUT --commit ID [--nvcc NVCC] [--emulated]
     makes OUT/gpu-<date>-<device>.json and .md of what the stages left in STATE; stages that an
     earlier result of the same commit, day and device holds, and that did not run now, stay.
+gpu_report.py logs STATE FILE.tar.gz   packs the stages' logs, of long ones beginning and end
 """
 
 import argparse
 import datetime
+import io
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
+import tarfile
 
 STAGES = [
     ("build", "build"),
@@ -23,10 +26,14 @@ STAGES = [
     ("racecheck", "compute-sanitizer racecheck, op table"),
     ("kernels", "kernel benchmarks"),
     ("check", "losses beside PyTorch's"),
+    ("train", "training with the program"),
     ("step", "training step, augmented"),
     ("plain", "training step, not augmented"),
     ("compile", "training step beside torch.compile"),
+    ("autotune", "training step beside torch.compile's max-autotune"),
 ]
+TURNS = ["step", "plain", "compile", "autotune"]
+LOG_BYTES = 2**20
 PRECISIONS = ["bf16", "tf32", "fp32"]
 
 
@@ -92,7 +99,9 @@ def stage_of(state, name):
         for who in ("fulmar", "torch"):
             if run := load(f"{state}/check-{who}.json"):
                 stage[who] = run
-    if name in ("step", "plain", "compile"):
+    if name == "train":
+        stage["summary"] = "; ".join(re.findall(r"^train: (.*)$", log, re.M))
+    if name in TURNS:
         stage["programs"] = load(f"{state}/{name}.json") or []
     return stage
 
@@ -144,7 +153,7 @@ def kernel_lines(stage):
 
 
 def mib(value):
-    return number(value / 2**20, 0) if value else "–"
+    return number(value / 2**20, 0) if value else ""
 
 
 def step_lines(stage):
@@ -158,18 +167,19 @@ def step_lines(stage):
     rows = []
     for p in programs:
         if "ms_per_step" not in p:
-            rows.append([p["label"], p.get("failed", "no time"), "", "", "", "", ""])
+            rows.append([p["label"], p.get("failed", "no time")] + [""] * 7)
             continue
         ms = p["ms_per_step"]
-        memory = p.get("peak_allocated_bytes") or p.get("taken_bytes") or p.get("planned_bytes")
+        memory = [p.get("planned_bytes"), p.get("peak_allocated_bytes")]
+        memory.append(p.get("taken_bytes") or p.get("peak_reserved_bytes"))
         rows.append(
             [p["label"], number(ms, 2), f"{p['ms_per_step_min']:.2f} to {p['ms_per_step_max']:.2f}"]
             + [number(ms / p["batch"], 3) if p.get("batch") else ""]
-            + [f"{ms / fastest:.2f}" if fastest else "", mib(memory)]
+            + [f"{ms / fastest:.2f}" if fastest else "", *map(mib, memory)]
             + [f"{p['rounds'][-1]['loss']:.4f}"]
         )
-    head = ["program", "ms per step", "rounds", "ms per image", "of fastest PyTorch", "MiB", "loss"]
-    return table(head, rows)
+    head = ["program", "ms per step", "rounds", "ms per image", "of fastest PyTorch"]
+    return table(head + ["planned MiB", "allocated MiB", "reserved MiB", "loss"], rows)
 
 
 def markdown(result):
@@ -190,9 +200,9 @@ def markdown(result):
             rows.append([title, stage["status"], f"{stage['seconds']} s", note])
     lines += table(["stage", "", "time", ""], rows)
     stages = result["stages"]
-    for name, title in STAGES[5:]:
+    for name, title in STAGES:
         stage = stages.get(name)
-        if stage is None:
+        if stage is None or name not in ["check", *TURNS]:
             continue
         lines += [f"## {title[0].upper()}{title[1:]}", ""]
         if name == "check":
@@ -206,8 +216,11 @@ def markdown(result):
                 lines += table(["", *map(str, range(1, len(rows[0])))], rows)
         else:
             lines += [
-                "In turns in one run; medians over rounds of each round's median. MiB: PyTorch's "
-                "peak of allocated memory, and what of the device's memory ours took.",
+                "In turns in one run; medians over rounds of each round's median. Memory: what our "
+                "plan, pictures and weights need; PyTorch's peak of what tensors held; what either "
+                "reserved of the device's memory, without what CUDA itself takes (ours: by how much "
+                "less was free after the warm-up, so with what libraries loaded; PyTorch's: its "
+                "allocator's peak).",
                 "",
             ]
             lines += step_lines(stage)
@@ -230,7 +243,7 @@ def write(args):
         "emulated": args.emulated,
         "date": date,
         "commit": args.commit,
-        "seconds": args.seconds,
+        "seconds": 0,
         "machine": {
             "driver": versions.get("driver"),
             "CUDA runtime": versions.get("runtime"),
@@ -255,15 +268,37 @@ def write(args):
     before = load(path + ".json")
     if before and before["commit"] == args.commit:
         result["stages"] = before["stages"]
-        result["seconds"] += before["seconds"]
     for name, _ in STAGES:
-        if (stage := stage_of(args.state, name)) is not None:
+        stage = stage_of(args.state, name)
+        left_out = stage and stage["status"].startswith("left out")
+        if stage and not (left_out and name in result["stages"]):
             result["stages"][name] = stage
+    result["seconds"] = sum(stage["seconds"] for stage in result["stages"].values())
     for end, text in ((".json", json.dumps(result, indent=1) + "\n"), (".md", markdown(result))):
         with open(path + end + ".part", "w") as file:
             file.write(text)
         os.replace(path + end + ".part", path + end)
     print(f"gpu_check: wrote {path}.json and .md")
+    return 0
+
+
+def logs(args):
+    with tarfile.open(args.file + ".part", "w:gz") as tar:
+        for name, _ in STAGES:
+            try:
+                with open(f"{args.state}/{name}.log", "rb") as file:
+                    text = file.read()
+            except OSError:
+                continue
+            if len(text) > LOG_BYTES:
+                begin, end = text[: LOG_BYTES // 4], text[-3 * LOG_BYTES // 4 :]
+                left_out = len(text) - len(begin) - len(end)
+                text = begin + f"\n… {left_out} bytes are left out …\n".encode() + end
+            entry = tarfile.TarInfo(f"{name}.log")
+            entry.size = len(text)
+            entry.mtime = int(os.path.getmtime(f"{args.state}/{name}.log"))
+            tar.addfile(entry, io.BytesIO(text))
+    os.replace(args.file + ".part", args.file)
     return 0
 
 
@@ -277,10 +312,13 @@ def main():
     one.add_argument("state")
     one.add_argument("out")
     one.add_argument("--commit", required=True)
-    one.add_argument("--seconds", type=int, required=True)
     one.add_argument("--nvcc", default="")
     one.add_argument("--emulated", action="store_true")
     one.set_defaults(run=write)
+    one = commands.add_parser("logs")
+    one.add_argument("state")
+    one.add_argument("file")
+    one.set_defaults(run=logs)
     args = parser.parse_args()
     sys.exit(args.run(args))
 
