@@ -2,9 +2,10 @@
 # The program's training on a GPU: a stage of tools/gpu_check.sh.
 #   tools/gpu_train.sh FULMAR FOLDER cuda|simt PYTHON
 # In bf16, two epochs over made scenes. Runs with the same convolutions.txt end with the same
-# weights, to the bit: with no pictures kept in the GPU's memory, with a few, with all of them; and one that
-# was interrupted and went on. predict and eval on the GPU agree with the CPU's: probabilities and
-# loss within 1e-4 in fp32; in bf16, with 8 bits of everything between layers, within 0.05.
+# weights, to the bit: with no pictures kept in the GPU's memory, with a few, with all of them; and
+# one that was interrupted and went on. predict and eval on the GPU agree with the CPU's:
+# probabilities and loss within 1e-4 in fp32; in bf16, with 8 bits of everything between layers,
+# within 0.05.
 # simt: smaller, for the emulator behind FULMAR_CUDA_LIBRARY.
 set -euo pipefail
 fulmar=$1 work=$2 device=$3 python=$4
