@@ -1,6 +1,7 @@
 #include "engine/context.h"
 
 #include <charconv>
+#include <thread>
 #include <utility>
 
 #include "engine/cuda.h"
@@ -23,16 +24,16 @@ int gpu_number(const std::string& name) {
 
 }  // namespace
 
-// An opened GPU, closed at the end.
+// A GPU that a thread opened, closed at the end.
 struct Context::Gpu {
   Device device;
   LoadedCuda cuda;
   int number;
+  std::thread::id thread = std::this_thread::get_id();
 
-  Gpu(const LoadedCuda& loaded, int n, const std::string& hardware, Precision precision)
-      : device(loaded.library->backend(precision),
-               loaded.library->open(n, {.precision = precision}),
-               {"cuda:" + std::to_string(n), hardware, precision, loaded.library}),
+  Gpu(const LoadedCuda& loaded, int n, const std::string& hardware, const CudaOptions& options)
+      : device(loaded.library->backend(options.precision), loaded.library->open(n, options),
+               {"cuda:" + std::to_string(n), hardware, options.precision, loaded.library}),
         cuda(loaded),
         number(n) {}
   ~Gpu() { cuda.library->close(device.stream()); }
@@ -80,7 +81,9 @@ Device& Context::gpu(const std::string& name, Precision precision) {
   const std::lock_guard lock(mutex_);
   const int number = gpu_number(name);
   for (const auto& open : gpus_)
-    if (open->number == number && open->device.precision() == precision) return open->device;
+    if (open->number == number && open->device.precision() == precision &&
+        open->thread == std::this_thread::get_id())
+      return open->device;
   const LoadedCuda cuda = load_cuda();
   const std::vector<CudaDevice> devices = cuda_devices(cuda);
   if (number >= static_cast<int>(devices.size()))
@@ -90,7 +93,10 @@ Device& Context::gpu(const std::string& name, Precision precision) {
   if (!found.supported)
     device_error("cuda:" + std::to_string(number) + ", " + describe(found) + ": " + cuda.path +
                  " has no code for it; build it for this GPU (FULMAR_CUDA_ARCHITECTURES)");
-  gpus_.push_back(std::make_unique<Gpu>(cuda, number, found.name, precision));
+  CudaOptions options;
+  options.precision = precision;
+  options.autotune = options_.autotune;
+  gpus_.push_back(std::make_unique<Gpu>(cuda, number, found.name, options));
   return gpus_.back()->device;
 }
 

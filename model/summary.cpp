@@ -89,13 +89,15 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 }  // namespace
 
 Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
-                  Device& device) {
+                  Device& device, bool inference) {
   Summary summary;
   {
     const Program p = record(network, preprocess, 1, Mode::eval);
-    const Plan run = plan(*p.tape, std::vector{p.logits, p.probabilities}, device);
+    PlanOptions options;
+    options.workspaces = inference;
+    const Plan run = plan(*p.tape, std::vector{p.logits, p.probabilities}, device, options);
     describe_layers(network, *p.tape, run, summary);
-    summary.inference = memory_of(*p.tape, run, device, 1);
+    if (inference) summary.inference = memory_of(*p.tape, run, device, 1);
   }
   const Program p = record(network, preprocess, batch, Mode::train);
   const Model model(device, *p.tape, 0);

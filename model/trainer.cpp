@@ -130,10 +130,11 @@ void Trainer::make_feeders() {
     const size_t usable = memory.free_bytes - memory.free_bytes / 10;
     keep_bytes = options_.device_cache.value_or(usable > needed ? usable - needed : 0);
   }
-  feeder_ = std::make_unique<Feeder>(device_, train_, keep_bytes);
+  const Context* optional = options_.device_cache ? nullptr : &context_;
+  feeder_ = std::make_unique<Feeder>(device_, train_, keep_bytes, optional);
   if (!validation_) return;
   keep_bytes -= std::min(keep_bytes, feeder_->kept_bytes());
-  validation_feeder_ = std::make_unique<Feeder>(device_, *validation_, keep_bytes);
+  validation_feeder_ = std::make_unique<Feeder>(device_, *validation_, keep_bytes, optional);
 }
 
 Trainer::~Trainer() = default;

@@ -115,7 +115,7 @@ int run(const Options& options, const SharedOptions& shared) {
     list_kernels(options);
     return exit_ok;
   }
-  CommandContext command(shared);
+  CommandContext command(shared, Computes::for_long);  // as a training
   Device& device = command.device();
   const Run run = time_kernels(options, command.context(), device);
   if (shared.json)
