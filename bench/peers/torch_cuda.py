@@ -106,18 +106,22 @@ class Step:
         if args.precision == "bf16_weights":
             # Of a module: its masters stay fp32 in the optimizer, the network computes with casts.
             self.masters = [w.detach().clone() for w in weights]
+            for master in self.masters:
+                master.grad = torch.zeros_like(master)
             for module in net.modules():
                 if not isinstance(module, torch.nn.BatchNorm2d):
                     for parameter in module.parameters(recurse=False):
                         parameter.data = parameter.data.bfloat16()
         self.weights = weights
-        self.low = torch.bfloat16 if self.masters else None
+        # The pictures are rounded before they are padded: the first convolution would do it after.
+        self.low = torch.bfloat16 if args.precision.startswith("bf16") else None
         self.autocast = args.precision == "bf16"
         self.optimizer = torch.optim.AdamW(
             self.masters or weights, lr=args.lr, weight_decay=1e-4, eps=1e-7, fused=True
         )
         self.x = torch.from_numpy(peers.pictures(args)).to(device)
         self.labels = (torch.arange(args.batch) % peers.CLASSES).to(device)
+        self.theta = torch.empty(args.batch, 2, 3, device=device) if args.augment else None
         self.rng = np.random.default_rng(2)
         self.net = net
         self.forward = self.loss
@@ -125,20 +129,22 @@ class Step:
             # Both make CUDA graphs; autotune also tries Triton's convolutions and products.
             how = "max-autotune" if args.mode == "autotune" else "reduce-overhead"
             self.forward = torch.compile(self.loss, mode=how)
+            # Its graphs read these where they lie, without a copy each step.
+            for tensor in [self.x, self.labels] + ([self.theta] if args.augment else []):
+                torch._dynamo.mark_static_address(tensor)
 
     def loss(self, x, theta, labels):
         args = self.args
+        # Scaled where it is smallest: sampling is linear, and what lies outside is 0.
         if theta is None:
             at = (args.size - args.crop) // 2
-            y = x[:, at : at + args.crop, at : at + args.crop].permute(0, 3, 1, 2).float() / 255
+            y = x[:, at : at + args.crop, at : at + args.crop].permute(0, 3, 1, 2).float()
         else:
             grid = F.affine_grid(theta, (args.batch, 3, args.crop, args.crop), align_corners=True)
             y = F.grid_sample(
-                x.permute(0, 3, 1, 2).float() / 255,
-                grid,
-                padding_mode="zeros",
-                align_corners=True,
+                x.permute(0, 3, 1, 2).float(), grid, padding_mode="zeros", align_corners=True
             )
+        y = y * (1 / 255)
         y = y.contiguous(memory_format=torch.channels_last)
         if self.low:
             y = y.to(self.low)
@@ -152,19 +158,18 @@ class Step:
         return F.cross_entropy(logits.float(), labels)
 
     def run(self):
-        theta = None
         if self.args.augment:
-            theta = torch.from_numpy(peers.torch_maps(np, self.rng, self.args))
-            theta = theta.to(self.x.device, non_blocking=True)
+            maps = torch.from_numpy(peers.torch_maps(np, self.rng, self.args))
+            self.theta.copy_(maps, non_blocking=True)
         for weight in self.weights:
             weight.grad = None
-        loss = self.forward(self.x, theta, self.labels)
+        loss = self.forward(self.x, self.theta, self.labels)
         loss.backward()
         if self.masters is None:
             self.optimizer.step()
         else:
-            for master, weight in zip(self.masters, self.weights):
-                master.grad = weight.grad.to(master.dtype)
+            gradients = [weight.grad for weight in self.weights]
+            torch._foreach_copy_([master.grad for master in self.masters], gradients)
             self.optimizer.step()
             with torch.no_grad():
                 torch._foreach_copy_([w.data for w in self.weights], self.masters)
