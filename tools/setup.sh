@@ -18,6 +18,7 @@ packages=(g++ cmake ninja-build git ca-certificates
 all=(clang clang-format clang-tidy llvm shellcheck tidy)
 check=no
 into=
+given=$#
 while [ $# -gt 0 ]; do
   case $1 in
     --all) packages+=("${all[@]}") ;;
@@ -28,6 +29,8 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+[ -z "$into" ] || [ "$given" = 2 ] ||
+  { echo "setup: --into stands alone: it takes no --check and no --all" >&2; exit 2; }
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   echo "setup: no apt-get here. Install what these Debian packages hold, then build with CMake:" >&2
@@ -59,7 +62,8 @@ unpack() {
     [ -z "${seen[$package]-}" ] || continue
     seen[$package]=yes
     apt-get "${options[@]}" download "$package" ||
-      { echo "setup: could not download $package" >&2; exit 1; }
+      { echo "setup: could not download $package: with old lists of packages, apt-get update" \
+        "(as root) helps" >&2; exit 1; }
     # Other headers than libjpeg's are not included by those that we include; what every compiler
     # brings along is not taken.
     while IFS= read -r field; do
