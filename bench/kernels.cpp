@@ -53,7 +53,8 @@ Options options_of(int& argc, char** argv) {
   return options;
 }
 
-// The benchmarks of a row come one after the other: the last row stays prepared for the next.
+// The benchmarks of a row come one after the other: the last row stays prepared for the next, and
+// its kernel for the runs that Google Benchmark takes to find how many it needs.
 class Rows {
  public:
   Rows(Context& context, Device& device, const op_table::NetworkSize& size)
@@ -62,11 +63,21 @@ class Rows {
   const std::vector<op_table::Case>& all() const { return rows_; }
   PreparedRow& prepared(size_t row) {
     if (!prepared_ || row != at_) {
+      measured_.reset();
       prepared_.reset();  // first free, then take
       prepared_ = std::make_unique<PreparedRow>(context_, device_, rows_[row]);
       at_ = row;
     }
     return *prepared_;
+  }
+  Measured& measured(size_t row, size_t kernel) {
+    PreparedRow& of = prepared(row);
+    if (!measured_ || kernel != kernel_) {
+      measured_.reset();
+      measured_ = std::make_unique<Measured>(device_, of, of.kernels()[kernel]);
+      kernel_ = kernel;
+    }
+    return *measured_;
   }
 
  private:
@@ -74,7 +85,8 @@ class Rows {
   Device& device_;
   std::vector<op_table::Case> rows_;
   std::unique_ptr<PreparedRow> prepared_;
-  size_t at_ = 0;
+  std::unique_ptr<Measured> measured_;
+  size_t at_ = 0, kernel_ = 0;
 };
 
 void run(int argc, char** argv) {
@@ -108,9 +120,9 @@ void run(int argc, char** argv) {
       benchmark::RegisterBenchmark(
           kernel.name.c_str(),
           [&, r, k](benchmark::State& state) {
-            PreparedRow& row = rows.prepared(r);
-            const Timing timing = measure(context, device, row, row.kernels()[k], ceilings, 0);
-            Measured measured(device, row, row.kernels()[k]);
+            Measured& measured = rows.measured(r, k);
+            const Kernel& timed = rows.prepared(r).kernels()[k];
+            const double ceiling = arithmetic_gflops(context, device, ceilings);
             double seconds = 0;
             for (auto _ : state) {
               const double one = measured.round();
@@ -118,13 +130,13 @@ void run(int argc, char** argv) {
               seconds += one;
             }
             const double each = seconds / static_cast<double>(state.iterations());
-            const double bandwidth = timing.bytes / each * 1e-9;
+            const double bandwidth = timed.bytes(device) / each * 1e-9;
             state.counters["GB/s"] = bandwidth;
             state.counters["%copy"] = 100 * bandwidth / ceilings.copy_gbytes;
-            if (timing.flops == 0) return;
-            const double rate = timing.flops / each * 1e-9;
+            if (timed.flops == 0) return;
+            const double rate = timed.flops / each * 1e-9;
             state.counters["GFLOP/s"] = rate;
-            state.counters["%ceiling"] = 100 * rate / timing.gflops_ceiling;
+            state.counters["%ceiling"] = 100 * rate / ceiling;
           })
           ->UseManualTime()
           ->Unit(benchmark::kMillisecond);

@@ -28,8 +28,8 @@
 #include "engine/feeder.h"
 #include "kernels/error.h"
 #include "kernels/fnv1a.h"
-#include "model/evaluate.h"
 #include "model/polar_low.h"
+#include "model/program.h"
 #include "model/train_step.h"
 
 using namespace fulmar;
@@ -177,7 +177,10 @@ class Work {
     weights_.decay_all();
     if (args.check) set_formula_weights(weights_);
     if (args.inference) {
-      evaluator_.emplace(context, device, info_, weights_, noise_.tensors());
+      const auto options = model::program_options(info_.preprocess, Mode::eval);
+      program_ = model::record_program(info_.network, noise_.tensors(), options);
+      inference_.emplace(context, device, program_.tape, std::vector{program_.probabilities},
+                         &weights_);
     } else {
       model::TrainStepOptions options;
       options.adamw = {0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
@@ -188,9 +191,11 @@ class Work {
 
   double run() {  // gives the loss; 0 in inference
     const Batch& batch = *feeder_.next();
-    if (evaluator_) {
-      model::Outputs out;
-      evaluator_->predict(batch, out);
+    if (inference_) {
+      feeder_.bind(*inference_, program_.inputs);
+      inference_->run();
+      feeder_.fetch_ahead();
+      inference_->read(program_.probabilities);
       return 0;
     }
     StepState state;
@@ -204,7 +209,7 @@ class Work {
   // Of which the loss was read before the weights were changed: all work is done.
   void wait() { device_.backend().synchronize(device_.stream()); }
 
-  Session& session() { return evaluator_ ? evaluator_->session() : step_->session(); }
+  Session& session() { return inference_ ? *inference_ : step_->session(); }
   size_t planned_bytes() {
     return session().plan().arena_bytes + session().input_bytes() + weights_.bytes();
   }
@@ -223,7 +228,8 @@ class Work {
   Feeder feeder_;
   ModelInfo info_;
   Model weights_;
-  std::optional<model::Evaluator> evaluator_;
+  model::Program program_;
+  std::optional<Session> inference_;
   std::optional<model::TrainStep> step_;
   int64_t done_ = 0;
 };

@@ -220,14 +220,6 @@ void Loader::leave_out(size_t tensor) {
   if (state_->specs[tensor].name == "image") state_->without_pictures = true;
 }
 
-void Loader::put_back(size_t tensor) {
-  State& s = *state_;
-  if (s.specs[tensor].name != "image" || !s.without_pictures) return;
-  const std::lock_guard lock(s.mutex);
-  s.end = 0;  // what was filled without pictures is given to nobody
-  s.without_pictures = false;
-}
-
 int64_t Loader::batch_bytes() const {
   return state_->options.batch * state_->height * state_->row_bytes;
 }

@@ -43,7 +43,6 @@ class Loader : public BatchSource {
   const Batch* next() override;
   int64_t sample_count() const override;
   void leave_out(size_t tensor) override;  // the pictures; others cost nothing
-  void put_back(size_t tensor) override;
 
   int64_t batch_bytes() const;
 

@@ -58,9 +58,6 @@ class BatchSource {
   // The caller has kept what this tensor (by its place, a fixed one) holds of every sample: batches
   // that are prepared from now on may leave it as it is.
   virtual void leave_out(size_t /*tensor*/) {}
-  // Undoes it, for the next caller: batches hold the tensor again from the next start() on, which
-  // must come before the next batch.
-  virtual void put_back(size_t /*tensor*/) {}
 };
 
 }  // namespace fulmar

@@ -1,7 +1,6 @@
 #include "engine/context.h"
 
 #include <charconv>
-#include <thread>
 #include <utility>
 
 #include "engine/cuda.h"
@@ -24,16 +23,16 @@ int gpu_number(const std::string& name) {
 
 }  // namespace
 
-// A GPU that a thread opened, closed at the end.
+// An opened GPU, closed at the end.
 struct Context::Gpu {
   Device device;
   LoadedCuda cuda;
   int number;
-  std::thread::id thread = std::this_thread::get_id();
 
-  Gpu(const LoadedCuda& loaded, int n, const std::string& hardware, const CudaOptions& options)
-      : device(loaded.library->backend(options.precision), loaded.library->open(n, options),
-               {"cuda:" + std::to_string(n), hardware, options.precision, loaded.library}),
+  Gpu(const LoadedCuda& loaded, int n, const std::string& hardware, Precision precision)
+      : device(loaded.library->backend(precision),
+               loaded.library->open(n, {.precision = precision}),
+               {"cuda:" + std::to_string(n), hardware, precision, loaded.library}),
         cuda(loaded),
         number(n) {}
   ~Gpu() { cuda.library->close(device.stream()); }
@@ -81,9 +80,7 @@ Device& Context::gpu(const std::string& name, Precision precision) {
   const std::lock_guard lock(mutex_);
   const int number = gpu_number(name);
   for (const auto& open : gpus_)
-    if (open->number == number && open->device.precision() == precision &&
-        open->thread == std::this_thread::get_id())
-      return open->device;
+    if (open->number == number && open->device.precision() == precision) return open->device;
   const LoadedCuda cuda = load_cuda();
   const std::vector<CudaDevice> devices = cuda_devices(cuda);
   if (number >= static_cast<int>(devices.size()))
@@ -93,10 +90,7 @@ Device& Context::gpu(const std::string& name, Precision precision) {
   if (!found.supported)
     device_error("cuda:" + std::to_string(number) + ", " + describe(found) + ": " + cuda.path +
                  " has no code for it; build it for this GPU (FULMAR_CUDA_ARCHITECTURES)");
-  CudaOptions options;
-  options.precision = precision;
-  options.autotune = options_.autotune;
-  gpus_.push_back(std::make_unique<Gpu>(cuda, number, found.name, options));
+  gpus_.push_back(std::make_unique<Gpu>(cuda, number, found.name, precision));
   return gpus_.back()->device;
 }
 

@@ -19,9 +19,6 @@ class FULMAR_API Context {
   struct Options {
     int threads = 0;                                // 0: one per processor
     std::function<void(const std::string&)> log{};  // notes for people; none by default
-    // Time what is proposed for each convolution on a GPU when it is planned, and keep the fastest:
-    // for long runs. Without it the first proposal is taken, at once and the same each time.
-    bool autotune = true;
   };
 
   Context();
@@ -29,10 +26,10 @@ class FULMAR_API Context {
   ~Context();
 
   // "cpu"; "reference" (float64, slow: the oracle of the tests); "cuda" or "cuda:N", GPU number N,
-  // for the thread that asks, each with work and choices of its own; "auto": the first GPU where
-  // one can be used, else the CPU, with a note of why where the CUDA backend is there. Without a
-  // precision: bf16 on a GPU, fp32 on the CPU, which has no other. Error(device) naming what is
-  // missing; Error(usage) where the device lacks the precision.
+  // for the thread that asks; "auto": the first GPU where one can be used, else the CPU, with a
+  // note of why where the CUDA backend is there. Without a precision: bf16 on a GPU, fp32 on the
+  // CPU, which has no other. Error(device) naming what is missing; Error(usage) where the device
+  // lacks the precision.
   Device& device(const std::string& name, std::optional<Precision> precision = {});
   ThreadPool& pool() { return pool_; }
   void log(const std::string& message) const {

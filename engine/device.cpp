@@ -35,11 +35,6 @@ std::string Device::describe() const {
   return info_.cuda ? info_.name + " (" + info_.hardware + ")" : info_.name;
 }
 
-void Device::rethrow(const Error& error, const std::string& doing) const {
-  if (error.kind() != ErrorKind::device) throw error;
-  device_error(describe() + ", " + doing + ": " + error.what());
-}
-
 std::string Device::convolution_choices() const {
   return info_.cuda ? info_.cuda->convolution_choices(stream_) : std::string();
 }

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "kernels/backend.h"
-#include "kernels/error.h"
 
 namespace fulmar {
 
@@ -40,18 +39,6 @@ class FULMAR_API Device {
   const std::string& hardware() const { return info_.hardware; }
   Precision precision() const { return info_.precision; }
   std::string describe() const;  // "cpu", "cuda:1 (NVIDIA H100 80GB HBM3)"
-
-  // Throws it again, Error(device) with the device and what it did in front: "cuda:1 (…), in x: …".
-  [[noreturn]] void rethrow(const Error& error, const std::string& doing) const;
-  // What `work` gives, its errors told so.
-  template <class Work>
-  auto named(const char* doing, const Work& work) const {
-    try {
-      return work();
-    } catch (const Error& error) {
-      rethrow(error, doing);
-    }
-  }
 
   // Which algorithms its dense convolutions were given, as text; empty where nothing is chosen.
   // Given to another device before its first plan, that one makes the same choices as far as
@@ -92,16 +79,14 @@ class FULMAR_API DeviceGraph {
   // goes on as before. Nothing has run.
   template <class Work>
   DeviceGraph(Device& device, const Work& work) : device_(&device) {
-    device.named("beginning to capture a run",
-                 [&] { device.backend().begin_capture(device.stream()); });
+    device.backend().begin_capture(device.stream());
     try {
       work();
     } catch (...) {
       abandon();
       throw;
     }
-    graph_ = device.named("capturing a run",
-                          [&] { return device.backend().end_capture(device.stream()); });
+    graph_ = device.backend().end_capture(device.stream());
   }
   ~DeviceGraph();
   DeviceGraph(DeviceGraph&& other) noexcept;

@@ -34,17 +34,12 @@ void set_input(Session& session, Val input, const View& values) {
     session.set_bytes(input, values.data, values.bytes());
 }
 
-Feeder::Feeder(Device& device, BatchSource& source, size_t keep_bytes, const Context* context)
+Feeder::Feeder(Device& device, BatchSource& source, size_t keep_bytes)
     : device_(&device), source_(&source), apart_(!device.backend().host_memory) {
   kept_.resize(source.tensors().size());
   if (!apart_) return;
-  device.named("taking memory for batches", [&] { make_places(); });
-  make_kept(keep_bytes, context);
-}
-
-Feeder::~Feeder() {
-  for (size_t i = 0; i < kept_.size(); i++)
-    if (kept_[i].left_out) source_->put_back(i);
+  make_places();
+  make_kept(keep_bytes);
 }
 
 void Feeder::make_places() {
@@ -58,44 +53,18 @@ void Feeder::make_places() {
     }
 }
 
-void Feeder::make_kept(size_t keep_bytes, const Context* context) {
+void Feeder::make_kept(size_t keep_bytes) {
   const int64_t samples = source_->sample_count();
   for (size_t i = 0; i < kept_.size(); i++) {
     if (!source_->tensors()[i].fixed || samples == 0) continue;
     Kept& kept = kept_[i];
     kept.capacity = std::min(samples, static_cast<int64_t>(keep_bytes / slot_bytes(i)));
-    if (kept.capacity == 0) continue;
-    take_memory(i, context);
+    const size_t bytes = static_cast<size_t>(kept.capacity) * slot_bytes(i);
+    if (bytes == 0) continue;
+    kept.memory = DeviceBuffer(*device_, bytes);
     kept.slot_of.assign(static_cast<size_t>(samples), -1);
-    keep_bytes -= kept.memory.bytes();
+    keep_bytes -= bytes;
   }
-}
-
-void Feeder::take_memory(size_t tensor, const Context* context) {
-  Kept& kept = kept_[tensor];
-  const int64_t wanted = kept.capacity;
-  std::string why;
-  for (; kept.capacity > 0; kept.capacity /= 2) {
-    const size_t bytes = static_cast<size_t>(kept.capacity) * slot_bytes(tensor);
-    try {
-      kept.memory = device_->named("taking memory to keep samples in",
-                                   [&] { return DeviceBuffer(*device_, bytes); });
-      break;
-    } catch (const Error& error) {
-      if (!context || error.kind() != ErrorKind::device) throw;
-      if (why.empty()) why = error.what();
-    }
-  }
-  if (!why.empty())
-    context->log("keeping " + std::to_string(kept.capacity) + " of " + std::to_string(wanted) +
-                 " samples in the memory of " + device_->describe() + ": " + why);
-}
-
-void Feeder::keep_nothing(size_t tensor) {
-  if (kept_[tensor].count > 0)
-    usage_error("the tensor '" + source_->tensors()[tensor].name +
-                "' is an input of floats here, and was not before: use another Feeder");
-  kept_[tensor] = Kept{};
 }
 
 size_t Feeder::slot_bytes(size_t tensor) const {
@@ -120,8 +89,7 @@ void Feeder::start(int64_t epoch, int64_t first) {
 const Batch* Feeder::next() {
   if (!apart_) return passed_ = source_->next();
   // What comes may be written over what the run before the latest read.
-  device_->named("waiting for the run before",
-                 [&] { device_->backend().synchronize(device_->stream()); });
+  device_->backend().synchronize(device_->stream());
   if (!places_[1 - now_].filled) fetch_ahead();
   now_ = 1 - now_;
   Place& place = places_[now_];
@@ -160,10 +128,8 @@ void Feeder::upload(Place& place, const Batch& from) {
       if (!here) {
         const size_t at = first * bytes, length = (end - first) * bytes;
         std::memcpy(place.pinned[i].data() + at, host + at, length);
-        device_->named("copying the next batch, or before it", [&] {
-          device_->backend().upload(device_->stream(), place.device[i].data() + at,
-                                    place.pinned[i].data() + at, length);
-        });
+        device_->backend().upload(device_->stream(), place.device[i].data() + at,
+                                  place.pinned[i].data() + at, length);
       }
       first = end;
     }
@@ -191,8 +157,7 @@ void Feeder::exchange_kept(Place& place, size_t tensor) {
     } else if (at < 0 && kept.count < kept.capacity) {
       at = kept.count++;
       copy(here, there());
-      kept.left_out = kept.count == source_->sample_count();
-      if (kept.left_out) source_->leave_out(tensor);
+      if (kept.count == source_->sample_count()) source_->leave_out(tensor);
     }
   }
 }
@@ -203,15 +168,10 @@ void Feeder::bind(Session& session, std::span<const Val> inputs) {
     return;
   }
   Place& place = places_[now_];
-  device_->named("waiting for a batch to be copied",
-                 [&] { device_->backend().fence(device_->stream()); });
+  device_->backend().fence(device_->stream());
   for (size_t i = 0; i < inputs.size(); i++) {
-    const bool real = session.tape().info(inputs[i]).is_real();
-    if (real && kept_[i].capacity > 0) keep_nothing(i);
-    if (kept_[i].capacity > 0)
-      device_->named("copying samples that it keeps, or before it",
-                     [&] { exchange_kept(place, i); });
-    if (real)
+    if (kept_[i].capacity > 0) exchange_kept(place, i);
+    if (session.tape().info(inputs[i]).is_real())
       set_input(session, inputs[i], place.batch.tensors[i]);
     else
       session.bind(inputs[i], place.device[i].data());

@@ -36,19 +36,12 @@ FULMAR_API void set_input(Session& session, Val input, const View& values);
 // Brings a source's batches to the inputs of Sessions. On a device with memory of its own, the next
 // batch is read and copied there while the device works on this one, and samples that came once can
 // stay there: with the same values in the same order as without. Where memory is the host's it
-// passes batches on. Device and source must outlive it. Error(device) names the device and what it
-// did.
+// passes batches on. Device and source must outlive it.
 class FULMAR_API Feeder {
  public:
   // `keep_bytes` of the device's memory are for what fixed tensors hold of samples seen; once all
-  // of a source's samples are there, the source leaves the tensor out, for as long as the Feeder
-  // lives: one at a time for a source. Error(device) where the device doesn't give them; with a
-  // context, it keeps as many as it gets, half by half, and says so there.
-  Feeder(Device& device, BatchSource& source, size_t keep_bytes = 0,
-         const Context* context = nullptr);
-  ~Feeder();
-  Feeder(const Feeder&) = delete;
-  Feeder& operator=(const Feeder&) = delete;
+  // of a source's samples are there, the source leaves the tensor out.
+  Feeder(Device& device, BatchSource& source, size_t keep_bytes = 0);
 
   BatchSource& source() { return *source_; }
   // As of the source; a batch that was fetched ahead is forgotten.
@@ -58,8 +51,7 @@ class FULMAR_API Feeder {
   const Batch* next();
   // Makes the batch of the latest next() the inputs of the session's next run; `inputs` in the
   // order of the source's tensors. Before it, the runs with all earlier batches must have been
-  // waited for, but for the latest. What becomes an input of floats comes from the host: such a
-  // tensor is not kept, and Error(usage) where another session's input made it so already.
+  // waited for, but for the latest.
   void bind(Session& session, std::span<const Val> inputs);
   // Starts the way of the batch after: call it while the device works on this one.
   void fetch_ahead();
@@ -81,12 +73,9 @@ class FULMAR_API Feeder {
     DeviceBuffer memory;
     std::vector<int64_t> slot_of;  // by sample; -1: not there
     int64_t count = 0, capacity = 0;
-    bool left_out = false;  // by the source
   };
   void make_places();
-  void make_kept(size_t keep_bytes, const Context* context);
-  void take_memory(size_t tensor, const Context* context);
-  void keep_nothing(size_t tensor);
+  void make_kept(size_t keep_bytes);
   void upload(Place& place, const Batch& from);
   void exchange_kept(Place& place, size_t tensor);
   size_t slot_bytes(size_t tensor) const;

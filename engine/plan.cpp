@@ -136,7 +136,7 @@ class Planner {
         plan_.buffers[buffer].last = last_use(y);
       place(y) = {buffer, 0};
     }
-    if (const size_t work = options_.workspaces ? workspace_bytes(n) : 0; work > 0)
+    if (const size_t work = workspace_bytes(n); work > 0)
       plan_.steps[step].work = new_buffer(work, step, step);
   }
 

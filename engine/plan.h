@@ -44,9 +44,6 @@ struct Plan {
 
 struct PlanOptions {
   bool reuse = true;  // false: every value has memory of its own (debugging, tests)
-  // Ask the device how much scratch memory kernels need, for which a GPU chooses algorithms; false:
-  // none is planned, and the plan can't be run.
-  bool workspaces = true;
 };
 
 // Drops what neither an output nor a state update needs, runs pointwise ops in place where their

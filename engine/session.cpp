@@ -101,9 +101,7 @@ void Session::set_bytes(Val input, const void* host, size_t bytes) {
       out_of_memory(error, plan_.arena_bytes + input_bytes());
     }
   }
-  device_->named("copying inputs, or before it", [&] {
-    device_->backend().copy_in(device_->stream(), memory.data(), host, bytes);
-  });
+  device_->backend().copy_in(device_->stream(), memory.data(), host, bytes);
   bind(input, memory.data());
 }
 
@@ -274,9 +272,11 @@ size_t Session::input_bytes() const {
 
 // Errors of a kernel; of other kinds, they are about its arguments.
 void Session::device_failed(const Error& error, int node) const {
+  if (error.kind() != ErrorKind::device) throw error;
   const bool waited = options_.debug || device_->backend().host_memory;
   const std::string where = node < 0 ? "in a captured run" : "in " + tape_->describe(node);
-  device_->rethrow(error, where + (waited || node < 0 ? "" : " or before it"));
+  device_error(device_->describe() + ", " + where + (waited || node < 0 ? "" : " or before it") +
+               ": " + error.what());
 }
 
 void Session::out_of_memory(const Error& error, size_t bytes) const {
@@ -290,9 +290,7 @@ void Session::out_of_memory(const Error& error, size_t bytes) const {
     if (ops::as_leaf(tape_->node(n))->kind() == Leaf::Kind::input && batch == 0)
       batch = tape_->node(n).outputs[0].shape.images();
   const double share = static_cast<double>(memory.free_bytes) / static_cast<double>(bytes);
-  // Where it should have fitted, the memory is in pieces, or taken by others since.
-  const int64_t fits =
-      std::min(static_cast<int64_t>(static_cast<double>(batch) * std::min(share, 1.0)), batch - 1);
+  const auto fits = static_cast<int64_t>(static_cast<double>(batch) * std::min(share, 1.0));
   device_error("out of memory on " + device_->describe() + ": the run plans " +
                mebibytes(plan_.arena_bytes) + " for activations and scratch, " +
                mebibytes(input_bytes()) + " for its inputs and " +

@@ -89,15 +89,13 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 }  // namespace
 
 Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
-                  Device& device, bool inference) {
+                  Device& device) {
   Summary summary;
   {
     const Program p = record(network, preprocess, 1, Mode::eval);
-    PlanOptions options;
-    options.workspaces = inference;
-    const Plan run = plan(*p.tape, std::vector{p.logits, p.probabilities}, device, options);
+    const Plan run = plan(*p.tape, std::vector{p.logits, p.probabilities}, device);
     describe_layers(network, *p.tape, run, summary);
-    if (inference) summary.inference = memory_of(*p.tape, run, device, 1);
+    summary.inference = memory_of(*p.tape, run, device, 1);
   }
   const Program p = record(network, preprocess, batch, Mode::train);
   const Model model(device, *p.tape, 0);

@@ -41,9 +41,8 @@ struct Summary {
 
 // What a network is made of, and what training it (AdamW, batches of `batch` 8-bit pictures of
 // `preprocess.size`, or of the crop where that is 0) and running it on a device takes.
-// Error(usage) naming the layer where shapes don't fit. Without `inference` it leaves out what
-// running takes, for which a GPU would choose algorithms.
+// Error(usage) naming the layer where shapes don't fit.
 FULMAR_API Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
-                             Device& device, bool inference = true);
+                             Device& device);
 
 }  // namespace fulmar::model

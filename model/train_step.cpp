@@ -82,7 +82,8 @@ void TrainStep::apply(const StepState& state) {
   try {
     bad = device_.backend().count_nonfinite(device_.stream(), sum);
   } catch (const Error& error) {
-    device_.rethrow(error, "looking at the gradients or before it");
+    if (error.kind() != ErrorKind::device) throw;
+    device_error(device_.describe() + ", looking at the gradients or before it: " + error.what());
   }
   if (bad > 0) report_divergence();
   model_.set_step_state(state);

@@ -130,11 +130,10 @@ void Trainer::make_feeders() {
     const size_t usable = memory.free_bytes - memory.free_bytes / 10;
     keep_bytes = options_.device_cache.value_or(usable > needed ? usable - needed : 0);
   }
-  const Context* optional = options_.device_cache ? nullptr : &context_;
-  feeder_ = std::make_unique<Feeder>(device_, train_, keep_bytes, optional);
+  feeder_ = std::make_unique<Feeder>(device_, train_, keep_bytes);
   if (!validation_) return;
   keep_bytes -= std::min(keep_bytes, feeder_->kept_bytes());
-  validation_feeder_ = std::make_unique<Feeder>(device_, *validation_, keep_bytes, optional);
+  validation_feeder_ = std::make_unique<Feeder>(device_, *validation_, keep_bytes);
 }
 
 Trainer::~Trainer() = default;

@@ -55,4 +55,7 @@ TEST_CASE("bench: --list names the kernels and runs none") {
   CHECK(list.code == 0);
   CHECK(list.out.find("warp/u8, crop\n") != std::string::npos);
   CHECK(list.out.find("relu") == std::string::npos);
+  const Ended json = fulmar_program({"bench", "--list", "--filter", "^warp/u8, crop$", "--json"});
+  CHECK(json.code == 0);
+  CHECK(Json::parse(json.out) == Json::array({"warp/u8, crop"}));
 }

@@ -214,22 +214,3 @@ TEST_CASE("pictures that don't fit the record are refused by name") {
   padded.pad = true;
   make(padded);
 }
-
-TEST_CASE("what was filled without pictures is given to nobody once they are put back") {
-  const Fixture f(12);
-  const Preprocess p = Preprocess::of_pictures(0, 8, 3);
-  const auto make = [&] {
-    return std::make_unique<Loader>(f.open(), f.labels, shuffled_sampler(12, 2, 1), p,
-                                    options(2, 2));
-  };
-  const auto plain = make(), loader = make();
-  const std::vector<std::string> expected = epoch(*plain, 1);
-  epoch(*loader, 0);
-  loader->leave_out(0);
-  CHECK(epoch(*loader, 1) != expected);  // pictures of other batches
-  loader->start(1, 0);
-  REQUIRE(loader->next());
-  loader->put_back(0);
-  CHECK(loader->next() == nullptr);  // not before a start
-  CHECK(epoch(*loader, 1) == expected);
-}

@@ -5,7 +5,7 @@ add_library(fulmar_no_space MODULE support/no_space.cpp)
 target_link_libraries(fulmar_no_space PRIVATE ${CMAKE_DL_LIBS})
 
 # The CUDA backend's library on the emulator, and libraries that are none.
-add_library(fulmar_fake_cuda MODULE fake_cuda.cpp ${PROJECT_SOURCE_DIR}/kernels/cuda/choices.cpp
+add_library(fulmar_fake_cuda MODULE fake_cuda.cpp
   ${PROJECT_SOURCE_DIR}/kernels/host_memory.cpp ${PROJECT_SOURCE_DIR}/kernels/view.cpp
   ${PROJECT_SOURCE_DIR}/kernels/warp.cpp)
 set_target_properties(fulmar_fake_cuda PROPERTIES
@@ -40,8 +40,7 @@ fulmar_program_test(bad_run bad_run_test.cpp)
 fulmar_program_test(bench bench_test.cpp)
 fulmar_program_test(cli cli_test.cpp)
 fulmar_program_test(deep_pictures deep_pictures_test.cpp)
-fulmar_program_test(devices devices_test.cpp device_resume_test.cpp
-  ${PROJECT_SOURCE_DIR}/kernels/cuda/choices.cpp)
+fulmar_program_test(devices devices_test.cpp)
 if(TARGET fulmar_cuda)
   target_compile_definitions(fulmar_tests_devices PRIVATE
     FULMAR_REAL_CUDA="$<TARGET_FILE:fulmar_cuda>")

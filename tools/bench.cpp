@@ -34,13 +34,19 @@ std::vector<size_t> chosen(const bench::Recorded& recorded, bench::Selection& se
   return places;
 }
 
-void list_kernels(const Options& options) {
+void list_kernels(const Options& options, bool json) {
   bench::Selection selection(options.filter);
-  std::string lines;
+  std::vector<std::string> names;
   for (const op_table::Case& row : op_table::benchmark_cases({options.batch, options.crop})) {
     const bench::Recorded recorded = bench::record(row);
-    for (const size_t k : chosen(recorded, selection)) lines += recorded.kernels[k].name + "\n";
+    for (const size_t k : chosen(recorded, selection)) names.push_back(recorded.kernels[k].name);
   }
+  if (json) {
+    print_pretty(Json(names));
+    return;
+  }
+  std::string lines;
+  for (const std::string& name : names) lines += name + "\n";
   print(lines);
 }
 
@@ -112,10 +118,10 @@ std::string text_of(const Run& run, const Options& options, const Device& device
 
 int run(const Options& options, const SharedOptions& shared) {
   if (options.list) {
-    list_kernels(options);
+    list_kernels(options, shared.json);
     return exit_ok;
   }
-  CommandContext command(shared, Computes::for_long);  // as a training
+  CommandContext command(shared);
   Device& device = command.device();
   const Run run = time_kernels(options, command.context(), device);
   if (shared.json)

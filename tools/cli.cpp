@@ -331,12 +331,11 @@ int run_cli(Cli& cli, int argc, char** argv) {
   }
 }
 
-CommandContext::CommandContext(const SharedOptions& options, Computes computes)
+CommandContext::CommandContext(const SharedOptions& options)
     : device_(options.device),
       precision_(options.precision),
       context_(Context::Options{static_cast<int>(options.threads),
-                                [](const std::string& note) { say(note); },
-                                computes == Computes::for_long}),
+                                [](const std::string& note) { say(note); }}),
       cancel_on_signal_(context_) {}
 
 Device& CommandContext::device(const std::string& name,

@@ -96,13 +96,10 @@ CLI::Option* add_precision(CLI::App& app, std::optional<std::string>& value);
 // Parses, runs what was chosen, and turns every error into a line on stderr and an exit code.
 int run_cli(Cli& cli, int argc, char** argv);
 
-// Whether a subcommand computes for so long that a GPU's algorithms are timed first.
-enum class Computes : bool { shortly, for_long };
-
 // A Context as the options say: notes go to stderr, and a signal cancels it.
 class CommandContext {
  public:
-  explicit CommandContext(const SharedOptions& options, Computes computes = Computes::shortly);
+  explicit CommandContext(const SharedOptions& options);
 
   Context& context() { return context_; }
   // That of --device and --precision, or another; opened when first asked for. Errors as

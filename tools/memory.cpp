@@ -41,10 +41,8 @@ void require_device_memory(double bytes, Device& device, const std::string& what
   if (bytes <= static_cast<double>(memory.free_bytes)) return;
   const auto needed = static_cast<uint64_t>(std::min(bytes, 1.8e19));
   const double left = static_cast<double>(memory.free_bytes) - (bytes - of_batch);
-  const int64_t fits =
-      of_batch > 0
-          ? std::min(static_cast<int64_t>(static_cast<double>(batch) * left / of_batch), batch - 1)
-          : 0;
+  const auto fits =
+      of_batch > 0 ? static_cast<int64_t>(static_cast<double>(batch) * left / of_batch) : 0;
   device_error("out of memory: " + what + " takes about " + readable_bytes(needed) + ", and " +
                readable_bytes(memory.free_bytes) + " of the " + readable_bytes(memory.total_bytes) +
                " of " + device.describe() + " are free; " +

@@ -184,22 +184,10 @@ void check_as_options(TrainConfig config) {
   config.resolve();
 }
 
-// What config.json says, if anything. Runs from before there were GPUs were on the CPU, in fp32.
-Json saved_config(const std::string& folder) {
-  Json saved = Json::parse(read_file(model::RunFolder(folder).config(), 1 << 20), nullptr, false);
-  if (!saved.is_object()) return saved;
-  if (!saved.contains("device") && !saved.contains("precision")) {
-    saved["device"] = "cpu";
-    saved["precision"] = name_of(Precision::fp32);
-  }
-  return saved;
-}
-
-// The configuration of a run to go on with. Options given again must be the same, but for the
-// precision, which goes with the device.
+// The configuration of a run to go on with. Options given again must be the same.
 TrainConfig resumed_config(const CLI::App& app, TrainConfig given, const std::string& folder) {
   const std::string path = model::RunFolder(folder).config();
-  const Json saved = saved_config(folder);
+  const Json saved = Json::parse(read_file(path, 1 << 20), nullptr, false);
   const auto refuse = [&](const std::string& reason) {
     file_error(path + ": not a configuration that this version wrote: " + reason +
                "; restore it, or train into another folder");
@@ -214,13 +202,12 @@ TrainConfig resumed_config(const CLI::App& app, TrainConfig given, const std::st
   } catch (const CLI::ParseError& error) {
     refuse(error.what());
   }
-  if (given.precision) config.precision = given.precision;
   given.resolve_paths();
   const Json asked = given.to_json();
   for (const auto& [key, value] : asked.items()) {
     const std::string option = option_of(key);
     const CLI::Option* known = app.get_option_no_throw(option);
-    if (known && known->count() > 0 && key != "precision" && value != saved.at(key))
+    if (known && known->count() > 0 && value != saved.at(key))
       usage_error(option + " was " + saved.at(key).dump() + " in the run to resume and is " +
                   value.dump(-1, ' ', false, Json::error_handler_t::replace) +
                   " here: leave it out, or train into another folder");
@@ -237,29 +224,16 @@ struct Job {
   std::string folder;
   TrainConfig config;
   bool resume = false;
-  std::string begun{};  // the run's own folder, or that of the first seed that began; none: new
 };
 
 // Where a run goes on: as asked, else on the device that it began on.
 std::string device_of_run(const CLI::App& app, const SharedOptions& shared, const Job& job) {
-  if (job.begun.empty() || app.get_option("--device")->count() > 0) return shared.device;
-  const Json device = saved_config(job.begun).value("device", Json());
+  if (!job.resume || app.get_option("--device")->count() > 0) return shared.device;
+  const std::string path = model::RunFolder(job.folder).config();
+  const Json device = Json::parse(read_file(path, 1 << 20)).value("device", Json());
   if (!device.is_string() || !is_device(device.get<std::string>()))
-    file_error(model::RunFolder(job.begun).config() +
-               ": 'device' is missing or names none; say --device");
+    file_error(path + ": 'device' is missing or names none; say --device");
   return device.get<std::string>();
-}
-
-// The device of a run. A precision that is its own only, not asked for here, may be none of it.
-Device& open_device(CommandContext& command, const std::string& name, const Job& job,
-                    bool precision_asked) {
-  try {
-    return command.device(name, job.config.precision);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::usage || job.begun.empty() || precision_asked) throw;
-    usage_error(error.what() + std::string("; the run in ") + job.begun +
-                " began in it: say --precision fp32 to go on here, though not to the same bits");
-  }
 }
 
 std::string seed_folder(const std::string& out, int64_t seed) {
@@ -307,20 +281,17 @@ std::vector<Job> resumed_jobs(const CLI::App& app, const Options& o) {
       file_error(o.out + " holds no run to resume: it has no config.json" +
                  (first_seed(o.out) >= 0 ? "; give --seeds again"
                                          : "; check --out, or leave out --resume"));
-    return {{o.out, resumed_config(app, given, o.out), true, o.out}};
+    return {{o.out, resumed_config(app, given, o.out), true}};
   }
   const bool asked = app.get_option_no_throw("--seed")->count() > 0;
   const int64_t first = asked ? given.seed : first_seed(o.out);
   std::vector<Job> jobs;
-  std::optional<Job> begun;
+  std::optional<TrainConfig> begun;
   for (int64_t i = 0; i < o.seeds && first >= 0; i++) {
     given.seed = first + i;
     Job job{seed_folder(o.out, given.seed), {}, has_run(seed_folder(o.out, given.seed))};
-    if (job.resume) {
-      job.config = resumed_config(app, given, job.folder);
-      job.begun = job.folder;
-      if (!begun) begun = job;
-    }
+    if (job.resume) job.config = resumed_config(app, given, job.folder);
+    if (job.resume && !begun) begun = job.config;
     jobs.push_back(std::move(job));
   }
   if (!begun)
@@ -329,8 +300,7 @@ std::vector<Job> resumed_jobs(const CLI::App& app, const Options& o) {
                "check --out and --seed, or leave out --resume");
   for (size_t i = 0; i < jobs.size(); i++) {
     if (jobs[i].resume) continue;
-    jobs[i].config = begun->config;
-    jobs[i].begun = begun->folder;
+    jobs[i].config = *begun;
     jobs[i].config.seed = first + static_cast<int64_t>(i);
   }
   return jobs;
@@ -372,7 +342,7 @@ void print_spread(const std::vector<TrainedRun>& runs, bool json) {
 }
 
 int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
-  CommandContext command(shared, Computes::for_long);
+  CommandContext command(shared);
   o.config.seed = static_cast<int64_t>(shared.seed);
   std::vector<TrainedRun> runs;
   int code = exit_ok;
@@ -381,8 +351,7 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
     runtime.resume = job.resume;
     runtime.command = shared.command;
     if (o.seeds > 1) note("seed " + std::to_string(job.config.seed) + ": " + job.folder);
-    Device& device =
-        open_device(command, device_of_run(app, shared, job), job, o.config.precision.has_value());
+    Device& device = command.device(device_of_run(app, shared, job), job.config.precision);
     runs.push_back(train_run(command.context(), device, job.config, runtime, job.folder));
     if (shared.json)
       print_line(json_of(runs.back(), job.folder));

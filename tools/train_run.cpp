@@ -121,7 +121,7 @@ void say_needs(const RunSamples& samples, const TrainConfig& config, const Train
        with_separators(samples.validation.count()));
 
   const model::Summary summary =
-      model::summarize(info.network, info.preprocess, config.batch, device, false);
+      model::summarize(info.network, info.preprocess, config.batch, device);
   const model::MemoryNeed& step = summary.training;
   // In the loader's slots, and once more as the step's input; a GPU has its own input, and the way
   // there, twice each.
@@ -166,24 +166,14 @@ void say_needs(const RunSamples& samples, const TrainConfig& config, const Train
   note("needs up to " + disk);
 }
 
-// That a summary tells of; before there were several it was fp32.
-std::string precision_of(const Json& summary) {
-  const Json config = summary.value("config", Json::object());
-  const Json precision = config.is_object() ? config.value("precision", Json()) : Json();
-  return precision.is_string() ? precision.get<std::string>() : name_of(Precision::fp32);
-}
-
 // The state that a run goes on from.
 Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info) {
   Checkpoint last = Checkpoint::read(folder.last());
   for (const std::string& text : last.notes()) note(text);
   const Json before = Json::parse(last.info().summary, nullptr, false);
   const Json now = Json::parse(info.summary);
-  const Json hardware = before.is_object() && before.contains("fingerprint")
-                            // Before there were GPUs, of the one device that there was.
-                            ? before.value("hardware", before.value("instruction_set", Json()))
-                            : Json();
-  if (!hardware.is_string())
+  if (!before.is_object() || !before.contains("fingerprint") ||
+      !before.value("hardware", Json()).is_string())
     file_error(folder.last() +
                ": not written by 'fulmar train'; put the run's own file back, or train into "
                "another folder");
@@ -191,13 +181,9 @@ Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info) {
     file_error(folder.last() +
                ": the pictures of the dataset are no longer those of this run; "
                "restore them, or train into another folder");
-  if (hardware != now.at("hardware"))
-    note("this run began on " + hardware.get<std::string>() + "; here it is " +
+  if (before.at("hardware") != now.at("hardware"))
+    note("this run began on " + before.at("hardware").get<std::string>() + "; here it is " +
          now.at("hardware").get<std::string>() + ": it goes on, but not with the same bits");
-  const std::string precision = precision_of(before), here = precision_of(now);
-  if (precision != here)
-    note("this run came so far in " + precision + "; here it goes on in " + here +
-         ", and not with the same bits");
   return last;
 }
 
@@ -238,17 +224,10 @@ void write_config(const model::RunFolder& folder, const TrainConfig& config, Dev
 
 // A GPU's choices of algorithms decide bits: a run that goes on makes them as before.
 void reuse_choices(const model::RunFolder& folder, Device& device) {
-  const std::string path = folder.convolutions();
-  if (std::filesystem::exists(path)) try {
-      device.use_convolution_choices(read_file(path, 1 << 24));
-    } catch (const Error& error) {
-      if (error.kind() == ErrorKind::device) throw;
-      file_error(path + ": " + error.what() +
-                 "; restore it, or remove it: algorithms are then chosen anew, and the run may not "
-                 "go on with the same bits");
-    }
+  if (std::filesystem::exists(folder.convolutions()))
+    device.use_convolution_choices(read_file(folder.convolutions(), 1 << 24));
   else if (!device.backend().host_memory)
-    note(path + " is missing: algorithms are chosen anew on " + device.describe() +
+    note(folder.convolutions() + " is missing: algorithms are chosen anew on " + device.describe() +
          ", and the run may not go on with the same bits");
 }
 void keep_choices(const model::RunFolder& folder, Device& device) {

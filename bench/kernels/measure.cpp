@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <span>
 #include <string_view>
+#include <utility>
 
 #include "bench/kernels/ceilings.h"
 #include "kernels/error.h"
+#include "kernels/pointwise.h"
 
 namespace fulmar::bench {
 namespace {
@@ -57,7 +60,14 @@ double product_gflops(Context& context, Device& device, int64_t most) {
   }
 }
 
-// Seconds of the fastest of ten.
+// Seconds of one of the copies that `copy_once` makes: of the fastest of ten rounds.
+double fastest_of_ten(Device& device, const std::function<void()>& copy_once) {
+  Rounds rounds(device, copy_once);
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < 10; i++) best = std::min(best, rounds.round());
+  return best;
+}
+
 double run_copy(Device& device, int64_t bytes) {
   const Backend& backend = device.backend();
   Stream& stream = device.stream();
@@ -65,16 +75,10 @@ double run_copy(Device& device, int64_t bytes) {
   const Shape shape{bytes / 4};
   const View x = view_of(from.data(), shape, DType::f32), y = view_of(to.data(), shape, DType::f32);
   backend.fill(stream, x, 1);
-  backend.fill(stream, y, 0);  // touches its memory
-  backend.synchronize(stream);
-  double best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < 10; i++) {
-    const auto start = Clock::now();
-    backend.copy(stream, x, y);
-    backend.synchronize(stream);
-    best = std::min(best, seconds_since(start));
-  }
-  return best;
+  return std::min(fastest_of_ten(device, [&] { backend.copy(stream, x, y); }),
+                  fastest_of_ten(device, [&] {
+                    backend.pointwise(stream, functor_Affine, std::span(&x, 1), y, 1, 0);
+                  }));
 }
 
 }  // namespace
@@ -103,48 +107,51 @@ Ceilings measure_ceilings(Context& context, Device& device) {
   return ceilings;
 }
 
-Measured::Measured(Device& device, PreparedRow& row, const Kernel& kernel)
-    : device_(device), sessions_(row.sessions(kernel)) {
+Rounds::Rounds(Device& device, std::function<void()> work, bool capture)
+    : device_(device), work_(std::move(work)) {
   const Backend& backend = device_.backend();
-  run_all();  // binds views, loads code, touches memory
+  work_();  // binds views, loads code, touches memory
   const double least = limits_of(device_).least_round;
   if (least <= 0) return;
   backend.synchronize(device_.stream());
   const auto start = Clock::now();
-  run_all();
+  work_();
   backend.synchronize(device_.stream());
   repeats_ = static_cast<int>(std::clamp(least / seconds_since(start), 1.0, 200.0));
-  // A kernel that waits for its result can't be captured.
-  if (!backend.begin_capture || kernel.name.starts_with("count_nonfinite")) return;
+  if (!capture || !backend.begin_capture) return;
   // A graph leaves out what the host takes to launch small kernels one by one.
-  backend.begin_capture(device_.stream());
-  for (int i = 0; i < repeats_; i++) run_all();
-  graph_ = backend.end_capture(device_.stream());
-  replay();
+  graph_ = DeviceGraph(device_, [&] { repeat(); });
+  round();
 }
 
-Measured::~Measured() {
-  if (graph_) device_.backend().release_graph(device_.stream(), graph_);
+void Rounds::repeat() {
+  for (int i = 0; i < repeats_; i++) work_();
 }
 
-void Measured::run_all() {
-  for (Session& session : sessions_) session.run();
-}
-
-void Measured::replay() {
-  device_.backend().replay(device_.stream(), graph_);
-  device_.backend().synchronize(device_.stream());
-}
-
-double Measured::round() {
+double Rounds::round() {
   const auto start = Clock::now();
-  if (graph_) {
-    replay();
-  } else {
-    for (int i = 0; i < repeats_; i++) run_all();
-    device_.backend().synchronize(device_.stream());
-  }
-  return seconds_since(start) / (repeats_ * static_cast<double>(sessions_.size()));
+  if (graph_)
+    graph_.replay();
+  else
+    repeat();
+  device_.backend().synchronize(device_.stream());
+  return seconds_since(start) / repeats_;
+}
+
+// A kernel that waits for its result can't be captured.
+Measured::Measured(Device& device, PreparedRow& row, const Kernel& kernel)
+    : sessions_(row.sessions(kernel)),
+      rounds_(
+          device,
+          [this] {
+            for (Session& session : sessions_) session.run();
+          },
+          !kernel.name.starts_with("count_nonfinite")) {}
+
+double Measured::round() { return rounds_.round() / static_cast<double>(sessions_.size()); }
+
+double arithmetic_gflops(Context& context, const Device& device, const Ceilings& ceilings) {
+  return is(device, "cpu") ? fma_gflops(context.pool()) : ceilings.gflops;
 }
 
 Timing measure(Context& context, Device& device, PreparedRow& row, const Kernel& kernel,
@@ -158,9 +165,7 @@ Timing measure(Context& context, Device& device, PreparedRow& row, const Kernel&
   std::vector<double> seconds, peaks;
   const auto start = Clock::now();
   while (seconds.size() < 5 || seconds_since(start) < budget) {
-    // With AVX-512 a CPU's clock falls within milliseconds: the ceiling is that of the moment.
-    if (kernel.flops > 0)
-      peaks.push_back(is(device, "cpu") ? fma_gflops(context.pool()) : ceilings.gflops);
+    if (kernel.flops > 0) peaks.push_back(arithmetic_gflops(context, device, ceilings));
     seconds.push_back(measured.round());
   }
   timing.rounds = static_cast<int>(seconds.size());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <regex>
 #include <set>
@@ -21,13 +22,17 @@ Limits limits_of(const Device& device);
 
 // What a device reaches, measured in the same run as the kernels.
 struct Ceilings {
-  double copy_gbytes = 0;  // per second, read and written: the fastest of ten large copies
+  // Per second, read and written, in rounds as kernels are timed: the fastest of ten of large
+  // copies, by the backend's copy and by its pointwise kernel, which does without strides.
+  double copy_gbytes = 0;
   // Of the CPU: fused multiply-adds out of registers, measured anew beside each kernel. Of others:
   // a large matrix product by the backend, at its precision.
   double gflops = 0;
 };
 double copy_gbytes(Device& device);
 Ceilings measure_ceilings(Context& context, Device& device);
+// That of arithmetic at this moment: with AVX-512 a CPU's clock falls within milliseconds.
+double arithmetic_gflops(Context& context, const Device& device, const Ceilings& ceilings);
 
 // One kernel's time and what it amounts to.
 struct Timing {
@@ -40,24 +45,35 @@ struct Timing {
   double gflops_per_second() const { return flops / seconds * 1e-9; }
 };
 
+// Work of a device, timed by rounds that are long enough for the clock. Where the device can write
+// work down, and `capture` lets it, a round is a replay.
+class Rounds {
+ public:
+  Rounds(Device& device, std::function<void()> work, bool capture = true);
+
+  double round();  // seconds of the work done once, the mean of a round
+
+ private:
+  void repeat();
+
+  Device& device_;
+  std::function<void()> work_;
+  int repeats_ = 1;
+  DeviceGraph graph_;
+};
+
 // A kernel, run by rounds that take turns over the copies of its row.
 class Measured {
  public:
   Measured(Device& device, PreparedRow& row, const Kernel& kernel);
-  ~Measured();
   Measured(const Measured&) = delete;
   Measured& operator=(const Measured&) = delete;
 
   double round();  // seconds of one run, the mean of a round
 
  private:
-  void run_all();
-  void replay();
-
-  Device& device_;
   std::vector<Session> sessions_;
-  int repeats_ = 1;        // of all copies, in a round
-  void* graph_ = nullptr;  // a round, where the backend captures
+  Rounds rounds_;
 };
 
 // Takes rounds for about `budget` seconds, five at least.

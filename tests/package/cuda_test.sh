@@ -5,8 +5,8 @@
 set -euo pipefail
 program=$1 backend=${2-}
 bad=0
-libraries=$(ldd "$program" | awk '{sub(".*/", "", $1); print $1}') # names: paths may say anything
-if grep -E '^lib(cuda|cudart|cudnn|cublas|nvrtc|nvidia)' <<<"$libraries"; then
+libraries=$(ldd "$program")
+if grep -E 'lib(cuda|cudart|cudnn|cublas|nvrtc|nvidia)' <<<"$libraries"; then
   echo "$program needs these libraries of CUDA's"
   bad=1
 fi

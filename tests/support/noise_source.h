@@ -48,7 +48,6 @@ class NoiseSource : public BatchSource {
   }
   int64_t sample_count() const override { return counted_ ? samples : 0; }
   void leave_out(size_t tensor) override { without_pictures_ = tensor == 0; }
-  void put_back(size_t tensor) override { without_pictures_ = without_pictures_ && tensor != 0; }
 
   int64_t packed() const { return packed_; }  // pictures that were put into batches
 
