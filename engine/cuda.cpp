@@ -101,6 +101,10 @@ LoadedCuda load_cuda() {
                    ": build both from one source");
   };
   require_version("library's interface", library->version, CudaLibrary::current_version);
+  if (library->layout != layout_of_shared_types())
+    device_error("cuda: " + path +
+                 " lays out what it shares with this program in another way: build both from one "
+                 "source with one compiler");
   require_version("table of kernels", library->backend(Precision::fp32).version,
                   Backend::current_version);
   return {library, path};

@@ -80,7 +80,7 @@ struct MemoryInfo {
 struct Backend {
   static constexpr uint32_t current_version = 1;
   uint32_t version;
-  const char* name;      // "cpu", "reference"
+  const char* name;      // "cpu", "reference", "cuda", "simt"
   const char* (*isa)();  // instruction set or device in use: "AVX2"
   DType real;            // element type of parameters and statistics
   DType activation;      // and of activations: `real`, or bf16
@@ -153,7 +153,8 @@ struct Backend {
   // them. x, dy, y, dx [N,H,W,C]; gamma, beta, mean, var, shift [C]. sums f64 [3,C]: sum(x -
   // shift), sum((x - shift)^2), number of elements
   void (*channel_sums)(Stream&, const View& x, const View& shift, const View& sums);
-  // mean = shift + s0/n, var = s1/n - (s0/n)^2 (biased)
+  // mean = shift + s0/n, var = s1/n - (s0/n)^2 (biased), 0 where rounding makes it negative; NaN
+  // stays
   void (*moments)(Stream&, const View& sums, const View& shift, const View& mean, const View& var);
   // running = momentum * running + (1 - momentum) * batch; the variance times n/max(n-1, 1) where
   // `unbiased`

@@ -51,6 +51,30 @@ TEST_CASE("cpu: a mean far from 0 does not spoil the variance") {
   });
 }
 
+TEST_CASE("cpu: the variance of a constant channel is 0, never less, and of NaN it is NaN") {
+  // Sums over n equal values, as rounding leaves them: on either side of what is exact.
+  const std::vector<double> value{1e-3, 0.1, 1.7, 1000.1, 3e5, 0, nan, 0.1};
+  const std::vector<double> n{3, 7, 300, 1e6, 50, 2, 5, 7};
+  std::vector<double> sums(3 * 8);
+  for (size_t c = 0; c < 8; c++) {
+    sums[c] = n[c] * value[c];
+    sums[8 + c] = n[c] * value[c] * value[c] * (1 - 1e-15);
+    sums[16 + c] = n[c];
+  }
+  Parity p;
+  const int given = p.raw({3, 8}, DType::f64, sums), shift = p.in({8}, std::vector<double>(8, 0.0));
+  const int mean = p.out({8}), var = p.out({8});
+  p.check([&](const Backend& d) {
+    d.moments(p.stream(), p[given], p[shift], p[mean], p[var]);
+    for (int64_t c = 0; c < 8; c++) {
+      const double found = p[var].type == DType::f64 ? p[var].as<double>()[c]
+                                                     : static_cast<double>(p[var].as<float>()[c]);
+      CAPTURE(c);
+      CHECK((c == 6 ? std::isnan(found) : found == 0));
+    }
+  });
+}
+
 TEST_CASE("cpu: softmax and cross-entropy with its gradient") {
   const int64_t rows = 37;
   for (const int64_t classes : {2, 3, 19})

@@ -1,12 +1,13 @@
 #include <doctest/doctest.h>
 
-#include <functional>
+#include <cmath>
+#include <cstdlib>
 
 #include "kernels/cuda/vendor.h"
 #include "tests/support/error_of.h"
 
-// Which algorithm a problem is given: Vendor with libraries that only say what they would do, so
-// without a GPU and without timing.
+// Which algorithm a problem is given: Vendor with libraries that only say what they would do, and a
+// clock that reads the time from their texts, so without a GPU.
 namespace fulmar::test {
 namespace {
 
@@ -26,6 +27,8 @@ class Noted : public DenseAlgorithm {
   void run(const DenseOperands&, void* work) override {
     CHECK(reinterpret_cast<uintptr_t>(work) % 256 == 0);
     log_->run.push_back(text_);
+    if (has(text_, "stumbles")) device_error("cuda: " + text_ + " stumbled\nat once");
+    if (has(text_, "kills")) throw DeviceLost("cuda: " + text_ + " took the device along");
   }
 
  private:
@@ -34,7 +37,9 @@ class Noted : public DenseAlgorithm {
   size_t bytes_;
 };
 
-// Proposes the texts of a list; "NAME none" is not supported, "NAME huge" wants too much memory.
+// Proposes the texts of a list; "NAME none" is not supported, "NAME huge" wants too much memory,
+// "NAME breaks" fails when it is made, "NAME wrong" is a mistake of ours; with "NAME mute" in the
+// list proposing fails.
 class Proposing : public DenseLibrary {
  public:
   Proposing(Log& log, std::string name, std::vector<std::string> texts)
@@ -42,6 +47,8 @@ class Proposing : public DenseLibrary {
   std::string name() const override { return name_; }
   std::vector<std::string> proposals(const DenseProblem&, std::string& why_not) override {
     if (texts_.empty()) why_not = "nothing proposed";
+    for (const std::string& text : texts_)
+      if (text == name_ + " mute") device_error("cuda: " + name_ + " can't be asked");
     return texts_;
   }
   std::unique_ptr<DenseAlgorithm> make(const DenseProblem&, const std::string& text,
@@ -50,8 +57,13 @@ class Proposing : public DenseLibrary {
       why_not = "no such engine";
       return nullptr;
     }
+    if (text == name_ + " breaks") device_error("cuda: " + text);
+    if (text == name_ + " wrong") usage_error("cuda: " + text);
     log_->made.push_back(text);
-    return std::make_unique<Noted>(*log_, text, text == name_ + " huge" ? size_t{2} << 30 : 1000);
+    return std::make_unique<Noted>(*log_, text,
+                                   text == name_ + " huge"    ? size_t{2} << 30
+                                   : text == name_ + " large" ? 2000
+                                                              : 1000);
   }
 
  private:
@@ -62,12 +74,13 @@ class Proposing : public DenseLibrary {
 
 struct Case {
   Log log;
+  bool no_memory = false, no_clock = false;
   Vendor vendor;
 
   Case(std::vector<std::string> products, std::vector<std::string> convolutions,
        const CudaOptions& options = {Precision::fp32, false, false},
        const CudaDevice& device = {"A GPU", 9, 0, 132, 0, true})
-      : vendor(device, options, {}, libraries(products, convolutions)) {}
+      : vendor(device, options, libraries(products, convolutions), clock()) {}
 
   size_t plan() { return vendor.plan(problem()); }
   bool run() {
@@ -81,6 +94,12 @@ struct Case {
     return all.all().begin()->second;
   }
   std::string key() const { return Choices::parse(vendor.choices()).all().begin()->first; }
+  // For the only problem.
+  std::string with(const std::string& choice) const {
+    Choices choices;
+    choices.set(key(), choice);
+    return choices.text();
+  }
 
   static DenseProblem problem() {
     return {
@@ -88,6 +107,18 @@ struct Case {
   }
 
  private:
+  // "NAME 3" takes 3 ms; without memory nobody knows.
+  Timers clock() {
+    return [this](const DenseProblem&) -> Timer {
+      if (no_clock) device_error("cuda: no clock");
+      return [this](DenseAlgorithm& algorithm) {
+        alignas(256) static std::byte work[4096];
+        if (no_memory) return INFINITY;
+        algorithm.run({}, work);
+        return std::strtof(log.run.back().c_str() + log.run.back().find(' '), nullptr);
+      };
+    };
+  }
   Vendor::Libraries libraries(std::vector<std::string>& products,
                               std::vector<std::string>& convolutions) {
     Vendor::Libraries made;
@@ -172,23 +203,19 @@ TEST_CASE("cuda dispatch: what goes wrong with choices is an error") {
   Case given({}, {"convolution 1"});
   given.plan();
   const std::string key = given.key();
-  const auto with = [&](const std::string& choice) {
-    Choices choices;
-    choices.set(key, choice);
-    return choices.text();
-  };
-  CHECK(has(error_of(ErrorKind::usage, [&] { given.vendor.use_choices(with("plain")); }),
-            "before anything is planned"));
   CHECK(has(error_of(ErrorKind::file, [&] { Case({}, {}).vendor.use_choices("nonsense"); }),
             "cuda choices: line 1"));
   Case refused({}, {"convolution 1"});
-  refused.vendor.use_choices(with("convolution none"));
+  refused.vendor.use_choices(given.with("convolution none"));
   CHECK(
       has(error_of(ErrorKind::device, [&] { refused.plan(); }),
           "the stored choice \"convolution none\" for " + key + " can't be used: no such engine"));
   Case unknown({}, {"convolution 1"});
-  unknown.vendor.use_choices(with("elsewhere 1"));
+  unknown.vendor.use_choices(given.with("elsewhere 1"));
   CHECK(has(error_of(ErrorKind::file, [&] { unknown.plan(); }), "of no library that there is"));
+  Case broken({}, {"convolution 1"});
+  broken.vendor.use_choices(given.with("convolution breaks"));
+  CHECK(error_of(ErrorKind::device, [&] { broken.plan(); }) == "cuda: convolution breaks");
   Case unplanned({}, {"convolution 1"});
   CHECK(has(error_of(ErrorKind::usage, [&] { unplanned.run(); }),
             "was run before its workspace was asked for"));
@@ -203,6 +230,102 @@ TEST_CASE("cuda dispatch: operands that lie crooked are refused") {
                        c.vendor.run(Case::problem(), {memory, memory + 8, memory}, memory);
                      }),
             "operands must lie at multiples of 16 bytes"));
+  CHECK(has(error_of(ErrorKind::usage,
+                     [&] {
+                       c.vendor.run(Case::problem(), {memory, memory, memory, memory + 4}, memory);
+                     }),
+            "operands must lie at multiples of 16 bytes"));
+}
+
+namespace {
+const CudaOptions timed{Precision::fp32, false, true};
+}
+
+TEST_CASE("cuda dispatch: the fastest of the first library that can is kept") {
+  Case c({"product none"}, {"convolution 3", "convolution 2", "convolution 4"}, timed);
+  CHECK(c.plan() == 1000 + 256);
+  CHECK(c.log.run == std::vector<std::string>{"convolution 3", "convolution 2", "convolution 4"});
+  CHECK(c.choice() == "convolution 2 | 2.0000 ms, the best of 3 | product: no such engine");
+  CHECK(c.run());
+  CHECK(c.log.run.back() == "convolution 2");
+
+  Case crowded({}, {"convolution 3", "convolution 2"}, timed);
+  crowded.no_memory = true;
+  crowded.plan();
+  CHECK(crowded.choice() ==
+        "convolution 3 | the heuristic's first, not timed: too little memory | product: nothing "
+        "proposed");
+}
+
+TEST_CASE("cuda dispatch: what fails is left out, and the line says why") {
+  Case making({"product breaks"}, {"convolution breaks", "convolution 7"});
+  making.plan();
+  CHECK(making.choice() ==
+        "convolution 7 | the heuristic's first, not timed | cuda: convolution breaks | product: "
+        "cuda: product breaks");
+
+  Case asking({"product mute"}, {"convolution 7"});
+  asking.plan();
+  CHECK(asking.choice() ==
+        "convolution 7 | the heuristic's first, not timed | product: cuda: product can't be asked");
+
+  Case running({"product stumbles"}, {"convolution stumbles", "convolution 7"}, timed);
+  running.plan();
+  CHECK(running.choice() ==
+        "convolution 7 | 7.0000 ms, the best of 2 | cuda: convolution stumbles stumbled at once | "
+        "product: cuda: product stumbles stumbled at once");
+  CHECK(running.run());
+  CHECK(running.log.run.back() == "convolution 7");
+
+  Case all({"product stumbles"}, {"convolution breaks", "convolution stumbles"}, timed);
+  CHECK(all.plan() == 0);
+  CHECK(!all.run());
+  CHECK(all.choice() ==
+        "plain | product: cuda: product stumbles stumbled at once | convolution: cuda: convolution "
+        "breaks | cuda: convolution stumbles stumbled at once");
+
+  Case clockless({}, {"convolution 7"}, timed);
+  clockless.no_clock = true;
+  CHECK(clockless.plan() == 0);
+  CHECK(clockless.choice() == "plain | product: nothing proposed | convolution: cuda: no clock");
+}
+
+TEST_CASE("cuda dispatch: a lost device and our own mistakes are errors, and no choice") {
+  Case lost({}, {"convolution kills", "convolution 7"}, timed);
+  CHECK(has(error_of(ErrorKind::device, [&] { lost.plan(); }), "took the device along"));
+  CHECK(Choices::parse(lost.vendor.choices()).all().empty());
+  Case ours({}, {"convolution wrong", "convolution 7"});
+  CHECK(has(error_of(ErrorKind::usage, [&] { ours.plan(); }), "convolution wrong"));
+}
+
+TEST_CASE("cuda dispatch: choices that come after the first plan hold from the next one on") {
+  Case c({}, {"convolution 1"});
+  c.plan();
+  c.vendor.use_choices(c.vendor.choices());
+  c.vendor.use_choices(c.with("convolution 1 | as before"));
+  CHECK(c.plan() == 1000 + 256);
+  CHECK(c.log.made == std::vector<std::string>{"convolution 1"});
+
+  c.vendor.use_choices(c.with("convolution 2"));
+  c.run();
+  CHECK(c.log.run.back() == "convolution 1");
+  CHECK(c.plan() == 1000 + 256);
+  c.run();
+  CHECK(c.log.run.back() == "convolution 2");
+  CHECK(c.choice() == "convolution 2");
+
+  // Who was told of less workspace is not given more to write to.
+  c.vendor.use_choices(c.with("convolution large"));
+  const std::string text = error_of(ErrorKind::usage, [&] { c.plan(); });
+  CHECK(has(text, "\"convolution large\" for " + c.key() + " needs 2256 bytes of workspace"));
+  CHECK(has(text, "has 1256: open the GPU anew"));
+  // And who was told of more keeps it.
+  c.vendor.use_choices(c.with("plain"));
+  CHECK(c.plan() == 1000 + 256);
+  CHECK(!c.run());
+  c.vendor.use_choices(c.with("convolution 2"));
+  CHECK(c.plan() == 1000 + 256);
+  CHECK(c.run());
 }
 
 }  // namespace fulmar::test

@@ -3,6 +3,9 @@
 #include <dlfcn.h>
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+#include <thread>
+
 #include "kernels/cuda/architectures.h"
 #include "tests/support/error_of.h"
 
@@ -34,6 +37,7 @@ size_t count_gpus(std::string& why_not) {
 TEST_CASE("cuda library: it loads without a GPU, and has every kernel") {
   const CudaLibrary& library = loaded();
   CHECK(library.version == CudaLibrary::current_version);
+  CHECK(library.layout == layout_of_shared_types());
   for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
     const Backend& backend = library.backend(precision);
     CHECK(backend.version == Backend::current_version);
@@ -75,6 +79,22 @@ TEST_CASE("cuda library: without a GPU every way to one says what is missing") {
   loaded().close({});  // nothing to close
 }
 
+TEST_CASE("cuda library: an environment that contradicts the precision is refused, GPU or not") {
+  const auto refusal = [](const char* value, Precision precision) {
+    setenv("NVIDIA_TF32_OVERRIDE", value, 1);
+    std::string text = error_of(ErrorKind::device, [&] {
+      loaded().close(loaded().open(0, {precision, false, false}));
+    });
+    unsetenv("NVIDIA_TF32_OVERRIDE");
+    return text;
+  };
+  CHECK(has(refusal("1", Precision::fp32), "cuda: NVIDIA_TF32_OVERRIDE=1 would make products"));
+  CHECK(has(refusal("0", Precision::tf32), "cuda: NVIDIA_TF32_OVERRIDE=0 would make products"));
+  for (const Precision precision : {Precision::tf32, Precision::bf16})
+    CHECK(!has(refusal("1", precision), "NVIDIA_TF32_OVERRIDE"));
+  CHECK(!has(refusal("0", Precision::fp32), "NVIDIA_TF32_OVERRIDE"));
+}
+
 TEST_CASE("cuda library: a GPU is opened by its number, and no other one is") {
   std::string missing;
   const size_t count = count_gpus(missing);
@@ -92,6 +112,31 @@ TEST_CASE("cuda library: a GPU is opened by its number, and no other one is") {
   Stream stream = loaded().open(0, {});
   CHECK(has(loaded().convolution_choices(stream), "fulmar cuda choices 1: 0, "));
   loaded().close(stream);
+}
+
+TEST_CASE("cuda library: streams on every GPU serve any thread, in turn") {
+  std::string missing;
+  const size_t count = count_gpus(missing);
+  if (count == 0) {
+    MESSAGE("skipped: ", missing);
+    return;
+  }
+  const Backend& b = loaded().backend(Precision::fp32);
+  std::vector<Stream> streams;
+  for (size_t i = 0; i < std::max<size_t>(count, 2); i++)  // two at least, on one GPU where need be
+    streams.push_back(loaded().open(static_cast<int>(i % count), {}));
+  for (int round = 0; round < 2; round++)
+    for (Stream& stream : streams)
+      std::thread([&] {
+        float found = 0;
+        void* memory = b.allocate(stream, sizeof found);
+        b.fill(stream, view_of(memory, {1}, DType::f32), 3);
+        b.copy_out(stream, &found, memory, sizeof found);
+        b.synchronize(stream);
+        CHECK(found == 3);
+        b.release(stream, memory, sizeof found);
+      }).join();
+  for (const Stream& stream : streams) loaded().close(stream);
 }
 
 TEST_CASE(

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cudnn.h"
+#include "kernels/cuda/vendor.h"
 #include "tests/support/error_of.h"
 
 // What of the vendor's libraries can be seen without a GPU: cuDNN tells of engines, and plans them,
@@ -258,6 +259,17 @@ TEST_CASE("cuda vendor: without a GPU cuDNN and cuBLASLt say which call fails") 
   CHECK(has(error_of(ErrorKind::device,
                      [&] { cublaslt::check(CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmul", "p"); }),
             "cuda: cublasLtMatmul: CUBLAS_STATUS_NOT_SUPPORTED: "));
+}
+
+TEST_CASE("cuda vendor: a library may be newer than the one built with, within its major version") {
+  CHECK(error_of(ErrorKind::device, [] { check_versions(); }) == "no error");
+  const auto refusal = [](int built, int loaded) {
+    return error_of(ErrorKind::device, [&] { check_version("cuDNN", built, loaded); });
+  };
+  for (const int good : {91900, 91901, 92000}) CHECK(refusal(91900, good) == "no error");
+  for (const int bad : {91800, 91899, 81900, 100000})
+    CHECK(has(refusal(91900, bad), "was built with cuDNN 9.19.0, and "));
+  CHECK(has(refusal(91900, 90201), "and 9.2.1 is loaded"));
 }
 
 TEST_CASE("cuda vendor: descriptors of matrix products are made without a GPU") {

@@ -3,6 +3,7 @@
 //   FAKE_CUDA_GPUS     how many there are (default 2)
 //   FAKE_CUDA_MEMORY   bytes that each has (default 1 GB)
 //   FAKE_CUDA_VERSION  of the interface (default: the right one)
+//   FAKE_CUDA_LAYOUT   of what it shares with the program (default: the right one)
 //   FAKE_CUDA_TABLE    version of the table of kernels (default: the right one)
 //   FAKE_CUDA_LOG      file that says what was asked of it, a line each: "choices: …", "open bf16"
 #include <algorithm>
@@ -105,6 +106,7 @@ extern "C" FULMAR_API const fulmar::CudaLibrary* fulmar_cuda_library() {
   using namespace fulmar;
   static const CudaLibrary library{
       static_cast<uint32_t>(setting("FAKE_CUDA_VERSION", CudaLibrary::current_version)),
+      setting("FAKE_CUDA_LAYOUT", layout_of_shared_types()),
       backend,
       [] {
         return CudaVersions{"13.0", "13.0", "9.9.9", "13.0"};

@@ -35,7 +35,9 @@ struct Moments {
   FULMAR_DEVICE void operator()(int64_t c) const {
     const double n = sums[2 * channels + c], about = sums[c] / n;
     mean[c] = static_cast<float>(static_cast<double>(shift[c]) + about);
-    var[c] = static_cast<float>(sums[channels + c] / n - about * about);
+    // nvcc fuses this: of equal values it may be a rounding error below 0.
+    const double variance = sums[channels + c] / n - about * about;
+    var[c] = static_cast<float>(variance < 0 ? 0 : variance);
   }
 };
 

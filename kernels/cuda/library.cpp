@@ -83,21 +83,36 @@ CudaDevice device_of(int number) {
   return device;
 }
 
+// The calling thread's GPU is again what it was when this ends.
+class KeepDevice {
+ public:
+  KeepDevice() { known_ = cudaGetDevice(&device_) == cudaSuccess; }
+  ~KeepDevice() {
+    int now = 0;
+    if (known_ && (cudaGetDevice(&now) != cudaSuccess || now != device_)) cudaSetDevice(device_);
+  }
+  KeepDevice(const KeepDevice&) = delete;
+  KeepDevice& operator=(const KeepDevice&) = delete;
+
+ private:
+  int device_ = 0;
+  bool known_ = false;
+};
+
 MemoryInfo memory(int device) {
   device_of(device);
-  int before = 0;
-  check(cudaGetDevice(&before), "cudaGetDevice");
-  check(cudaSetDevice(device), "cudaSetDevice");
+  const KeepDevice keep;
+  make_current(device);
   MemoryInfo info;
-  const cudaError_t error = cudaMemGetInfo(&info.free_bytes, &info.total_bytes);
-  check(cudaSetDevice(before), "cudaSetDevice");
-  check(error, "cudaMemGetInfo");
+  check(cudaMemGetInfo(&info.free_bytes, &info.total_bytes), "cudaMemGetInfo");
   return info;
 }
 
 void close(const Stream& stream) {
   Queue* queue = static_cast<Queue*>(stream.native);
   if (!queue) return;
+  const KeepDevice keep;
+  cudaSetDevice(queue->device);
   if (queue->stream) cudaStreamSynchronize(queue->stream);
   delete queue->vendor;
   for (cudaStream_t used : {queue->stream, queue->uploads})
@@ -109,13 +124,31 @@ void close(const Stream& stream) {
   delete queue;
 }
 
+// NVIDIA's libraries follow the variable against what they are asked for.
+void check_environment(Precision precision) {
+  const char* value = std::getenv("NVIDIA_TF32_OVERRIDE");
+  if (!value) return;
+  const std::string set = value;
+  if (set == "1" && precision == Precision::fp32)
+    device_error(
+        "cuda: NVIDIA_TF32_OVERRIDE=1 would make products of fp32 TF32: take it out of the "
+        "environment, or ask for tf32");
+  if (set == "0" && precision == Precision::tf32)
+    device_error(
+        "cuda: NVIDIA_TF32_OVERRIDE=0 would make products of tf32 fp32: take it out of the "
+        "environment, or ask for fp32");
+}
+
 Stream open(int number, const CudaOptions& options) {
+  check_environment(options.precision);
+  check_versions();
   const CudaDevice device = device_of(number);
-  check(cudaSetDevice(number), "cudaSetDevice");
+  make_current(number);
   int threads = 0;
   check(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, number),
         "cudaDeviceGetAttribute");
   std::unique_ptr<Queue> queue(new Queue);
+  queue->device = number;
   queue->precision = options.precision;
   // Four waves of blocks of 256 threads: enough to even out, few enough to stride.
   queue->max_blocks = 4 * device.processors * (threads / 256);
@@ -159,6 +192,7 @@ void use_convolution_choices(const Stream& stream, const std::string& text) {
 extern "C" FULMAR_API const fulmar::CudaLibrary* fulmar_cuda_library() {
   using namespace fulmar;
   static const CudaLibrary library{CudaLibrary::current_version,
+                                   layout_of_shared_types(),
                                    cuda::backend,
                                    cuda::versions,
                                    cuda::devices,

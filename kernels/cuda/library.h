@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,29 +33,49 @@ struct CudaOptions {
   bool autotune = true;
 };
 
+// A number made of the sizes of all that passes between the program and the library: where they
+// differ, the two were built from different sources, or by compilers that don't fit.
+constexpr uint64_t layout_of_shared_types() {
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (const size_t size :
+       {sizeof(Backend), sizeof(Stream), sizeof(View), sizeof(Shape), sizeof(Window),
+        sizeof(Resize), sizeof(CrossEntropy), sizeof(AdamW), sizeof(MemoryInfo), sizeof(StepState),
+        sizeof(Segment), sizeof(WarpSample), sizeof(WarpOptions), sizeof(CudaDevice),
+        sizeof(CudaVersions), sizeof(CudaOptions), sizeof(std::string),
+        sizeof(std::vector<CudaDevice>), sizeof(std::span<const View>)})
+    hash = (hash ^ size) * 1099511628211u;
+  return hash;
+}
+
 // What the CUDA backend's shared library gives to the program that loads it, by one function.
 // Functions throw Error(device), whose message says which call of CUDA's failed and why.
 struct CudaLibrary {
-  static constexpr uint32_t current_version = 2;
+  static constexpr uint32_t current_version = 3;
   static constexpr const char* symbol = "fulmar_cuda_library";
   static constexpr const char* file_name = "libfulmar_cuda.so";
 
   uint32_t version;  // current_version of the header that the library was built with
+  uint64_t layout;   // layout_of_shared_types() of the same
   const Backend& (*backend)(Precision);
   CudaVersions (*versions)();  // needs no GPU
   // At least one: Error(device) where there is no driver, none new enough, or no GPU.
   std::vector<CudaDevice> (*devices)();
   // Of GPU number `device`, on which this starts to work: a moment and some of its memory.
   MemoryInfo (*memory)(int device);
-  // A stream on GPU number `device`, which becomes the calling thread's, for kernels of this
-  // precision; closed by close.
+  // A stream on GPU number `device`, for kernels of this precision; closed by close. Whatever is
+  // done with it, by one thread at a time, makes that GPU the calling thread's first; there may be
+  // streams on several. Also Error(device) where the environment's NVIDIA_TF32_OVERRIDE contradicts
+  // the precision, or cuDNN or cuBLASLt is older than what the library was built with, or of
+  // another major version.
   Stream (*open)(int device, const CudaOptions&);
   void (*close)(const Stream&);
   // The algorithms that dense convolutions and products on this stream were given so far, as text
-  // of one line each. Given to another stream before its first plan, that one makes the same
+  // of one line each. Given to another stream, what is planned on it from then on makes the same
   // choices for the same shapes on the same model of GPU and versions of the libraries, and so
   // repeats results to the bit; entries of other GPUs or versions are kept and not used.
-  // Error(file) where the text is damaged, by its line.
+  // Error(file) where the text is damaged, by its line. What was planned before with another
+  // algorithm goes on with the given one once that is planned anew, but for captured graphs; it is
+  // Error(usage), when planned, where the given one needs more workspace than that has.
   std::string (*convolution_choices)(const Stream&);
   void (*use_convolution_choices)(const Stream&, const std::string&);
 };

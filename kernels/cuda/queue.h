@@ -24,6 +24,7 @@ struct Queue {
   static constexpr size_t partial_bytes = size_t{8} << 20;
   static constexpr size_t small_bytes = size_t{64} << 10;
 
+  int device = 0;  // the GPU's number
   cudaStream_t stream = nullptr;
   cudaStream_t uploads = nullptr;                      // copies that run beside it
   cudaEvent_t uploaded = nullptr, launched = nullptr;  // of a fence between the two
@@ -34,10 +35,17 @@ struct Queue {
   int max_blocks = 1;          // more blocks of 256 threads than this don't run faster
 };
 
+// Makes this GPU the calling thread's: memory.cu, and kernels/simt/backend.cpp, which has one.
+void make_current(int device);
+
+// The stream's queue, whose GPU becomes the calling thread's: a process may use several, from any
+// thread, and every call of CUDA's for a stream comes after this.
 inline const Queue& queue_of(const Stream& stream) {
   if (!stream.native)
     usage_error("cuda: a stream without a queue: it was not opened by the backend");
-  return *static_cast<const Queue*>(stream.native);
+  const Queue& queue = *static_cast<const Queue*>(stream.native);
+  make_current(queue.device);
+  return queue;
 }
 
 // The elements of a tensor, which must have this type.

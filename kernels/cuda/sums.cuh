@@ -9,6 +9,9 @@ namespace fulmar::cuda {
 constexpr int sum_threads = 256;
 // So few rows are added up by one thread for each sum.
 constexpr int64_t few_rows = 64;
+// How many partial sums there are at most decides how sums are split, and so their bits.
+constexpr int64_t most_partials = int64_t{1} << 20;
+static_assert(most_partials * sizeof(double) <= Queue::partial_bytes);
 
 template <int count>
 struct Sum {
@@ -98,9 +101,9 @@ void sum_rows(const Stream& stream, const char* name, const SumShape& shape, con
   unsigned width = 1;
   while (width < 32 && width < shape.columns) width *= 2;
   const unsigned height = sum_threads / width;
-  // 8 rows a thread at least; no more chunks than there is memory for, and than help.
+  // 8 rows a thread at least; no more chunks than help, and not too many partial sums.
   constexpr int64_t rows_per_thread = 8, most_chunks = 1024;
-  const int64_t room = static_cast<int64_t>(Queue::partial_bytes / sizeof(double)) / (sums * count);
+  const int64_t room = most_partials / (sums * count);
   const int64_t wanted = (shape.rows + height * rows_per_thread - 1) / (height * rows_per_thread);
   const int64_t chunks = std::max<int64_t>(1, std::min({wanted, room, most_chunks}));
   const int64_t rows_per_chunk = (shape.rows + chunks - 1) / chunks;

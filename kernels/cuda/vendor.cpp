@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cudnn.h"
-#include "kernels/cuda/dense_operands.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/queue.h"
 
@@ -15,59 +15,34 @@ namespace fulmar::cuda {
 namespace {
 
 constexpr size_t max_candidates = 10;  // that are timed
-constexpr int timed_runs = 3;
 // An algorithm that wants more than this is left out: the workspace is part of a plan's arena.
 constexpr size_t max_workspace_bytes = size_t{1} << 30;
-constexpr size_t work_alignment = 256;
 
 // In a choice's line: what follows is for people.
 constexpr const char* remark = " | ";
+constexpr const char* untimed = "the heuristic's first, not timed";
+std::string algorithm_of(const std::string& choice) {
+  return choice.substr(0, choice.find(remark));
+}
 
-// Memory on the device while this lives; null where there wasn't enough.
-class Memory {
- public:
-  explicit Memory(size_t bytes) {
-    const cudaError_t error = cudaMalloc(&data_, std::max<size_t>(bytes, 1));
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // it is dealt with
-      data_ = nullptr;
-    } else {
-      check(error, "cudaMalloc of " + std::to_string(bytes) + " bytes to time algorithms with");
-    }
+std::string in_a_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+// Runs body. False where it fails as one algorithm or library may without the others, with why.
+template <class Body>
+bool survives(std::string& failures, const Body& body) {
+  try {
+    body();
+    return true;
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    failures += remark + in_a_line(error.what());
+    return false;
   }
-  ~Memory() { cudaFree(data_); }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-
-  void* get() const { return data_; }
-
- private:
-  void* data_ = nullptr;
-};
-
-class Event {
- public:
-  Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-
-  void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "cudaEventRecord"); }
-  // Milliseconds since `start`, once both have been reached.
-  float since(const Event& start) const {
-    check(cudaEventSynchronize(event_), "cudaEventSynchronize");
-    float ms = 0;
-    check(cudaEventElapsedTime(&ms, start.event_, event_), "cudaEventElapsedTime");
-    return ms;
-  }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
-void* aligned(void* work) {
-  const uintptr_t at = reinterpret_cast<uintptr_t>(work);
-  return reinterpret_cast<void*>((at + work_alignment - 1) / work_alignment * work_alignment);
 }
 
 std::string parts(int version, int major, int minor) {
@@ -86,45 +61,18 @@ std::string milliseconds(float ms) {
 std::string cudnn_version() { return parts(static_cast<int>(cudnnGetVersion()), 10000, 100); }
 std::string cublaslt_version() { return parts(static_cast<int>(cublasLtGetVersion()), 10000, 100); }
 
-// Operands and results to time algorithms on; without memory where there isn't enough.
-struct Vendor::Timing {
-  DenseProblem problem;
-  Stream stream;
-  Memory x, w, y, bias;
-  Event start, end;
+void check_version(const std::string& name, int built, int loaded) {
+  if (loaded >= built && loaded / 10000 == built / 10000) return;
+  device_error("cuda: the backend's library was built with " + name + " " +
+               parts(built, 10000, 100) + ", and " + parts(loaded, 10000, 100) +
+               " is loaded: install that version or a newer one of the same major version, or "
+               "build anew");
+}
 
-  Timing(const DenseProblem& p, const Stream& s)
-      : problem(p),
-        stream(s),
-        x(static_cast<size_t>(p.x.elements()) * size_of(p.activation())),
-        w(static_cast<size_t>(p.w.elements()) * sizeof(float)),
-        y(static_cast<size_t>(p.y.elements()) * size_of(p.activation())),
-        bias(static_cast<size_t>(p.w.channels()) * sizeof(float)) {
-    if (!has_memory()) return;
-    fill_with_noise(stream, x.get(), p.activation(), p.x.elements());
-    fill_with_noise(stream, w.get(), DType::f32, p.w.elements());
-    fill_with_noise(stream, y.get(), p.activation(), p.y.elements());
-    fill_with_noise(stream, bias.get(), DType::f32, p.w.channels());
-  }
-  bool has_memory() const { return x.get() && w.get() && y.get() && bias.get(); }
-
-  // The best of a few runs, infinite where there is too little memory for its workspace.
-  float of(DenseAlgorithm& algorithm) {
-    const cudaStream_t queue = queue_of(stream).stream;
-    const Memory work(algorithm.workspace_bytes() + work_alignment);
-    float best = std::numeric_limits<float>::infinity();
-    if (!work.get()) return best;
-    const DenseOperands operands{x.get(), w.get(), y.get(), bias.get()};
-    algorithm.run(operands, aligned(work.get()));  // loads its code
-    for (int run = 0; run < timed_runs; run++) {
-      start.record(queue);
-      algorithm.run(operands, aligned(work.get()));
-      end.record(queue);
-      best = std::min(best, end.since(start));
-    }
-    return best;
-  }
-};
+void check_versions() {
+  check_version("cuDNN", CUDNN_VERSION, static_cast<int>(cudnnGetVersion()));
+  check_version("cuBLASLt", CUBLAS_VERSION, static_cast<int>(cublasLtGetVersion()));
+}
 
 namespace {
 
@@ -138,58 +86,70 @@ Vendor::Libraries both(const Stream& stream, bool nondeterministic) {
 }  // namespace
 
 Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream)
-    : Vendor(device, options, stream, both(stream, options.nondeterministic)) {}
+    : Vendor(device, options, both(stream, options.nondeterministic), timers_on(stream)) {}
 
-Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream,
-               Libraries libraries)
-    : stream_(stream),
-      options_(options),
+Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, Libraries libraries,
+               Timers timers)
+    : options_(options),
       machine_(" on " + device.name + " sm_" + std::to_string(device.major) +
                std::to_string(device.minor) + " cudnn " + cudnn_version() + " cublaslt " +
                cublaslt_version() + (options.nondeterministic ? " nondeterministic" : "")),
-      libraries_(std::move(libraries)) {}
+      libraries_(std::move(libraries)),
+      timers_(std::move(timers)) {}
 
 Vendor::~Vendor() = default;
 
 size_t Vendor::plan(const DenseProblem& problem) {
-  const std::vector<int64_t> numbers = problem.numbers();
-  auto planned = plans_.find(numbers);
-  if (planned == plans_.end()) {
-    std::unique_ptr<DenseAlgorithm> algorithm;
-    if (!problem.is_empty()) {
-      std::string choice = choices_.find(key(problem));
-      if (!choice.empty()) {
-        algorithm = stored(problem, choice);
-      } else {
-        algorithm = chosen(problem, choice);
-        choices_.set(key(problem), choice);
-      }
-    }
+  if (problem.is_empty()) {
+    plans_[problem.numbers()];
+    return 0;
+  }
+  const std::string name = key(problem);
+  std::string choice = choices_.find(name);
+  const auto planned = plans_.find(problem.numbers());
+  if (planned == plans_.end() || planned->second.text != algorithm_of(choice)) {
+    Plan made;
+    if (choice.empty())
+      made.algorithm = chosen(problem, choice);
+    else
+      made.algorithm = stored(problem, choice);
+    made.text = algorithm_of(choice);
     // What the libraries tried in passing is not to be taken for an error of the next launch.
     cudaGetLastError();
-    planned = plans_.emplace(numbers, std::move(algorithm)).first;
+    if (planned != plans_.end()) {
+      if (made.bytes() > planned->second.bytes())
+        usage_error("cuda: the stored choice \"" + made.text + "\" for " + name + " needs " +
+                    std::to_string(made.bytes()) +
+                    " bytes of workspace; what was planned before it was given has " +
+                    std::to_string(planned->second.bytes()) + ": open the GPU anew for it");
+      // What was planned with the old one keeps its workspace; graphs may refer to the algorithm.
+      made.announced = planned->second.bytes();
+      if (planned->second.algorithm) replaced_.push_back(std::move(planned->second.algorithm));
+    }
+    choices_.set(name, choice);
+    plans_[problem.numbers()] = std::move(made);
   }
-  if (!planned->second) return 0;
-  return planned->second->workspace_bytes() + work_alignment;
+  return plans_[problem.numbers()].bytes();
 }
 
 bool Vendor::run(const DenseProblem& problem, const DenseOperands& operands, void* work) {
   const auto planned = plans_.find(problem.numbers());
   if (planned == plans_.end())
     usage_error("cuda: " + problem.text() + " was run before its workspace was asked for");
-  if (!planned->second) return false;
+  DenseAlgorithm* const algorithm = planned->second.algorithm.get();
+  if (!algorithm) return false;
   for (const void* operand :
        {static_cast<const void*>(operands.x), static_cast<const void*>(operands.w),
-        static_cast<const void*>(operands.y)})
+        static_cast<const void*>(operands.y), operands.bias})
     if (reinterpret_cast<uintptr_t>(operand) % 16 != 0)
       usage_error("cuda: " + problem.text() + ": operands must lie at multiples of 16 bytes");
-  planned->second->run(operands, aligned(work));
+  algorithm->run(operands, aligned_work(work));
   return true;
 }
 
 std::unique_ptr<DenseAlgorithm> Vendor::stored(const DenseProblem& problem,
                                                const std::string& choice) {
-  const std::string text = choice.substr(0, choice.find(remark));
+  const std::string text = algorithm_of(choice);
   if (text == "plain") return nullptr;
   for (const auto& library : libraries_) {
     if (text.rfind(library->name() + " ", 0) != 0) continue;
@@ -204,53 +164,63 @@ std::unique_ptr<DenseAlgorithm> Vendor::stored(const DenseProblem& problem,
              " is an algorithm of no library that there is");
 }
 
-std::unique_ptr<DenseAlgorithm> Vendor::chosen(const DenseProblem& problem, std::string& choice) {
-  std::string reasons;
-  for (const auto& library : libraries_) {
-    std::string why_not;
-    struct Candidate {
-      std::string text;
-      std::unique_ptr<DenseAlgorithm> algorithm;
-    };
-    std::vector<Candidate> candidates;
-    for (const std::string& text : library->proposals(problem, why_not)) {
-      std::unique_ptr<DenseAlgorithm> algorithm = library->make(problem, text, why_not);
-      if (algorithm && algorithm->workspace_bytes() > max_workspace_bytes) {
-        why_not = "its workspace of " + std::to_string(algorithm->workspace_bytes()) +
-                  " bytes is too large";
-        algorithm = nullptr;
-      }
-      if (algorithm) candidates.push_back({text, std::move(algorithm)});
-      if (candidates.size() == (options_.autotune ? max_candidates : 1)) break;
+// What the library proposes and can make, with why the rest was left out.
+std::vector<Vendor::Candidate> Vendor::candidates(DenseLibrary& library,
+                                                  const DenseProblem& problem,
+                                                  std::string& failures) {
+  std::vector<Candidate> made;
+  std::vector<std::string> texts;
+  std::string why_not;
+  if (!survives(failures, [&] { texts = library.proposals(problem, why_not); })) return {};
+  for (const std::string& text : texts) {
+    if (made.size() == (options_.autotune ? max_candidates : 1)) break;
+    std::unique_ptr<DenseAlgorithm> algorithm;
+    if (!survives(failures, [&] { algorithm = library.make(problem, text, why_not); })) continue;
+    if (algorithm && algorithm->workspace_bytes() > max_workspace_bytes) {
+      why_not = "its workspace of " + std::to_string(algorithm->workspace_bytes()) +
+                " bytes is too large";
+      algorithm = nullptr;
     }
-    if (candidates.empty()) {
-      reasons += std::string(remark) + library->name() + ": " + why_not;
-      continue;
-    }
+    if (algorithm) made.push_back({text, std::move(algorithm)});
+  }
+  if (made.empty() && !why_not.empty()) failures += remark + in_a_line(why_not);
+  return made;
+}
 
-    size_t best = 0, failed = 0;
-    std::string note = "the heuristic's first, not timed";
-    if (options_.autotune) {
-      Timing timing(problem, stream_);
-      float least = std::numeric_limits<float>::infinity();
-      std::string failures;
-      for (size_t i = 0; timing.has_memory() && i < candidates.size(); i++) try {
-          const float ms = timing.of(*candidates[i].algorithm);
-          if (ms < least) {
-            least = ms;
-            best = i;
-          }
-        } catch (const Error& error) {  // of an engine that promised more than it can
-          failures += std::string(remark) + error.what();
-          if (++failed == candidates.size()) throw;
-        }
-      note = (least < std::numeric_limits<float>::infinity()
-                  ? milliseconds(least) + ", the best of " + std::to_string(candidates.size())
-                  : note + ": too little memory") +
-             failures;
+std::unique_ptr<DenseAlgorithm> Vendor::chosen(const DenseProblem& problem, std::string& choice) {
+  constexpr float unknown = std::numeric_limits<float>::infinity();
+  std::string reasons;  // of libraries that can't
+  for (const auto& library : libraries_) {
+    std::string failures;
+    std::vector<Candidate> left = candidates(*library, problem, failures);
+    if (options_.autotune && !left.empty()) {
+      const size_t count = left.size();
+      Timer timer;
+      // Without one nothing is known to run.
+      if (!survives(failures, [&] { timer = timers_(problem); })) left.clear();
+      for (Candidate& c : left)
+        if (!survives(failures, [&] { c.ms = timer(*c.algorithm); })) c.algorithm = nullptr;
+      left.erase(
+          std::remove_if(left.begin(), left.end(), [](const Candidate& c) { return !c.algorithm; }),
+          left.end());
+      // The first of equals: where memory was too little for all, the heuristic's.
+      const auto best =
+          std::min_element(left.begin(), left.end(),
+                           [](const Candidate& a, const Candidate& b) { return a.ms < b.ms; });
+      if (best != left.end()) {
+        choice =
+            best->text + remark +
+            (best->ms < unknown ? milliseconds(best->ms) + ", the best of " + std::to_string(count)
+                                : std::string(untimed) + ": too little memory");
+        choice += failures + reasons;
+        return std::move(best->algorithm);
+      }
+    } else if (!left.empty()) {
+      choice = left[0].text + remark + untimed + failures + reasons;
+      return std::move(left[0].algorithm);
     }
-    choice = candidates[best].text + remark + note;
-    return std::move(candidates[best].algorithm);
+    reasons += remark + library->name() + ":";
+    reasons += failures.empty() ? " no reason given" : failures.substr(std::strlen(remark) - 1);
   }
   choice = "plain" + reasons;
   return nullptr;
@@ -258,8 +228,6 @@ std::unique_ptr<DenseAlgorithm> Vendor::chosen(const DenseProblem& problem, std:
 
 void Vendor::use_choices(const std::string& text) {
   const Choices given = Choices::parse(text);
-  if (!plans_.empty())
-    usage_error("cuda choices: to be given before anything is planned on the stream");
   for (const auto& [key, choice] : given.all()) choices_.set(key, choice);
 }
 

@@ -26,7 +26,8 @@ void moments(Stream&, const View& sums, const View& shift, const View& mean, con
   const double *s0 = reals(sums), *s1 = s0 + channels, *n = s1 + channels;
   for (int64_t c = 0; c < channels; c++) {
     reals(mean)[c] = reals(shift)[c] + s0[c] / n[c];
-    reals(var)[c] = s1[c] / n[c] - (s0[c] / n[c]) * (s0[c] / n[c]);
+    const double variance = s1[c] / n[c] - (s0[c] / n[c]) * (s0[c] / n[c]);
+    reals(var)[c] = variance < 0 ? 0 : variance;
   }
 }
 
