@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "tests/op_check.h"
 
 namespace fulmar::test {
@@ -16,13 +18,17 @@ struct NodeDifferences {
   int64_t elements = 0, flipped = 0;  // of bf16 results
 };
 
+// A device's float32 error in a node's results.
+using NodeTolerance = std::function<double(const Node&)>;
+
 // `exact` is a Session of the emulation with its inputs set, whose nodes for `outputs` are run on
 // `device`.
 NodeDifferences compare_nodes(Session& exact, Device& emulation, Device& device,
-                              std::span<const Val> outputs, double tolerance,
+                              std::span<const Val> outputs, const NodeTolerance& tolerance,
                               const std::string& where);
 
-// The same for a case of the op table, with its gradients.
-NodeDifferences compare_nodes(const Case& c, Context& context, Device& emulation, Device& device);
+// The same for a case of the op table, with its gradients; its own tolerance where none is given.
+NodeDifferences compare_nodes(const Case& c, Context& context, Device& emulation, Device& device,
+                              const NodeTolerance& tolerance = nullptr);
 
 }  // namespace fulmar::test

@@ -85,9 +85,9 @@ TEST_CASE("simt training: in bf16 every node of a step rounds what the reference
       CAPTURE(step);
       copy_state(teacher.model, emulated.model);
       emulated.set(golden, seeds[step]);
-      const NodeDifferences found =
-          compare_nodes(*emulated.session, emulation, device, std::array{emulated.recorded.loss},
-                        default_tolerance, widths);
+      const NodeDifferences found = compare_nodes(
+          *emulated.session, emulation, device, std::array{emulated.recorded.loss},
+          [](const Node&) { return default_tolerance; }, widths);
       CHECK_MESSAGE(found.complaints.empty(), text(found.complaints));
       total.elements += found.elements;
       total.flipped += found.flipped;
