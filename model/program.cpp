@@ -34,7 +34,8 @@ Program record_program(const Network& network, std::span<const TensorSpec> tenso
                         options.width, options.warp);
   }
   p.logits = record(network, tape, p.input, {options.mode, options.unbiased_running_variance});
-  p.probabilities = ops::softmax(tape, p.logits);
+  // In float32 everywhere: in bf16 all that are near 1 would be equal.
+  p.probabilities = ops::softmax(tape, ops::as_role(tape, p.logits, Role::statistic));
   tape.name(p.probabilities, "probabilities");
   // Of the tensors given: a layer may have such a name too.
   const auto given = [&](const char* name) {

@@ -13,7 +13,7 @@ class Softmax : public Op {
   std::string_view name() const override { return "softmax"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "x");
-    return {activation(in[0].shape)};
+    return {of_role(in[0].role, in[0].shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
     Tape& t = v.tape;
