@@ -124,8 +124,7 @@ void release_graph(Stream& stream, void* graph) {
 void make_current(int device) {
   int now = 0;
   check(cudaGetDevice(&now), "cudaGetDevice");
-  if (now != device)
-    check(cudaSetDevice(device), "cudaSetDevice of GPU " + std::to_string(device));
+  if (now != device) check(cudaSetDevice(device), "cudaSetDevice of GPU " + std::to_string(device));
 }
 
 void read_back(Stream& stream, void* host, const void* device, size_t bytes) {
