@@ -44,6 +44,7 @@ struct Args {
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   std::string device = "cpu", precision;
   bool inference = false, augment = false, serve = false, check = false, ops = false;
+  int64_t margin() const { return (size - crop) / 2; }  // whole pixels before the central crop
 };
 
 // The published augmentation's ranges, as one map: shift, flip, turn, zoom about the centre.
@@ -57,7 +58,7 @@ Affine drawn_map(std::mt19937_64& random, const Args& a) {
   const double across = draw(0, 1) < 0.5 ? -1 : 1, down = draw(0, 1) < 0.5 ? -1 : 1;
   const double c = std::cos(angle) * zoom, s = std::sin(angle) * zoom;
   const std::array<double, 4> m{across * c, -across * s, down * s, down * c};
-  const double start = static_cast<double>((a.size - a.crop) / 2) - centre;
+  const double start = static_cast<double>(a.margin()) - centre;
   return {{m[0], m[1], (m[0] + m[1]) * start + centre - draw(-0.1, 0.1) * size, m[2], m[3],
            (m[2] + m[3]) * start + centre - draw(-0.1, 0.1) * size}};
 }
@@ -77,7 +78,7 @@ class Noise : public BatchSource {
     for (size_t i = 0; i < image_.size(); i++)
       image_[i] =
           i < period ? static_cast<uint8_t>(op_table::splitmix64(i) >> 56) : image_[i - period];
-    const auto margin = static_cast<double>((a.size - a.crop) / 2);
+    const auto margin = static_cast<double>(a.margin());
     for (WarpSample& sample : samples_) {
       sample.map.a = {1, 0, margin, 0, 1, margin};
       sample.source_height = sample.source_width = a.size;
