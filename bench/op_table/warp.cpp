@@ -127,14 +127,14 @@ void add_warp_cases(std::vector<Case>& cases) {
 }
 
 void add_warp_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
-  const int64_t side = size.crop + size.crop / 2;
+  const int64_t margin = size.crop / 4, side = size.crop + 2 * margin;
   const auto source = [&](DType type, double most) {
     Operand operand =
         constant_of(in_role(Role::source, real("source", {size.batch, side, side, 3}, 0, most)));
     operand.info.type = type;
     return operand;
   };
-  const auto centre = static_cast<double>(size.crop / 4), out = static_cast<double>(size.crop);
+  const auto centre = static_cast<double>(margin), out = static_cast<double>(size.crop);
   const WarpSample crop = sample({{1, 0, centre, 0, 1, centre}}, side, side);
   const WarpSample turned = sample(turn(0.6, 1, out, static_cast<double>(side), 0), side, side);
   const auto add = [&](const std::string& what, Operand picture, WarpSample each,
