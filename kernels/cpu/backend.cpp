@@ -3,6 +3,7 @@
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/host_memory.h"
+#include "kernels/no_workspace.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/backend.cpp"
@@ -52,13 +53,11 @@ Backend make() {
   b.conv2d = [](Stream& stream, const View& x, const View& w, const View& bias, const View& y,
                 const Window& window, int64_t groups,
                 void*) { conv2d(stream, x, w, bias, y, window, groups); };
-  b.conv2d_workspace = [](Stream&, const View&, const View&, const View&, const View&,
-                          const Window&, int64_t) { return size_t{0}; };
+  b.conv2d_workspace = no_workspace;
   b.conv2d_input_grad = [](Stream& stream, const View& dy, const View& w, const View& dx,
                            const Window& window, int64_t groups,
                            void*) { conv2d_input_grad(stream, dy, w, dx, window, groups); };
-  b.conv2d_input_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
-                                     int64_t) { return size_t{0}; };
+  b.conv2d_input_grad_workspace = no_workspace;
   b.conv2d_weight_grad = conv2d_weight_grad;
   b.conv2d_weight_grad_workspace = conv2d_weight_grad_workspace;
 

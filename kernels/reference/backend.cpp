@@ -1,6 +1,7 @@
 #include "kernels/backend.h"
 
 #include "kernels/host_memory.h"
+#include "kernels/no_workspace.h"
 #include "kernels/reference/kernels.h"
 
 namespace fulmar {
@@ -26,20 +27,16 @@ Backend make() {
   b.pointwise_grad = pointwise_grad;
 
   b.conv2d = conv2d;
-  b.conv2d_workspace = [](Stream&, const View&, const View&, const View&, const View&,
-                          const Window&, int64_t) { return size_t{0}; };
+  b.conv2d_workspace = no_workspace;
   b.conv2d_input_grad = conv2d_input_grad;
-  b.conv2d_input_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
-                                     int64_t) { return size_t{0}; };
+  b.conv2d_input_grad_workspace = no_workspace;
   b.conv2d_weight_grad = conv2d_weight_grad;
-  b.conv2d_weight_grad_workspace = [](Stream&, const View&, const View&, const View&, const Window&,
-                                      int64_t) { return size_t{0}; };
+  b.conv2d_weight_grad_workspace = no_workspace;
 
   b.depthwise_conv2d = depthwise_conv2d;
   b.depthwise_conv2d_input_grad = depthwise_conv2d_input_grad;
   b.depthwise_conv2d_weight_grad = depthwise_conv2d_weight_grad;
-  b.depthwise_conv2d_weight_grad_workspace = [](Stream&, const View&, const View&, const View&,
-                                                const Window&) { return size_t{0}; };
+  b.depthwise_conv2d_weight_grad_workspace = no_workspace;
 
   b.channel_sums = channel_sums;
   b.moments = moments;
