@@ -16,7 +16,8 @@ set(FULMAR_CUDA_PLACES ${FULMAR_CUDA_PREFIX})
 if(FULMAR_NVCC)
   get_filename_component(place ${FULMAR_NVCC} REALPATH)
   get_filename_component(place ${place}/../.. ABSOLUTE)
-  list(APPEND FULMAR_CUDA_PLACES ${place} ${place}/targets/x86_64-linux)
+  list(APPEND FULMAR_CUDA_PLACES ${place} ${place}/targets/x86_64-linux
+    ${place}/targets/sbsa-linux)
   find_program(FULMAR_PYTHON NAMES python3 python)
   mark_as_advanced(FULMAR_PYTHON)
   if(FULMAR_PYTHON)
@@ -32,7 +33,7 @@ endif()
 # fulmar_find_cuda(NAME header file...): imports fulmar::NAME, or adds to FULMAR_CUDA_MISSING.
 function(fulmar_find_cuda name header)
   find_path(FULMAR_${name}_INCLUDE_DIR ${header} HINTS ${FULMAR_CUDA_PLACES} PATH_SUFFIXES include)
-  find_library(FULMAR_${name}_LIBRARY NAMES ${ARGN} HINTS ${FULMAR_CUDA_PLACES}
+  find_library(FULMAR_${name}_LIBRARY NAMES ${ARGN} NAMES_PER_DIR HINTS ${FULMAR_CUDA_PLACES}
     PATH_SUFFIXES lib64 lib)
   mark_as_advanced(FULMAR_${name}_INCLUDE_DIR FULMAR_${name}_LIBRARY)
   if(NOT FULMAR_${name}_INCLUDE_DIR OR NOT FULMAR_${name}_LIBRARY)

@@ -156,6 +156,11 @@ TEST_CASE(
   CHECK(!has_code_for("75-real", 8, 0));
   CHECK(!has_code_for("86-real", 8, 0));
   CHECK(!has_code_for("", 9, 0));
+  CHECK(has_code_for("90a", 9, 0));
+  CHECK(!has_code_for("90a-real,90a-virtual", 10, 0));
+  CHECK(has_code_for("100f-real", 10, 3));
+  CHECK(!has_code_for("100f", 12, 0));
+  CHECK(has_code_for("native", 8, 6));
 }
 
 }  // namespace fulmar::test

@@ -3,8 +3,8 @@
 #   tools/test.sh         the release build and its tests (within 15 minutes on 2 cores)
 #   tools/test.sh --all   the cuda preset, which is the release build and, where nvcc is found, the
 #                         CUDA backend's library; also clang's build, ASan + UBSan with the fuzz
-#                         targets, TSan, the debug preset, formatting, clang-tidy and shellcheck
-#                         (within 55 minutes)
+#                         targets, TSan (both with assertions on), formatting, clang-tidy and
+#                         shellcheck (within 55 minutes)
 # Prints the ten slowest tests and, as its last lines, ctest's summary. Stops with an error at the
 # first build that fails; a failing test doesn't stop the others. FULMAR_TEST_DATA names the folder
 # of real data (default: ../shared/data beside the repository); tests skip what is not there.
@@ -60,7 +60,7 @@ if [ "$all" = no ]; then
 fi
 
 tools/setup.sh --all
-presets=(cuda clang asan tsan debug)
+presets=(cuda clang asan tsan)
 for preset in "${presets[@]}"; do build "$preset"; done
 grep -e '^-- CUDA:' build/cuda.log
 

@@ -43,11 +43,7 @@ void set_memory(Backend& b) {
     state_of(stream).forbid_in_capture("an allocation");
     return host().allocate(stream, bytes);
   };
-  b.release = [](Stream& stream, void* memory, size_t bytes) {
-    state_of(stream).give_up();
-    host().release(stream, memory, bytes);
-  };
-  b.release_pinned = [](Stream& stream, void* memory, size_t bytes) {
+  b.release = b.release_pinned = [](Stream& stream, void* memory, size_t bytes) {
     state_of(stream).give_up();
     host().release(stream, memory, bytes);
   };
