@@ -17,9 +17,9 @@ add_library(fulmar_unloadable MODULE support/needs_absent.cpp)
 target_link_libraries(fulmar_unloadable PRIVATE fulmar_absent)
 set_target_properties(fulmar_unloadable PROPERTIES SKIP_BUILD_RPATH ON)
 
-# fulmar_build_program_test(SUBJECT source...): fulmar_build_test for tests of tools/.
-function(fulmar_build_program_test subject)
-  fulmar_build_test(${subject} ${ARGN})
+# fulmar_program_test(SUBJECT source...): fulmar_test for tests of tools/.
+function(fulmar_program_test subject)
+  fulmar_test(${subject} ${ARGN})
   set(target fulmar_tests_${subject})
   target_link_libraries(${target} PRIVATE fulmar_tools)
   target_compile_definitions(${target} PRIVATE
@@ -27,12 +27,6 @@ function(fulmar_build_program_test subject)
     FULMAR_FAKE_CUDA="$<TARGET_FILE:fulmar_fake_cuda>"
     FULMAR_UNLOADABLE="$<TARGET_FILE:fulmar_unloadable>")
   add_dependencies(${target} fulmar_cli fulmar_no_space fulmar_fake_cuda fulmar_unloadable)
-endfunction()
-
-# fulmar_program_test(SUBJECT source...): the same, and registers it as ctest SUBJECT.
-function(fulmar_program_test subject)
-  fulmar_build_program_test(${subject} ${ARGN})
-  fulmar_add_test(${subject} COMMAND fulmar_tests_${subject})
 endfunction()
 
 fulmar_program_test(bad_input bad_input_test.cpp)
@@ -63,8 +57,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_SANITIZE)
 endif()
 
 # Trains for minutes: once is enough where several builds are tested.
-fulmar_build_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT FULMAR_TEST_PREFIX)
-  fulmar_add_test(no_shortcut COMMAND fulmar_tests_no_shortcut)
+  fulmar_program_test(no_shortcut no_shortcut_test.cpp support/baselines.cpp)
   set_tests_properties(no_shortcut PROPERTIES TIMEOUT 1200 PROCESSORS 2)
 endif()
