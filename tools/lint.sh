@@ -3,8 +3,7 @@
 #   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of
 #                          one machine
 #   tools/lint.sh format   clang-format (version 14: others format differently)
-#   tools/lint.sh tidy [FILE...]   clang-tidy over build/clang (preset clang must be configured),
-#                          and over build/cuda for what only the preset cuda compiles
+#   tools/lint.sh tidy [FILE...]   clang-tidy over build/cuda (preset cuda must be configured)
 #   tools/lint.sh shell    shellcheck over the scripts
 #   tools/lint.sh fix      formats the sources in place
 set -euo pipefail
@@ -84,18 +83,15 @@ case "${1-}" in
     if [ $# -gt 0 ]; then printf '%s\n' "$@"; else files '*.cpp'; fi |
       { grep -v '^examples/\|^tests/package/' || true; } |
       while IFS= read -r file; do
-        if grep -sqF "/$file\"" build/clang/compile_commands.json; then
-          printf 'build/clang\n%s\n' "$file"
-        elif grep -sqF "/$file\"" build/cuda/compile_commands.json; then
-          printf 'build/cuda\n%s\n' "$file"
-        elif [[ $file == kernels/cuda/* || $file == tests/cuda_* ]]; then
+        if [[ $file == kernels/cuda/* || $file == tests/cuda_* ]] &&
+            ! grep -sqF "/$file\"" build/cuda/compile_commands.json; then
           echo "lint: $file is left out: it needs CUDA, and no build/cuda that has it" >&2
         else
-          printf 'build/clang\n%s\n' "$file"
+          printf '%s\n' "$file"
         fi
       done |
-      xargs -r -n 2 -P "$(nproc)" "$clang_tidy" --quiet \
-        --extra-arg=-Wno-unknown-warning-option -p 2>&1 |
+      xargs -r -n 1 -P "$(nproc)" "$clang_tidy" --quiet \
+        --extra-arg=-Wno-unknown-warning-option -p build/cuda 2>&1 |
       { grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter' || true; }
     ;;
   shell)

@@ -2,9 +2,9 @@
 # Installs what is missing, builds, tests.
 #   tools/test.sh         the release build and its tests (within 15 minutes on 2 cores)
 #   tools/test.sh --all   the cuda preset, which is the release build and, where nvcc is found, the
-#                         CUDA backend's library; also clang's build, ASan + UBSan with the fuzz
-#                         targets, TSan (both with assertions on), formatting, clang-tidy and
-#                         shellcheck (within 55 minutes)
+#                         CUDA backend's library; also clang's builds with ASan + UBSan and the fuzz
+#                         targets and with TSan (both with assertions), formatting, clang-tidy
+#                         and shellcheck (within 55 minutes)
 # Prints the ten slowest tests and, as its last lines, ctest's summary. Stops with an error at the
 # first build that fails; a failing test doesn't stop the others. FULMAR_TEST_DATA names the folder
 # of real data (default: ../shared/data beside the repository); tests skip what is not there.
@@ -60,7 +60,7 @@ if [ "$all" = no ]; then
 fi
 
 tools/setup.sh --all
-presets=(cuda clang asan tsan)
+presets=(cuda asan tsan)
 for preset in "${presets[@]}"; do build "$preset"; done
 grep -e '^-- CUDA:' build/cuda.log
 
