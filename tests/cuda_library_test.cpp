@@ -12,17 +12,19 @@
 namespace fulmar::test {
 namespace {
 
+const CudaLibrary* load() {
+  void* handle = dlopen(FULMAR_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  const char* why = handle ? "" : dlerror();
+  REQUIRE_MESSAGE(handle, why);
+  const auto find = reinterpret_cast<CudaLibraryFunction>(dlsym(handle, CudaLibrary::symbol));
+  const bool found = find != nullptr;
+  REQUIRE(found);
+  return find();
+}
+
 const CudaLibrary& loaded() {
-  static const CudaLibrary& library = []() -> const CudaLibrary& {
-    void* handle = dlopen(FULMAR_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    const char* why = handle ? "" : dlerror();
-    REQUIRE_MESSAGE(handle, why);
-    const auto find = reinterpret_cast<CudaLibraryFunction>(dlsym(handle, CudaLibrary::symbol));
-    const bool found = find != nullptr;
-    REQUIRE(found);
-    return *find();
-  }();
-  return library;
+  static const CudaLibrary* const library = load();
+  return *library;
 }
 
 // The number of GPUs, and why there is none.
