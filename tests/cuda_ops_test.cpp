@@ -29,8 +29,9 @@ struct Gpu {
 // Null, with a message, where there is no GPU.
 Gpu* gpu() {
   if (!has_gpu()) return nullptr;
-  static Gpu shared;
-  return &shared;
+  // Not destroyed: cuDNN's engine libraries, loaded later than this is made, end before it would.
+  static Gpu* const shared = new Gpu;
+  return shared;
 }
 
 bool is_dense(const Case& c) { return c.op == "conv2d" || c.op == "dense"; }
