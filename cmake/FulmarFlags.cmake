@@ -3,7 +3,7 @@ add_library(fulmar_flags INTERFACE)
 target_include_directories(fulmar_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
 target_compile_features(fulmar_flags INTERFACE cxx_std_20)
 target_compile_options(fulmar_flags INTERFACE
-  -Wall -Wextra -Werror
+  -Wall -Wextra $<$<BOOL:${FULMAR_WERROR}>:-Werror>
   # No a*b+c is turned into an FMA behind our back: the reference computes the same bits with every
   # compiler. Kernels that want an FMA ask Highway for one.
   -ffp-contract=off
