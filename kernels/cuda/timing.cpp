@@ -1,8 +1,11 @@
 #include "kernels/cuda/timing.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/dense_operands.h"
@@ -11,8 +14,15 @@
 namespace fulmar::cuda {
 namespace {
 
-constexpr int timed_rounds = 3;
-constexpr int replays_a_round = 5;
+constexpr size_t timed_rounds = 3;
+// A round runs an algorithm as often as fills this, within bounds.
+constexpr float round_ms = 0.5f;
+constexpr int min_runs = 2, max_runs = 20;
+// One whose second run takes this long, and so many times the best time so far, is given up.
+constexpr float slow_ms = 1, slow_ratio = 3;
+
+constexpr auto warm_up_time = std::chrono::milliseconds(100);
+constexpr size_t warm_up_bytes = size_t{64} << 20;
 
 // Memory on the device while this lives; null where there wasn't enough.
 class Memory {
@@ -104,24 +114,39 @@ class Timing {
   }
 
   float of(DenseAlgorithm& algorithm) {
-    float best = std::numeric_limits<float>::infinity();
-    if (!has_memory()) return best;
+    constexpr float unknown = std::numeric_limits<float>::infinity();
+    if (!has_memory()) return unknown;
     const cudaStream_t queue = queue_of(stream_).stream;
     const Memory work(algorithm.workspace_bytes() + work_alignment);
-    if (!work.get()) return best;
+    if (!work.get()) return unknown;
     const DenseOperands operands{x_.get(), w_.get(), y_.get(), bias_.get()};
     const auto run = [&] { algorithm.run(operands, aligned_work(work.get())); };
     run();  // loads its code
     check(cudaStreamSynchronize(queue), "cudaStreamSynchronize after a vendor's algorithm");
-    Graph graph(queue, run);
-    graph.replay(queue);  // the first brings it to the device
-    for (int round = 0; round < timed_rounds; round++) {
-      start_.record(queue);
-      for (int i = 0; i < replays_a_round; i++) graph.replay(queue);
-      end_.record(queue);
-      best = std::min(best, end_.since(start_) / replays_a_round);
+    events_[0].record(queue);
+    run();
+    events_[1].record(queue);
+    const float once = events_[1].since(events_[0]);
+    if (once > std::max(slow_ms, slow_ratio * best_)) return once;
+
+    const float wanted = std::min(round_ms / once, static_cast<float>(max_runs));
+    const int runs = std::max(static_cast<int>(wanted), min_runs);
+    Graph round(queue, [&] {
+      for (int i = 0; i < runs; i++) run();
+    });
+    // The first replay brings the graph to the device, and keeps it busy while the host puts the
+    // others behind it.
+    round.replay(queue);
+    events_[0].record(queue);
+    for (size_t i = 0; i < timed_rounds; i++) {
+      round.replay(queue);
+      events_[i + 1].record(queue);
     }
-    return best;
+    float ms = unknown;
+    for (size_t i = 0; i < timed_rounds; i++)
+      ms = std::min(ms, events_[i + 1].since(events_[i]) / static_cast<float>(runs));
+    best_ = std::min(best_, ms);
+    return ms;
   }
 
  private:
@@ -129,8 +154,19 @@ class Timing {
 
   Stream stream_;
   Memory x_, w_, y_, bias_;
-  Event start_, end_;
+  std::array<Event, timed_rounds + 1> events_;  // around the rounds
+  float best_ = std::numeric_limits<float>::infinity();
 };
+
+// An idle GPU's clocks are a fraction of a busy one's: what is timed first would look slow.
+void warm_up(Stream stream) {
+  const Memory memory(warm_up_bytes);
+  const auto end = std::chrono::steady_clock::now() + warm_up_time;
+  while (memory.get() && std::chrono::steady_clock::now() < end) {
+    fill_with_noise(stream, memory.get(), DType::f32, warm_up_bytes / sizeof(float));
+    check(cudaStreamSynchronize(queue_of(stream).stream), "cudaStreamSynchronize of a warm-up");
+  }
+}
 
 }  // namespace
 
@@ -140,8 +176,9 @@ void* aligned_work(void* work) {
 }
 
 Timers timers_on(const Stream& stream) {
-  return [stream](const DenseProblem& problem) -> Timer {
+  return [stream, warm = false](const DenseProblem& problem) mutable -> Timer {
     queue_of(stream);
+    if (!std::exchange(warm, true)) warm_up(stream);
     const auto timing = std::make_shared<Timing>(problem, stream);
     return [timing, stream](DenseAlgorithm& algorithm) {
       try {

@@ -16,15 +16,15 @@ struct DeviceLost : Error {
   explicit DeviceLost(const std::string& message) : Error(ErrorKind::device, message) {}
 };
 
-// Milliseconds that an algorithm takes on the device, infinite where there is too little memory to
-// find out. Error(device) where it fails, or can't be captured;
-// DeviceLost where the device fails with it.
+// Milliseconds that an algorithm takes on the device, roughly for one that is far slower than the
+// best before it, infinite where there is too little memory to find out. Error(device) where it
+// fails, or can't be captured; DeviceLost where the device fails with it.
 using Timer = std::function<float(DenseAlgorithm&)>;
 // Makes the timer of a problem's algorithms.
 using Timers = std::function<Timer(const DenseProblem&)>;
 
-// Timers on a stream's GPU, on memory of their own full of noise: one run, then that run captured
-// and replayed several times between two events, so that what the host does isn't counted.
+// Timers on a stream's GPU, warmed up, on memory of their own full of noise: two runs, then several
+// captured as one graph and replayed between events, so that what the host does isn't counted.
 Timers timers_on(const Stream& stream);
 
 }  // namespace fulmar::cuda
