@@ -241,13 +241,34 @@ namespace {
 const CudaOptions timed{Precision::fp32, false, true};
 }
 
-TEST_CASE("cuda dispatch: the fastest of the first library that can is kept") {
+TEST_CASE("cuda dispatch: the fastest of all libraries is kept, and its line finds it again") {
   Case c({"product none"}, {"convolution 3", "convolution 2", "convolution 4"}, timed);
   CHECK(c.plan() == 1000 + 256);
   CHECK(c.log.run == std::vector<std::string>{"convolution 3", "convolution 2", "convolution 4"});
   CHECK(c.choice() == "convolution 2 | 2.0000 ms, the best of 3 | product: no such engine");
   CHECK(c.run());
   CHECK(c.log.run.back() == "convolution 2");
+
+  struct Row {
+    std::vector<std::string> products, convolutions;
+    std::string best;
+  };
+  for (const Row& row :
+       {Row{{"product 3", "product 2"}, {"convolution 4", "convolution 1"}, "convolution 1"},
+        Row{{"product 3", "product 1"}, {"convolution 4", "convolution 2"}, "product 1"},
+        Row{{"product 2", "product 1"}, {"convolution 1", "convolution 3"}, "product 1"}}) {
+    CAPTURE(row.best);
+    Case both(row.products, row.convolutions, timed);
+    both.plan();
+    CHECK(both.log.run.size() == 4);
+    CHECK(both.choice() == row.best + " | 1.0000 ms, the best of 4");
+    Case later({"product 7"}, {"convolution 7"}, timed);
+    later.vendor.use_choices(both.vendor.choices());
+    later.plan();
+    CHECK(later.run());
+    CHECK(later.log.run == std::vector<std::string>{row.best});
+    CHECK(later.vendor.choices() == both.vendor.choices());
+  }
 
   Case crowded({}, {"convolution 3", "convolution 2"}, timed);
   crowded.no_memory = true;
@@ -261,8 +282,8 @@ TEST_CASE("cuda dispatch: what fails is left out, and the line says why") {
   Case making({"product breaks"}, {"convolution breaks", "convolution 7"});
   making.plan();
   CHECK(making.choice() ==
-        "convolution 7 | the heuristic's first, not timed | cuda: convolution breaks | product: "
-        "cuda: product breaks");
+        "convolution 7 | the heuristic's first, not timed | product: cuda: product breaks | "
+        "convolution: cuda: convolution breaks");
 
   Case asking({"product mute"}, {"convolution 7"});
   asking.plan();
@@ -272,8 +293,8 @@ TEST_CASE("cuda dispatch: what fails is left out, and the line says why") {
   Case running({"product stumbles"}, {"convolution stumbles", "convolution 7"}, timed);
   running.plan();
   CHECK(running.choice() ==
-        "convolution 7 | 7.0000 ms, the best of 2 | cuda: convolution stumbles stumbled at once | "
-        "product: cuda: product stumbles stumbled at once");
+        "convolution 7 | 7.0000 ms, the best of 1 | product: cuda: product stumbles stumbled at "
+        "once | convolution: cuda: convolution stumbles stumbled at once");
   CHECK(running.run());
   CHECK(running.log.run.back() == "convolution 7");
 

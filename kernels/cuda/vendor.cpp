@@ -184,46 +184,45 @@ std::vector<Vendor::Candidate> Vendor::candidates(DenseLibrary& library,
     if (algorithm) made.push_back({text, std::move(algorithm)});
   }
   if (made.empty() && !why_not.empty()) failures += remark + in_a_line(why_not);
+  if (made.empty() && failures.empty()) failures = remark + std::string("no reason given");
   return made;
 }
 
 std::unique_ptr<DenseAlgorithm> Vendor::chosen(const DenseProblem& problem, std::string& choice) {
   constexpr float unknown = std::numeric_limits<float>::infinity();
-  std::string reasons;  // of libraries that can't
+  Candidate best;
+  Timer timer;
+  size_t timed = 0;
+  std::string remarks;
   for (const auto& library : libraries_) {
+    if (best.algorithm && !options_.autotune) break;
     std::string failures;
     std::vector<Candidate> left = candidates(*library, problem, failures);
-    if (options_.autotune && !left.empty()) {
-      const size_t count = left.size();
-      Timer timer;
-      // Without one nothing is known to run.
-      if (!survives(failures, [&] { timer = timers_(problem); })) left.clear();
-      for (Candidate& c : left)
-        if (!survives(failures, [&] { c.ms = timer(*c.algorithm); })) c.algorithm = nullptr;
-      left.erase(
-          std::remove_if(left.begin(), left.end(), [](const Candidate& c) { return !c.algorithm; }),
-          left.end());
+    // Without a timer nothing is known to run.
+    if (options_.autotune && !timer && !left.empty() &&
+        !survives(failures, [&] { timer = timers_(problem); }))
+      left.clear();
+    for (Candidate& c : left) {
+      c.ms = unknown;
+      if (timer && !survives(failures, [&] { c.ms = timer(*c.algorithm); })) continue;
+      timed++;
       // The first of equals: where memory was too little for all, the heuristic's.
-      const auto best =
-          std::min_element(left.begin(), left.end(),
-                           [](const Candidate& a, const Candidate& b) { return a.ms < b.ms; });
-      if (best != left.end()) {
-        choice =
-            best->text + remark +
-            (best->ms < unknown ? milliseconds(best->ms) + ", the best of " + std::to_string(count)
-                                : std::string(untimed) + ": too little memory");
-        choice += failures + reasons;
-        return std::move(best->algorithm);
-      }
-    } else if (!left.empty()) {
-      choice = left[0].text + remark + untimed + failures + reasons;
-      return std::move(left[0].algorithm);
+      if (!best.algorithm || c.ms < best.ms) best = std::move(c);
     }
-    reasons += remark + library->name() + ":";
-    reasons += failures.empty() ? " no reason given" : failures.substr(std::strlen(remark) - 1);
+    if (!failures.empty())
+      remarks += remark + library->name() + ":" + failures.substr(std::strlen(remark) - 1);
   }
-  choice = "plain" + reasons;
-  return nullptr;
+  if (!best.algorithm) {
+    choice = "plain" + remarks;
+    return nullptr;
+  }
+  choice = best.text + remark;
+  if (best.ms < unknown)
+    choice += milliseconds(best.ms) + ", the best of " + std::to_string(timed);
+  else
+    choice += std::string(untimed) + (timer ? ": too little memory" : "");
+  choice += remarks;
+  return std::move(best.algorithm);
 }
 
 void Vendor::use_choices(const std::string& text) {

@@ -23,16 +23,16 @@ void check_version(const std::string& name, int built, int loaded);
 // cuDNN and cuBLASLt of one queue: which algorithm computes which problem, and the algorithms.
 //
 // A problem is given its algorithm once, by plan: the stored choice where there is one; else what
-// the libraries' heuristics propose (cuBLASLt for matrix products, cuDNN for the rest), each timed
-// on memory of its own and the fastest kept, those that fail left out with the reason; else none,
-// and our plain kernels compute it. A choice belongs to a problem, a model of GPU and versions of
-// the libraries.
+// the libraries' heuristics propose (cuBLASLt's for matrix products, cuDNN's for all), each timed on
+// memory of its own and the fastest kept, those that fail left out with the reason (untimed: the
+// first of the first library that can); else none, and our plain kernels compute it. A choice
+// belongs to a problem, a model of GPU and versions of the libraries.
 class Vendor {
  public:
   using Libraries = std::vector<std::unique_ptr<DenseLibrary>>;
 
   Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream);
-  // With other libraries, of which the first that can is given a problem, and other clocks.
+  // With other libraries and other clocks.
   Vendor(const CudaDevice& device, const CudaOptions& options, Libraries libraries, Timers timers);
   ~Vendor();
 
