@@ -213,34 +213,56 @@ void Session::run_steps() {
   for (size_t step = 0; step < plan_.steps.size(); step++) run_step(step);
 }
 
-Session::Captured& Session::captured() {
+std::vector<const void*> Session::memory_of_run() const {
   std::vector<const void*> memory{base_};
   for (int n : plan_.leaves) memory.push_back(leaves_[n].data);
+  return memory;
+}
+
+DeviceGraph* Session::captured(const std::vector<const void*>& memory) {
   const auto known = std::find_if(captured_.begin(), captured_.end(),
                                   [&](const Captured& c) { return c.memory == memory; });
-  if (known != captured_.end()) {
-    std::rotate(captured_.begin(), known, known + 1);
-    if (!captured_[0].graph) captured_[0].graph = DeviceGraph(*device_, [&] { run_steps(); });
-  } else {
-    captured_.insert(captured_.begin(), Captured{std::move(memory), {}});
-    if (captured_.size() > kept_graphs) captured_.pop_back();
+  if (known == captured_.end()) return nullptr;
+  std::rotate(captured_.begin(), known, known + 1);
+  DeviceGraph& graph = captured_[0].graph;
+  if (graph) return &graph;
+  try {
+    graph = DeviceGraph(*device_, [&] { run_steps(); });
+    return &graph;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    try {
+      device_->backend().synchronize(device_->stream());
+    } catch (const Error& lost) {
+      device_failed(lost, -1);
+    }
+    options_.capture = false;
+    captured_.clear();
+    context_->log("a run can't be captured and goes on kernel by kernel, which takes longer: " +
+                  std::string(error.what()));
+    return nullptr;
   }
-  return captured_[0];
 }
 
 void Session::run() {
   take_memory();
   stop_if_cancelled();
-  const bool capture = options_.capture && !options_.debug && device_->backend().begin_capture;
-  if (Captured* known = capture ? &captured() : nullptr; known && known->graph) {
+  const bool capture = captures() && !options_.debug && device_->backend().begin_capture;
+  const auto memory = capture ? memory_of_run() : std::vector<const void*>();
+  if (DeviceGraph* graph = capture ? captured(memory) : nullptr) {
     try {
-      known->graph.replay();
+      graph->replay();
     } catch (const Error& error) {
       device_failed(error, -1);
     }
     replays_++;
   } else {
     run_steps();
+    // What ran whole has its code and memory on the device: next time it can be captured.
+    if (capture && captures()) {
+      captured_.insert(captured_.begin(), Captured{memory, {}});
+      if (captured_.size() > kept_graphs) captured_.pop_back();
+    }
   }
   taken_ = arena_->taken();
 }

@@ -36,7 +36,8 @@ struct SessionOptions {
   // then left half done: a training step is not to be.
   bool cancellable = true;
   // Where the device can write work down: a run in memory that an earlier run was in is captured
-  // whole, and replayed from then on. Cancelling then stops before a run, not within.
+  // whole, and replayed from then on. Cancelling then stops before a run, not within. What can't be
+  // captured goes on kernel by kernel, with a note in the context's log.
   bool capture = true;
 };
 
@@ -77,6 +78,8 @@ class FULMAR_API Session {
   // Bytes of all inputs of one run.
   size_t input_bytes() const;
   int64_t replays() const { return replays_; }  // runs so far that were replays
+  // Whether runs are captured where the device can: asked for, and none has failed to be.
+  bool captures() const { return options_.capture; }
 
  private:
   struct Bound {
@@ -94,7 +97,9 @@ class FULMAR_API Session {
   void stop_if_cancelled() const;
   void run_steps();
   void run_step(size_t step);
-  Captured& captured();
+  std::vector<const void*> memory_of_run() const;
+  // The graph of a run in this memory; null where none has been there yet, or it can't be captured.
+  DeviceGraph* captured(const std::vector<const void*>& memory);
   void check_finite(size_t step);
   [[noreturn]] void device_failed(const Error& error, int node) const;
   [[noreturn]] void out_of_memory(const Error& error, size_t bytes) const;

@@ -134,7 +134,59 @@ TEST_CASE("capture: debug runs are not captured, and a cancelled session doesn't
   CHECK(session.replays() == 3);
 }
 
-TEST_CASE("capture: what can't be captured is named, and the device goes on") {
+TEST_CASE("capture: where one fails, it is said once, and the training goes on kernel by kernel") {
+  // A table that knows when it is captured, and takes memory in the first capture's nth kernel.
+  struct Failing {
+    static int& kernels_left() {
+      static int count = 0;
+      return count;
+    }
+    static bool& capturing() {
+      static bool is = false;
+      return is;
+    }
+    static Backend backend() {
+      Backend b = simt_backend();
+      b.begin_capture = [](Stream& stream) {
+        simt_backend().begin_capture(stream);
+        capturing() = true;
+      };
+      b.end_capture = [](Stream& stream) {
+        capturing() = false;
+        return simt_backend().end_capture(stream);
+      };
+      b.pointwise = [](Stream& stream, int functor, std::span<const View> x, const View& y,
+                       double alpha, double beta) {
+        if (capturing() && kernels_left()-- == 1) simt_backend().allocate(stream, 64);
+        simt_backend().pointwise(stream, functor, x, y, alpha, beta);
+      };
+      return b;
+    }
+  };
+  DeviceTraining training;
+  const Backend plain = without_capture(Precision::fp32), failing = Failing::backend();
+  training.backend = &plain;
+  const Values expected = training.run(2).values;
+  training.backend = &failing;
+  for (const bool feeder : {false, true})
+    for (const int kernels : {1, 3}) {
+      CAPTURE(feeder);
+      CAPTURE(kernels);
+      std::vector<std::string> notes;
+      training.feeder = feeder;
+      training.log = [&](const std::string& note) { notes.push_back(note); };
+      Failing::kernels_left() = kernels;
+      const Trained found = training.run(2);
+      CHECK(Failing::kernels_left() <= 0);
+      CHECK(found.values == expected);
+      CHECK(found.replays == 0);
+      REQUIRE(notes.size() == 1);
+      CHECK(has(notes[0], "a run can't be captured and goes on kernel by kernel"));
+      CHECK(has(notes[0], "an allocation: not permitted when the stream is capturing"));
+    }
+}
+
+TEST_CASE("capture: what can't be captured is named, and the session can be asked") {
   Emulated e;
   e.backend.pointwise = [](Stream& stream, int functor, std::span<const View> x, const View& y,
                            double alpha, double beta) {
@@ -142,19 +194,52 @@ TEST_CASE("capture: what can't be captured is named, and the device goes on") {
     simt_backend().synchronize(stream);
   };
   const Small s;
-  Session session(e.context, e.device, s.tape, std::array{s.y});
+  std::string notes;
+  Context context({0, [&](const std::string& note) { notes += note; }});
+  Session session(context, e.device, s.tape, std::array{s.y});
   session.set(s.x, Values(6, 1));
   session.run();  // as it is written
-  const std::string text = error_of(ErrorKind::device, [&] { session.run(); });
-  CAPTURE(text);
-  CHECK(has(text, "'hidden'"));
-  CHECK(has(text, "a wait: not permitted when the stream is capturing"));
-  e.backend.pointwise = simt_backend().pointwise;
+  CHECK(session.captures());
+  CHECK(notes.empty());
   for (int i = 0; i < 3; i++) {
     session.run();
     CHECK(session.read(s.y) == Values(6, 2));
   }
-  CHECK(session.replays() == 3);
+  CHECK(!session.captures());
+  CHECK(session.replays() == 0);
+  CAPTURE(notes);
+  CHECK(has(notes, "'hidden'"));
+  CHECK(has(notes, "a wait: not permitted when the stream is capturing"));
+}
+
+TEST_CASE("capture: a device that is lost in one is an error; so is a first run that fails") {
+  Emulated e;
+  static bool lost;
+  lost = false;
+  e.backend.synchronize = [](Stream& stream) {
+    if (lost) device_error("cuda: the device is lost");
+    simt_backend().synchronize(stream);
+  };
+  e.backend.pointwise = [](Stream& stream, int functor, std::span<const View> x, const View& y,
+                           double alpha, double beta) {
+    if (lost) device_error("cuda: a kernel failed");
+    simt_backend().pointwise(stream, functor, x, y, alpha, beta);
+  };
+  const Small s;
+  Session session(e.context, e.device, s.tape, std::array{s.y});
+  session.set(s.x, Values(6, 1));
+  lost = true;
+  CHECK(has(error_of(ErrorKind::device, [&] { session.run(); }), "a kernel failed"));
+  lost = false;
+  session.run();  // not captured: nothing has run whole
+  CHECK(session.replays() == 0);
+  lost = true;
+  CHECK(has(error_of(ErrorKind::device, [&] { session.run(); }), "the device is lost"));
+  lost = false;
+  CHECK(session.captures());
+  session.run();
+  CHECK(session.read(s.y) == Values(6, 2));
+  CHECK(session.replays() == 1);
 }
 
 TEST_CASE("device errors: the call, the node and the device; later ones, at or before it") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,11 +27,12 @@ struct DeviceTraining {
   size_t keep_bytes = 0;
   bool counted = true;  // whether the source says how many samples it has
   double rate = 0.01;   // of learning, at first
+  std::function<void(const std::string&)> log{};
 
   Trained run(int64_t epochs) const {
     const simt::StreamOwner owner(timing);
     Device device(*backend, owner.stream());
-    Context context;
+    Context context({0, log});
     NoiseSource source(counted);
     ModelInfo info;
     info.network = model::polar_low({NoiseSource::bands, 2, {4, 8}, 0.5});
