@@ -13,16 +13,22 @@ namespace {
 using Json = nlohmann::json;
 
 // How far a step may be from that in float64: its loss; the gradient of the worst tensor, and all
-// gradients as one vector, relative, by norm.
+// gradients as one vector, relative, by norm. The goldens' seed keeps the first state away from
+// ReLU's kink and from ties of pooling; nothing keeps the others.
 struct Bounds {
   Precision precision;
-  double loss, worst, all;
+  double loss;
+  double first_worst, first_all;
+  double worst, all;
 };
-// fp32: the goldens' own margins hold. tf32 moves numbers across ReLU's kink and between pooling's
-// candidates, and batch normalisation over two values carries that through the network: this
-// catches what is wrong in the large, the op table's rows what is wrong at all.
-const Bounds bounds[] = {{Precision::fp32, 2e-5, 1e-4, 1e-4},
-                         {Precision::tf32, 0.03, INFINITY, 0.5}};
+// fp32: at the first state the goldens' own margins hold. Behind it an input of ReLU may lie within
+// float32's error of zero, and its gradient is then another's. Float32 sums on the CPU, over 100
+// states each with published and with narrow widths: the loss differs by up to 9e-6, all gradients
+// by up to 3e-4, but for one state, the third with narrow widths, where such a flip makes 0.036 and
+// 0.107 of a tensor. Four times that flip is allowed, for one elsewhere. tf32 makes many of them.
+// This catches what is wrong in the large, the op table's rows what is wrong at all.
+const Bounds bounds[] = {{Precision::fp32, 2e-5, 1e-4, 1e-4, 0.43, 0.15},
+                         {Precision::tf32, 0.03, INFINITY, 0.5, INFINITY, 0.5}};
 // bf16 against the reference's arithmetic with the same roundings, as on the emulator
 // (tests/simt_train_test.cpp): what roundings to the other side make of a step.
 constexpr double bf16_loss_bound = 0.03, bf16_gradient_bound = 0.75;
@@ -51,13 +57,14 @@ TEST_CASE("cuda training: at five float64 states, loss and gradients are those o
         const Differences d = differences(golden, ours, expected);
         CAPTURE(d.worst_name);
         CHECK(d.loss <= bound.loss);
-        CHECK(d.worst <= bound.worst);
-        CHECK(d.all <= bound.all);
+        CHECK(d.worst <= (step == 0 ? bound.first_worst : bound.worst));
+        CHECK(d.all <= (step == 0 ? bound.first_all : bound.all));
         worst.add(d);
         teacher.step(golden, seeds[step]);
       }
-      MESSAGE(widths, " widths: worst loss differs by ", worst.loss, ", all gradients by ",
-              worst.all);
+      MESSAGE(name_of(bound.precision), ", ", widths, " widths: worst loss differs by ", worst.loss,
+              ", worst tensor's gradient by ", worst.worst, " (", worst.worst_name,
+              "), all gradients by ", worst.all);
     }
   }
 }

@@ -80,6 +80,7 @@ struct Differences {
   void add(const Differences& other) {
     loss = std::max(loss, other.loss);
     all = std::max(all, other.all);
+    if (other.worst > worst) worst = other.worst, worst_name = other.worst_name;
   }
 };
 
