@@ -31,7 +31,7 @@ const char* const h100 = R"({"maxGridSize":[2147483647,65535,65535],"maxBlockSiz
 const Target* described() {
   static Target target;
   static const std::string why_not =
-      error_of(ErrorKind::device, [] { target = Target::described_by(h100); });
+      error_of(ErrorKind::device, [] { target = Target::described_by(h100, 90); });
   if (why_not == "no error") return &target;
   MESSAGE("not asked of this version: ", why_not);
   REQUIRE_MESSAGE(CUDNN_VERSION / 100 != 919, "this is the version that the text is of");
@@ -208,6 +208,26 @@ TEST_CASE("cuda vendor: engines are allowed by their notes") {
         false);
   check({CUDNN_NUMERICAL_NOTE_WINOGRAD}, false, false, false);
   check({CUDNN_NUMERICAL_NOTE_FFT}, false, false, false);
+}
+
+TEST_CASE("cuda vendor: engines that are known to be bad, by product, version and GPU") {
+  using cudnn::is_known_bad;
+  for (const int sm : {80, 90, 120}) {
+    CHECK(is_known_bad(Product::input_grad, 23, 91900, sm));
+    CHECK(is_known_bad(Product::forward, 23, 90800, sm));
+    CHECK(is_known_bad(Product::forward, 23, 91500, sm));
+    CHECK(!is_known_bad(Product::forward, 23, 90799, sm));
+    CHECK(!is_known_bad(Product::forward, 23, 91900, sm));
+    CHECK(!is_known_bad(Product::weight_grad, 23, 91900, sm));
+    CHECK(!is_known_bad(Product::input_grad, 24, 91900, sm));
+    CHECK(is_known_bad(Product::forward, 58, 92300, sm) == (sm == 120));
+    CHECK(is_known_bad(Product::input_grad, 63, 99999, sm) == (sm == 120));
+    CHECK(is_known_bad(Product::weight_grad, 63, 92300, sm) == (sm == 120));
+    CHECK(!is_known_bad(Product::weight_grad, 63, 92299, sm));
+    CHECK(!is_known_bad(Product::forward, 5, 92301, sm));
+  }
+  CHECK(is_known_bad(Product::forward, 5, 92301, 86));
+  CHECK(!is_known_bad(Product::forward, 5, 92401, 86));
 }
 
 TEST_CASE("cuda vendor: engines as text, and text that is none") {

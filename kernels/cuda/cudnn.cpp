@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
+#include <limits>
 
 #include "kernels/error.h"
 
@@ -198,19 +200,21 @@ EngineConfig EngineConfig::parse(const std::string& text) {
   return config;
 }
 
-Target Target::of(cudnnHandle_t handle) { return {handle, {}}; }
+Target Target::of(cudnnHandle_t handle, int sm) { return {handle, sm, {}}; }
 
-Target Target::described_by(const std::string& json) {
+Target Target::described_by(const std::string& json, int sm) {
 #if CUDNN_VERSION >= 90800
   const std::string about = "a GPU's properties";
   Target target;
+  target.sm = sm;
   target.properties = Descriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
   target.properties.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
                         static_cast<int64_t>(json.size()), json.data(), about);
   target.properties.finalize(about);
   return target;
 #else
-  device_error("cuda: cuDNN describes GPUs by text from version 9.8 on: " + json);
+  device_error("cuda: cuDNN describes GPUs by text from version 9.8 on: sm_" + std::to_string(sm) +
+               ", " + json);
 #endif
 }
 
@@ -237,9 +241,33 @@ bool is_allowed(const std::vector<cudnnBackendNumericalNote_t>& notes, Precision
   return true;
 }
 
+bool is_known_bad(Product product, int64_t engine, size_t version, int sm) {
+  struct Row {
+    Product product;
+    int64_t engine;
+    size_t from, to;  // versions, both included
+    int sm;
+  };
+  constexpr size_t still = std::numeric_limits<size_t>::max();
+  constexpr int any = 0;
+  constexpr Row rows[] = {{Product::input_grad, 23, 8000, still, any},  // wrong numbers
+                          {Product::forward, 23, 90800, 91500, any},
+                          {Product::forward, 5, 92301, 92400, 86},    // other bits each time
+                          {Product::forward, 58, 92300, still, 120},  // illegal memory accesses
+                          {Product::input_grad, 63, 92300, still, 120},
+                          {Product::weight_grad, 63, 92300, still, 120}};
+  return std::any_of(std::begin(rows), std::end(rows), [&](const Row& r) {
+    return r.product == product && r.engine == engine && r.from <= version && version <= r.to &&
+           (r.sm == any || r.sm == sm);
+  });
+}
+
 ConvolutionGraph::ConvolutionGraph(const DenseProblem& problem, const Target& target,
                                    std::string& why_not)
-    : precision_(problem.precision), about_(problem.text()), target_(target) {
+    : product_(problem.product),
+      precision_(problem.precision),
+      about_(problem.text()),
+      target_(target) {
   const cudnnDataType_t type = type_of(problem.precision);
   const Shape& filters = problem.w;
   x_ = tensor(x, dims_of(problem.x), type, about_);
@@ -311,10 +339,13 @@ std::vector<EngineConfig> ConvolutionGraph::proposals(cudnnBackendHeurMode_t mod
     // Those that are compiled at run time take seconds to make.
     const auto behaviour = notes_of<cudnnBackendBehaviorNote_t>(
         engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, about_);
-    if (is_allowed(notes, precision_, nondeterministic) &&
-        std::find(behaviour.begin(), behaviour.end(), CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) ==
+    if (!is_allowed(notes, precision_, nondeterministic) ||
+        std::find(behaviour.begin(), behaviour.end(), CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) !=
             behaviour.end())
-      allowed.push_back(read(configs[i], engine, about_));
+      continue;
+    EngineConfig config = read(configs[i], engine, about_);
+    if (!is_known_bad(product_, config.engine, cudnnGetVersion(), target_.sm))
+      allowed.push_back(std::move(config));
   }
   return allowed;
 }

@@ -64,10 +64,11 @@ struct EngineConfig {
 // (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION).
 struct Target {
   cudnnHandle_t handle = nullptr;
+  int sm = 0;  // 90 for compute capability 9.0
   Descriptor properties;
 
-  static Target of(cudnnHandle_t handle);
-  static Target described_by(const std::string& json);
+  static Target of(cudnnHandle_t handle, int sm);
+  static Target described_by(const std::string& json, int sm);
 };
 
 // Whether an engine with these notes may be used: it keeps the precision's promises (fp32 is never
@@ -75,6 +76,11 @@ struct Target {
 // rounding errors are larger), and repeats its bits unless `nondeterministic` ones are welcome.
 bool is_allowed(const std::vector<cudnnBackendNumericalNote_t>& notes, Precision precision,
                 bool nondeterministic);
+
+// Whether an engine is known to compute wrong results, or to end the device's work, on GPUs of
+// compute capability `sm` (90 for 9.0) in a version of cuDNN (91900 for 9.19.0), though no note of
+// its says so. By PyTorch's list of engines that it leaves out.
+bool is_known_bad(Product product, int64_t engine, size_t version, int sm);
 
 // What is executed; with what it was made of, which it may refer to.
 struct ExecutionPlan {
@@ -100,6 +106,7 @@ class ConvolutionGraph {
   ExecutionPlan plan(const EngineConfig& config, std::string& why_not) const;
 
  private:
+  Product product_;
   Precision precision_;
   std::string about_;
   const Target& target_;

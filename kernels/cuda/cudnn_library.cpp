@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/dense_operands.h"
 #include "kernels/cuda/queue.h"
@@ -27,6 +28,15 @@ class Handle {
  private:
   cudnnHandle_t handle_ = nullptr;
 };
+
+int sm_of(int device) {
+  int major = 0, minor = 0;
+  cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+              "cudaDeviceGetAttribute");
+  cuda::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+              "cudaDeviceGetAttribute");
+  return 10 * major + minor;
+}
 
 // Filters go to cuDNN's layout and type first, or come from it last; a bias is added last.
 class Convolution : public DenseAlgorithm {
@@ -112,8 +122,9 @@ class Library : public DenseLibrary {
  private:
   const Target& target() {
     if (!handle_) {
-      handle_ = std::make_unique<Handle>(queue_of(stream_).stream);
-      target_ = Target::of(handle_->get());
+      const Queue& queue = queue_of(stream_);
+      handle_ = std::make_unique<Handle>(queue.stream);
+      target_ = Target::of(handle_->get(), sm_of(queue.device));
     }
     return target_;
   }
