@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -316,10 +317,14 @@ TEST_CASE("devices: the program names no library of CUDA's") {
     return;
   }
   REQUIRE_MESSAGE(e.code == 0, e.err);
-  CHECK(has(e.out, "libc.so"));
+  // Names alone: the folders that they were found in may be called anything.
+  std::string names, line;
+  for (std::istringstream lines(e.out); std::getline(lines, line);)
+    names += line.substr(0, line.find(" =>")) + "\n";
+  CHECK(has(names, "libc.so"));
   for (const char* name : {"cuda", "cudnn", "cublas", "nvrtc", "nvidia"}) {
     CAPTURE(name);
-    CHECK_FALSE(has(e.out, name));
+    CHECK_FALSE(has(names, name));
   }
 }
 

@@ -112,9 +112,11 @@ std::string compare(const Tensor& found, const Tensor& expected, double toleranc
       return "[" + std::to_string(i) + "] is " + std::to_string(f) + ", should be " +
              std::to_string(e) + ": more than one rounding";
   }
-  // Three by chance, and four times what is expected, but never nearly all.
+  // Three by chance, and four times what is expected, but never nearly all: save of a handful that
+  // are rounded once more than the emulation's (a bias), as every third of those is flipped.
   const double n = static_cast<double>(count);
-  const double allowed = std::min(3 + 4 * tolerance / 0x1p-9 * n, std::max(1.0, 0.75 * n));
+  const double most = tolerance >= 0x1p-9 && n <= 16 ? n : std::max(1.0, 0.75 * n);
+  const double allowed = std::min(3 + 4 * tolerance / 0x1p-9 * n, most);
   if (static_cast<double>(different) <= allowed) return {};
   return std::to_string(different) + " of " + std::to_string(count) + " are rounded otherwise, " +
          std::to_string(allowed) + " expected at most";

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <string>
 
 #include "engine/device.h"
@@ -35,11 +36,13 @@ inline double bf16_tolerance(const Node& node, double others) {
   return others;
 }
 
-// A stream of the library's, and the device on it.
+// A stream of the library's, and the device on it. Algorithms are timed but in short runs, which are
+// for compute-sanitizer: under it that takes minutes.
 class OpenGpu {
  public:
   explicit OpenGpu(Precision precision, const std::string& choices = "")
-      : owner_{fulmar_cuda_library()->open(0, {precision, false, true})},
+      : owner_{fulmar_cuda_library()->open(
+            0, {precision, false, !std::getenv("FULMAR_TEST_FEW_ROWS")})},
         device(fulmar_cuda_library()->backend(precision), owner_.stream) {
     if (!choices.empty()) fulmar_cuda_library()->use_convolution_choices(owner_.stream, choices);
   }
