@@ -53,14 +53,18 @@ stage_build() {
   fi
   local generator=()
   if command -v ninja >/dev/null; then generator=(-G Ninja); fi
-  cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release "${cuda[@]}" \
-    ${packages:+"-DFULMAR_PACKAGES=$packages"}
+  # A compiler that nobody has tried may warn of something.
+  cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DFULMAR_WERROR=OFF \
+    "${cuda[@]}" ${packages:+"-DFULMAR_PACKAGES=$packages"}
   # A test that is a program of ours is fulmar_tests_<its name>.
   local targets=(fulmar_cli bench_step "fulmar_$([ "$device" = cuda ] || echo fake_)cuda")
   [ "$device" != cuda ] || targets+=(fulmar_gpu_check_planted)
   local test
   while IFS= read -r test; do targets+=("fulmar_tests_$test"); done < <(tests_to_run)
-  cmake --build "$build" --parallel "$(nproc)" --target "${targets[@]}"
+  # Goes on after an error: one test that can't be compiled doesn't cost the other stages.
+  local keep_going=(-k)
+  if grep -q '^CMAKE_GENERATOR:INTERNAL=Ninja' "$build/CMakeCache.txt"; then keep_going=(-k 0); fi
+  cmake --build "$build" --parallel "$(nproc)" --target "${targets[@]}" -- "${keep_going[@]}"
 }
 
 tests_named='^(cuda_.*|devices)$'
@@ -142,7 +146,7 @@ PYTHON
 }
 
 stage_train() {
-  tools/gpu_train.sh "$build/bin/fulmar" "$build/gpu_check_train" "$device" "$python"
+  bash tools/gpu_train.sh "$build/bin/fulmar" "$build/gpu_check_train" "$device" "$python"
 }
 
 # take_turns NAME SECONDS OPTIONS -- PROGRAM…: a PROGRAM is "fulmar PRECISION" or
@@ -241,7 +245,7 @@ run_stage() {
     failed=yes
   else
     echo "== $name (up to $limit s)"
-    timeout --kill-after 5 "$limit" "$self" --run-stage "$name" \
+    timeout --kill-after 5 "$limit" bash "$self" --run-stage "$name" \
       >"$state/$name.log" 2>&1 || code=$?
     case $code in
       0) ;;
@@ -305,6 +309,8 @@ if [ -n "$chosen" ]; then
   done
 fi
 [ -n "$python" ] || die 2 "python3 not found: --python PYTHON"
+# Of Python's environment: CMake and Ninja may be there alone.
+PATH=$PATH:$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 out=$(realpath -m "$out")
 if [ "$device" = simt ] && [ "$out" = "$PWD/bench/results" ]; then
   die 2 "bench/results is for what was measured: an emulated run goes elsewhere"
@@ -344,7 +350,7 @@ done
 write_logs
 [ -x "$build/bin/fulmar" ] ||
   die 1 "there is no $build/bin/fulmar: the build failed, or was left out ($logs)"
-"$build/bin/fulmar" devices --json >"$state/devices.json"
+"$build/bin/fulmar" devices --json >"$state/devices.json" || true
 if ! "$python" tools/gpu_report.py has-gpu "$state/devices.json"; then
   echo "gpu_check: the build is done; nothing else can run here" >&2
   exit 4
