@@ -10,20 +10,19 @@
 #
 # Stages, each with the seconds that it may take:
 #   build 150      the program, the backend's library for this GPU, tests and benchmarks
-#   tests 60       all tests that need a GPU
-#   memcheck 50, racecheck 50    compute-sanitizer over the op table, on our own kernels, after a
+#   tests 110      all tests that need a GPU
+#   check 70       our losses and PyTorch's from the same weights and pictures
+#   step 240       the training step, 1536 to 1024, batch 16, augmented, in turns with PyTorch:
+#                  eager, and torch.compile with CUDA graphs
+#   kernels 200    each kernel's time, bytes and percent of a copy's bandwidth, in each precision
+#   train 80       the program itself: see tools/gpu_train.sh
+#   plain 120      the training step without augmentation, beside PyTorch's eager mode
+#   memcheck 120, racecheck 120    compute-sanitizer over the op table, on our own kernels, after a
 #                  planted fault that it must find; without random rows, and with few of those that
 #                  go to cuDNN and cuBLASLt: choosing their algorithms is what takes long under it
-#   kernels 60     each kernel's time, bytes and percent of a copy's bandwidth, in each precision
-#   check 40       our losses and PyTorch's from the same weights and pictures
-#   train 50       the program itself: see tools/gpu_train.sh
-#   step 80        the training step, 1536 to 1024, batch 16, augmented, beside PyTorch in turns
-#   plain 50       the same without augmentation
-#   compile 90     beside torch.compile with CUDA graphs
-#   autotune 400   beside torch.compile's max-autotune: only where --stages names it
+#   autotune 400   the step beside torch.compile's max-autotune: only where --stages names it
 # All together end within --total (560): where too little is left, a stage is left out, and the
-# result says so. Two calls can share the work; the second adds to the first's result:
-#   --stages build,tests,memcheck,racecheck,kernels   and then   --stages build,check,train,step,…
+# result says so. Several calls can share the work, each adds to the result: see bench/README.md.
 # A stage that fails or is late doesn't stop the others. DIR gets gpu-<date>-<device>.json and .md,
 # written anew after each stage, and logs-<time>.tar.gz with the stages' logs.
 #
@@ -34,9 +33,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 self=$PWD/tools/gpu_check.sh
 
-declare -A budget=([build]=150 [tests]=60 [memcheck]=50 [racecheck]=50 [kernels]=60 [check]=40
-  [train]=50 [step]=80 [plain]=50 [compile]=90 [autotune]=400)
-stages=(build tests memcheck racecheck kernels check train step plain compile)
+declare -A budget=([build]=150 [tests]=110 [check]=70 [step]=240 [kernels]=200 [train]=80
+  [plain]=120 [memcheck]=120 [racecheck]=120 [autotune]=400)
+stages=(build tests check step kernels train plain memcheck racecheck)
 
 die() { echo "gpu_check: $2" >&2; exit "$1"; }
 
@@ -194,25 +193,20 @@ json_plan() {  # json_plan LABEL SECONDS COMMAND…
 }
 
 stage_step() {
-  # What matters most first: a program that is late is left out.
-  take_turns step $((limit - 12)) --augment -- "fulmar bf16" "torch eager bf16 40" \
-    "torch eager bf16_weights 30" "fulmar tf32" "torch eager tf32 30" "fulmar fp32" \
-    "torch eager fp32 30"
+  # What takes longest to start and what matters most first: what is late is left out.
+  export TORCHINDUCTOR_CACHE_DIR=$build/inductor
+  take_turns step $((limit - 12)) --augment -- "torch compile bf16 110" "fulmar bf16" \
+    "torch compile bf16_weights 80" "torch eager bf16 40" "torch eager bf16_weights 40" \
+    "fulmar tf32" "torch eager tf32 40" "fulmar fp32" "torch eager fp32 40"
 }
 stage_plain() {
-  take_turns plain $((limit - 12)) -- "fulmar bf16" "torch eager bf16 30" \
-    "torch eager bf16_weights 30" "fulmar tf32" "torch eager tf32 30"
-}
-stage_compile() {
-  export TORCHINDUCTOR_CACHE_DIR=$build/inductor
-  take_turns compile $((limit - 12)) --augment -- "fulmar bf16" "torch eager bf16 30" \
-    "torch compile bf16 $limit"
+  take_turns plain $((limit - 12)) -- "fulmar bf16" "torch eager bf16 40" \
+    "torch eager bf16_weights 40" "fulmar tf32" "torch eager tf32 40"
 }
 stage_autotune() {
   export TORCHINDUCTOR_CACHE_DIR=$build/inductor
-  take_turns autotune $((limit - 12)) --augment -- "fulmar bf16" "torch eager bf16 30" \
-    "torch compile bf16_weights $limit" "torch autotune bf16 $limit" \
-    "torch autotune bf16_weights $limit"
+  take_turns autotune $((limit - 12)) --augment -- \
+    "torch autotune bf16_weights $((limit - 90))" "fulmar bf16" "torch eager bf16_weights 40"
 }
 
 # ---- around them

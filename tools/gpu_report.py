@@ -22,17 +22,16 @@ import tarfile
 STAGES = [
     ("build", "build"),
     ("tests", "tests on the GPU"),
+    ("check", "losses beside PyTorch's"),
+    ("step", "training step, augmented"),
+    ("kernels", "kernel benchmarks"),
+    ("train", "training with the program"),
+    ("plain", "training step, not augmented"),
     ("memcheck", "compute-sanitizer memcheck, op table"),
     ("racecheck", "compute-sanitizer racecheck, op table"),
-    ("kernels", "kernel benchmarks"),
-    ("check", "losses beside PyTorch's"),
-    ("train", "training with the program"),
-    ("step", "training step, augmented"),
-    ("plain", "training step, not augmented"),
-    ("compile", "training step beside torch.compile"),
     ("autotune", "training step beside torch.compile's max-autotune"),
 ]
-TURNS = ["step", "plain", "compile", "autotune"]
+TURNS = ["step", "plain", "autotune"]
 LOG_BYTES = 2**20
 PRECISIONS = ["bf16", "tf32", "fp32"]
 

@@ -5,9 +5,9 @@
 PLAN.json: a list of {"label": ..., "command": [...], "start_seconds": how long it may take to be
 ready}. A program prints a line of JSON with "ready" when it is, runs a round and prints a line of
 JSON for each line that it is sent, and one more when its stdin ends. What fails or is late is
-stopped and says so in the result; the others go on. After seven tenths of --seconds nothing is
-started any more, after all of them no round begins. The result is written anew after each step, so
-that a run that is stopped leaves what it has.
+stopped and says so in the result; the others go on. In the last 30 of --seconds (the last 0.3 of
+less than 100) nothing is started any more, after all of them no round begins. The result is
+written anew after each step, so that a run that is stopped leaves what it has.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def summed_up(results):
 def run(plans, rounds, seconds, save):
     end = time.monotonic() + seconds
     left = lambda: end - time.monotonic()
-    to_start = lambda: left() - 0.3 * seconds
+    to_start = lambda: left() - min(30, 0.3 * seconds)
     results, programs = [], []
     for plan in plans:
         if to_start() <= 0:
