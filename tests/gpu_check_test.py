@@ -281,6 +281,13 @@ class Check(Script):
         self.assertEqual(stages["kernels"]["status"], "passed")
         self.assertTrue(stages["tests"]["status"].startswith("failed"))
 
+    def test_precisions_of_the_kernels_stand_where_another_one_fails(self):
+        ended = self.check("--stages", "kernels", bench='case "$*" in *tf32*) exit 3 ;; esac; cat')
+        self.assertEqual(ended.returncode, 1)
+        stage = self.result()[1]["stages"]["kernels"]
+        self.assertEqual(stage["status"], "failed (1)")
+        self.assertEqual(sorted(stage["precisions"]), ["bf16", "fp32"])
+
     def test_a_stage_that_takes_too_long_is_stopped(self):
         ended = self.check("--stages", "kernels", "--budget", "kernels=1", bench="sleep 60; cat")
         self.assertEqual(ended.returncode, 1)
@@ -334,19 +341,21 @@ case $last in
 esac
 while [ "${1#--}" != "$1" ]; do shift 2; done
 "$@" || exit
-echo "========= $kind SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
+echo "========= $kind SUMMARY: FOUND hazards displayed (FOUND errors, 0 warnings)"
+exit CODE
 """
 
 
 @unittest.skipUnless(BUILD, "no build is given")
 class DryRun(Script):
-    def check(self, *arguments, planted="1"):
+    def check(self, *arguments, planted="1", found="0", code="0"):
         """The script on the emulator, over this build, with a state of its own."""
         os.makedirs(f"{self.folder}/build", exist_ok=True)
         for name in "bin", "tests", "bench", "CTestTestfile.cmake":
             if not os.path.lexists(f"{self.folder}/build/{name}"):
                 os.symlink(os.path.abspath(f"{BUILD}/{name}"), f"{self.folder}/build/{name}")
-        sanitizer = SANITIZER.replace("PLANTED", planted)
+        sanitizer = SANITIZER.replace("PLANTED", planted).replace("FOUND", found)
+        sanitizer = sanitizer.replace("CODE", code)
         self.write("programs/compute-sanitizer", sanitizer, executable=True)
         # Whether PyTorch is there must not matter.
         python = f'#!/bin/sh\n[ "$*" != "-c import torch" ] || exit 1\nexec {sys.executable} "$@"\n'
@@ -385,6 +394,14 @@ class DryRun(Script):
         ended = self.check("--stages", "memcheck", planted="0")
         self.assertEqual(ended.returncode, 1)
         self.assertIn("it checks nothing", ended.stdout)
+
+    def test_a_sanitizer_stage_fails_for_what_the_sanitizer_finds_and_nothing_else(self):
+        ended = self.check("--stages", "memcheck", found="2", code="9")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("gives no clean summary", ended.stdout)
+        # A test that found a wrong number exits with 1.
+        ended = self.check("--stages", "memcheck", code="1")
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
 
 
 if __name__ == "__main__":
