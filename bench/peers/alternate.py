@@ -60,15 +60,17 @@ class Program:
             return None
         if line is None:
             code = self.process.wait()
-            self.errors.seek(0)
-            last = [text for text in self.errors.read().splitlines() if text.strip()][-3:]
-            self.fail(f"ended with {code}: " + " / ".join(last))
+            self.fail(f"ended with {code}: " + " / ".join(self.last_errors(3)))
             return None
         try:
             return json.loads(line)
         except ValueError:
             self.fail("not JSON: " + line.strip()[:200])
             return None
+
+    def last_errors(self, lines):
+        self.errors.seek(0)
+        return [text for text in self.errors.read().splitlines() if text.strip()][-lines:]
 
     def fail(self, why):
         self.result["failed"] = why
@@ -94,6 +96,8 @@ class Program:
                 self.process.wait(timeout=max(seconds, 1))
             except subprocess.TimeoutExpired:
                 self.fail("did not end")
+        if self.alive() and (notes := self.last_errors(5)):  # it may have told why it was slow
+            self.result["notes"] = notes
 
 
 def summed_up(results):
@@ -102,6 +106,8 @@ def summed_up(results):
             result["ms_per_step"] = statistics.median(times)
             result["ms_per_step_min"] = min(times)
             result["ms_per_step_max"] = max(times)
+        if free := [r["ms_per_step_free"] for r in result["rounds"] if "ms_per_step_free" in r]:
+            result["ms_per_step_free"] = statistics.median(free)
     return results
 
 

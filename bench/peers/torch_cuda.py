@@ -2,7 +2,9 @@
 
 Both start from the same uint8 batch in device memory and do augmentation (or a centre crop),
 forward, backward and AdamW. Prints a line of JSON when ready, then one for each line on stdin: a
-round of --repeat steps; at the end of stdin one with memory. `alternate.py` takes turns.
+round of --repeat steps that each look at the loss (ms_per_step, their median), and one of as many
+that look at it at the end (ms_per_step_free, of all together, so that the host can run ahead); at
+the end of stdin one with memory. `alternate.py` takes turns.
 
 --check: weights by a formula, no dropout, and the losses of the first --repeat steps, to be compared
 with bench_step --check's.
@@ -123,6 +125,7 @@ class Step:
         self.labels = (torch.arange(args.batch) % peers.CLASSES).to(device)
         self.theta = torch.empty(args.batch, 2, 3, device=device) if args.augment else None
         self.rng = np.random.default_rng(2)
+        self.maps = self.drawn_maps()
         self.net = net
         self.forward = self.loss
         if args.mode != "eager":
@@ -144,10 +147,7 @@ class Step:
             y = F.grid_sample(
                 x.permute(0, 3, 1, 2).float(), grid, padding_mode="zeros", align_corners=True
             )
-        y = y * (1 / 255)
-        y = y.contiguous(memory_format=torch.channels_last)
-        if self.low:
-            y = y.to(self.low)
+        y = (y * (1 / 255)).to(self.low or y.dtype, memory_format=torch.channels_last)
         cast = (
             torch.autocast(args.device, dtype=torch.bfloat16)
             if self.autocast
@@ -157,10 +157,17 @@ class Step:
             logits = self.net(y)
         return F.cross_entropy(logits.float(), labels)
 
+    def drawn_maps(self):
+        """The next step's; pinned, so that their copy doesn't wait for the GPU."""
+        if not self.args.augment:
+            return None
+        maps = torch.from_numpy(peers.torch_maps(np, self.rng, self.args))
+        return maps.pin_memory() if self.args.device == "cuda" else maps
+
     def run(self):
+        """The loss, on the device: where it is not looked at, the GPU may still be at work."""
         if self.args.augment:
-            maps = torch.from_numpy(peers.torch_maps(np, self.rng, self.args))
-            self.theta.copy_(maps, non_blocking=True)
+            self.theta.copy_(self.maps, non_blocking=True)
         for weight in self.weights:
             weight.grad = None
         loss = self.forward(self.x, self.theta, self.labels)
@@ -173,7 +180,8 @@ class Step:
             self.optimizer.step()
             with torch.no_grad():
                 torch._foreach_copy_([w.data for w in self.weights], self.masters)
-        return loss.item()  # waits, as ours does to look at the loss
+        self.maps = self.drawn_maps()  # beside the GPU, as ours does
+        return loss.detach()
 
 
 def say(**what):
@@ -200,6 +208,7 @@ def main():
     named = {
         "name": torch.cuda.get_device_name() if cuda else "cpu",
         "framework": f"torch {torch.__version__}",
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
         "mode": args.mode,
         "precision": args.precision,
         "augment": args.augment,
@@ -210,26 +219,48 @@ def main():
     begin = time.perf_counter()
     step = Step(args)
     if args.check:
-        say(**named, losses=[step.run() for _ in range(args.repeat)])
+        say(**named, losses=[step.run().item() for _ in range(args.repeat)])
         return
-    losses = [step.run() for _ in range(args.warmup)]
+    # Compiled: one compiles, one records the graphs, one replays them for the first time.
+    warmup = args.warmup + (2 if args.mode != "eager" else 0)
+    losses = [step.run().item() for _ in range(warmup)]
+    if cuda:
+        # What autotuning tried is not what the step needs; what it needs it takes in another step.
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        step.run().item()
     say(ready=True, **named, start_s=round(time.perf_counter() - begin, 1), losses=losses[:3])
     for _ in sys.stdin:
         times, losses = [], []
         for _ in range(args.repeat):
             start = time.perf_counter()
-            losses.append(step.run())
+            losses.append(step.run().item())  # waits, as ours does to look at the loss
             times.append((time.perf_counter() - start) * 1e3)
+        start = time.perf_counter()
+        for _ in range(args.repeat):
+            loss = step.run()
+        losses.append(loss.item())
+        free = (time.perf_counter() - start) * 1e3 / args.repeat
         if any(v != v for v in losses):
             sys.exit("torch_cuda.py: the loss is NaN: the times mean nothing")
-        say(ms_per_step=statistics.median(times), ms_min=min(times), loss=losses[-1])
-    if cuda:
         say(
-            peak_allocated_bytes=torch.cuda.max_memory_allocated(),
-            peak_reserved_bytes=torch.cuda.max_memory_reserved(),
+            ms_per_step=statistics.median(times),
+            ms_per_step_free=free,
+            ms_min=min(times),
+            loss=losses[-1],
         )
+    last = {}
+    if args.mode != "eager":
+        counted = torch._dynamo.utils.counters
+        last["cudagraph_skips"] = counted["inductor"]["cudagraph_skips"]
+        last["graph_breaks"] = sum(counted["graph_break"].values())
+    if cuda:
+        last["peak_allocated_bytes"] = torch.cuda.max_memory_allocated()
+        last["peak_reserved_bytes"] = torch.cuda.max_memory_reserved()
     else:
-        say(peak_allocated_bytes=int(peers.peak_mb() * 2**20))
+        last["peak_allocated_bytes"] = int(peers.peak_mb() * 2**20)
+    say(**last)
 
 
 if __name__ == "__main__":
