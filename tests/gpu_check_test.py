@@ -51,7 +51,9 @@ print(json.dumps({"ready": True, "batch": 16}), flush=True)
 for i, _ in enumerate(sys.stdin):
     if kind == "dies" and i == 1: sys.exit("out of memory")
     if kind == "hangs": time.sleep(60)
-    print(json.dumps({"ms_per_step": [3.0, 1.0, 2.0][i], "ms_min": 1.0, "loss": 0.5}), flush=True)
+    print(json.dumps({"ms_per_step": [3.0, 1.0, 2.0][i], "ms_min": 1.0, "loss": 0.5,
+                      "ms_per_step_free": [0.5, 0.25, 0.75][i]}), flush=True)
+print("a warning", file=sys.stderr)
 print(json.dumps({"peak_allocated_bytes": 2**30}), flush=True)
 """
 
@@ -97,6 +99,8 @@ class Alternate(Folder):
             self.assertEqual((result["ms_per_step_min"], result["ms_per_step_max"]), (1, 3))
             self.assertEqual(result["peak_allocated_bytes"], 2**30)
             self.assertEqual(result["batch"], 16)
+            self.assertEqual(result["ms_per_step_free"], 0.5)
+            self.assertEqual(result["notes"], ["a warning"])
 
     def test_a_program_that_fails_says_why_and_the_others_go_on(self):
         code, results = self.turns(["dies", "good", "absent"])
@@ -158,7 +162,6 @@ class Report(Folder):
             "state/step.json",
             [
                 {"label": "fulmar bf16", "rounds": rounds, "taken_bytes": 3 * 2**20, **times},
-                {"label": "torch eager fp32", "rounds": rounds, **times, "ms_per_step": 16.0},
                 {"label": "torch eager bf16", "rounds": [], "failed": "out of memory"},
             ],
         )
@@ -177,8 +180,43 @@ class Report(Folder):
         self.assertIn("100% tests passed, 0 tests failed out of 4", text)
         # 600 MB in 400 us are 1,500 GB/s, three quarters of a copy.
         self.assertIn("| relu | 2 | 400.0 | 1,500.0 | 75 | 83 |", text)
-        self.assertIn("| fulmar bf16 | 4.00 | 3.90 to 4.20 | 0.250 | 0.25 |  |  | 3 | 0.2500 |", text)
-        self.assertIn("| torch eager bf16 | out of memory |", text)
+        row = "| fulmar bf16 | 4.00 |  | 3.90 to 4.20 | 0.250 |  |  |  | 3 | 0.2500 |"
+        self.assertIn(row, text)
+        self.assertIn("| torch eager bf16 (**out of memory**) |", text)
+
+    def beside_torch(self, *more):
+        """What our programs' rows say of PyTorch, beside PyTorch's programs that are told."""
+        rounds = [{"ms_per_step": 4.0, "loss": None}]
+        times = {"rounds": rounds, "ms_per_step_min": 1.0, "ms_per_step_max": 9.0, "batch": 16}
+        programs = [
+            {"label": "fulmar bf16", "ms_per_step": 4.0},
+            {"label": "fulmar tf32", "ms_per_step": 5.0},
+            {"label": "torch eager tf32", "ms_per_step": 10.0},
+            {"label": "torch eager bf16", "ms_per_step": 16.0, "ms_per_step_free": 8.0},
+            *more,
+        ]
+        self.write("state/devices.json", DEVICES)
+        self.write("state/step.status", "passed\n40\n70\n")
+        self.write("state/step.json", [{**times, **program} for program in programs])
+        text = self.only(self.report(), ".md")[1]
+        rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| fulmar ")]
+        return [row[5] for row in rows], text
+
+    def test_programs_are_compared_with_the_fastest_pytorch_of_their_precision(self):
+        tf32 = "0.50 of torch eager tf32"
+        # The lower of PyTorch's two times is its time.
+        self.assertEqual(self.beside_torch()[0], ["0.50 of torch eager bf16", tf32])
+        fast = {"label": "torch compile bf16_weights", "ms_per_step": 5.0}
+        found = self.beside_torch(fast)[0]
+        self.assertEqual(found, ["0.80 of torch compile bf16_weights", tf32])
+        # A PyTorch program that was not at its best is no measure, and not left unsaid.
+        found, text = self.beside_torch({**fast, "cudagraph_skips": 2, "notes": ["skipping"]})
+        self.assertEqual(found, ["", tf32])
+        self.assertIn("2 CUDA graphs were not made", text)
+        self.assertIn("skipping", text)
+        found, text = self.beside_torch({**fast, "failed": "no answer within 20 s"})
+        self.assertEqual(found, ["", tf32])
+        self.assertIn("| torch compile bf16_weights (**no answer within 20 s**) | 5.00 |", text)
 
     def test_a_second_call_adds_its_stages_where_the_commit_is_the_same(self):
         self.write("state/devices.json", DEVICES)

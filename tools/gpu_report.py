@@ -133,8 +133,8 @@ def kernel_lines(stage):
         rows = []
         for op, kernels in sorted(ops.items(), key=lambda item: -sum(k["us"] for k in item[1])):
             us = sum(k["us"] for k in kernels)
-            rate = sum(k["bytes"] for k in kernels) / us * 1e-3
-            flops = sum(k.get("flops", 0) for k in kernels) / us * 1e-3
+            rate = sum(k["bytes"] for k in kernels) / us * 1e-3 if us else 0
+            flops = sum(k.get("flops", 0) for k in kernels) / us * 1e-3 if us else 0
             best = max(k["share_of_copy"] for k in kernels)
             rows.append(
                 [op, len(kernels), number(us), number(rate), number(100 * rate / copy, 0)]
@@ -155,30 +155,72 @@ def mib(value):
     return number(value / 2**20, 0) if value else ""
 
 
+def precision_class(program):
+    """By which programs are compared: PyTorch's two kinds of bf16 are one."""
+    return program["label"].split()[-1].removesuffix("_weights")
+
+
+def trouble(program):
+    """Why a program's time doesn't count; empty where it does."""
+    if "failed" in program:
+        return program["failed"]
+    if "ms_per_step" not in program:
+        return "no time"
+    if program.get("cudagraph_skips"):
+        return f"not valid: {program['cudagraph_skips']} CUDA graphs were not made"
+    return ""
+
+
+def best_time(program):
+    """Of PyTorch: of its two ways to look at the loss."""
+    return min(program["ms_per_step"], program.get("ms_per_step_free", float("inf")))
+
+
+def beside_torch(program, programs):
+    """Our time over that of PyTorch's fastest of the same precision, where all of those ran."""
+    peers = [
+        p
+        for p in programs
+        if p["label"].startswith("torch") and precision_class(p) == precision_class(program)
+    ]
+    if not peers or trouble(program) or any(map(trouble, peers)):
+        return ""
+    fastest = min(peers, key=best_time)
+    return f"{program['ms_per_step'] / best_time(fastest):.2f} of {fastest['label']}"
+
+
 def step_lines(stage):
     programs = stage.get("programs", [])
-    torch = [
-        p["ms_per_step"]
-        for p in programs
-        if p["label"].startswith("torch") and "ms_per_step" in p
-    ]
-    fastest = min(torch) if torch else None
+    lines = []
+    torch = {(p["framework"], p.get("cudnn")) for p in programs if p.get("mode") and "cudnn" in p}
+    for framework, cudnn in sorted(torch, key=str):
+        lines += [f"PyTorch: {framework}" + (f", its cuDNN {cudnn}." if cudnn else "."), ""]
+    if clocks := stage.get("clocks"):
+        lines += ["Clocks, temperature, reasons to throttle: " + "; ".join(clocks) + ".", ""]
     rows = []
     for p in programs:
+        label = p["label"] + (f" (**{why}**)" if (why := trouble(p)) else "")
         if "ms_per_step" not in p:
-            rows.append([p["label"], p.get("failed", "no time")] + [""] * 7)
+            rows.append([label] + [""] * 9)
             continue
         ms = p["ms_per_step"]
         memory = [p.get("planned_bytes"), p.get("peak_allocated_bytes")]
         memory.append(p.get("taken_bytes") or p.get("peak_reserved_bytes"))
+        ours = not p["label"].startswith("torch")
         rows.append(
-            [p["label"], number(ms, 2), f"{p['ms_per_step_min']:.2f} to {p['ms_per_step_max']:.2f}"]
-            + [number(ms / p["batch"], 3) if p.get("batch") else ""]
-            + [f"{ms / fastest:.2f}" if fastest else "", *map(mib, memory)]
-            + [f"{p['rounds'][-1]['loss']:.4f}"]
+            [label, number(ms, 2), number(p["ms_per_step_free"], 2) if "ms_per_step_free" in p else ""]
+            + [f"{p['ms_per_step_min']:.2f} to {p['ms_per_step_max']:.2f}"]
+            + [number(best_time(p) / p["batch"], 3) if p.get("batch") else ""]
+            + [beside_torch(p, programs) if ours else "", *map(mib, memory)]
+            + [number(p["rounds"][-1].get("loss"), 4)]
         )
-    head = ["program", "ms per step", "rounds", "ms per image", "of fastest PyTorch"]
-    return table(head + ["planned MiB", "allocated MiB", "reserved MiB", "loss"], rows)
+    head = ["program", "ms per step", "loss read late", "rounds", "ms per image"]
+    head += ["of PyTorch's fastest", "planned MiB", "allocated MiB", "reserved MiB", "loss"]
+    lines += table(head, rows)
+    for p in programs:
+        if p.get("notes"):
+            lines += [f"Last on stderr of {p['label']}:", "", "```", *p["notes"], "```", ""]
+    return lines
 
 
 def markdown(result):
@@ -206,7 +248,7 @@ def markdown(result):
         lines += [f"## {title[0].upper()}{title[1:]}", ""]
         if name == "check":
             rows = [
-                [who] + [f"{loss:.6f}" for loss in stage[who]["losses"]]
+                [who] + [number(loss, 6) for loss in stage[who]["losses"]]
                 for who in ("fulmar", "torch")
                 if who in stage
             ]
@@ -215,11 +257,15 @@ def markdown(result):
                 lines += table(["", *map(str, range(1, len(rows[0])))], rows)
         else:
             lines += [
-                "In turns in one run; medians over rounds of each round's median. Memory: what our "
-                "plan, pictures and weights need; PyTorch's peak of what tensors held; what either "
+                "In turns in one run; medians over rounds of each round's median. Of PyTorch also "
+                "rounds that read the loss once, at their end; its lower time counts. Compared "
+                "within a precision, and only where all of PyTorch's programs of it ran (bf16: "
+                "autocast and bf16 weights are one). Memory: what our plan, pictures and weights "
+                "need; PyTorch's peak of what tensors held in steps after the warm-up (of "
+                "compiled programs, whose graphs hold theirs, it says little); what either "
                 "reserved of the device's memory, without what CUDA itself takes (ours: by how much "
-                "less was free after the warm-up, so with what libraries loaded; PyTorch's: its "
-                "allocator's peak).",
+                "less was free after the warm-up, so with what libraries loaded and with three "
+                "copies of the pictures; PyTorch's: its allocator's peak).",
                 "",
             ]
             lines += step_lines(stage)
