@@ -192,8 +192,17 @@ take_turns() {
     done
     echo ']'
   } >"$state/$name-plan.json"
+  clocks before >"$state/$name-clocks.txt"
+  local code=0
   "$python" bench/peers/alternate.py "$state/$name-plan.json" "$state/$name.json" \
-    --rounds "$rounds" --seconds "$seconds"
+    --rounds "$rounds" --seconds "$seconds" || code=$?
+  clocks after >>"$state/$name-clocks.txt"
+  return "$code"
+}
+clocks() {  # clocks WORD: whether a GPU was hot or held back
+  local query=clocks.sm,clocks.mem,temperature.gpu,clocks_event_reasons.active
+  [ "$device" != cuda ] ||
+    echo "$1: $(timeout 10 nvidia-smi "--query-gpu=$query" --format=csv,noheader 2>&1 | head -n 1)"
 }
 json_plan() {  # json_plan LABEL SECONDS COMMAND…
   printf '{"label": "%s", "start_seconds": %s, "command": [' "$1" "$2"
@@ -337,12 +346,16 @@ state=$build/gpu_check
 rm -rf "$state"
 mkdir -p "$state"
 if [ -z "$commit" ]; then
-  commit=$(git describe --always --abbrev=12 --dirty=+ --exclude='*' 2>/dev/null || echo unknown)
+  commit=$(git describe --always --abbrev=12 --dirty=+ --exclude='*' 2>/dev/null ||
+    date -u +unknown-%H%M%S)  # no other call's
 fi
 torch_device=$device
 [ "$device" = cuda ] || torch_device=cpu
 with_torch=no
-if "$python" -c 'import torch' 2>/dev/null; then with_torch=yes; fi
+# Importing it would take long where nothing is in the page cache.
+if "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
+  with_torch=yes
+fi
 find_nvcc
 if [ "$device" = cuda ]; then
   unset FULMAR_CUDA_LIBRARY  # the library that was built here, beside the program
@@ -353,10 +366,15 @@ export limit device build state packages python torch_device with_torch nvcc
 
 logs=$out/logs-$(date -u +%Y%m%d-%H%M%S).tar.gz
 write_logs() { "$python" tools/gpu_report.py logs "$state" "$logs"; }
+# Between two stages: a result that can't be written now may be later.
+note_result() {
+  write_report >/dev/null || echo "gpu_check: the result could not be written" >&2
+  write_logs || echo "gpu_check: the logs could not be written" >&2
+}
 for name in "${stages[@]}"; do
   [ "$name" != build ] || run_stage build
 done
-write_logs
+write_logs || echo "gpu_check: the logs could not be written" >&2
 [ -x "$build/bin/fulmar" ] ||
   die 1 "there is no $build/bin/fulmar: the build failed, or was left out ($logs)"
 "$build/bin/fulmar" devices --json >"$state/devices.json" || true
@@ -364,12 +382,11 @@ if ! "$python" tools/gpu_report.py has-gpu "$state/devices.json"; then
   echo "gpu_check: the build is done; nothing else can run here" >&2
   exit 4
 fi
-write_report >/dev/null
+note_result
 for name in "${stages[@]}"; do
   [ "$name" != build ] || continue
   run_stage "$name"
-  write_report >/dev/null
-  write_logs
+  note_result
 done
 write_report
 [ "$failed" = no ]

@@ -5,6 +5,7 @@ gpu_report.py has-gpu DEVICES.json     exits with 1, and says why, where no GPU 
 gpu_report.py write STATE OUT --commit ID [--nvcc NVCC] [--emulated]
     makes OUT/gpu-<date>-<device>.json and .md of what the stages left in STATE; stages that an
     earlier result of the same commit, day and device holds, and that did not run now, stay.
+    Beside another commit's result its name ends with -2 and so on.
 gpu_report.py logs STATE FILE.tar.gz   packs the stages' logs, of long ones beginning and end
 """
 
@@ -61,12 +62,35 @@ def has_gpu(args):
     return 1
 
 
-def output_of(*command):
+def output_of(state, *command):
+    """What a command says of this machine; asked once in a call."""
+    path = f"{state}/said.json"
+    said = load(path) or {}
+    key = " ".join(command)
+    if key not in said:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            said[key] = done.stdout.strip() if done.returncode == 0 else ""
+        except (OSError, subprocess.TimeoutExpired):
+            said[key] = ""
+        with open(path, "w") as file:
+            json.dump(said, file)
+    return said[key]
+
+
+def compiler_of(state):
+    """The first lines of what compiler and CMake of the build say."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        with open(f"{os.path.dirname(state)}/CMakeCache.txt") as file:
+            cache = dict(re.findall(r"^(CMAKE_(?:CXX_COMPILER|COMMAND)):\w+=(.+)$", file.read(), re.M))
+    except OSError:
+        return {}
+    said = {key: output_of(state, program, "--version") for key, program in cache.items()}
+    first = {key: text.splitlines()[0] for key, text in said.items() if text}
+    return {
+        "compiler": first.get("CMAKE_CXX_COMPILER"),
+        "CMake": (first.get("CMAKE_COMMAND") or "").removeprefix("cmake version "),
+    }
 
 
 def stage_of(state, name):
@@ -102,6 +126,11 @@ def stage_of(state, name):
         stage["summary"] = "; ".join(re.findall(r"^train: (.*)$", log, re.M))
     if name in TURNS:
         stage["programs"] = load(f"{state}/{name}.json") or []
+        try:
+            with open(f"{state}/{name}-clocks.txt") as file:
+                stage["clocks"] = file.read().splitlines()
+        except OSError:
+            pass
     return stage
 
 
@@ -294,9 +323,10 @@ def write(args):
             "CUDA runtime": versions.get("runtime"),
             "cuDNN": versions.get("cudnn"),
             "cuBLASLt": versions.get("cublaslt"),
-            "nvcc": (re.findall(r"V([\d.]+)", output_of(args.nvcc, "--version")) or [""])[0]
+            "nvcc": (re.findall(r"V([\d.]+)", output_of(args.state, args.nvcc, "--version")) or [""])[0]
             if args.nvcc
             else "",
+            **compiler_of(args.state),
             "kernel": platform.release(),
             "processors": os.cpu_count(),
         },
@@ -305,13 +335,17 @@ def write(args):
     if not args.emulated:
         query = "name,driver_version,clocks.max.sm,clocks.max.mem,power.limit"
         result["machine"]["nvidia-smi"] = output_of(
-            "nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"
+            args.state, "nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"
         )
     slug = re.sub(r"[^a-z0-9]+", "-", gpu["name"].lower()).strip("-")
     kind = "emulated" if args.emulated else "gpu"
-    path = f"{args.out}/{kind}-{date}-{slug}"
-    before = load(path + ".json")
-    if before and before["commit"] == args.commit:
+    # Another commit's result of the same day stays.
+    first = path = f"{args.out}/{kind}-{date}-{slug}"
+    count = 1
+    while (before := load(path + ".json")) and before["commit"] != args.commit:
+        count += 1
+        path = f"{first}-{count}"
+    if before:
         result["stages"] = before["stages"]
     for name, _ in STAGES:
         stage = stage_of(args.state, name)
