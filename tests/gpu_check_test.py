@@ -330,6 +330,12 @@ class Check(Script):
         self.assertEqual(stage["status"], "failed (1)")
         self.assertEqual(sorted(stage["precisions"]), ["bf16", "fp32"])
 
+    def test_a_result_that_cannot_be_written_does_not_end_the_run(self):
+        ended = self.check("--stages", "kernels,check", bench="sed s/100.0/null/")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("the result could not be written", ended.stderr)
+        self.assertEqual(sorted(self.logs()), ["check.log", "kernels.log"])
+
     def test_a_stage_that_takes_too_long_is_stopped(self):
         ended = self.check("--stages", "kernels", "--budget", "kernels=1", bench="sleep 60; cat")
         self.assertEqual(ended.returncode, 1)
