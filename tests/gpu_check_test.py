@@ -50,7 +50,9 @@ print("a note that is no result")
 print(json.dumps({"ready": True, "batch": 16}), flush=True)
 for i, _ in enumerate(sys.stdin):
     if kind == "dies" and i == 1: sys.exit("out of memory")
-    if kind == "hangs": time.sleep(60)
+    if kind == "hangs":
+        print("compiling", file=sys.stderr, flush=True)
+        time.sleep(60)
     print(json.dumps({"ms_per_step": [3.0, 1.0, 2.0][i], "ms_min": 1.0, "loss": 0.5,
                       "ms_per_step_free": [0.5, 0.25, 0.75][i]}), flush=True)
 print("a warning", file=sys.stderr)
@@ -114,6 +116,7 @@ class Alternate(Folder):
         code, results = self.turns(["hangs"], seconds="1")
         self.assertEqual(code, 1)
         self.assertIn("no answer within", results["hangs"]["failed"])
+        self.assertEqual(results["hangs"]["notes"], ["compiling"])
 
     def test_a_program_that_is_not_there_is_a_failure(self):
         path = self.write("plan.json", [{"label": "none", "command": ["/nonexistent/program"]}])

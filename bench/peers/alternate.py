@@ -57,6 +57,7 @@ class Program:
             line = self.lines.get(timeout=max(seconds, 0.1))
         except queue.Empty:
             self.fail(f"no answer within {seconds:.0f} s")
+            self.note()
             return None
         if line is None:
             code = self.process.wait()
@@ -71,6 +72,11 @@ class Program:
     def last_errors(self, lines):
         self.errors.seek(0)
         return [text for text in self.errors.read().splitlines() if text.strip()][-lines:]
+
+    def note(self):
+        """Of a program that has ended: it may have told why it was slow."""
+        if notes := self.last_errors(5):
+            self.result["notes"] = notes
 
     def fail(self, why):
         self.result["failed"] = why
@@ -96,8 +102,8 @@ class Program:
                 self.process.wait(timeout=max(seconds, 1))
             except subprocess.TimeoutExpired:
                 self.fail("did not end")
-        if self.alive() and (notes := self.last_errors(5)):  # it may have told why it was slow
-            self.result["notes"] = notes
+        if self.alive():
+            self.note()
 
 
 def summed_up(results):
