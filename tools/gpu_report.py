@@ -82,7 +82,8 @@ def compiler_of(state):
     """The first lines of what compiler and CMake of the build say."""
     try:
         with open(f"{os.path.dirname(state)}/CMakeCache.txt") as file:
-            cache = dict(re.findall(r"^(CMAKE_(?:CXX_COMPILER|COMMAND)):\w+=(.+)$", file.read(), re.M))
+            named = r"^(CMAKE_(?:CXX_COMPILER|COMMAND)):\w+=(.+)$"
+            cache = dict(re.findall(named, file.read(), re.M))
     except OSError:
         return {}
     said = {key: output_of(state, program, "--version") for key, program in cache.items()}
