@@ -23,8 +23,8 @@ void check_version(const std::string& name, int built, int loaded);
 // cuDNN and cuBLASLt of one queue: which algorithm computes which problem, and the algorithms.
 //
 // A problem is given its algorithm once, by plan: the stored choice where there is one; else what
-// the libraries' heuristics propose (cuBLASLt's for matrix products, cuDNN's for all), each timed on
-// memory of its own and the fastest kept, those that fail left out with the reason (untimed: the
+// the libraries' heuristics propose (cuBLASLt's for matrix products, cuDNN's for all), each timed
+// on memory of its own and the fastest kept, those that fail left out with the reason (untimed: the
 // first of the first library that can); else none, and our plain kernels compute it. A choice
 // belongs to a problem, a model of GPU and versions of the libraries.
 class Vendor {

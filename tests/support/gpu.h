@@ -36,8 +36,8 @@ inline double bf16_tolerance(const Node& node, double others) {
   return others;
 }
 
-// A stream of the library's, and the device on it. Algorithms are timed but in short runs, which are
-// for compute-sanitizer: under it that takes minutes.
+// A stream of the library's, and the device on it. Algorithms are timed, but not in short runs for
+// compute-sanitizer: under it that takes minutes.
 class OpenGpu {
  public:
   explicit OpenGpu(Precision precision, const std::string& choices = "")
