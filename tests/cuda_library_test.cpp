@@ -34,6 +34,14 @@ size_t count_gpus(std::string& why_not) {
   return count;
 }
 
+// The same for a test that needs one: where there is none it says that it is skipped.
+size_t gpus_to_test() {
+  std::string missing;
+  const size_t count = count_gpus(missing);
+  if (count == 0) MESSAGE("skipped: ", missing);
+  return count;
+}
+
 }  // namespace
 
 TEST_CASE("cuda library: it loads without a GPU, and has every kernel") {
@@ -98,12 +106,8 @@ TEST_CASE("cuda library: an environment that contradicts the precision is refuse
 }
 
 TEST_CASE("cuda library: a GPU is opened by its number, and no other one is") {
-  std::string missing;
-  const size_t count = count_gpus(missing);
-  if (count == 0) {
-    MESSAGE("skipped: ", missing);
-    return;
-  }
+  const size_t count = gpus_to_test();
+  if (count == 0) return;
   const CudaDevice device = loaded().devices()[0];
   MESSAGE(device.name, ", ", device.major, ".", device.minor);
   CHECK(device.total_bytes > 0);
@@ -117,12 +121,8 @@ TEST_CASE("cuda library: a GPU is opened by its number, and no other one is") {
 }
 
 TEST_CASE("cuda library: streams on every GPU serve any thread, in turn") {
-  std::string missing;
-  const size_t count = count_gpus(missing);
-  if (count == 0) {
-    MESSAGE("skipped: ", missing);
-    return;
-  }
+  const size_t count = gpus_to_test();
+  if (count == 0) return;
   const Backend& b = loaded().backend(Precision::fp32);
   std::vector<Stream> streams;
   for (size_t i = 0; i < std::max<size_t>(count, 2); i++)  // two at least, on one GPU where need be
