@@ -113,7 +113,7 @@ class ConvolutionGraph {
   Descriptor x_, w_, y_, convolution_, operation_, graph_;
 };
 
-// cuDNN's convolutions on a stream of our backend.
-std::unique_ptr<DenseLibrary> library(const Stream& stream, bool nondeterministic);
+// cuDNN's convolutions on a stream of our backend, its GPU's compute capability `sm` (90 for 9.0).
+std::unique_ptr<DenseLibrary> library(const Stream& stream, int sm, bool nondeterministic);
 
 }  // namespace fulmar::cuda::cudnn

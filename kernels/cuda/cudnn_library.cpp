@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 
-#include "kernels/cuda/check.h"
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/dense_operands.h"
 #include "kernels/cuda/queue.h"
@@ -28,15 +27,6 @@ class Handle {
  private:
   cudnnHandle_t handle_ = nullptr;
 };
-
-int sm_of(int device) {
-  int major = 0, minor = 0;
-  cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-              "cudaDeviceGetAttribute");
-  cuda::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-              "cudaDeviceGetAttribute");
-  return 10 * major + minor;
-}
 
 // Filters go to cuDNN's layout and type first, or come from it last; a bias is added last.
 class Convolution : public DenseAlgorithm {
@@ -93,8 +83,8 @@ class Convolution : public DenseAlgorithm {
 
 class Library : public DenseLibrary {
  public:
-  Library(const Stream& stream, bool nondeterministic)
-      : stream_(stream), nondeterministic_(nondeterministic) {}
+  Library(const Stream& stream, int sm, bool nondeterministic)
+      : stream_(stream), sm_(sm), nondeterministic_(nondeterministic) {}
   std::string name() const override { return "cudnn"; }
 
   std::vector<std::string> proposals(const DenseProblem& problem, std::string& why_not) override {
@@ -122,14 +112,14 @@ class Library : public DenseLibrary {
  private:
   const Target& target() {
     if (!handle_) {
-      const Queue& queue = queue_of(stream_);
-      handle_ = std::make_unique<Handle>(queue.stream);
-      target_ = Target::of(handle_->get(), sm_of(queue.device));
+      handle_ = std::make_unique<Handle>(queue_of(stream_).stream);
+      target_ = Target::of(handle_->get(), sm_);
     }
     return target_;
   }
 
   Stream stream_;
+  int sm_;
   bool nondeterministic_;
   std::unique_ptr<Handle> handle_;  // made when needed first: it takes a moment and memory
   Target target_;
@@ -137,8 +127,8 @@ class Library : public DenseLibrary {
 
 }  // namespace
 
-std::unique_ptr<DenseLibrary> library(const Stream& stream, bool nondeterministic) {
-  return std::make_unique<Library>(stream, nondeterministic);
+std::unique_ptr<DenseLibrary> library(const Stream& stream, int sm, bool nondeterministic) {
+  return std::make_unique<Library>(stream, sm, nondeterministic);
 }
 
 }  // namespace fulmar::cuda::cudnn

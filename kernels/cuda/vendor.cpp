@@ -76,17 +76,17 @@ void check_versions() {
 
 namespace {
 
-Vendor::Libraries both(const Stream& stream, bool nondeterministic) {
+Vendor::Libraries both(const CudaDevice& device, const Stream& stream, bool nondeterministic) {
   Vendor::Libraries libraries;
   libraries.push_back(cublaslt::library(stream));
-  libraries.push_back(cudnn::library(stream, nondeterministic));
+  libraries.push_back(cudnn::library(stream, 10 * device.major + device.minor, nondeterministic));
   return libraries;
 }
 
 }  // namespace
 
 Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, const Stream& stream)
-    : Vendor(device, options, both(stream, options.nondeterministic), timers_on(stream)) {}
+    : Vendor(device, options, both(device, stream, options.nondeterministic), timers_on(stream)) {}
 
 Vendor::Vendor(const CudaDevice& device, const CudaOptions& options, Libraries libraries,
                Timers timers)
