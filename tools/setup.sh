@@ -11,7 +11,7 @@
 #                            the same architecture, its glibc no older than what is said at the end.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build git ca-certificates
+packages=(g++ cmake ninja-build ccache git ca-certificates
   libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev libcli11-dev
   doctest-dev libbenchmark-dev
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test
