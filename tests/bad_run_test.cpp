@@ -12,6 +12,7 @@
 #include "engine/file.h"
 #include "engine/safetensors.h"
 #include "tests/support/bitmap.h"
+#include "tests/support/built.h"
 #include "tests/support/refusal.h"
 #include "tests/support/temp_folder.h"
 
@@ -210,7 +211,7 @@ TEST_CASE("a place that can't be written, as a user without rights: exit 3, noth
   how.nobody = ::getuid() == 0;
   // The build folder may be closed to that user.
   const std::string program = r.path("fulmar"), closed = r.path("closed");
-  fs::copy_file(FULMAR_PROGRAM, program);
+  fs::copy_file(built::program, program);
   fs::create_directories(closed);
   const std::string run = closed + "/run", old = r.copy("closed/old");
   const std::string secret = r.path("secret.safetensors");
@@ -249,7 +250,7 @@ TEST_CASE("a disk that fills up at any moment of a training: exit 3, whole files
   uint64_t bytes = 2 * fs::file_size(r.whole + "/last.safetensors");  // of two epochs more
   for (const auto& entry : fs::directory_iterator(r.whole)) bytes += entry.file_size();
   HowToRun how;
-  how.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + run + "/", ""};
+  how.environment = {"LD_PRELOAD=" + built::no_space, "FULMAR_FULL_DISK=" + run + "/", ""};
   constexpr uint64_t moments = 16;
   int kept = 0;
   for (uint64_t moment = 0; moment < moments; moment++) {
@@ -285,7 +286,7 @@ TEST_CASE("a disk that fills up at any moment of a training: exit 3, whole files
     CAPTURE(name);
     r.copy("run");
     replace_value(run + "/config.json", "\"epochs\": ", "6,");
-    how.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + run + "/" + name};
+    how.environment = {"LD_PRELOAD=" + built::no_space, "FULMAR_FULL_DISK=" + run + "/" + name};
     how.environment[1].pop_back();  // begins so
     const std::string last = read(run + "/last.safetensors");
     const Ended e = fulmar_program({"train", "--out", run, "--resume"}, how);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "tests/support/built.h"
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"
 #include "tests/support/program.h"
@@ -202,7 +203,7 @@ TEST_CASE("train: a full disk: exit 3, the file's name, no half-written model") 
   for (const char* name : {"neg", "pos"})
     save_picture(data + "/" + name + "/1.bmp", 16, static_cast<uint32_t>(name[0]));
   HowToRun full;
-  full.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + run};
+  full.environment = {"LD_PRELOAD=" + built::no_space, "FULMAR_FULL_DISK=" + run};
   const Ended e = fulmar_program(
       {"train", data, "--out", run, "--crop", "16", "--widths", "4", "--epochs", "1"}, full);
   CHECK(e.code == 3);

@@ -7,13 +7,14 @@
 #include <thread>
 
 #include "kernels/cuda/architectures.h"
+#include "tests/support/built.h"
 #include "tests/support/error_of.h"
 
 namespace fulmar::test {
 namespace {
 
 const CudaLibrary* load() {
-  void* handle = dlopen(FULMAR_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  void* handle = dlopen(built::real_cuda.c_str(), RTLD_NOW | RTLD_LOCAL);
   const char* why = handle ? "" : dlerror();
   REQUIRE_MESSAGE(handle, why);
   const auto find = reinterpret_cast<CudaLibraryFunction>(dlsym(handle, CudaLibrary::symbol));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/cuda.h"
+#include "tests/support/built.h"
 #include "tests/support/training.h"
 
 using namespace fulmar;
@@ -25,7 +26,7 @@ HowToRun with_library(const std::string& path, const std::vector<std::string>& m
   return how;
 }
 HowToRun with_fake(const std::vector<std::string>& more = {}) {
-  return with_library(FULMAR_FAKE_CUDA, more);
+  return with_library(built::fake_cuda, more);
 }
 
 const std::vector<std::string> info_cuda{"info",   "--new", "polar-low", "--size", "64",
@@ -43,23 +44,23 @@ std::vector<Refusal> refusals(const TempFolder& folder) {
   return {{"none", {}, {"switched off by FULMAR_CUDA_LIBRARY=none"}},
           {gone, {}, {gone + ", which FULMAR_CUDA_LIBRARY names, is not there"}},
           {text, {}, {text + " can't be loaded", "invalid ELF header"}},
-          {FULMAR_UNLOADABLE,
+          {built::unloadable,
            {},
            {"can't be loaded", "libfulmar_absent.so: cannot open shared object file",
             "LD_LIBRARY_PATH"}},
-          {FULMAR_NO_SPACE, {}, {"no backend of Fulmar's", "no function fulmar_cuda_library"}},
-          {FULMAR_FAKE_CUDA,
+          {built::no_space, {}, {"no backend of Fulmar's", "no function fulmar_cuda_library"}},
+          {built::fake_cuda,
            {"FAKE_CUDA_VERSION=77"},
            {"version 77 of the library's interface",
             "needs version " + std::to_string(CudaLibrary::current_version)}},
-          {FULMAR_FAKE_CUDA,
+          {built::fake_cuda,
            {"FAKE_CUDA_LAYOUT=5"},
            {"lays out what it shares with this program in another way"}},
-          {FULMAR_FAKE_CUDA,
+          {built::fake_cuda,
            {"FAKE_CUDA_TABLE=78"},
            {"version 78 of the table of kernels",
             "needs version " + std::to_string(Backend::current_version)}},
-          {FULMAR_FAKE_CUDA, {"FAKE_CUDA_GPUS=0"}, {"cudaErrorNoDevice"}}};
+          {built::fake_cuda, {"FAKE_CUDA_GPUS=0"}, {"cudaErrorNoDevice"}}};
 }
 
 }  // namespace
@@ -119,7 +120,7 @@ TEST_CASE("devices: without a library there is no GPU, and what was looked for i
   if (has(e.err, "is not there (looked for ")) {
     CHECK(e.code == 4);
     CHECK(has(e.err, CudaLibrary::file_name));
-    CHECK(has(e.err, fs::path(FULMAR_PROGRAM).parent_path().string() + "/"));
+    CHECK(has(e.err, fs::path(built::program).parent_path().string() + "/"));
   } else {
     MESSAGE("skipped: this build has the library beside the program: ", e.err);
   }
@@ -128,8 +129,8 @@ TEST_CASE("devices: without a library there is no GPU, and what was looked for i
   fs::create_directories(folder.path("bin"));
   fs::create_directories(folder.path("bin2"));
   const std::string program = folder.path("bin/fulmar");
-  fs::copy_file(FULMAR_PROGRAM, program);
-  fs::copy_file(FULMAR_FAKE_CUDA, folder.path("bin/") + CudaLibrary::file_name);
+  fs::copy_file(built::program, program);
+  fs::copy_file(built::fake_cuda, folder.path("bin/") + CudaLibrary::file_name);
   fs::create_symlink(program, folder.path("bin2/fulmar"));
   HowToRun how = with_library("", {"PATH=" + folder.path("bin2") + ":/usr/bin:/bin"});
   how.folder = folder.path();
@@ -157,7 +158,7 @@ TEST_CASE("devices: the list tells of the processor and of each GPU") {
   CHECK(json["devices"][2]["name"] == "Emulated GPU 1");
   CHECK(json["devices"][2]["compute_capability"] == "9.0");
   CHECK(json["devices"][2]["memory_bytes"] == 1 << 30);
-  CHECK(json["cuda"]["library"] == FULMAR_FAKE_CUDA);
+  CHECK(json["cuda"]["library"] == built::fake_cuda);
   CHECK(json["cuda"]["cudnn"] == "9.9.9");
   CHECK(json["cuda"]["missing"].is_null());
   const Ended people = fulmar_program({"devices"}, with_fake());
@@ -311,7 +312,7 @@ TEST_CASE("devices: a GPU's memory is looked at before pictures are read, exit 4
 }
 
 TEST_CASE("devices: the program names no library of CUDA's") {
-  const Ended e = run_process("/usr/bin/env", {"ldd", FULMAR_PROGRAM});
+  const Ended e = run_process("/usr/bin/env", {"ldd", built::program});
   if (e.code == 127) {
     MESSAGE("skipped: no ldd here");
     return;
@@ -328,11 +329,14 @@ TEST_CASE("devices: the program names no library of CUDA's") {
   }
 }
 
-#ifdef FULMAR_REAL_CUDA
 TEST_CASE("devices: the real library without cuDNN is named, and the CPU goes on") {
+  if (built::real_cuda.empty()) {
+    MESSAGE("skipped: the CUDA backend's library was not built");
+    return;
+  }
   const TempFolder folder;
   const std::string library = folder.path("libfulmar_cuda.so"), needed = "libcudnn.so.9";
-  std::string bytes = read_file(FULMAR_REAL_CUDA, uint64_t{1} << 30);
+  std::string bytes = read_file(built::real_cuda, uint64_t{1} << 30);
   for (size_t at; (at = bytes.find(needed)) != std::string::npos;) bytes.replace(at, 3, "lob");
   write_file(library, bytes);
   const Ended e = fulmar_program(info_cuda, with_library(library));
@@ -348,4 +352,3 @@ TEST_CASE("devices: the real library without cuDNN is named, and the CPU goes on
     CHECK(has(train.err, "computing on the CPU: ") == (device == std::string("auto")));
   }
 }
-#endif

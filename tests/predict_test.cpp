@@ -10,6 +10,7 @@
 #include "engine/context.h"
 #include "engine/file.h"
 #include "model/classifier.h"
+#include "tests/support/built.h"
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"
 #include "tests/support/program.h"
@@ -177,7 +178,7 @@ TEST_CASE("predict --csv: the same as a table, whole or not at all") {
   CHECK(has(nowhere.err, "absent/table.csv"));
 
   HowToRun full;
-  full.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + files.folder.path()};
+  full.environment = {"LD_PRELOAD=" + built::no_space, "FULMAR_FULL_DISK=" + files.folder.path()};
   const std::string unwritten = files.folder.path("unwritten.csv");
   full.out = "/dev/null";
   const Ended no_space =

@@ -22,10 +22,6 @@ function(fulmar_program_test subject)
   fulmar_test(${subject} ${ARGN})
   set(target fulmar_tests_${subject})
   target_link_libraries(${target} PRIVATE fulmar_tools)
-  target_compile_definitions(${target} PRIVATE
-    FULMAR_PROGRAM="$<TARGET_FILE:fulmar_cli>" FULMAR_NO_SPACE="$<TARGET_FILE:fulmar_no_space>"
-    FULMAR_FAKE_CUDA="$<TARGET_FILE:fulmar_fake_cuda>"
-    FULMAR_UNLOADABLE="$<TARGET_FILE:fulmar_unloadable>")
   add_dependencies(${target} fulmar_cli fulmar_no_space fulmar_fake_cuda fulmar_unloadable)
 endfunction()
 
@@ -36,8 +32,6 @@ fulmar_program_test(cli cli_test.cpp)
 fulmar_program_test(deep_pictures deep_pictures_test.cpp)
 fulmar_program_test(devices devices_test.cpp)
 if(TARGET fulmar_cuda)
-  target_compile_definitions(fulmar_tests_devices PRIVATE
-    FULMAR_REAL_CUDA="$<TARGET_FILE:fulmar_cuda>")
   add_dependencies(fulmar_tests_devices fulmar_cuda)
 endif()
 fulmar_program_test(eval_check eval_check_test.cpp)

@@ -10,6 +10,7 @@
 
 #include "data/image.h"
 #include "model/program.h"
+#include "tests/support/built.h"
 #include "tests/support/html_page.h"
 #include "tests/support/training.h"
 #include "tools/evaluation.h"
@@ -224,11 +225,10 @@ TEST_CASE("the report tells of the data, the machine, the settings and every com
   CHECK(fulmar_program({"train", "--out", files.run, "--resume"}).code == 0);
   check_page(files.run + "/report.html");
   const std::string page = page_of(files.run);
-  std::string line = FULMAR_PROGRAM;
+  std::string line = built::program;
   for (const std::string& word : words) line += " " + word;
   CHECK(has(page, "<code>" + tools::escaped(line) + "</code>"));
-  CHECK(has(page, "<code>" + std::string(FULMAR_PROGRAM) + " train --out " + files.run +
-                      " --resume</code>"));
+  CHECK(has(page, "<code>" + built::program + " train --out " + files.run + " --resume</code>"));
   for (const char* part :
        {"Processor</th><td>", "Instruction set</th><td>AVX", "Memory</th><td>", "Seed</th><td>41<",
         "<td class=\"text\">8, 16", "Equal pictures with two labels", "copy of 100.bmp",

@@ -8,6 +8,7 @@
 #include "kernels/cuda/vectors.cuh"
 #include "kernels/simt/sanitizers.h"
 #include "tests/simt_kernels.h"
+#include "tests/support/built.h"
 #include "tests/support/error_of.h"
 #include "tests/support/process.h"
 #include "tests/support/simt_orders.h"
@@ -304,7 +305,7 @@ TEST_CASE("simt: CUDA's limits of a launch are errors") {
 }
 
 TEST_CASE("simt: broken kernels are caught, by the errors, results or sanitizers of this build") {
-  const auto ran = [](const char* name) { return run_process(FULMAR_SIMT_BROKEN, {name}); };
+  const auto ran = [](const char* name) { return run_process(built::simt_broken, {name}); };
   CHECK(ran("box").out == "right\n");
   CHECK(ran("sums").out == "right\n");
   const Ended no_barrier = ran("no barrier"), halo = ran("halo"), neighbour = ran("neighbour");

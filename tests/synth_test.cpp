@@ -13,6 +13,7 @@
 #include "data/geotiff.h"
 #include "data/image.h"
 #include "engine/file.h"
+#include "tests/support/built.h"
 #include "tests/support/paths.h"
 #include "tests/support/refusal.h"
 #include "tests/support/temp_folder.h"
@@ -141,7 +142,7 @@ TEST_CASE("synth goes on where it was stopped, and only there") {
   const std::string out = folder.path("out"), whole = folder.path("whole");
   CHECK(fulmar_program(order(whole)).code == 0);
   HowToRun full;
-  full.environment = {"LD_PRELOAD=" FULMAR_NO_SPACE, "FULMAR_FULL_DISK=" + out,
+  full.environment = {"LD_PRELOAD=" + built::no_space, "FULMAR_FULL_DISK=" + out,
                       "FULMAR_FULL_DISK_ROOM=40000"};
   const Ended stopped = fulmar_program(order(out), full);
   CHECK(stopped.code == 3);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "tests/support/built.h"
 #include "tests/support/program.h"
 
 namespace fulmar::test {
@@ -36,7 +37,7 @@ inline void check_clean(const Ended& e) {
 // Runs the program and checks that it refuses as told, and that nothing below `folder` has changed:
 // nothing half-written, no good file harmed.
 inline Ended check_refused(const Refusal& refusal, const std::string& folder,
-                           const HowToRun& how = {}, const std::string& program = FULMAR_PROGRAM) {
+                           const HowToRun& how = {}, const std::string& program = built::program) {
   std::string line = "fulmar";
   for (const std::string& argument : refusal.arguments) line += " " + argument;
   CAPTURE(line);

@@ -1,0 +1,16 @@
+#include "tests/support/built.h"
+
+namespace fulmar::test::built {
+
+const std::string program = FULMAR_PROGRAM;
+const std::string no_space = FULMAR_NO_SPACE;
+const std::string fake_cuda = FULMAR_FAKE_CUDA;
+const std::string unloadable = FULMAR_UNLOADABLE;
+const std::string simt_broken = FULMAR_SIMT_BROKEN;
+#ifdef FULMAR_REAL_CUDA
+const std::string real_cuda = FULMAR_REAL_CUDA;
+#else
+const std::string real_cuda;
+#endif
+
+}  // namespace fulmar::test::built
