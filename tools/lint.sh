@@ -3,7 +3,8 @@
 #   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of
 #                          one machine
 #   tools/lint.sh format   clang-format (version 14: others format differently)
-#   tools/lint.sh tidy [FILE...]   clang-tidy over build/cuda (preset cuda must be configured)
+#   tools/lint.sh tidy [FILE...]   clang-tidy with the flags of build/cuda (preset cuda must be
+#                          built), but for files that it found clean before
 #   tools/lint.sh shell    shellcheck over the scripts
 #   tools/lint.sh fix      formats the sources in place
 set -euo pipefail
@@ -90,9 +91,7 @@ case "${1-}" in
           printf '%s\n' "$file"
         fi
       done |
-      xargs -r -n 1 -P "$(nproc)" "$clang_tidy" --quiet \
-        --extra-arg=-Wno-unknown-warning-option -p build/cuda 2>&1 |
-      { grep -vE '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter' || true; }
+      xargs -r tools/tidy.py "$clang_tidy" build/cuda
     ;;
   shell)
     files '*.sh' .ci/run | xargs -r shellcheck

@@ -5,7 +5,7 @@
 #                         CUDA backend's library; also clang's builds with ASan + UBSan and the fuzz
 #                         targets and with TSan (both with assertions), formatting, clang-tidy
 #                         and shellcheck (within 55 minutes)
-# Prints the ten slowest tests and, as its last lines, ctest's summary. Stops with an error at the
+# Prints where the time went, the ten slowest tests and, as its last lines, ctest's summary. Stops with an error at the
 # first build that fails; a failing test doesn't stop the others. FULMAR_TEST_DATA names the folder
 # of real data (default: ../shared/data beside the repository); tests skip what is not there.
 set -euo pipefail
@@ -19,6 +19,7 @@ case "$*" in
 esac
 
 jobs=$(nproc)
+parts=  # what was built and how long it took, a line each
 build() {  # build PRESET: configures and builds it under build/PRESET
   local start=$SECONDS
   echo "== $1: configure and build"
@@ -30,17 +31,25 @@ build() {  # build PRESET: configures and builds it under build/PRESET
     exit 1
   fi
   echo "== $1: built in $((SECONDS - start)) s"
+  parts+=$(printf '%9d s  build of preset %s' "$((SECONDS - start))" "$1")$'\n'
 }
 
-# run_tests FOLDER: ctest there; the ten slowest are printed before its summary, which comes last.
+# run_tests FOLDER: ctest there; the time by part and the ten slowest tests are printed before its
+# summary, which comes last. Tests that begin alike ("asan: ", "lint ", "fuzz ") are one part.
 run_tests() {
-  ctest --test-dir "$1" --output-on-failure --no-label-summary --parallel "$jobs" 2>&1 | awk '
+  ctest --test-dir "$1" --output-on-failure --no-label-summary --parallel "$jobs" 2>&1 |
+    parts=$parts awk '
     { if (summary || /^[0-9]+% tests passed/) summary = summary $0 "\n"; else { print; fflush() } }
     /^ *[0-9]+\/[0-9]+ Test +#[0-9]+: .* sec *$/ {
       name = $0; sub(/^[^:]*: /, "", name); sub(/ \.\.+.*/, "", name)
       seconds = $(NF - 1); count++; names[count] = name; times[count] = seconds
+      part = match(name, /^(asan: fuzz|asan:|tsan:|lint) /) ? substr(name, 1, RLENGTH - 1) : "other"
+      if (!(part in sums)) order[++kinds] = part
+      sums[part] += seconds
     }
     END {
+      printf "Where the time went (tests run side by side: theirs is added up):\n%s", ENVIRON["parts"]
+      for (k = 1; k <= kinds; k++) printf "%9.0f s  tests: %s\n", sums[order[k]], order[k]
       print "The ten slowest tests:"
       for (k = 0; k < 10 && k < count; k++) {
         best = 0
