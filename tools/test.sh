@@ -5,9 +5,10 @@
 #                         CUDA backend's library; also clang's builds with ASan + UBSan and the fuzz
 #                         targets and with TSan (both with assertions), formatting, clang-tidy
 #                         and shellcheck (within 55 minutes)
-# Prints where the time went, the ten slowest tests and, as its last lines, ctest's summary. Stops with an error at the
-# first build that fails; a failing test doesn't stop the others. FULMAR_TEST_DATA names the folder
-# of real data (default: ../shared/data beside the repository); tests skip what is not there.
+# Prints where the time went, the ten slowest tests and, as its last lines, ctest's summary. Stops
+# with an error at the first build that fails; a failing test doesn't stop the others.
+# FULMAR_TEST_DATA names the folder of real data (default: ../shared/data beside the repository);
+# tests skip what is not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,7 +49,8 @@ run_tests() {
       sums[part] += seconds
     }
     END {
-      printf "Where the time went (tests run side by side: theirs is added up):\n%s", ENVIRON["parts"]
+      print "Where the time went (tests run side by side: theirs is added up):"
+      printf "%s", ENVIRON["parts"]
       for (k = 1; k <= kinds; k++) printf "%9.0f s  tests: %s\n", sums[order[k]], order[k]
       print "The ten slowest tests:"
       for (k = 0; k < 10 && k < count; k++) {
