@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <system_error>
 
 #include "kernels/error.h"
@@ -98,6 +99,37 @@ int sync_folder(int folder) {
   return reason == EINVAL || reason == ENOTSUP ? 0 : reason;
 }
 
+// 0: it is locked; EWOULDBLOCK: somebody else has locked it; another reason: its file system can't
+// lock (Lustre without -o flock, FUSE, some NFS mounts).
+int lock_file(int file) {
+  while (::flock(file, LOCK_EX | LOCK_NB) != 0)
+    if (errno != EINTR) return errno;
+  return 0;
+}
+
+// Whether the path still names this file: between open and lock its last holder may have renamed or
+// removed it.
+bool is_named(int file, const std::string& path) {
+  struct stat opened {
+  }, named{};
+  return ::fstat(file, &opened) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
+}
+
+// A file that holds something may be another machine's.
+void remove_empty(int file, const std::string& path) {
+  struct stat status {};
+  if (::fstat(file, &status) == 0 && status.st_size == 0) ::unlink(path.c_str());
+}
+
+// The first 1000 bytes, as far as they can be read.
+std::string beginning_of(int file) {
+  std::string text(1000, '\0');
+  const ssize_t length = ::pread(file, text.data(), text.size(), 0);
+  text.resize(length > 0 ? static_cast<size_t>(length) : 0);
+  return text;
+}
+
 std::string folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
@@ -117,32 +149,30 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
     if (S_ISDIR(at_target.st_mode)) cannot_write(path_, EISDIR);
     file_error("cannot write '" + path_ + "': it is not a regular file (choose another name)");
   }
+  if (exists) mode_ = at_target.st_mode & 07777;
   folder_ = ::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_ < 0) fail(errno);
   open_temporary();
-  if (exists && ::fchmod(file_, at_target.st_mode & 07777) != 0) fail(errno);
 }
 
 // The lock tells a writer at work from what a killed one left behind.
 void AtomicFile::open_temporary() {
   const std::string name = target_ + ".tmp";
   for (int attempt = 0; attempt < 100; attempt++) {
-    file_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    file_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, creation_mode());
     if (file_ < 0) fail(errno);
-    if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK) {
-        temporary_ = name;
-        fail(errno);
-      }
+    const int reason = lock_file(file_);
+    if (reason == EWOULDBLOCK) {
       abandon();
       file_error("cannot write '" + path_ + "': another program is writing it (wait for it or " +
                  "choose another name)");
     }
-    // Between open and lock the last holder may have renamed or removed the file.
-    struct stat opened {
-    }, named{};
-    if (::fstat(file_, &opened) == 0 && ::stat(name.c_str(), &named) == 0 &&
-        opened.st_ino == named.st_ino && opened.st_dev == named.st_dev) {
+    if (reason != 0) {
+      remove_empty(file_, name);
+      ::close(file_);
+      return open_unlocked_temporary();
+    }
+    if (is_named(file_, name)) {
       temporary_ = name;
       if (::ftruncate(file_, 0) != 0) fail(errno);
       return;
@@ -151,6 +181,30 @@ void AtomicFile::open_temporary() {
     file_ = -1;
   }
   fail(EBUSY);
+}
+
+// Without locks nobody knows whose PATH.tmp is, so each writer takes a name of its own.
+void AtomicFile::open_unlocked_temporary() {
+  std::random_device random;
+  for (int attempt = 0; attempt < 100; attempt++) {
+    const std::string name = target_ + "." + std::to_string(random()) + ".tmp";
+    file_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, creation_mode());
+    if (file_ < 0 && errno == EEXIST) continue;
+    if (file_ < 0) fail(errno);
+    temporary_ = name;
+    return;
+  }
+  fail(EEXIST);
+}
+
+// Whoever may not read the old file may not read the new one either.
+mode_t AtomicFile::creation_mode() const { return mode_ ? (*mode_ & 0777) | S_IWUSR : 0666; }
+
+// Where the file system denies changing modes, the new file keeps the one that it was given.
+void AtomicFile::keep_mode() {
+  struct stat status {};
+  if (mode_ && ::fstat(file_, &status) == 0 && (status.st_mode & 07777) != *mode_)
+    static_cast<void>(::fchmod(file_, *mode_));
 }
 
 AtomicFile::~AtomicFile() { abandon(); }
@@ -173,6 +227,7 @@ void AtomicFile::write(const void* data, size_t bytes) {
 }
 
 void AtomicFile::commit() {
+  keep_mode();
   if (const int reason = sync_file(file_)) fail(reason);
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(errno);
   temporary_.clear();
@@ -271,6 +326,39 @@ void AppendFile::truncate(uint64_t bytes) {
 
 void AppendFile::sync() {
   if (const int reason = sync_file(file_)) cannot_write(path_, reason);
+}
+
+LockFile::LockFile(const std::string& path, std::string_view holder) : path_(path) {
+  for (int attempt = 0; attempt < 100; attempt++) {
+    file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (file_ < 0) cannot_write(path_, errno);
+    const int reason = lock_file(file_);
+    if (reason == 0 && is_named(file_, path_)) {
+      // On a full disk the lock holds without its description.
+      if (::ftruncate(file_, 0) == 0)
+        static_cast<void>(write_all(file_, holder.data(), holder.size()));
+      return;
+    }
+    if (reason == EWOULDBLOCK) {
+      state_ = State::others;
+      text_ = beginning_of(file_);
+    } else if (reason != 0) {
+      state_ = State::unavailable;
+      text_ = reason_text(reason);
+      remove_empty(file_, path_);
+    }
+    ::close(file_);
+    file_ = -1;
+    if (reason != 0) return;
+  }
+  cannot_write(path_, EBUSY);
+}
+
+// Removed before it is unlocked: who opens it in between sees that it has lost its name.
+LockFile::~LockFile() {
+  if (file_ < 0) return;
+  ::unlink(path_.c_str());
+  ::close(file_);
 }
 
 void make_folders(const std::string& path) {

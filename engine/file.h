@@ -1,21 +1,28 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace fulmar {
 
 // Every function here throws Error(file) naming the file, the system's reason and what to do.
+// A write beyond the process's limit of file sizes (ulimit -f) is such an error only in a process
+// that ignores SIGXFSZ, as the program does; the library takes no signal.
 
 // A file that appears whole or not at all. Bytes go to `path`.tmp in the same folder; commit()
 // makes them durable (fsync of the file, rename over `path`, fsync of the folder). Without
 // commit(), or when a step up to the rename fails, the temporary file is removed and what was at
 // `path` stays as it was; where the last fsync fails the new file is there, whole, but a power cut
 // may bring the old one back. What a killed program leaves behind as `path`.tmp is overwritten by
-// the next writer; two writers at one time are refused. A link at `path` stays a link: the file it
-// points to is replaced.
+// the next writer; two writers at one time are refused. Where the file system can't lock, each
+// writes a file of its own, `path`.NUMBER.tmp, and the last commit() stays; nobody removes one that
+// a killed program leaves there. A link at `path` stays a link: the file it points to is replaced.
+// The new file gets the old one's mode where the file system lets that be set.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -28,12 +35,16 @@ class AtomicFile {
 
  private:
   void open_temporary();
+  void open_unlocked_temporary();
+  mode_t creation_mode() const;
+  void keep_mode();
   [[noreturn]] void fail(int reason);
   void abandon();
 
-  std::string path_;       // as given, for messages
-  std::string target_;     // with links resolved
-  std::string temporary_;  // empty once there is nothing to remove
+  std::string path_;              // as given, for messages
+  std::string target_;            // with links resolved
+  std::string temporary_;         // empty once there is nothing to remove
+  std::optional<mode_t> mode_{};  // of the file to be replaced
   int file_ = -1;
   int folder_ = -1;
 };
@@ -79,6 +90,32 @@ class AppendFile {
   std::string path_;
   int file_ = -1;
   uint64_t bytes_ = 0;
+};
+
+// A file that one process at a time holds, by a lock which the system takes back when the process
+// ends, however it ends: the file that a killed one leaves behind is taken over.
+class LockFile {
+ public:
+  enum class State {
+    mine,
+    others,      // another process holds it
+    unavailable  // the file system can't lock: nobody knows
+  };
+
+  // Writes `holder`, at most 1000 bytes, into the file once it is held.
+  LockFile(const std::string& path, std::string_view holder);
+  ~LockFile();  // removes the file where it was held
+  LockFile(const LockFile&) = delete;
+  LockFile& operator=(const LockFile&) = delete;
+
+  State state() const { return state_; }
+  // others: what its holder wrote, as far as it can be read; unavailable: the system's reason.
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string path_, text_;
+  State state_ = State::mine;
+  int file_ = -1;
 };
 
 // The folder and those above it that are missing.

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <functional>
@@ -227,8 +228,8 @@ TEST_CASE("a place that can't be written, as a user without rights: exit 3, noth
   const std::string choose = "choose a folder in which you may write";
   const std::string model = r.whole + "/best.safetensors";
   check_refused({r.train(run), 3, {run, "Permission denied", choose}}, closed, how, program);
-  check_refused({r.train(closed), 3, {closed + "/config.json", "Permission denied", choose}},
-                closed, how, program);
+  check_refused({r.train(closed), 3, {closed + "/run.lock", "Permission denied", choose}}, closed,
+                how, program);
   check_refused({{"train", "--out", old, "--resume"}, 3, {old, "Permission denied", choose}},
                 closed, how, program);
   check_refused({{"predict", model, r.data, "--csv", closed + "/t.csv"},
@@ -298,4 +299,59 @@ TEST_CASE("a disk that fills up at any moment of a training: exit 3, whole files
     CHECK(read(run + "/last.safetensors") == last);
     CHECK(fulmar_program({"train", "--out", run, "--resume"}).code == 0);
   }
+}
+
+TEST_CASE("a file system without locks and modes: training, tables and pictures are written") {
+  const Runs r;
+  const int reasons[] = {ENOSYS, ENOLCK, EOPNOTSUPP};
+  HowToRun how;
+  how.environment = {"LD_PRELOAD=" + built::failing_calls, ""};
+  for (const int reason : reasons) {
+    CAPTURE(reason);
+    how.environment[1] =
+        "FULMAR_FAILING_CALLS=flock=" + std::to_string(reason) + ",fchmod=" + std::to_string(EPERM);
+    const std::string run = r.path("run-" + std::to_string(reason));
+    const Ended e = fulmar_program(r.train(run), how);
+    CAPTURE(e.err);
+    CHECK(e.code == 0);
+    check_clean(e);
+    for (const char* name : {"/best.safetensors", "/last.safetensors"})
+      CHECK(same_tensors(run + name, r.whole + name));
+    CHECK_FALSE(holds_temporary_files(run));
+  }
+  const std::string table = r.path("table.csv");
+  CHECK(fulmar_program({"predict", r.whole + "/best.safetensors", r.data, "--csv", table}, how)
+            .code == 0);
+  CHECK(fs::file_size(table) > 0);
+  CHECK(
+      fulmar_program({"synth", r.path("made"), "--train", "2", "--test", "0", "--size", "100"}, how)
+          .code == 0);
+}
+
+TEST_CASE("a limit of file sizes: exit 3 and what limits, not a signal") {
+  const Runs r;
+  const std::string run = r.path("run"), copy = r.copy("copy");
+  replace_value(copy + "/config.json", "\"epochs\": ", "6,");
+  const auto limited = [&](const std::string& arguments) {
+    const std::string program = built::program;
+    return run_process("/bin/sh", {"-c", "ulimit -f 8; exec '" + program + "' " + arguments});
+  };
+  for (const std::string& arguments :
+       {"train '" + r.data + "' --out '" + run + "' --crop 16 --widths 4,4 --epochs 3",
+        "train --out '" + copy + "' --resume",
+        "predict '" + r.whole + "/best.safetensors' '" + r.data + "' --csv '" + r.path("t") +
+            "'"}) {
+    CAPTURE(arguments);
+    const Ended e = limited(arguments);
+    CAPTURE(e.err);
+    check_clean(e);
+    if (has(arguments, "predict")) {
+      CHECK(e.code == 0);  // short enough
+      continue;
+    }
+    CHECK(e.code == 3);
+    CHECK(has(e.err, "File too large (the file system or 'ulimit -f' limits the size of a file)"));
+  }
+  CHECK_FALSE(fs::exists(run));
+  CHECK(fulmar_program({"train", "--out", copy, "--resume"}).code == 0);
 }

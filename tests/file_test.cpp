@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "kernels/error.h"
@@ -72,6 +74,11 @@ int ftruncate(int file, off_t bytes) noexcept {
   static auto call = next<int (*)(int, off_t)>("ftruncate");
   return call(file, bytes);
 }
+int fchmod(int file, mode_t mode) noexcept {
+  if (strikes("fchmod")) return -1;
+  static auto call = next<int (*)(int, mode_t)>("fchmod");
+  return call(file, mode);
+}
 int flock(int file, int operation) noexcept {
   if (strikes("flock")) return -1;
   static auto call = next<int (*)(int, int)>("flock");
@@ -85,6 +92,7 @@ using fulmar::AppendFile;
 using fulmar::AtomicFile;
 using fulmar::Error;
 using fulmar::ErrorKind;
+using fulmar::LockFile;
 using fulmar::test::error_of;
 using fulmar::test::has;
 using fulmar::test::TempFolder;
@@ -157,7 +165,6 @@ TEST_CASE("a failure at any step of writing removes the temporary file and names
     const char* advice;
   };
   const Step steps[] = {
-      {"flock", ENOLCK, "No locks available", "check the path and the disk"},
       {"ftruncate", EIO, "Input/output error", "check the disk"},
       {"write", ENOSPC, "No space left on device", "free some space"},
       {"write", EDQUOT, "Disk quota exceeded", "free some space"},
@@ -266,6 +273,83 @@ TEST_CASE("what a killed writer left behind is overwritten, a writer at work is 
             "another program is writing it"));
   first.commit();
   CHECK(content_of(path) == "first");
+}
+
+TEST_CASE("a file system that denies locks or modes loses nothing, at the first save or later") {
+  struct Denial {
+    const char* call;
+    int reason;
+  };
+  for (const Denial& denial :
+       {Denial{"flock", ENOSYS}, Denial{"flock", ENOLCK}, Denial{"flock", EOPNOTSUPP},
+        Denial{"flock", EINVAL}, Denial{"fchmod", EPERM}, Denial{"fchmod", EACCES},
+        Denial{"fchmod", ENOTSUP}, Denial{"fchmod", ENOSYS}}) {
+    CAPTURE(denial.call);
+    CAPTURE(denial.reason);
+    TempFolder folder;
+    const std::string path = folder.path("model.safetensors");
+    fulmar::write_file(path + ".tmp", "a long rest of a killed run");
+    fault = {denial.call, denial.reason, 0, SIZE_MAX, false};
+    for (int save = 0; save < 100; save++) {
+      fulmar::write_file(path, std::to_string(save));
+      if (save == 0) REQUIRE(::chmod(path.c_str(), 0666) == 0);  // no new file has it
+    }
+    // Two at a time: each file is whole, and the last one stays.
+    if (denial.call == std::string("flock")) {
+      AtomicFile first(path), second(path);
+      first.write("first", 5);
+      second.write("second", 6);
+      second.commit();
+      CHECK(content_of(path) == "second");
+      first.commit();
+      CHECK(content_of(path) == "first");
+    } else {
+      CHECK(content_of(path) == "99");
+    }
+    fault = {};
+    // Whose the old rest is, nobody knows there.
+    std::filesystem::remove(path + ".tmp");
+    CHECK(names_in(folder.path()).size() == 1);
+  }
+}
+
+TEST_CASE("a lock file is held by one process at a time, and says by which") {
+  const TempFolder folder;
+  const std::string path = folder.path("run.lock");
+  {
+    const LockFile mine(path, "process 1 on a host");
+    CHECK(mine.state() == LockFile::State::mine);
+    const LockFile second(path, "process 2");
+    CHECK(second.state() == LockFile::State::others);
+    CHECK(second.text() == "process 1 on a host");
+  }
+  CHECK(names_in(folder.path()).empty());
+
+  // A killed process holds nothing any more.
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const LockFile held(path, "process 3, which was killed");
+    ::raise(SIGKILL);
+  }
+  ::waitpid(child, nullptr, 0);
+  CHECK(content_of(path) == "process 3, which was killed");
+  {
+    const LockFile taken(path, "process 4");
+    CHECK(taken.state() == LockFile::State::mine);
+    CHECK(content_of(path) == "process 4");
+  }
+
+  for (const int reason : {ENOSYS, ENOLCK, EOPNOTSUPP}) {
+    fault = {"flock", reason, 0, SIZE_MAX, false};
+    const LockFile unknown(path, "process 5");
+    fault = {};
+    CHECK(unknown.state() == LockFile::State::unavailable);
+    CHECK(unknown.text() == std::generic_category().message(reason));
+  }
+  CHECK(names_in(folder.path()).empty());
+  CHECK(has(error_of(ErrorKind::file, [&] { LockFile(folder.path("no/lock"), ""); }),
+            "create its folder first"));
 }
 
 TEST_CASE("a link stays a link and permissions are kept") {

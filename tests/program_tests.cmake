@@ -3,6 +3,9 @@
 # Writing to a chosen folder fails as on a full disk; to be preloaded.
 add_library(fulmar_no_space MODULE support/no_space.cpp)
 target_link_libraries(fulmar_no_space PRIVATE ${CMAKE_DL_LIBS})
+# System calls fail as on file systems that lack them; to be preloaded.
+add_library(fulmar_failing_calls MODULE support/failing_calls.cpp)
+target_link_libraries(fulmar_failing_calls PRIVATE ${CMAKE_DL_LIBS})
 
 # The CUDA backend's library on the emulator, and libraries that are none.
 add_library(fulmar_fake_cuda MODULE fake_cuda.cpp
@@ -25,7 +28,8 @@ function(fulmar_program_test subject)
     return()
   endif()
   target_link_libraries(${target} PRIVATE fulmar_tools)
-  add_dependencies(${target} fulmar_cli fulmar_no_space fulmar_fake_cuda fulmar_unloadable)
+  add_dependencies(${target} fulmar_cli fulmar_no_space fulmar_failing_calls fulmar_fake_cuda
+    fulmar_unloadable)
 endfunction()
 
 fulmar_program_test(bad_input bad_input_test.cpp)

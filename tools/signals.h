@@ -4,9 +4,10 @@
 
 namespace fulmar::tools {
 
-// SIGINT and SIGTERM ask the program to stop; the second of them ends it at once with 130. A closed
-// pipe is seen by who writes to it, not by a signal. Descriptors 0 to 2 that the caller closed are
-// occupied, so that no file opened later is taken for one of them.
+// SIGINT and SIGTERM ask the program to stop; the second of them ends it at once with 130. Who
+// writes sees a closed pipe and the limit of file sizes (SIGXFSZ) by an error, not by a signal.
+// Descriptors 0 to 2 that the caller closed are occupied, so that no file opened later is taken for
+// one of them.
 void take_over_process();
 
 // Whether a signal asked to stop. For loops that no Context stops.

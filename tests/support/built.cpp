@@ -4,6 +4,7 @@ namespace fulmar::test::built {
 
 const std::string program = FULMAR_PROGRAM;
 const std::string no_space = FULMAR_NO_SPACE;
+const std::string failing_calls = FULMAR_FAILING_CALLS;
 const std::string fake_cuda = FULMAR_FAKE_CUDA;
 const std::string unloadable = FULMAR_UNLOADABLE;
 const std::string simt_broken = FULMAR_SIMT_BROKEN;
