@@ -17,7 +17,7 @@ namespace fulmar {
 class FULMAR_API Context {
  public:
   struct Options {
-    int threads = 0;                                // 0: one per processor
+    int threads = 0;                                // 0: as ThreadPool chooses
     std::function<void(const std::string&)> log{};  // notes for people; none by default
   };
 

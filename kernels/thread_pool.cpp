@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/processors.h"
 
 namespace fulmar {
 
@@ -159,8 +160,7 @@ void ThreadPool::State::run_job(int64_t first_task, uint32_t count, const void* 
 }
 
 ThreadPool::ThreadPool(int threads) {
-  const int count =
-      threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int count = threads > 0 ? threads : processor_share().threads();
   state_ = std::make_unique<State>(count);
   try {
     for (int worker = 1; worker < count; worker++)

@@ -12,7 +12,8 @@ namespace fulmar {
 // never on the worker or the number of threads: then results have the same bits with any of them.
 class FULMAR_API ThreadPool {
  public:
-  // threads <= 0: one per available processor. The calling thread is one of them.
+  // threads <= 0: as many as the affinity mask and the control groups' quotas of processor time
+  // give. The calling thread is one of them.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

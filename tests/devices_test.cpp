@@ -1,6 +1,7 @@
 // The program with the CUDA backend's library: loaded, missing or broken. The library here is one
 // whose GPUs are the emulator (fake_cuda.cpp); all else is the way that a real one goes.
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <filesystem>
 #include <sstream>
@@ -165,6 +166,24 @@ TEST_CASE("devices: the list tells of the processor and of each GPU") {
   CHECK(people.code == 0);
   CHECK(has(people.out, "cuda:1  Emulated GPU 1, compute capability 9.0, 3 multiprocessors"));
   CHECK(has(people.out, "driver 13.0, runtime 13.0, cuDNN 9.9.9"));
+}
+
+TEST_CASE("devices: threads by affinity, and what keeps from the other processors") {
+  cpu_set_t all;
+  REQUIRE(::sched_getaffinity(0, sizeof all, &all) == 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int i = 0; CPU_COUNT(&one) == 0; i++)
+    if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);  // which the program inherits
+  const Ended json = fulmar_program({"devices", "--json"});
+  const Ended people = fulmar_program({"devices"});
+  REQUIRE(::sched_setaffinity(0, sizeof all, &all) == 0);
+  const Json cpu = Json::parse(json.out)["devices"][0];
+  CHECK(cpu["threads"] == 1);
+  CHECK(cpu["affinity"] == 1);
+  CHECK(has(people.out, ", 1 threads of "));
+  if (cpu["processors"] > 1) CHECK(has(people.out, "its affinity is 1 processor"));
 }
 
 TEST_CASE("devices: the CPU has fp32 only, and says so") {

@@ -4,6 +4,7 @@
 
 #include "engine/cuda.h"
 #include "kernels/error.h"
+#include "kernels/processors.h"
 #include "tools/cli.h"
 #include "tools/machine.h"
 #include "tools/memory.h"
@@ -39,11 +40,13 @@ std::string number(int major, int minor) {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json json_of(const Gpus& gpus, const Json& machine) {
+Json json_of(const Gpus& gpus, const Json& machine, const ProcessorShare& share) {
   Json devices = Json::array({{{"device", "cpu"},
                                {"name", machine.at("processor")},
                                {"instruction_set", machine.at("instruction_set")},
                                {"processors", machine.at("processors")},
+                               {"affinity", share.affinity},
+                               {"quota", share.quota > 0 ? Json(share.quota) : Json(nullptr)},
                                {"threads", machine.at("threads")},
                                {"memory_bytes", machine.at("memory_bytes")}}});
   for (size_t i = 0; i < gpus.devices.size(); i++) {
@@ -66,11 +69,24 @@ Json json_of(const Gpus& gpus, const Json& machine) {
             {"missing", text_or_null(gpus.missing)}}}};
 }
 
-std::string text_of(const Gpus& gpus, const Json& machine) {
+// What keeps the process from some of the processors; empty where nothing does.
+std::string limits(const ProcessorShare& share, int64_t processors) {
+  std::string text;
+  if (share.affinity < processors)
+    text = "its affinity is " + std::to_string(share.affinity) +
+           (share.affinity == 1 ? " processor" : " processors");
+  if (share.quota > 0)
+    text += (text.empty() ? "" : ", ") + std::string("its control group's quota is ") +
+            fixed(share.quota, 2) + " processors";
+  return text.empty() ? "" : " (" + text + ")";
+}
+
+std::string text_of(const Gpus& gpus, const Json& machine, const ProcessorShare& share) {
   std::string text = "cpu     " + machine.at("processor").get<std::string>() + ", " +
                      machine.at("instruction_set").get<std::string>() + ", " +
                      std::to_string(machine.at("threads").get<int>()) + " threads of " +
-                     std::to_string(machine.at("processors").get<int64_t>()) + " processors, " +
+                     std::to_string(machine.at("processors").get<int64_t>()) + " processors" +
+                     limits(share, machine.at("processors")) + ", " +
                      readable_bytes(machine.at("memory_bytes").get<uint64_t>()) + "\n";
   for (size_t i = 0; i < gpus.devices.size(); i++) {
     const CudaDevice& d = gpus.devices[i];
@@ -91,10 +107,11 @@ int run(const SharedOptions& shared) {
   Context& context = command.context();
   const Json machine = machine_json(context.device("cpu"), context);
   const Gpus gpus = find_gpus();
+  const ProcessorShare share = processor_share();
   if (shared.json)
-    print_pretty(json_of(gpus, machine));
+    print_pretty(json_of(gpus, machine, share));
   else
-    print(text_of(gpus, machine));
+    print(text_of(gpus, machine, share));
   return exit_ok;
 }
 
