@@ -32,6 +32,12 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/FulmarConfigVersion.cmake
 install(FILES ${PROJECT_BINARY_DIR}/FulmarConfig.cmake ${PROJECT_BINARY_DIR}/FulmarConfigVersion.cmake
   DESTINATION ${FULMAR_PACKAGE_DIR} COMPONENT library)
 
+# With the library and with the program, whichever is passed on.
+foreach(component library program)
+  install(FILES LICENSE THIRD_PARTY.md DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/fulmar
+    COMPONENT ${component})
+endforeach()
+
 # Installs headers of the calling folder under include/fulmar, with the folder's name kept.
 function(fulmar_public_headers)
   file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})

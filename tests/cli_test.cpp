@@ -49,6 +49,21 @@ TEST_CASE("--help names every subcommand, and each explains itself and the share
   }
 }
 
+TEST_CASE("help SUBCOMMAND is its --help; --help-all is all of them") {
+  for (const std::string& name : subcommands)
+    CHECK(fulmar_program({"help", name}).out == fulmar_program({name, "--help"}).out);
+  const Ended e = fulmar_program({"help"});
+  CHECK(e.code == 0);
+  CHECK(e.out == fulmar_program({"--help"}).out);
+  CHECK(has(e.out, "\n  help "));
+  const Ended all = fulmar_program({"--help-all"});
+  CHECK(all.code == 0);
+  for (const char* option : {"--csv", "--plateau-patience", "--report-file", "--no-masks"})
+    CHECK(has(all.out, option));
+  CHECK(fulmar_program({"train", "--help-all"}).code == 0);  // though --out is required
+  CHECK(has(fulmar_program({"train", "--help-all"}).out, "--plateau-patience"));
+}
+
 TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard output") {
   struct Row {
     std::vector<std::string> arguments;
@@ -65,7 +80,14 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"predict"}, "MODEL"},
       {{"predict", "model.safetensors"}, "IMAGE"},
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},
-      {{"info", "--new", "polar-low", "--bogus"}, "--bogus"},
+      {{"info", "--new", "polar-low", "--bogus"}, "info has no option --bogus\n"},
+      {{"predict", "m.safetensors", "a.png", "--out", "t.csv"},
+       "predict has no option --out (train has): did you mean --csv?"},
+      {{"predict", "m.safetensors", "a.png", "--output=t.csv"}, "did you mean --csv?"},
+      {{"train", "d", "--output", "r"}, "train has no option --output: did you mean --out?"},
+      {{"train", "d", "--out", "r", "--epoch", "3"}, "did you mean --epochs?"},
+      {{"eval", "m.safetensors", "d", "--crop", "3"}, "eval has no option --crop (train, info "},
+      {{"help", "bogus"}, "there is no subcommand 'bogus'"},
       {{"info", "--new", "polar-low", "--size"}, "--size"},
       {{"info", "--new", "polar-low", "--size", "1x"}, "--size: '1x' is not a whole number"},
       {{"info", "--new", "polar-low", "--size", ""}, "--size"},

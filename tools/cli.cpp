@@ -12,6 +12,7 @@
 #include "kernels/version.h"
 #include "tools/console.h"
 #include "tools/output.h"
+#include "tools/unknown_option.h"
 
 namespace fulmar::tools {
 namespace {
@@ -100,10 +101,13 @@ void add_shared_options(CLI::App& command, SharedOptions& shared) {
   add_one<uint64_t>(command, "--seed", shared.seed, 0, UINT64_MAX,
                     "What all random draws start from (default 0)", "N")
       ->group(group);
-  add_integer(command, "--threads", shared.threads, 0, 1024,
-              "Threads; results don't depend on them (default 0: one per processor)")
+  add_integer(
+      command, "--threads", shared.threads, 0, 1024,
+      "Threads; results don't depend on them (default 0: as many as processors may be used,\n"
+      "by affinity and by the control groups' quota)")
       ->group(group);
   command.set_help_flag("-h,--help", "What this subcommand does and takes")->group(group);
+  command.set_help_all_flag("--help-all", "The same")->group(group);
 }
 
 // A word as a shell takes it.
@@ -124,24 +128,40 @@ std::string command_line(int argc, char** argv) {
   return line;
 }
 
+// What is wrong with the arguments.
+std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
+  const auto unknown = [](const CLI::App& app) -> std::string {
+    for (const std::string& word : app.remaining())
+      if (word.size() > 1 && word[0] == '-') return word.substr(0, word.find('='));
+    return "";
+  };
+  const auto given = program.get_subcommands();
+  if (given.empty())
+    return program.remaining().empty()
+               ? error.what()
+               : "'" + program.remaining().front() + "' is neither a subcommand nor an option";
+  const std::string option = unknown(*given.front());
+  return option.empty() ? error.what() : about_unknown_option(program, *given.front(), option);
+}
+
 int parse_and_run(Cli& cli, int argc, char** argv) {
   cli.shared.command = command_line(argc, argv);
-  for (CLI::App* command : cli.app.get_subcommands({})) add_shared_options(*command, cli.shared);
+  for (CLI::App* command : cli.app.get_subcommands({}))
+    if (command->get_name() != "help") add_shared_options(*command, cli.shared);
   try {
     cli.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     print(cli.app.help());
+    return exit_ok;
+  } catch (const CLI::CallForAllHelp&) {
+    print(cli.app.help("", CLI::AppFormatMode::All));
     return exit_ok;
   } catch (const CLI::CallForVersion& version) {
     print(version.what());
     return exit_ok;
   } catch (const CLI::ParseError& error) {
     const auto given = cli.app.get_subcommands();
-    const auto unknown = cli.app.remaining();
-    if (given.empty() && !unknown.empty())
-      say("'" + unknown.front() + "' is neither a subcommand nor an option");
-    else
-      say(error.what());
+    say(complaint(cli.app, error));
     say("see 'fulmar " + (given.empty() ? "" : given.front()->get_name() + " ") + "--help'");
     return exit_usage;
   }
@@ -171,6 +191,7 @@ Cli::Cli() : app("Trains, evaluates and runs networks on radar images.") {
   app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
   app.get_help_ptr()->description("This text; after a subcommand: what that does and takes");
+  app.set_help_all_flag("--help-all", "This text with what each subcommand takes");
   app.set_version_flag("--version", version_text, "Version, commit, instruction set and backends");
   app.footer(
       "Results go to standard output, progress and notes to standard error.\n"

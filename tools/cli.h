@@ -29,7 +29,7 @@ ExitCode code_of(ErrorKind kind);
 struct SharedOptions {
   bool json = false;
   uint64_t seed = 0;
-  int64_t threads = 0;  // 0: one per processor
+  int64_t threads = 0;  // 0: as ThreadPool chooses
   std::string device = "auto";
   std::optional<std::string> precision;  // of the device; none: its own default
   std::string command;                   // the whole line, as a shell takes it
@@ -119,6 +119,7 @@ void add_bench(Cli& cli);
 void add_check(Cli& cli);
 void add_devices(Cli& cli);
 void add_eval(Cli& cli);
+void add_help(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
 void add_report(Cli& cli);

@@ -13,5 +13,6 @@ int main(int argc, char** argv) {
   add_synth(cli);
   add_bench(cli);
   add_devices(cli);
+  add_help(cli);
   return run_cli(cli, argc, argv);
 }

@@ -11,6 +11,9 @@ mkdir -p "$work"
 cmake --install "$build" --prefix "$work/first" --component library >"$work/install.log"
 mv "$work/first" "$work/moved"
 
+for notice in LICENSE THIRD_PARTY.md; do
+  cmp "$source/$notice" "$work/moved/share/doc/fulmar/$notice"
+done
 if grep -rnE '#include *<(nlohmann|hwy|CLI|spng|stb)' "$work/moved/include"; then
   echo "a public header includes a third party's"
   exit 1
