@@ -37,32 +37,64 @@ struct Suffix {
 
 size_t aligned(size_t at) { return (at + alignment - 1) / alignment * alignment; }
 
-// Path, size and time of change.
-std::string identity_of(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0)
-    file_error(path + ": " + std::generic_category().message(errno) +
-               "; check the path and its permissions");
-  std::string text = std::filesystem::absolute(path).string();
-  for (int64_t value :
-       {static_cast<int64_t>(status.st_size), static_cast<int64_t>(status.st_mtim.tv_sec),
-        static_cast<int64_t>(status.st_mtim.tv_nsec)})
-    text += "\n" + std::to_string(value);
-  return text;
-}
+constexpr const char *name_begin = "pictures-", *name_end = ".fulmarpack";
 
-std::string file_name(const std::vector<PackedPicture>& pictures) {
-  uint64_t hash = fnv1a("");
-  for (const PackedPicture& picture : pictures) {
-    std::string text;
-    for (const std::string& file : picture.files) text += identity_of(file) + "\n";
-    for (int64_t value : {picture.header.height, picture.header.width, picture.header.bands})
-      text += "\n" + std::to_string(value);
-    hash = fnv1a(text + "\n" + name_of(picture.header.type) + "\n", hash);
-  }
+std::string digits_of(uint64_t hash) {
   char digits[17];
   std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
-  return std::string("pictures-") + digits + ".fulmarpack";
+  return digits;
+}
+
+// A pack's name: pictures-PLACE-CONTENT.fulmarpack, hashes of the files' paths and of what they
+// hold, each with the type and bands that they are packed in.
+struct Name {
+  std::string place, content;
+};
+
+Name name_for(const std::vector<PackedPicture>& pictures, const FileDigests& digests) {
+  uint64_t place = fnv1a(""), content = fnv1a("");
+  for (const PackedPicture& picture : pictures) {
+    const ImageHeader& h = picture.header;
+    const std::string format =
+        std::string("\n") + name_of(h.type) + " " + std::to_string(h.bands) + "\n";
+    std::string paths, contents = std::to_string(h.height) + " " + std::to_string(h.width) + "\n";
+    for (const std::string& file : picture.files) {
+      const FileDigest& digest = digests.at(file);
+      paths += std::filesystem::absolute(file).string() + "\n";
+      contents += std::to_string(digest.bytes) + " " + std::to_string(digest.crc32c) + "\n";
+    }
+    place = fnv1a(paths + format, place);
+    content = fnv1a(contents + format, content);
+  }
+  return {digits_of(place), digits_of(content)};
+}
+
+// Names of packs in a folder that begin with one text and end with another.
+std::vector<std::string> packs(const std::string& folder, const std::string& begin,
+                               const std::string& end) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  std::filesystem::directory_iterator it(folder, error);
+  for (; !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.size() >= begin.size() + end.size() && name.rfind(begin, 0) == 0 &&
+        name.compare(name.size() - end.size(), end.size(), end) == 0)
+      paths.push_back(folder + "/" + name);
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+// Digests of all files of the pictures; those that are not known are read.
+FileDigests complete(const FileDigests& known, const std::vector<PackedPicture>& pictures,
+                     ThreadPool& pool) {
+  std::vector<std::string> missing;
+  for (const PackedPicture& picture : pictures)
+    for (const std::string& file : picture.files)
+      if (!known.count(file)) missing.push_back(file);
+  FileDigests all = digest_files(missing, {}, pool);
+  all.insert(known.begin(), known.end());
+  return all;
 }
 
 std::string table_of(const std::vector<PackedPicture>& pictures, int64_t dropped_alpha) {
@@ -141,6 +173,7 @@ std::pair<uint8_t*, size_t> map_file(const std::string& path) {
 bool PackedCache::open(const std::string& path, const std::vector<PackedPicture>& pictures) {
   PackedCache cache;
   std::tie(cache.map_, cache.map_bytes_) = map_file(path);
+  cache.path_ = path;
   cache.begins_ = places(pictures);
   const size_t table_at = cache.begins_.back();
   Suffix suffix;
@@ -163,19 +196,34 @@ bool PackedCache::open(const std::string& path, const std::vector<PackedPicture>
 
 PackedCache PackedCache::open_or_build(const std::string& folder,
                                        const std::vector<PackedPicture>& pictures,
+                                       const FileDigests& digests,
                                        const std::function<Image(int64_t)>& decode,
                                        ThreadPool& pool, const Progress& progress) {
   make_folders(folder);
-  const std::string path = folder + "/" + file_name(pictures);
+  const Name name = name_for(pictures, complete(digests, pictures, pool));
+  const std::string path = folder + "/" + name_begin + name.place + "-" + name.content + name_end;
   PackedCache cache;
   if (cache.open(path, pictures)) return cache;
+  // The same pictures that lay elsewhere.
+  for (const std::string& other : packs(folder, name_begin, "-" + name.content + name_end))
+    if (cache.open(other, pictures)) return cache;
   build(path, pictures, decode, pool, progress);
   if (!cache.open(path, pictures))
     file_error("cannot read '" + path + "', which was just written (check the disk)");
+  // What these files held before. Who has one mapped keeps it.
+  for (const std::string& stale : packs(folder, name_begin + name.place + "-", name_end)) {
+    std::error_code ignored;
+    if (stale != path) std::filesystem::remove(stale, ignored);
+  }
   return cache;
 }
 
+std::vector<std::string> cache_files(const std::string& folder) {
+  return packs(folder, name_begin, name_end);
+}
+
 PackedCache& PackedCache::operator=(PackedCache&& other) noexcept {
+  std::swap(path_, other.path_);
   std::swap(map_, other.map_);
   std::swap(map_bytes_, other.map_bytes_);
   std::swap(begins_, other.begins_);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/file_digests.h"
 #include "data/image.h"
 #include "data/picture_errors.h"
 #include "kernels/thread_pool.h"
@@ -18,10 +19,11 @@ struct PackedPicture {
   ImageHeader header;              // as it is to be packed
 };
 
-// Decoded pictures in one file, mapped into memory. Its name is a hash of their paths, sizes, times
-// of change and formats, so a dataset that changes gets a new file; files are only ever added to
-// the folder. Layout: each picture's rows at a multiple of 64 bytes; a table of their extents as
-// JSON; at the end u64 bytes and u32 CRC-32C of the table, u32 version, "FULMPACK".
+// Decoded pictures in one file, mapped into memory. By hashes its name tells where they lay and
+// what they held: pictures that were moved find their file again, and of pictures that changed a
+// new file takes the old one's place. Layout: each picture's rows at a multiple of 64 bytes; a
+// table of their extents as JSON; at the end u64 bytes and u32 CRC-32C of the table, u32 version,
+// "FULMPACK".
 class PackedCache {
  public:
   PackedCache() = default;
@@ -30,23 +32,30 @@ class PackedCache {
   ~PackedCache();
 
   // Maps the file of these pictures; decodes them into it where there is none yet, or a damaged one
-  // (whole files or none are written). Error(file): a picture or the folder.
+  // (whole files or none are written). `digests` of the pictures' files, by path; those that are
+  // missing are read. Error(file): a picture or the folder.
   static PackedCache open_or_build(const std::string& folder,
                                    const std::vector<PackedPicture>& pictures,
+                                   const FileDigests& digests,
                                    const std::function<Image(int64_t)>& decode, ThreadPool& pool,
                                    const Progress& progress);
 
   const uint8_t* picture(int64_t i) const { return map_ + begins_[static_cast<size_t>(i)]; }
   int64_t dropped_alpha() const { return dropped_alpha_; }
+  const std::string& path() const { return path_; }
 
  private:
   // false: no such file, or not a whole one of these pictures.
   bool open(const std::string& path, const std::vector<PackedPicture>& pictures);
 
+  std::string path_;
   uint8_t* map_ = nullptr;
   size_t map_bytes_ = 0;
   std::vector<size_t> begins_;
   int64_t dropped_alpha_ = 0;
 };
+
+// Paths of all such files in a folder, of this and older versions.
+std::vector<std::string> cache_files(const std::string& folder);
 
 }  // namespace fulmar::data

@@ -106,14 +106,16 @@ class CachedPictures : public Pictures {
     const auto decode = [&](int64_t picture) {
       return read_with_bands(path(picture), header(picture), options.band_files, options.limits);
     };
-    cache_ =
-        PackedCache::open_or_build(options.cache_folder, pictures, decode, pool, options.progress);
+    cache_ = PackedCache::open_or_build(options.cache_folder, pictures,
+                                        options.digests ? *options.digests : FileDigests{}, decode,
+                                        pool, options.progress);
   }
 
   void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
     copy_rows(picture, cache_.picture(picture), to, row_bytes);
   }
   const char* source() const override { return "cache"; }
+  std::string cache_file() const override { return cache_.path(); }
   int64_t dropped_alpha() const override { return cache_.dropped_alpha(); }
 
  private:

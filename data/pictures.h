@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/band_files.h"
+#include "data/file_digests.h"
 #include "data/image.h"
 #include "data/picture_errors.h"
 #include "engine/preprocess.h"
@@ -37,6 +38,8 @@ class Pictures {
   virtual void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const = 0;
   // "memory", "cache" or "files": where copy() takes them from.
   virtual const char* source() const = 0;
+  // Of "cache", the path of its file.
+  virtual std::string cache_file() const { return ""; }
   // Pictures seen so far whose transparency was dropped; from files every copy counts.
   virtual int64_t dropped_alpha() const = 0;
 
@@ -60,6 +63,7 @@ struct PictureOptions {
   // Otherwise they are decoded once: into this folder's cache file if one is given, which later
   // runs map into memory; else into memory if they fit; else they are decoded at every copy.
   std::string cache_folder{};
+  const FileDigests* digests = nullptr;  // what the cache may know of the files, by path
   uint64_t memory_bytes = uint64_t{4} << 30;
   Progress progress{};  // while decoding
 };

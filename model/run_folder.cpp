@@ -1,10 +1,14 @@
 #include "model/run_folder.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <system_error>
 
 #include "engine/file.h"
+#include "engine/utc_now.h"
 #include "kernels/error.h"
 #include "model/metrics_csv.h"
 #include "model/tfevents.h"
@@ -19,10 +23,32 @@ double wall_time_s() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+// "process 4711 on buoy since 2026-03-01T12:34:56Z".
+std::string this_process() {
+  char host[256] = "";
+  if (::gethostname(host, sizeof host - 1) != 0 || !host[0]) std::strcpy(host, "this machine");
+  return "process " + std::to_string(::getpid()) + " on " + host + " since " + utc_now();
+}
+
 }  // namespace
 
 RunFolder::RunFolder(std::string path) : path_(std::move(path)) {}
 RunFolder::~RunFolder() = default;
+
+std::string RunFolder::hold() {
+  if (lock_) return "";
+  create();
+  lock_ = std::make_unique<LockFile>(lock(), this_process());
+  const std::string text = lock_->text();
+  if (lock_->state() == LockFile::State::others) {
+    lock_.reset();
+    file_error(path_ + " is in use by " + (text.empty() ? "another process" : text) +
+               ": wait until that has ended, or train into another folder");
+  }
+  if (lock_->state() == LockFile::State::mine) return "";
+  return path_ + ": the file system can't lock (" + text +
+         "), so nothing keeps a second training out of this folder: don't start one";
+}
 
 bool RunFolder::begun() const {
   std::error_code ignored;
@@ -44,8 +70,9 @@ void RunFolder::discard() noexcept {
   csv_.reset();
   events_.reset();
   for (const std::string& file :
-       {config(), metrics(), events(), convolutions(), record(), report()})
+       {config(), metrics(), events(), convolutions(), pictures(), record(), report()})
     fs::remove(file, ignored);
+  lock_.reset();
   for (const fs::path& folder : made_) fs::remove(folder, ignored);  // none that holds something
 }
 
@@ -67,7 +94,7 @@ void RunFolder::check_history(int64_t epochs, int64_t keep_through) const {
 }
 
 void RunFolder::open(const std::vector<std::string>& columns, int64_t keep_through) {
-  create();
+  hold();
   csv_ = std::make_unique<MetricsCsv>(metrics(), columns, keep_through);
   events_ = std::make_unique<EventFile>(events(), keep_through, wall_time_s());
 }

@@ -9,7 +9,11 @@
 
 #include "kernels/api.h"
 
-namespace fulmar::model {
+namespace fulmar {
+
+class LockFile;
+
+namespace model {
 
 class MetricsCsv;
 class EventFile;
@@ -18,7 +22,8 @@ using NamedValues = std::vector<std::pair<std::string, double>>;
 
 // What a training leaves behind: config.json, metrics.csv, events.out.tfevents.fulmar,
 // best.safetensors, last.safetensors; and what programs put beside them: convolutions.txt, which
-// algorithms a GPU was given, and for people run.json, report.html, evaluation-NAME.json.
+// algorithms a GPU was given, pictures.txt, what the pictures' files held, and for people run.json,
+// report.html, evaluation-NAME.json. While a process trains there, run.lock names it.
 class FULMAR_API RunFolder {
  public:
   // Touches nothing on the disk.
@@ -27,6 +32,10 @@ class FULMAR_API RunFolder {
 
   // Makes the folder where it is missing. Error(file) where that can't be done.
   void create();
+  // Keeps the folder for this process while this object lives, and makes it where it is missing.
+  // Error(file) naming the process that has it. Gives what a user must know where the file system
+  // can't lock; else, and from the second call on, nothing.
+  std::string hold();
   // Whether a run has left anything here.
   bool begun() const;
   // After a new run that failed: removes what it left, and the folders made for it, unless there
@@ -43,14 +52,16 @@ class FULMAR_API RunFolder {
   std::string best() const { return path_ + "/best.safetensors"; }
   std::string last() const { return path_ + "/last.safetensors"; }
   std::string convolutions() const { return path_ + "/convolutions.txt"; }
+  std::string pictures() const { return path_ + "/pictures.txt"; }
+  std::string lock() const { return path_ + "/run.lock"; }
   std::string record() const { return path_ + "/run.json"; }
   std::string report() const { return path_ + "/report.html"; }
   std::string evaluation(const std::string& name) const {
     return path_ + "/evaluation-" + name + ".json";
   }
 
-  // Opens metrics and events, cut back to what was known at step `keep_through`; makes the folder
-  // where it is missing. Error(file) where that can't be done, or metrics.csv has other columns;
+  // Opens metrics and events, cut back to what was known at step `keep_through`, after hold().
+  // Error(file) where that can't be done, or metrics.csv has other columns;
   // Error(usage) without a column "step".
   void open(const std::vector<std::string>& columns, int64_t keep_through);
   // One epoch's metrics, in the order of the columns; the column "step" is the events' step.
@@ -60,8 +71,10 @@ class FULMAR_API RunFolder {
  private:
   std::string path_;
   std::vector<std::filesystem::path> made_;  // folders that create() made, deepest first
+  std::unique_ptr<LockFile> lock_;
   std::unique_ptr<MetricsCsv> csv_;
   std::unique_ptr<EventFile> events_;
 };
 
-}  // namespace fulmar::model
+}  // namespace model
+}  // namespace fulmar

@@ -141,6 +141,7 @@ Trainer::~Trainer() = default;
 TrainOutcome Trainer::run(TrainObserver& observer) {
   State& s = *state_;
   make_feeders();
+  if (const std::string word = folder_.hold(); !word.empty()) context_.log(word);
   folder_.open(columns_of(info_.classes.size() == 2, validation_ != nullptr), s.epochs_step);
   while (s.epoch < options_.epochs && !s.should_stop) run_epoch(observer);
   return {s.epoch, s.best.epoch(), s.best.best(), s.should_stop};

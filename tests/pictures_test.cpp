@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "data/file_digests.h"
+#include "data/packed_cache.h"
+#include "engine/crc32c.h"
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tests/support/bitmap.h"
@@ -131,10 +134,102 @@ TEST_CASE("a cache is made anew when a picture changes, the cache is damaged, or
   const auto changed = open_pictures(paths, options, pool);
   CHECK(decoded == 3);
   CHECK(rows(*changed, 1, 21)[0] == 255);
-  CHECK(files_in(caches.path()).size() == 2);
+  CHECK(files_in(caches.path()).size() == 1);  // in the old one's place
   options.bands = 1;
   open_pictures(paths, options, pool);
-  CHECK(files_in(caches.path()).size() == 3);
+  CHECK(files_in(caches.path()).size() == 2);
+}
+
+TEST_CASE("a cache goes by what files hold: not by their size and time, nor by where they lie") {
+  const test::TempFolder folder, caches;
+  auto paths = write_pictures(folder, 3);
+  ThreadPool pool(1);
+  PictureOptions options;
+  options.cache_folder = caches.path();
+  int decoded = 0;
+  options.progress = [&](int64_t, int64_t) { decoded++; };
+  open_pictures(paths, options, pool);
+  // Another picture of the same size, and the old time put back, as rsync and tar do.
+  const auto time = fs::last_write_time(paths[0]);
+  test::write_bitmap(paths[0], 5, 7, [](int, int) { return 0x808080u; });
+  fs::last_write_time(paths[0], time);
+  decoded = 0;
+  const auto exchanged = open_pictures(paths, options, pool);
+  CHECK(decoded == 3);
+  CHECK(rows(*exchanged, 0, 21)[0] == 128);
+  // The same pictures elsewhere.
+  fs::create_directories(folder.path("moved"));
+  for (std::string& path : paths) {
+    const std::string moved = folder.path("moved/") + fs::path(path).filename().string();
+    fs::rename(path, moved);
+    path = moved;
+  }
+  decoded = 0;
+  const auto moved = open_pictures(paths, options, pool);
+  CHECK(decoded == 0);
+  CHECK(rows(*moved, 0, 21) == rows(*exchanged, 0, 21));
+  CHECK(cache_files(caches.path()) == std::vector<std::string>{moved->cache_file()});
+}
+
+TEST_CASE("digests: a file is read again unless its file system vouches that it is untouched") {
+  const test::TempFolder folder;
+  const std::string path = folder.path("odd \n\\ name"), other = folder.path("b");
+  write_file(path, "one");
+  write_file(other, std::string(3000000, 'b'));
+  ThreadPool pool(2);
+  FileDigests known = digest_files({path, other}, {}, pool);
+  CHECK(known.at(path).bytes == 3);
+  CHECK(known.at(path).crc32c == crc32c("one", 3));
+  CHECK(known.at(other).crc32c == crc32c(std::string(3000000, 'b').data(), 3000000));
+  const FileDigests again = digests_from_text(to_text(known), "list");
+  CHECK(again.size() == 2);
+  CHECK(to_text(again) == to_text(known));
+  CHECK(again.at(path).same_content(known.at(path)));
+
+  // What was just written may change again within a tick: it is read, whatever was known.
+  FileDigests wrong = known;
+  wrong.at(path).crc32c = 7;
+  CHECK(digest_files({path}, wrong, pool).at(path).crc32c == crc32c("one", 3));
+  // Read long after its last change: the file system vouches for it, if it is one that can.
+  wrong.at(path).read_ns += 3000000000;
+  const uint32_t crc = digest_files({path}, wrong, pool).at(path).crc32c;
+  CHECK((crc == 7 || crc == crc32c("one", 3)));
+  MESSAGE("files here are read again only when touched: ", crc == 7);
+  // Another content in the same size, the old time put back: only ctime tells.
+  const auto time = fs::last_write_time(path);
+  AppendFile in_place(path);
+  in_place.truncate(0);
+  in_place.append("two");
+  fs::last_write_time(path, time);
+  CHECK(digest_files({path}, wrong, pool).at(path).crc32c == crc32c("two", 3));
+
+  for (const char* bad : {"", "hello", "crc32c bytes"})
+    CHECK(has(error_of(ErrorKind::file, [&] { digests_from_text(bad, "list"); }), "list: not a"));
+  const std::string text = to_text(known);
+  CHECK(has(error_of(ErrorKind::file,
+                     [&] { digests_from_text(text.substr(0, text.size() - 1), "list"); }),
+            "cut short"));
+  CHECK(has(error_of(ErrorKind::file, [&] { digest_files({folder.path("no")}, {}, pool); }),
+            folder.path("no")));
+}
+
+TEST_CASE("digests of a cache folder outlive what can't be read, and forget files that are gone") {
+  const test::TempFolder folder, caches;
+  write_file(folder.path("a"), "a");
+  write_file(folder.path("b"), "b");
+  ThreadPool pool(1);
+  CHECK(read_cached_digests(caches.path()).empty());
+  keep_cached_digests(caches.path("new"), digest_files({folder.path("a")}, {}, pool));
+  keep_cached_digests(caches.path("new"), digest_files({folder.path("b")}, {}, pool));
+  CHECK(read_cached_digests(caches.path("new")).size() == 2);
+  fs::remove(folder.path("a"));
+  keep_cached_digests(caches.path("new"), {});
+  CHECK(read_cached_digests(caches.path("new")).count(folder.path("b")) == 1);
+  CHECK(read_cached_digests(caches.path("new")).size() == 1);
+  write_file(caches.path("new/digests.txt"), "damaged");
+  CHECK(read_cached_digests(caches.path("new")).empty());
+  write_file(caches.path("file"), "no folder");
+  keep_cached_digests(caches.path("file"), {});  // no error
 }
 
 TEST_CASE("bad pictures are named and counted, and leave no cache") {

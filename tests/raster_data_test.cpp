@@ -173,16 +173,17 @@ TEST_CASE("memory, cache and files keep float bands to the bit, NaN and nodata i
       CHECK(pixels == expected.data);
     }
   CHECK(sources == std::vector<std::string>{"memory", "cache", "cache", "files", "files", "files"});
-  // Another partner makes another cache.
+  // Another partner makes another cache, in the old one's place.
   const auto files = [&] {
     return std::distance(std::filesystem::directory_iterator(caches.path()), {});
   };
   CHECK(files() == 1);
-  test::write_raster(folder.path("a_VH.tif"), 6, 5, 2, ramp);
   options.once = false;
   options.cache_folder = caches.path();
-  open_pictures(paths, options, pool);
-  CHECK(files() == 2);
+  const std::string before = open_pictures(paths, options, pool)->cache_file();
+  test::write_raster(folder.path("a_VH.tif"), 6, 5, 2, ramp);
+  CHECK(open_pictures(paths, options, pool)->cache_file() != before);
+  CHECK(files() == 1);
 }
 
 TEST_CASE("pictures of one dataset agree on bands and nodata, and the model with them") {

@@ -3,8 +3,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <array>
-#include <ctime>
 #include <fstream>
 
 #include "tools/memory.h"
@@ -34,14 +32,6 @@ Json machine_json(Device& device, Context& context) {
           {"processors", static_cast<int64_t>(::sysconf(_SC_NPROCESSORS_ONLN))},
           {"threads", context.pool().threads()},
           {"memory_bytes", memory_here()}};
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  std::array<char, 32> text;
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 }  // namespace fulmar::tools

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "engine/context.h"
+#include "engine/utc_now.h"
 #include "tools/output.h"
 
 namespace fulmar::tools {
@@ -10,8 +11,5 @@ namespace fulmar::tools {
 // What a result depends on beside the program: device, its hardware and precision; processor (as
 // the system names it), instruction set, processors, threads used, memory in bytes.
 Json machine_json(Device& device, Context& context);
-
-// "2026-03-01T12:34:56Z".
-std::string utc_now();
 
 }  // namespace fulmar::tools

@@ -184,7 +184,22 @@ void check_as_options(TrainConfig config) {
   config.resolve();
 }
 
-// The configuration of a run to go on with. Options given again must be the same.
+// More epochs for a run, where what it did so far is what it had done with them.
+void lengthen(TrainConfig& config, int64_t epochs, const std::string& folder) {
+  const std::string before = std::to_string(config.epochs);
+  if (epochs < config.epochs)
+    usage_error("--epochs was " + before + " in the run to resume and is " +
+                std::to_string(epochs) + " here: a run can only become longer");
+  if (config.schedule != "plateau")
+    usage_error("--epochs was " + before + " in the run to resume: with --schedule " +
+                config.schedule + " the learning rate comes to rest then, so it can't become " +
+                "longer. Train on from its weights: fulmar train DIR --out NEW --init " + folder +
+                "/best.safetensors --epochs N");
+  config.epochs = epochs;
+}
+
+// The configuration of a run to go on with. Options given again must be the same, but for the
+// place of the pictures and more epochs.
 TrainConfig resumed_config(const CLI::App& app, TrainConfig given, const std::string& folder) {
   const std::string path = model::RunFolder(folder).config();
   const Json saved = Json::parse(read_file(path, 1 << 20), nullptr, false);
@@ -207,7 +222,12 @@ TrainConfig resumed_config(const CLI::App& app, TrainConfig given, const std::st
   for (const auto& [key, value] : asked.items()) {
     const std::string option = option_of(key);
     const CLI::Option* known = app.get_option_no_throw(option);
-    if (known && known->count() > 0 && value != saved.at(key))
+    if (!known || known->count() == 0 || value == saved.at(key)) continue;
+    if (key == "dataset")
+      config.dataset = given.dataset;  // the run looks whether the pictures are the same
+    else if (key == "epochs")
+      lengthen(config, given.epochs, folder);
+    else
       usage_error(option + " was " + saved.at(key).dump() + " in the run to resume and is " +
                   value.dump(-1, ' ', false, Json::error_handler_t::replace) +
                   " here: leave it out, or train into another folder");

@@ -1,9 +1,12 @@
 #include "tools/train_data.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 
+#include "data/packed_cache.h"
 #include "data/statistics.h"
 #include "engine/geometry.h"
 #include "kernels/error.h"
@@ -45,18 +48,64 @@ void probe(Samples& samples, const TrainConfig& config, const TrainRuntime& runt
   }
 }
 
-std::shared_ptr<const data::Pictures> decode(const Samples& samples, bool in_memory,
+// What the pictures' files hold: read, but for what is known of them and their file systems vouch
+// for. A cache folder keeps it for other trainings.
+data::FileDigests digest(const RunSamples& samples, const TrainConfig& config,
+                         const TrainRuntime& runtime, data::FileDigests known, ThreadPool& pool) {
+  std::vector<std::string> files;
+  for (const Samples* part : {&samples.train, &samples.validation})
+    for (const data::Sample& sample : part->dataset.samples)
+      for (std::string& file : config.band_files().files_of(sample.path))
+        files.push_back(std::move(file));
+  const std::string& folder = runtime.cache_folder;
+  data::FileDigests kept;
+  if (!folder.empty()) kept = data::read_cached_digests(folder);
+  known.insert(kept.begin(), kept.end());
+  Progress progress(std::ssize(files), "files");
+  progress.label("reading");
+  data::FileDigests digests = data::digest_files(files, known, pool, [&](int64_t done, int64_t) {
+    stop_if_interrupted();
+    progress.update(done);
+  });
+  if (!folder.empty()) data::keep_cached_digests(folder, digests);
+  return digests;
+}
+
+std::shared_ptr<const data::Pictures> decode(const Samples& samples,
+                                             const data::FileDigests& digests, bool in_memory,
                                              const TrainConfig& config, const TrainRuntime& runtime,
                                              ThreadPool& pool) {
   Progress progress(samples.count(), "pictures");
   progress.label("decoding");
   data::PictureOptions options = picture_options(config, runtime);
   options.memory_bytes = in_memory ? samples.bytes() : 0;
+  options.digests = &digests;
   options.progress = [&](int64_t done, int64_t) {
     stop_if_interrupted();
     progress.update(done);
   };
   return data::open_pictures(paths_of(samples.dataset), samples.headers, options, pool);
+}
+
+// What is left of other trainings in a cache folder takes room that nobody may know of.
+void tell_other_cache_files(const std::string& folder, const Sources& sources) {
+  int64_t others = 0;
+  uint64_t bytes = 0;
+  for (const std::string& file : data::cache_files(folder)) {
+    const auto is_used = [&](const auto& pictures) {
+      return pictures && pictures->cache_file() == file;
+    };
+    if (is_used(sources.train_pictures) || is_used(sources.validation_pictures)) continue;
+    std::error_code gone;
+    const uint64_t size = std::filesystem::file_size(file, gone);
+    if (gone) continue;
+    others++;
+    bytes += size;
+  }
+  if (others > 0)
+    note(folder + " also holds " + std::to_string(others) + (others == 1 ? " file" : " files") +
+         " (*.fulmarpack, " + readable_bytes(bytes) +
+         ") of other pictures or older versions: remove what no training needs");
 }
 
 }  // namespace
@@ -105,11 +154,12 @@ void agree_on_nodata(RunSamples& samples, TrainConfig& config) {
 
 // Float pictures have no customary range: each band gets mean 0 and standard deviation 1 over the
 // pixels of the training pictures that were measured.
-void choose_scale(const Samples& samples, TrainConfig& config, const TrainRuntime& runtime,
-                  ThreadPool& pool) {
+void choose_scale(const Samples& samples, const data::FileDigests& digests, TrainConfig& config,
+                  const TrainRuntime& runtime, ThreadPool& pool) {
   if (samples.type() != DType::f32 || config.range || config.band_mean) return;
   data::PictureOptions options = picture_options(config, runtime);
   options.once = runtime.cache_folder.empty();  // a cache is made once and for all
+  options.digests = &digests;
   Progress progress(samples.count(), "pictures");
   progress.label("measuring");
   const auto told = [&](int64_t done, int64_t) {
@@ -136,7 +186,8 @@ void choose_scale(const Samples& samples, TrainConfig& config, const TrainRuntim
 
 }  // namespace
 
-RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool) {
+RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
+                        const data::FileDigests& known, ThreadPool& pool) {
   const auto rule = config.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
   data::Folder folder = data::scan_folder(config.dataset, rule, config.band_files());
   if (!folder.stray.empty())
@@ -161,7 +212,8 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime, Thread
                samples.train.dataset.samples[0].path + " " + name_of(samples.train.type()) +
                "; convert the pictures to one type");
   agree_on_nodata(samples, config);
-  choose_scale(samples.train, config, runtime, pool);
+  samples.digests = digest(samples, config, runtime, known, pool);
+  choose_scale(samples.train, samples.digests, config, runtime, pool);
   return samples;
 }
 
@@ -205,13 +257,15 @@ Sources open_sources(const RunSamples& samples, const TrainConfig& config,
   const Preprocess preprocess = config.preprocess(samples.train.type());
   Sources s;
   data::LoaderOptions options = loader_options(config, runtime);
-  s.train_pictures = decode(samples.train, kept.train, config, runtime, pool);
+  s.train_pictures = decode(samples.train, samples.digests, kept.train, config, runtime, pool);
   if (!samples.validation.empty()) {
-    s.validation_pictures = decode(samples.validation, kept.validation, config, runtime, pool);
+    s.validation_pictures =
+        decode(samples.validation, samples.digests, kept.validation, config, runtime, pool);
     s.validation = std::make_unique<data::Loader>(
         s.validation_pictures, samples.validation.dataset.labels(),
         data::sequential_sampler(samples.validation.count(), config.batch), preprocess, options);
   }
+  if (!runtime.cache_folder.empty()) tell_other_cache_files(runtime.cache_folder, s);
   options.augment = config.augmentation();
   s.train = std::make_unique<data::Loader>(s.train_pictures, samples.train.dataset.labels(),
                                            training_sampler(samples.train.dataset, config),

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/file_digests.h"
 #include "data/loader.h"
 #include "kernels/thread_pool.h"
 #include "tools/train.h"
@@ -29,12 +30,15 @@ struct Samples {
 struct RunSamples {
   Samples train, validation;       // validation: empty where there is none
   std::vector<std::string> stray;  // paths that the scan left out
+  data::FileDigests digests;       // of the pictures' files, by path
 };
 
 // Scans the dataset, splits it and looks at the headers; what the configuration leaves to the
 // pictures is filled in: channels, nodata, and mean and deviation of each band of float32 without a
 // range. Error(file) naming a picture that can't be read or that doesn't fit the configuration.
-RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime, ThreadPool& pool);
+// `known` digests spare reading files again, as those of the cache folder do.
+RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
+                        const data::FileDigests& known, ThreadPool& pool);
 
 struct Sources {
   std::shared_ptr<const data::Pictures> train_pictures, validation_pictures;

@@ -14,6 +14,7 @@
 #include "tools/machine.h"
 #include "tools/memory.h"
 #include "tools/results.h"
+#include "tools/run_pictures.h"
 #include "tools/run_record.h"
 #include "tools/table.h"
 #include "tools/train.h"
@@ -76,9 +77,12 @@ ModelInfo describe(TrainConfig& config, const RunSamples& samples) {
 
 std::string summary_of(const TrainConfig& config, const RunSamples& samples, Device& device) {
   const data::Dataset& train = samples.train.dataset;
+  // A model file goes to others, whom this machine's paths don't concern.
+  Json settings = config.to_json();
+  for (const char* path : {"dataset", "init"}) settings.erase(path);
   const Json summary{{"device", device.name()},
                      {"hardware", device.hardware()},
-                     {"config", config.to_json()},
+                     {"config", settings},
                      {"training_samples", counts_of(train)},
                      {"validation_samples", counts_of(samples.validation.dataset)},
                      {"fingerprint", train.fingerprint()}};
@@ -222,6 +226,19 @@ void write_config(const model::RunFolder& folder, const TrainConfig& config, Dev
   write_file(folder.config(), json.dump(2) + "\n");
 }
 
+// What a run that goes on may be told anew.
+void update_config(const model::RunFolder& folder, const TrainConfig& config) {
+  const Json before = Json::parse(read_file(folder.config(), 1 << 20));
+  Json json = before;
+  json["dataset"] = config.dataset;
+  json["epochs"] = config.epochs;
+  if (json == before) return;
+  if (json["dataset"] != before["dataset"])
+    note("the same pictures, which lay in " + before["dataset"].get<std::string>() +
+         ", are taken from " + config.dataset + " now");
+  write_file(folder.config(), json.dump(2) + "\n");
+}
+
 // A GPU's choices of algorithms decide bits: a run that goes on makes them as before.
 void reuse_choices(const model::RunFolder& folder, Device& device) {
   if (std::filesystem::exists(folder.convolutions()))
@@ -257,6 +274,26 @@ const char* end_of(ErrorKind kind) {
   return kind == ErrorKind::diverged ? "diverged" : "failed";
 }
 
+// Whole epochs behind a state.
+int64_t epochs_of(const Checkpoint& state) {
+  return Json::parse(state.info().summary, nullptr, false).value("epoch", int64_t{0});
+}
+
+// Of a run that was resumed at its end.
+void tell_how_to_go_on(const model::TrainOutcome& outcome, const TrainConfig& config,
+                       const std::string& path) {
+  const std::string epochs = std::to_string(outcome.epochs) + " epochs";
+  const std::string anew = "fulmar train DIR --out NEW --init " + path + "/best.safetensors";
+  if (outcome.stopped_early)
+    note("this run had stopped early, after " + epochs +
+         " (--stop-patience); to train on from its weights: " + anew);
+  else if (config.schedule == "plateau")
+    note("this run had had its " + epochs + "; --epochs N makes it longer");
+  else
+    note("this run had had its " + epochs + ", at whose end --schedule " + config.schedule +
+         " comes to rest; to train on from its weights: " + anew);
+}
+
 // Trains, with the memory that it takes given back at the end.
 model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, RunRecord& record,
                              const ModelInfo& info, Model& model, std::optional<Checkpoint> last,
@@ -266,6 +303,7 @@ model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, R
                          sources.validation.get(), folder,
                          trainer_options(config, runtime, sources.train->batches_per_epoch()));
   keep_choices(folder, model.device());  // all plans are made
+  const int64_t epochs_before = last ? epochs_of(*last) : -1;
   if (last) trainer.resume(*last);
   last.reset();  // its memory is needed
   record.begin(runtime.command, machine_json(model.device(), context));
@@ -274,6 +312,7 @@ model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, R
   try {
     const model::TrainOutcome outcome = run_trainer(trainer, reporter, config, folder);
     record.end(outcome.stopped_early ? "stopped early" : "finished");
+    if (outcome.epochs == epochs_before) tell_how_to_go_on(outcome, config, folder.path());
     return outcome;
   } catch (const Error& error) {
     if (std::filesystem::exists(folder.last()))
@@ -311,16 +350,20 @@ TrainedRun train_in(model::RunFolder& folder, const RunSamples& samples, const M
   return run;
 }
 
-}  // namespace
-
-TrainedRun train_run(Context& context, Device& device, TrainConfig config,
-                     const TrainRuntime& runtime, const std::string& path) {
-  config.precision = name_of(device.precision());
-  model::RunFolder folder(path);
-  if (!runtime.resume && folder.begun())
-    file_error(path + " holds a run already: go on with --resume, or choose another folder");
-  if (runtime.resume) reuse_choices(folder, device);
-  const RunSamples samples = find_samples(config, runtime, context.pool());  // completes it
+// In a folder that this process holds.
+TrainedRun train_held(Context& context, Device& device, TrainConfig config,
+                      const TrainRuntime& runtime, model::RunFolder& folder) {
+  std::optional<data::FileDigests> before;
+  if (runtime.resume) {
+    if (!std::filesystem::exists(config.dataset))
+      file_error(config.dataset + ": no such folder; if the pictures of this run lie elsewhere " +
+                 "now, say where: fulmar train DIR --out " + folder.path() + " --resume");
+    reuse_choices(folder, device);
+    before = digests_of_run(folder, config.dataset);
+  }
+  const RunSamples samples = find_samples(config, runtime, before.value_or(data::FileDigests{}),
+                                          context.pool());  // completes the configuration
+  if (runtime.resume) require_same_pictures(folder, before, samples.digests);
   ModelInfo info = describe(config, samples);
   Model model = make_model(info, config, device);
   const bool has_last = runtime.resume && std::filesystem::exists(folder.last());
@@ -329,15 +372,28 @@ TrainedRun train_run(Context& context, Device& device, TrainConfig config,
   std::optional<Checkpoint> last;
   if (has_last) last = read_last(folder, info);
   say_needs(samples, config, runtime, info, device);
+  // A place that can't be written is told of before pictures are decoded.
+  if (runtime.resume) {
+    const AtomicFile attempt(folder.last());  // not committed: leaves nothing
+    update_config(folder, config);
+  } else {
+    write_config(folder, config, device);
+  }
+  if (!before) keep_digests(folder, config.dataset, samples.digests);
+  return train_in(folder, samples, info, model, std::move(last), config, runtime, context);
+}
+
+}  // namespace
+
+TrainedRun train_run(Context& context, Device& device, TrainConfig config,
+                     const TrainRuntime& runtime, const std::string& path) {
+  config.precision = name_of(device.precision());
+  model::RunFolder folder(path);
+  if (const std::string word = folder.hold(); !word.empty()) note(word);
+  if (!runtime.resume && folder.begun())
+    file_error(path + " holds a run already: go on with --resume, or choose another folder");
   try {
-    // A place that can't be written is told of before pictures are read.
-    if (runtime.resume) {
-      const AtomicFile attempt(folder.last());  // not committed: leaves nothing
-    } else {
-      folder.create();
-      write_config(folder, config, device);
-    }
-    return train_in(folder, samples, info, model, std::move(last), config, runtime, context);
+    return train_held(context, device, std::move(config), runtime, folder);
   } catch (...) {
     if (!runtime.resume) folder.discard();
     throw;
