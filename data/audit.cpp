@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -18,7 +19,8 @@ using Hash = std::pair<uint64_t, uint64_t>;
 struct Seen {
   bool readable = false;
   ImageHeader header;
-  bool dropped_alpha = false, wholly_black = false;
+  bool dropped_alpha = false, wholly_black = false, constant = false;
+  double low = 0, high = 0;  // over the bands, of what isn't missing
   Hash hash;
   double black_fraction = 0, missing_fraction = 0;
 };
@@ -66,8 +68,33 @@ Image as_grey(const Image& image) {
   return grey;
 }
 
+// The least and the greatest value of a band that isn't missing.
+struct Range {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+
+  bool empty() const { return low > high; }
+  bool is_noise(DType type) const {
+    const double most = type == DType::f32 ? 1e-5 * std::max(std::abs(low), std::abs(high)) : 2;
+    return empty() || high - low <= most;
+  }
+};
+
+void keep_ranges(const std::vector<Range>& bands, Seen& seen) {
+  seen.constant = std::all_of(bands.begin(), bands.end(),
+                              [&](const Range& band) { return band.is_noise(seen.header.type); });
+  Range all;
+  for (const Range& band : bands) {
+    all.low = std::min(all.low, band.low);
+    all.high = std::max(all.high, band.high);
+  }
+  if (all.empty()) return;
+  seen.low = all.low;
+  seen.high = all.high;
+}
+
 template <class T>
 Seen look_at(const Image& image) {
+  std::vector<Range> ranges(static_cast<size_t>(image.bands));
   const T* value = reinterpret_cast<const T*>(image.data.data());
   int64_t black = 0, missing = 0;
   for (int64_t i = 0; i < image.pixels(); i++) {
@@ -75,7 +102,13 @@ Seen look_at(const Image& image) {
     for (int64_t band = 0; band < image.bands; band++) {
       const auto v = static_cast<double>(value[i * image.bands + band]);
       zero &= v == 0;
-      lacks |= !std::isfinite(v) || v == image.nodata;
+      if (!std::isfinite(v) || v == image.nodata) {
+        lacks = true;
+        continue;
+      }
+      Range& range = ranges[static_cast<size_t>(band)];
+      range.low = std::min(range.low, v);
+      range.high = std::max(range.high, v);
     }
     missing += lacks;
     black += zero && !lacks;
@@ -88,6 +121,7 @@ Seen look_at(const Image& image) {
   seen.black_fraction = static_cast<double>(black) / static_cast<double>(image.pixels());
   seen.missing_fraction = static_cast<double>(missing) / static_cast<double>(image.pixels());
   seen.wholly_black = black + missing == image.pixels();
+  keep_ranges(ranges, seen);
   return seen;
 }
 
@@ -104,7 +138,7 @@ Seen look_at(const Image& image) {
 
 struct Entry {
   const Sample* sample;
-  size_t part;     // 0: train, 1: test
+  size_t part;     // of Folder::parts
   int64_t number;  // within the part
 };
 
@@ -131,20 +165,41 @@ void find_equal(const std::vector<Entry>& entries, const std::vector<Seen>& seen
   }
 }
 
-void find_shared_scenes(const Folder& folder, Audit& audit) {
-  if (!folder.test) return;
+void find_shared_scenes(const std::vector<Entry>& entries, Audit& audit) {
   std::map<std::string, Audit::SharedScene> scenes;
-  // A picture that is a scene of its own has its name for one, which may be in both parts.
-  const auto has_scene = [](const Sample& sample) { return sample.scene != sample.name; };
-  for (const Sample& sample : folder.train.samples)
-    if (has_scene(sample)) scenes[sample.scene].train.push_back(sample.path);
-  for (const Sample& sample : folder.test->samples)
-    if (has_scene(sample)) scenes[sample.scene].test.push_back(sample.path);
-  for (auto& [name, scene] : scenes) {
-    if (scene.train.empty() || scene.test.empty()) continue;
-    scene.scene = name;
-    audit.shared_scenes.push_back(std::move(scene));
+  for (const Entry& entry : entries) {
+    // A picture that is a scene of its own has its name for one, which may be in several parts.
+    if (entry.sample->scene == entry.sample->name) continue;
+    Audit::SharedScene& scene = scenes[entry.sample->scene];
+    scene.scene = entry.sample->scene;
+    scene.parts.resize(audit.parts.size());
+    scene.parts[entry.part].push_back(entry.sample->path);
   }
+  for (auto& [name, scene] : scenes)
+    if (std::count_if(scene.parts.begin(), scene.parts.end(),
+                      [](const Audit::Paths& paths) { return !paths.empty(); }) > 1)
+      audit.shared_scenes.push_back(std::move(scene));
+}
+
+void count_scenes(const std::vector<Entry>& entries, Audit& audit) {
+  std::map<std::pair<size_t, int32_t>, std::set<std::string>> scenes;
+  for (const Entry& entry : entries)
+    scenes[{entry.part, entry.sample->label}].insert(entry.sample->scene);
+  for (const auto& [key, names] : scenes)
+    audit.parts[key.first].classes[static_cast<size_t>(key.second)].scenes = std::ssize(names);
+}
+
+void list_constant(const std::vector<Entry>& entries, const std::vector<Seen>& seen, Audit& audit) {
+  Range range;
+  for (size_t i = 0; i < entries.size(); i++) {
+    if (!seen[i].readable || !seen[i].constant) continue;
+    audit.constant.push_back(entries[i].sample->path);
+    range.low = std::min(range.low, seen[i].low);
+    range.high = std::max(range.high, seen[i].high);
+  }
+  if (range.empty()) return;
+  audit.constant_low = range.low;
+  audit.constant_high = range.high;
 }
 
 void count_formats(const std::vector<Seen>& seen, Audit& audit) {
@@ -179,7 +234,7 @@ bool Audit::has_faults() const {
 Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& pool,
                    const Progress& progress) {
   const auto read = [&](size_t part, int64_t sample) {
-    const Dataset& dataset = part == 0 ? folder.train : *folder.test;
+    const Dataset& dataset = *folder.parts()[part];
     return read_sample(dataset.samples[static_cast<size_t>(sample)].path, dataset.bands, limits);
   };
   return audit_pictures(folder, read, pool, progress);
@@ -188,19 +243,22 @@ Audit audit_folder(const Folder& folder, const ImageLimits& limits, ThreadPool& 
 Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& pool,
                      const Progress& progress) {
   Audit audit;
-  audit.stray = folder.stray;
+  audit.left_out = folder;
   audit.structure = folder.faults;
+  audit.notes = folder.notes;
+  audit.scenes = describe_scenes(folder.train);
   std::vector<Entry> entries;
-  const auto add_part = [&](const Dataset& dataset) {
-    Audit::Part part{dataset.folder, {}};
-    for (const std::string& name : dataset.classes) part.classes.push_back({name});
+  for (const Dataset* dataset : folder.parts()) {
+    const char* name = dataset == &folder.train                              ? "train"
+                       : folder.validation && dataset == &*folder.validation ? "validation"
+                                                                             : "test";
+    Audit::Part part{name, dataset->folder, {}};
+    for (const std::string& name : dataset->classes) part.classes.push_back({name});
     int64_t number = 0;
-    for (const Sample& sample : dataset.samples)
+    for (const Sample& sample : dataset->samples)
       entries.push_back({&sample, audit.parts.size(), number++});
     audit.parts.push_back(std::move(part));
-  };
-  add_part(folder.train);
-  if (folder.test) add_part(*folder.test);
+  }
 
   std::vector<Seen> seen(entries.size());
   const PictureErrors errors = for_each_picture(
@@ -222,6 +280,7 @@ Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& 
     one.black_fraction += seen[i].black_fraction;
     one.missing_fraction += seen[i].missing_fraction;
     one.wholly_black += seen[i].wholly_black;
+    one.constant += seen[i].constant;
   }
   std::map<std::pair<size_t, int32_t>, int64_t> readable;
   for (size_t i = 0; i < entries.size(); i++)
@@ -234,7 +293,9 @@ Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& 
     }
 
   find_equal(entries, seen, audit);
-  find_shared_scenes(folder, audit);
+  find_shared_scenes(entries, audit);
+  count_scenes(entries, audit);
+  list_constant(entries, seen, audit);
   count_formats(seen, audit);
   return audit;
 }

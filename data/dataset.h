@@ -4,10 +4,11 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "data/band_files.h"
+#include "data/class_names.h"
+#include "data/scene_names.h"
 
 namespace fulmar::data {
 
@@ -31,37 +32,54 @@ struct Dataset {
   uint64_t fingerprint() const;
 };
 
-// Which scene a picture belongs to: the file's name before the first '_' (without one the picture
-// is a scene of its own), or every picture is its own.
-enum class SceneRule { prefix, file };
+// What lies in a folder of pictures and is none of them, by paths.
+struct LeftOut {
+  std::vector<std::string> stray;   // no pictures, or outside the class folders
+  std::vector<std::string> copies;  // leavings of editors, file managers and downloads
+  std::vector<std::string> made;    // runs and caches of `fulmar train`
+};
 
-// The datasets that a folder holds, found by its layout: FOLDER/train/CLASS/* and, if there,
-// FOLDER/test/CLASS/*; or FOLDER/CLASS/*, then `test` is empty. Classes are the folders' names in
-// byte order; pictures may lie deeper; hidden files, files outside class folders and files that are
-// no pictures are stray.
-struct Folder {
+// The datasets that a folder holds, found by its layout: FOLDER/train/CLASS/*, with
+// FOLDER/val/CLASS/* and FOLDER/test/CLASS/* where they are there (find_parts tells other names);
+// or FOLDER/CLASS/*, then it is all for training. Classes are the folders' names in byte order;
+// pictures may lie deeper; hidden files, files outside class folders and files that are no pictures
+// are stray.
+struct Folder : LeftOut {
   Dataset train;
-  std::optional<Dataset> test;     // labels as in train; behind its classes those only test has
-  std::vector<std::string> stray;  // paths
+  // Labels as in train; behind its classes those that only this part has. A class may lack
+  // pictures.
+  std::optional<Dataset> validation, test;
+  std::string test_folder;  // "" where there is no test part
   // What a dataset can't have, with what is expected, a sentence each: no class folders, a single
-  // class, a class without pictures, one whose name is not UTF-8, classes of train/ and test/ that
-  // differ, folders that can't be read, a file of a sample without the others.
+  // class, a class without pictures to train on, one whose name is not UTF-8, classes that train
+  // hasn't, folders that look like parts and can't be told, folders that can't be read, a file of a
+  // sample without the others.
   std::vector<std::string> faults;
+  // What hinders nothing and should be known, a sentence each: a class that a part lacks, names of
+  // classes that are the same but for case or the form of their accents.
+  std::vector<std::string> notes;
+
+  std::vector<const Dataset*> parts() const;  // train, validation, test: those that are there
 };
 
 // Error(file): not a folder.
-Folder survey_folder(const std::string& folder, SceneRule rule = SceneRule::prefix,
+Folder survey_folder(const std::string& folder, SceneRule rule = SceneRule::name,
                      const BandFiles& bands = {});
 
-// For training: FOLDER/train, or FOLDER where that is not there. Does not look at FOLDER/test.
+// For training: the training and the validation part. Does not look into the test part.
 // Error(file) with the first fault.
-Folder scan_folder(const std::string& folder, SceneRule rule = SceneRule::prefix,
+Folder scan_folder(const std::string& folder, SceneRule rule = SceneRule::name,
                    const BandFiles& bands = {});
 
-// For evaluation by a model with these classes, in their order: FOLDER/test where it is there, else
-// FOLDER. Error(file) where a class of the folder is not among them, or one of them is missing.
+// For evaluation by a model with these classes, in their order: the test part where it is there,
+// else FOLDER. A class may lack pictures. Error(file) where a class of the folder is not among
+// them, or there is no picture at all.
 Dataset scan_for_classes(const std::string& folder, std::span<const std::string> classes,
-                         SceneRule rule = SceneRule::prefix, const BandFiles& bands = {});
+                         SceneRule rule = SceneRule::name, const BandFiles& bands = {},
+                         LeftOut* left_out = nullptr);
+
+// The classes that no sample has.
+std::vector<std::string> absent_classes(const Dataset& dataset);
 
 // Pictures for prediction: each path that is a file, and the pictures in each that is a folder, by
 // name. Of samples of several files the first one's path, once for all that are named.
@@ -69,16 +87,17 @@ Dataset scan_for_classes(const std::string& folder, std::span<const std::string>
 std::vector<std::string> list_pictures(std::span<const std::string> paths,
                                        const BandFiles& bands = {});
 
-// Whether a name can stand in JSON, and so in a model file.
-bool is_utf8(std::string_view text);
-
 struct Split {
-  Dataset train, validation;
+  Dataset train, held_out;
 };
 
 // Holds about `fraction` of every class out, whole scenes at a time, drawn by `seed`. As near to
 // the fraction in each class as the scenes allow. Error(usage): a fraction outside (0, 1), or a
 // class whose scenes are too few to have one on each side.
 Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed);
+
+// "" where the share held out of each class is near the fraction asked for, else how far it is and
+// why, a sentence.
+std::string missed_share(const Split& split, double fraction);
 
 }  // namespace fulmar::data

@@ -45,7 +45,7 @@ void add(std::vector<int64_t>& counts, const std::vector<int64_t>& more, int64_t
 
 Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed) {
   if (!(fraction > 0 && fraction < 1))
-    usage_error("the validation part must be above 0 and below 1, not " + std::to_string(fraction));
+    usage_error("the part held out must be above 0 and below 1, not " + std::to_string(fraction));
   const std::vector<int64_t> total = dataset.class_counts();
   std::vector<double> target;
   for (int64_t count : total)
@@ -82,20 +82,38 @@ Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed) {
     if (held[c] == 0 || held[c] == total[c])
       usage_error(dataset.folder + ": of the " + std::to_string(total[c]) +
                   " pictures of the class '" + dataset.classes[c] +
-                  "' none can be held out for "
-                  "validation: they belong to too few of the " +
-                  std::to_string(scenes.size()) +
-                  " scenes (a scene is the file name before the first '_'; --scenes file makes "
-                  "each picture its own)");
+                  "' none can be held out: they belong to too few scenes, which stay whole (" +
+                  describe_scenes(dataset) + "); --scenes file makes each picture its own");
 
   Split split;
-  for (Dataset* part : {&split.train, &split.validation}) {
+  for (Dataset* part : {&split.train, &split.held_out}) {
     part->folder = dataset.folder;
     part->classes = dataset.classes;
+    part->bands = dataset.bands;
   }
   for (size_t i = 0; i < dataset.samples.size(); i++)
-    (is_held[i] ? split.validation : split.train).samples.push_back(dataset.samples[i]);
+    (is_held[i] ? split.held_out : split.train).samples.push_back(dataset.samples[i]);
   return split;
+}
+
+std::string missed_share(const Split& split, double fraction) {
+  const std::vector<int64_t> kept = split.train.class_counts(),
+                             held = split.held_out.class_counts();
+  std::string list;
+  bool missed = false;
+  for (size_t c = 0; c < held.size(); c++) {
+    const auto total = static_cast<double>(kept[c] + held[c]);
+    const double wanted = fraction * total;
+    missed |= std::abs(static_cast<double>(held[c]) - wanted) > std::max(1.0, wanted / 4);
+    list += (list.empty() ? "" : ", ") + std::to_string(held[c]) + " of " +
+            std::to_string(kept[c] + held[c]) + " " + split.train.classes[c];
+  }
+  if (!missed) return "";
+  const auto all = static_cast<double>(split.train.samples.size() + split.held_out.samples.size());
+  const double percent = 100 * static_cast<double>(split.held_out.samples.size()) / all;
+  return std::to_string(std::lround(percent)) + " % are held out, not the " +
+         std::to_string(std::lround(100 * fraction)) + " % asked for (" + list +
+         "): scenes stay whole; --scenes file makes each picture its own";
 }
 
 }  // namespace fulmar::data

@@ -65,7 +65,7 @@ TEST_CASE("a sound dataset has counts, formats, black fractions and no faults") 
   CHECK(audit.formats[0].header.width == 4);
   CHECK(audit.formats[0].header.bands == 3);
   CHECK(audit.formats[0].pictures == 6);
-  CHECK(audit.stray == Audit::Paths{tree->path("train/neg/notes.txt")});
+  CHECK(audit.left_out.stray == Audit::Paths{tree->path("train/neg/notes.txt")});
   CHECK(audit.shared_scenes.empty());  // own.bmp is a scene of its own in both
 }
 
@@ -127,8 +127,8 @@ TEST_CASE("faults are found, each by name") {
     CHECK(audit.has_faults());
     REQUIRE(audit.shared_scenes.size() == 1);
     CHECK(audit.shared_scenes[0].scene == "a");
-    CHECK(audit.shared_scenes[0].train.size() == 2);
-    CHECK(audit.shared_scenes[0].test == Audit::Paths{tree->path("test/pos/a_9.bmp")});
+    CHECK(audit.shared_scenes[0].parts[0].size() == 2);
+    CHECK(audit.shared_scenes[0].parts[1] == Audit::Paths{tree->path("test/pos/a_9.bmp")});
   }
   SUBCASE("types that don't go together") {
     const auto tree = sound();

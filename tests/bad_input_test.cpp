@@ -115,8 +115,8 @@ TEST_CASE("a dataset that is none: train, eval and check name the folder") {
       {"absent", "no such folder; check the path", "no such folder; check the path"},
       {"empty", "holds no class folders; expected are", "holds no class folders; expected are"},
       {"hollow", "holds no pictures (PNG, JPEG, BMP, TIFF); add",
-       "holds no pictures (PNG, JPEG, BMP, TIFF)"},
-      {"one", "only the class 'neg'", "there is no class 'pos'"},
+       "none of its class folders holds pictures (PNG, JPEG, BMP, TIFF)"},
+      {"one", "only the class 'neg'", ""},  // a class may be absent from what is evaluated
       {"data/neg/0.bmp", "not a folder; expected are", "not a folder; expected are"},
   };
   for (const Row& row : rows) {
@@ -124,7 +124,7 @@ TEST_CASE("a dataset that is none: train, eval and check name the folder") {
     f.refused(f.train_on(folder, {"--crop", "16"}), 3, {folder, row.train});
     const Ended checked = check_refused({{"check", folder}, 3, {folder}}, f.folder.path());
     CHECK(has(checked.out + checked.err, row.train));  // a report goes to stdout
-    f.refused({"eval", f.model, folder}, 3, {folder, row.eval});
+    if (!row.eval.empty()) f.refused({"eval", f.model, folder}, 3, {folder, row.eval});
   }
   f.refused({"eval", f.model, f.path("letters")}, 3,
             {f.path("letters"), "'a' is not one of the model's classes; rename or remove"});

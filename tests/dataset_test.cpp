@@ -87,9 +87,9 @@ TEST_CASE("train and test folders, classes by name, stray files noted") {
   CHECK(found.train.class_counts() == std::vector<int64_t>{1, 2});
   REQUIRE(found.test);
   CHECK(found.test->samples.size() == 2);
-  CHECK(found.stray == std::vector<std::string>{tree.path("train/.DS_Store"),
-                                                tree.path("train/ape/notes.txt"),
-                                                tree.path("README")});
+  CHECK(found.stray ==
+        std::vector<std::string>{tree.path("train/ape/notes.txt"), tree.path("README")});
+  CHECK(found.copies == std::vector<std::string>{tree.path("train/.DS_Store")});
   CHECK(scan_folder(tree.path(), SceneRule::file).train.samples[0].scene == "ape/c_x_y.bmp");
 }
 
@@ -130,7 +130,9 @@ TEST_CASE("folders that are no dataset are refused, with what is expected") {
   parted.add("train/neg/a.png");
   parted.add("train/pos/b.png");
   parted.add("test/neg/c.png");
-  CHECK(has(refusal(parted.path()), parted.path("test") + ": there is no class 'pos'"));
+  const std::vector<std::string> notes = survey_folder(parted.path()).notes;
+  REQUIRE(notes.size() == 1);
+  CHECK(has(notes[0], parted.path("test") + ": there is no picture of the class 'pos'"));
   parted.add("test/pos/d.png");
   parted.add("test/other/e.png");
   CHECK(has(refusal(parted.path()), "'other'"));
@@ -161,7 +163,8 @@ TEST_CASE("training looks at train alone; a survey tells every fault and goes on
   tree.add("test/pos/d.png");
   tree.add("test/other/e.png");
   found = survey_folder(tree.path());
-  CHECK(found.faults.size() == 2);  // 'other' is none of train's, 'neg' is missing
+  CHECK(found.faults.size() == 1);  // 'other' is none of train's
+  CHECK(found.notes.size() == 1);   // 'neg' is missing
   REQUIRE(found.test);
   CHECK(found.test->classes == std::vector<std::string>{"neg", "pos", "other"});
   CHECK(found.test->labels() == std::vector<int32_t>{1, 2});
@@ -199,7 +202,9 @@ TEST_CASE("evaluation takes the model's classes and their order") {
   const std::vector<std::string> other{"pos", "ice"};
   CHECK_THROWS_WITH_AS(scan_for_classes(tree.path(), other), doctest::Contains("'neg'"), Error);
   const std::vector<std::string> more{"pos", "neg", "ice"};
-  CHECK_THROWS_WITH_AS(scan_for_classes(tree.path(), more), doctest::Contains("'ice'"), Error);
+  CHECK(absent_classes(scan_for_classes(tree.path(), more)) == std::vector<std::string>{"ice"});
+  std::filesystem::create_directories(tree.path("test/ice"));
+  CHECK(absent_classes(scan_for_classes(tree.path(), more)) == std::vector<std::string>{"ice"});
 }
 
 TEST_CASE("pictures for prediction are listed by name") {
@@ -229,13 +234,13 @@ TEST_CASE("a split keeps scenes whole and classes in proportion") {
   std::set<std::set<std::string>> different;
   for (uint64_t seed = 0; seed < 20; seed++) {
     const Split split = split_dataset(dataset, .15, seed);
-    CHECK(split.train.samples.size() + split.validation.samples.size() == samples.size());
-    const auto held = scenes_of(split.validation), kept = scenes_of(split.train);
+    CHECK(split.train.samples.size() + split.held_out.samples.size() == samples.size());
+    const auto held = scenes_of(split.held_out), kept = scenes_of(split.train);
     for (const std::string& scene : held) CHECK(kept.count(scene) == 0);
     for (size_t c = 0; c < 2; c++)
-      CHECK(std::abs(static_cast<double>(split.validation.class_counts()[c]) -
+      CHECK(std::abs(static_cast<double>(split.held_out.class_counts()[c]) -
                      .15 * static_cast<double>(total[c])) <= 2);
-    CHECK(scenes_of(split_dataset(dataset, .15, seed).validation) == held);
+    CHECK(scenes_of(split_dataset(dataset, .15, seed).held_out) == held);
     different.insert(held);
   }
   CHECK(different.size() == 20);
@@ -244,7 +249,7 @@ TEST_CASE("a split keeps scenes whole and classes in proportion") {
 TEST_CASE("small classes have a sample on each side, or the split says why not") {
   const Dataset few = dataset_of({{"a", 0}, {"b", 0}, {"c", 0}, {"d", 1}, {"e", 1}}, 2);
   for (uint64_t seed = 0; seed < 20; seed++)
-    CHECK(split_dataset(few, .1, seed).validation.class_counts() == std::vector<int64_t>{1, 1});
+    CHECK(split_dataset(few, .1, seed).held_out.class_counts() == std::vector<int64_t>{1, 1});
   const Dataset one = dataset_of({{"a", 0}, {"b", 0}, {"c", 1}, {"c", 1}}, 2);
   CHECK_THROWS_WITH_AS(split_dataset(one, .3, 0), doctest::Contains("'c1'"), Error);
   CHECK_THROWS_AS(split_dataset(few, 0, 0), Error);
@@ -267,6 +272,6 @@ TEST_CASE("the real chips: ten classes, each picture its own scene") {
   const Split split = split_dataset(found.train, .15, 1);
   for (size_t c = 0; c < 10; c++) {
     const auto count = static_cast<double>(found.train.class_counts()[c]);
-    CHECK(split.validation.class_counts()[c] == std::round(.15 * count));
+    CHECK(split.held_out.class_counts()[c] == std::round(.15 * count));
   }
 }

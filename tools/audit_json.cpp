@@ -12,8 +12,10 @@ Json audit_json(const Audit& audit, const std::string& folder) {
       classes[c.name] = {{"pictures", c.pictures},
                          {"black_fraction", c.black_fraction},
                          {"missing_fraction", c.missing_fraction},
-                         {"wholly_black", c.wholly_black}};
-    parts.push_back({{"folder", part.folder}, {"classes", classes}});
+                         {"wholly_black", c.wholly_black},
+                         {"constant", c.constant},
+                         {"scenes", c.scenes}};
+    parts.push_back({{"name", part.name}, {"folder", part.folder}, {"classes", classes}});
   }
   for (const Audit::Format& f : audit.formats)
     formats.push_back({{"width", f.header.width},
@@ -24,12 +26,16 @@ Json audit_json(const Audit& audit, const std::string& folder) {
   Json unreadable = Json::array(), scenes = Json::array();
   for (const Audit::Unreadable& u : audit.unreadable)
     unreadable.push_back({{"path", u.path}, {"reason", u.reason}});
-  for (const Audit::SharedScene& s : audit.shared_scenes)
-    scenes.push_back({{"scene", s.scene}, {"train", s.train}, {"test", s.test}});
+  for (const Audit::SharedScene& s : audit.shared_scenes) {
+    Json scene{{"scene", s.scene}};
+    for (size_t i = 0; i < audit.parts.size(); i++) scene[audit.parts[i].name] = s.parts[i];
+    scenes.push_back(std::move(scene));
+  }
   return {{"folder", folder},
           {"ok", !audit.has_faults()},
           {"structure", audit.structure},
           {"parts", parts},
+          {"scenes", audit.scenes},
           {"sizes", formats},
           {"unreadable", unreadable},
           {"two_labels", audit.two_labels},
@@ -39,7 +45,11 @@ Json audit_json(const Audit& audit, const std::string& folder) {
           {"mixed_bands", audit.mixed_bands},
           {"mixed_nodata", audit.mixed_nodata},
           {"repeated", audit.repeated},
-          {"stray", audit.stray},
+          {"constant", audit.constant},
+          {"notes", audit.notes},
+          {"stray", audit.left_out.stray},
+          {"copies", audit.left_out.copies},
+          {"made_by_training", audit.left_out.made},
           {"dropped_alpha", audit.dropped_alpha}};
 }
 

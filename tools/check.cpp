@@ -3,7 +3,9 @@
 #include <optional>
 
 #include "data/audit.h"
+#include "kernels/error.h"
 #include "tools/audit_json.h"
+#include "tools/audit_text.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
@@ -18,12 +20,10 @@ namespace {
 using data::Audit;
 
 struct Options {
-  std::string folder, scenes = "prefix";
+  std::string folder, scenes = "name";
   std::optional<std::string> bands;
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
 };
-
-constexpr size_t shown_at_most = 10;  // of a kind, to people; --json has all
 
 std::string counts_table(const Audit& audit) {
   using Align = Table::Align;
@@ -32,12 +32,15 @@ std::string counts_table(const Audit& audit) {
                {"pictures", Align::right},
                {"black", Align::right},
                {"missing", Align::right},
-               {"wholly black", Align::right}});
+               {"wholly black", Align::right},
+               {"constant", Align::right},
+               {"scenes", Align::right}});
   for (const Audit::Part& part : audit.parts)
     for (const Audit::Class& c : part.classes)
       table.add({&c == &part.classes.front() ? part.folder : "", c.name,
                  with_separators(c.pictures), fixed(100 * c.black_fraction, 1) + " %",
-                 fixed(100 * c.missing_fraction, 1) + " %", with_separators(c.wholly_black)});
+                 fixed(100 * c.missing_fraction, 1) + " %", with_separators(c.wholly_black),
+                 with_separators(c.constant), with_separators(c.scenes)});
   return table.to_string();
 }
 
@@ -47,49 +50,57 @@ std::string format_table(const Audit& audit) {
                {"bands", Align::right},
                {"type", Align::left},
                {"pictures", Align::right}});
-  for (size_t i = 0; i < std::min(audit.formats.size(), shown_at_most); i++) {
+  for (size_t i = 0; i < std::min(audit.formats.size(), shown_groups); i++) {
     const data::ImageHeader& h = audit.formats[i].header;
     table.add({std::to_string(h.width) + "x" + std::to_string(h.height), std::to_string(h.bands),
                name_of(h.type), with_separators(audit.formats[i].pictures)});
   }
-  if (audit.formats.size() > shown_at_most)
-    table.add(
-        {"and " + std::to_string(audit.formats.size() - shown_at_most) + " more", "", "", ""});
+  if (audit.formats.size() > shown_groups)
+    table.add({"and " + std::to_string(audit.formats.size() - shown_groups) + " more", "", "", ""});
   return table.to_string();
 }
 
-// A heading and the first few of a list; nothing where it is empty.
+// How many, a heading and the first few of a list; nothing where it is empty.
 template <class List, class Text>
-std::string section(const std::string& heading, const List& list, const Text& text_of) {
+std::string section(const std::string& one, const std::string& many, const List& list,
+                    const Text& text_of) {
   if (list.empty()) return "";
-  std::string text = "\n" + with_separators(std::ssize(list)) + " " + heading + "\n";
-  for (size_t i = 0; i < std::min(list.size(), shown_at_most); i++)
+  std::string text = "\n" + counted(std::ssize(list), one, many) + "\n";
+  for (size_t i = 0; i < std::min(list.size(), shown_groups); i++)
     text += "  " + text_of(list[i]) + "\n";
-  if (list.size() > shown_at_most)
+  if (list.size() > shown_groups)
     text +=
-        "  and " + with_separators(static_cast<int64_t>(list.size() - shown_at_most)) + " more\n";
+        "  and " + with_separators(static_cast<int64_t>(list.size() - shown_groups)) + " more\n";
   return text;
 }
 
-std::string all_of(const Audit::Paths& paths) {
-  std::string text;
-  for (const std::string& path : paths) text += (text.empty() ? "" : " = ") + path;
-  return text;
+std::string equal_pictures(const Audit& audit, const std::vector<Audit::Paths>& groups,
+                           const std::string& where) {
+  return section("group of equal pictures " + where, "groups of equal pictures " + where,
+                 telling_groups(groups, audit.constant),
+                 [](const Audit::Paths& group) { return first_names(group, " = "); });
 }
 
-std::string report(const Audit& audit) {
-  std::string text = counts_table(audit) + "\n" + format_table(audit);
-  const auto as_is = [](const std::string& line) { return line; };
-  text += section(audit.structure.size() == 1 ? "fault of the folders" : "faults of the folders",
-                  audit.structure, as_is);
-  text += section("unreadable: replace or remove them", audit.unreadable,
-                  [](const Audit::Unreadable& u) { return u.reason; });
-  text += section("equal pictures with two labels: keep one of each", audit.two_labels, all_of);
-  text +=
-      section("equal pictures in train and test: keep one of each", audit.in_both_parts, all_of);
-  text += section("scenes in train and test: move each to one side", audit.shared_scenes,
+std::string as_is(const std::string& line) { return line; }
+
+std::string faults(const Audit& audit) {
+  std::string text =
+      section("fault of the folders", "faults of the folders", audit.structure, as_is);
+  text += section("unreadable: replace or remove it", "unreadable: replace or remove them",
+                  audit.unreadable, [](const Audit::Unreadable& u) { return u.reason; });
+  text += equal_pictures(audit, audit.two_labels, "with two labels: keep one of each");
+  text += equal_pictures(audit, audit.in_both_parts,
+                         audit.parts.size() > 2 ? "in several parts: keep one of each"
+                                                : "in train and test: keep one of each");
+  const std::string where =
+      (audit.parts.size() > 2 ? std::string("in several parts") : "in train and test") +
+      ": move each to one side, or say with --scenes file that each picture is its own";
+  text += section("scene " + where, "scenes " + where, audit.shared_scenes,
                   [](const Audit::SharedScene& s) {
-                    return s.scene + ": " + s.train.front() + ", " + s.test.front();
+                    std::vector<std::string> firsts;
+                    for (const Audit::Paths& paths : s.parts)
+                      if (!paths.empty()) firsts.push_back(paths.front());
+                    return s.scene + ": " + first_names(firsts);
                   });
   if (audit.mixed_types)
     text +=
@@ -101,22 +112,71 @@ std::string report(const Audit& audit) {
         "--bands which files do\n";
   if (audit.mixed_nodata)
     text += "\nthe pictures have different nodata values: convert them to one\n";
-  text += audit.has_faults() ? "\nsomething is wrong: see above\n" : "\nnothing is wrong\n";
-  text += section("equal pictures of one class (noted)", audit.repeated, all_of);
-  text += section("files left out: no pictures, or outside the class folders (noted)", audit.stray,
-                  as_is);
-  if (audit.dropped_alpha > 0)
-    text += "\n" + with_separators(audit.dropped_alpha) +
-            " pictures have transparency, which is left out (noted)\n";
   return text;
 }
 
+// What hinders nothing.
+std::string notes(const Audit& audit) {
+  std::string text = section("note", "notes", audit.notes, as_is);
+  text += equal_pictures(audit, audit.repeated, "in one class (noted)");
+  const data::LeftOut& left = audit.left_out;
+  text += section("file left out: no picture, or outside the class folders (noted)",
+                  "files left out: no pictures, or outside the class folders (noted)", left.stray,
+                  as_is);
+  text += section("copy or leaving of an editor, a file manager or a download, left out (noted)",
+                  "copies or leavings of editors, file managers or downloads, left out (noted)",
+                  left.copies, as_is);
+  text += section("run or cache of a training, left out (noted)",
+                  "runs or caches of trainings, left out (noted)", left.made, as_is);
+  if (audit.dropped_alpha > 0)
+    text += "\n" +
+            counted(audit.dropped_alpha, "picture has transparency, which is left out (noted)",
+                    "pictures have transparency, which is left out (noted)") +
+            "\n";
+  return text;
+}
+
+std::string constant_pictures(const Audit& audit) {
+  if (audit.constant.empty()) return "";
+  std::string text = "\n" + constant_heading(audit) + ": better leave them out\n";
+  const std::vector<std::string> counts = constant_counts(audit);
+  for (size_t i = 0; i < std::min(counts.size(), shown_groups); i++)
+    text += "  " + counts[i] + "\n";
+  if (counts.size() > shown_groups)
+    text += "  and " + std::to_string(counts.size() - shown_groups) + " classes more\n";
+  return text + "  such as " + first_names(audit.constant) + "\n";
+}
+
+std::string report(const Audit& audit) {
+  std::string text = counts_table(audit) + "\n" + format_table(audit) + "\n" + audit.scenes +
+                     " to train on\n" + faults(audit);
+  // Equal ones with two labels are a fault, whatever they show.
+  const std::string constant = constant_pictures(audit), noted = notes(audit);
+  if (audit.has_faults()) return text + constant + "\nsomething is wrong: see above\n" + noted;
+  return text +
+         (constant.empty() && noted.empty() ? "\nnothing is wrong\n"
+                                            : "\nnothing is wrong; noted is:\n") +
+         constant + noted;
+}
+
+// Tells what --validation and --test would refuse.
+void note_what_splits_refuse(data::Folder& folder) {
+  if (folder.validation || !folder.faults.empty()) return;
+  try {
+    data::split_dataset(folder.train, 0.2, 0);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+    folder.notes.push_back(std::string("--validation and --test would be refused: ") +
+                           error.what());
+  }
+}
+
 int run(const Options& options, const SharedOptions& shared) {
-  const auto rule = options.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
-  const data::Folder folder =
-      data::survey_folder(options.folder, rule, data::BandFiles::parse(options.bands.value_or("")));
-  size_t total = folder.train.samples.size();
-  if (folder.test) total += folder.test->samples.size();
+  data::Folder folder = data::survey_folder(options.folder, data::scene_rule_named(options.scenes),
+                                            data::BandFiles::parse(options.bands.value_or("")));
+  note_what_splits_refuse(folder);
+  size_t total = 0;
+  for (const data::Dataset* part : folder.parts()) total += part->samples.size();
   CommandContext command(shared);
   Audit audit;
   {
@@ -144,11 +204,10 @@ void add_check(Cli& cli) {
       add_command(cli, "check", "Look for what is wrong with a folder of labelled pictures",
                   [options, &cli] { return run(*options, cli.shared); });
   command
-      .add_option("DIR", options->folder, "Folder with train/CLASS/* and test/CLASS/*, or CLASS/*")
+      .add_option("DIR", options->folder,
+                  "Folder with train/CLASS/*, val/CLASS/* and test/CLASS/*, or CLASS/*")
       ->required();
-  add_choice(command, "--scenes", options->scenes, {"prefix", "file"},
-             "Pictures that share the name before the first _ are one scene, or each is its own\n"
-             "(default prefix)");
+  add_scenes(command, options->scenes);
   add_bands(command, options->bands, "(default: a file is a sample)");
   add_max_pixels(command, options->max_pixels);
 }

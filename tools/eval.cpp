@@ -9,6 +9,7 @@
 #include "kernels/error.h"
 #include "model/metrics.h"
 #include "model/run_folder.h"
+#include "tools/audit_text.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/evaluation.h"
@@ -163,9 +164,14 @@ int run(const Options& options, const SharedOptions& shared) {
   const ModelInfo& info = checkpoint.info();
   const double threshold = threshold_of(info, options.threshold);
   require_places(options);
+  data::LeftOut left;
   const data::Dataset dataset =
-      data::scan_for_classes(options.folder, info.classes, data::SceneRule::prefix,
-                             band_files_of(options.bands, info.preprocess));
+      data::scan_for_classes(options.folder, info.classes, data::SceneRule::name,
+                             band_files_of(options.bands, info.preprocess), &left);
+  note_left_out(left);
+  for (const std::string& name : data::absent_classes(dataset))
+    note(dataset.folder + ": there is no picture of the class '" + name +
+         "': its recall and F1 are undefined, pictures called so are still counted");
   CommandContext command(shared);
   Evaluation evaluation = evaluation_on(dataset, options, checkpoint, command);
   const Measured measured = measure(evaluation);

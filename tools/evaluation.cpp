@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "data/encode_png.h"
@@ -73,9 +74,37 @@ float Evaluation::probability(int64_t sample, int64_t label) const {
   return predictions.probabilities[static_cast<size_t>(sample * predictions.classes + label)];
 }
 
+namespace {
+
+// Of a class without pictures nothing can be recalled; means over all classes have no value then.
+void leave_undefined(model::Scores& scores, int64_t positive_class) {
+  constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
+  for (size_t k = 0; k < scores.classes.size(); k++) {
+    model::ClassScores& one = scores.classes[k];
+    if (one.support > 0) continue;
+    one.recall = one.f1 = undefined;
+    if (one.predicted == 0) one.precision = undefined;
+    scores.macro = {undefined, undefined, undefined};
+    if (static_cast<int64_t>(k) == positive_class) scores.f1 = undefined;
+  }
+}
+
+}  // namespace
+
 Measured measure(const Evaluation& e) {
-  return {model::score(e.predictions, e.positive_class, e.threshold),
-          model::calibration(e.predictions, e.positive_class)};
+  Measured measured{model::score(e.predictions, e.positive_class, e.threshold),
+                    model::calibration(e.predictions, e.positive_class)};
+  leave_undefined(measured.scores, e.positive_class);
+  return measured;
+}
+
+std::vector<std::string> Evaluation::absent() const {
+  std::vector<std::string> names;
+  for (size_t k = 0; k < classes.size(); k++)
+    if (std::find(predictions.labels.begin(), predictions.labels.end(), static_cast<int32_t>(k)) ==
+        predictions.labels.end())
+      names.push_back(classes[k]);
+  return names;
 }
 
 Json numbers_json(const Evaluation& e) {
@@ -106,6 +135,7 @@ Json numbers_json(const Evaluation& e) {
           {"loss", number_json(scores.loss)},
           {"brier", number_json(calibration.brier)},
           {"ece", number_json(calibration.ece)},
+          {"absent", e.absent()},
           {"confusion", confusion},
           {"classes", classes},
           {"macro", averages_json(scores.macro)},

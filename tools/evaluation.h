@@ -42,12 +42,14 @@ struct Evaluation {
 
   bool two_classes() const { return positive_class >= 0; }
   const std::string& positive() const { return classes[static_cast<size_t>(positive_class)]; }
-  int64_t decision(int64_t sample) const;  // class
-  int64_t wrong() const;                   // samples whose decision is not their label
+  int64_t decision(int64_t sample) const;   // class
+  int64_t wrong() const;                    // samples whose decision is not their label
+  std::vector<std::string> absent() const;  // classes without a picture
   // Probability of a class.
   float probability(int64_t sample, int64_t label) const;
 };
 
+// The scores are model::score's, with NaN for what an absent class leaves undefined.
 struct Measured {
   model::Scores scores;
   model::Calibration calibration;

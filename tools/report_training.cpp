@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 #include <utility>
 
+#include "tools/audit_text.h"
 #include "tools/html.h"
 #include "tools/report.h"
 #include "tools/svg_plot.h"
@@ -117,13 +119,15 @@ struct Finding {
 
 std::vector<Finding> findings_of(const Json& check, const std::string& folder) {
   std::vector<Finding> findings;
+  const Json listed = check.value("constant", Json::array());  // older records have none
+  const std::set<std::string> constant(listed.begin(), listed.end());
   const auto add_groups = [&](const char* key, const std::string& heading) {
     Finding finding{heading, {}};
     for (const Json& group : check.at(key)) {
-      std::string line;
-      for (const Json& path : group)
-        line += (line.empty() ? "" : " = ") + short_path(path.get<std::string>(), folder);
-      finding.items.push_back(line);
+      if (constant.count(group.at(0)) > 0) continue;
+      std::vector<std::string> names;
+      for (const Json& path : group) names.push_back(short_path(path.get<std::string>(), folder));
+      finding.items.push_back(first_names(names, " = "));
     }
     if (!finding.items.empty()) findings.push_back(std::move(finding));
   };
@@ -134,34 +138,43 @@ std::vector<Finding> findings_of(const Json& check, const std::string& folder) {
     scenes.items.push_back(scene.at("scene").get<std::string>());
   if (!scenes.items.empty()) findings.push_back(std::move(scenes));
   add_groups("repeated", "Equal pictures of one class");
-  Finding black{"Wholly black pictures", {}};
-  for (const Json& part : check.at("parts"))
-    for (const auto& [name, c] : part.at("classes").items())
-      if (const int64_t count = c.at("wholly_black"); count > 0)
-        black.items.push_back(with_separators(count) + " of " + name + " in " +
-                              part.at("folder").get<std::string>());
-  if (!black.items.empty()) findings.push_back(std::move(black));
+  const auto add_counts = [&](const char* key, const std::string& heading) {
+    Finding finding{heading, {}};
+    for (const Json& part : check.at("parts"))
+      for (const auto& [name, c] : part.at("classes").items())
+        if (const int64_t count = c.value(key, int64_t{0}); count > 0)
+          finding.items.push_back(with_separators(count) + " of " + name + " in " +
+                                  part.at("folder").get<std::string>());
+    if (!finding.items.empty()) findings.push_back(std::move(finding));
+  };
+  add_counts("wholly_black", "Wholly black pictures");
+  add_counts("constant", "Pictures that are constant but for noise (no data?)");
   Finding unreadable{"Unreadable", {}};
   for (const Json& one : check.at("unreadable")) unreadable.items.push_back(text_of(one["reason"]));
   if (!unreadable.items.empty()) findings.push_back(std::move(unreadable));
-  Finding stray{"Files left out: no pictures, or outside the class folders", {}};
-  for (const Json& path : check.at("stray"))
-    stray.items.push_back(short_path(path.get<std::string>(), folder));
-  if (!stray.items.empty()) findings.push_back(std::move(stray));
+  const auto add_paths = [&](const char* key, const std::string& heading) {
+    Finding finding{heading, {}};
+    for (const Json& path : check.value(key, Json::array()))
+      finding.items.push_back(short_path(path.get<std::string>(), folder));
+    if (!finding.items.empty()) findings.push_back(std::move(finding));
+  };
+  add_paths("notes", "Notes");
+  add_paths("stray", "Files left out: no pictures, or outside the class folders");
+  add_paths("copies", "Copies or leavings of editors, file managers or downloads, left out");
+  add_paths("made_by_training", "Runs or caches of trainings, left out");
   return findings;
 }
 
 std::string finding_list(const std::vector<Finding>& findings) {
-  constexpr size_t shown = 8;
   std::string text;
   for (const Finding& finding : findings) {
     const auto count = static_cast<int64_t>(finding.items.size());
     text += element("p", finding.heading) + "<ul>\n";
-    for (size_t i = 0; i < std::min(shown, finding.items.size()); i++)
+    for (size_t i = 0; i < std::min(shown_groups, finding.items.size()); i++)
       text += element("li", finding.items[i]) + "\n";
-    if (finding.items.size() > shown)
-      text +=
-          element("li", "and " + with_separators(count - static_cast<int64_t>(shown)) + " more");
+    if (finding.items.size() > shown_groups)
+      text += element(
+          "li", "and " + with_separators(count - static_cast<int64_t>(shown_groups)) + " more");
     text += "</ul>\n";
   }
   return text;

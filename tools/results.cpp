@@ -42,6 +42,14 @@ int64_t customary_batch(const Preprocess& preprocess) {
   return std::clamp<int64_t>(pixels / (preprocess.crop * preprocess.crop), 1, longest);
 }
 
+CLI::Option* add_scenes(CLI::App& app, std::string& value) {
+  return add_choice(
+      app, "--scenes", value, {"name", "prefix", "file"},
+      "Pictures of one scene stay on one side of a split. name: of Sentinel-1's names satellite,\n"
+      "start and data take, of others what is before the first _ unless it is the class or the\n"
+      "same throughout; prefix: always that; file: each picture is its own (default name)");
+}
+
 CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
                        const std::string& otherwise) {
   return app

@@ -22,6 +22,8 @@ int64_t customary_batch(const Preprocess& preprocess);
 // --bands: how files make up samples; `otherwise` says what is so without it.
 CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
                        const std::string& otherwise);
+// --scenes: which pictures belong together.
+CLI::Option* add_scenes(CLI::App& app, std::string& value);
 // What was asked for, or else what the model's pictures were. Error(usage) as BandFiles.
 data::BandFiles band_files_of(const std::optional<std::string>& asked,
                               const Preprocess& preprocess);

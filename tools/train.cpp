@@ -56,12 +56,11 @@ void add_sample_options(CLI::App& app, TrainConfig& c) {
                  "positive, else the second)")
       ->type_name("CLASS");
   add_number(app, "--validation", c.validation, 0, 0.9,
-             "Share of the training pictures held out to validate on (default 0: none)");
+             "Share of the training pictures held out to validate on (default 0: none; where DIR "
+             "has val/,\n"
+             "valid/ or validation/, those pictures)");
   add_integer(app, "--split-seed", c.split_seed, 0, INT64_MAX, "What the split is drawn by");
-  add_choice(
-      app, "--scenes", c.scenes, {"prefix", "file"},
-      "Pictures that share the name before the first _ stay on one side of the split, or each "
-      "is its own (default prefix)");
+  add_scenes(app, c.scenes);
   add_choice(app, "--sampling", c.sampling, {"balanced", "epoch"},
              "Every class as often as the others, as published, or every picture once an epoch "
              "(default balanced)");
@@ -397,7 +396,8 @@ void add_train(Cli& cli) {
       cli, "train", "Train a classifier on a folder of pictures, a folder for each class",
       [options, app, &cli] { return train(**app, *options, cli.shared); });
   *app = &command;
-  command.add_option("DIR", options->config.dataset, "Folder with train/CLASS/*, or CLASS/*");
+  command.add_option("DIR", options->config.dataset,
+                     "Folder with train/CLASS/* and, if there, val/CLASS/*; or CLASS/*");
   add_path(command, "--out", options->out, "Run folder: configuration, metrics, model files", "RUN")
       ->required();
   add_config_options(command, options->config);

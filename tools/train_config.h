@@ -27,7 +27,7 @@ struct TrainConfig {
   std::optional<std::string> bands;          // patterns of the files of a sample
   std::optional<std::vector<double>> range;  // source values that become 0 and 1
   bool pad = false, standardize = false;
-  std::string scenes = "prefix";
+  std::string scenes = "name";
   // Found in the training pictures: of float32 without a range, by band; and what stands for
   // missing.
   std::optional<std::vector<double>> band_mean, band_deviation;
@@ -35,7 +35,8 @@ struct TrainConfig {
   // Samples
   std::optional<std::string> positive;  // class, of two
   std::string protocol;                 // "paper" or none
-  double validation = 0;                // share of the training set
+  std::optional<double> validation;     // share of the training set; with a part of its own none
+  std::optional<std::string> validation_part;  // folder in the dataset's, such as "val"
   int64_t split_seed = 0;
   std::string sampling = "balanced";
   // Augmentation

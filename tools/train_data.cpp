@@ -10,6 +10,7 @@
 #include "data/statistics.h"
 #include "engine/geometry.h"
 #include "kernels/error.h"
+#include "tools/audit_text.h"
 #include "tools/console.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
@@ -184,25 +185,56 @@ void choose_scale(const Samples& samples, const data::FileDigests& digests, Trai
   }
 }
 
+// Takes the validation part of the folder, or holds the share out that is asked for.
+void choose_validation(RunSamples& samples, data::Folder& folder, TrainConfig& config) {
+  const std::string own =
+      folder.validation ? std::filesystem::path(folder.validation->folder).filename().string() : "";
+  if (config.validation_part.value_or(own) != own)
+    file_error(config.dataset + "/" + *config.validation_part +
+               ": no longer there, and this run validates on it; put it back, or train into "
+               "another folder");
+  samples.train.dataset = std::move(folder.train);
+  if (folder.validation && !config.validation) {
+    config.validation_part = own;
+    samples.validation.dataset = std::move(*folder.validation);
+    return;
+  }
+  config.validation = config.validation.value_or(0);
+  if (folder.validation)
+    note(folder.validation->folder + ": left out, as --validation says what is validated on");
+  if (*config.validation == 0) return;
+  data::Split split = data::split_dataset(samples.train.dataset, *config.validation,
+                                          static_cast<uint64_t>(config.split_seed));
+  if (const std::string missed = data::missed_share(split, *config.validation); !missed.empty())
+    note("--validation: " + missed);
+  samples.train.dataset = std::move(split.train);
+  samples.validation.dataset = std::move(split.held_out);
+}
+
+// How many scenes there are, and on which side.
+void note_scenes(const RunSamples& samples) {
+  std::string text = data::describe_scenes(samples.train.dataset) + " to train on";
+  if (!samples.validation.empty())
+    text += "; " + data::describe_scenes(samples.validation.dataset) + " to validate on" +
+            (samples.validation.dataset.folder == samples.train.dataset.folder
+                 ? ""
+                 : " (" + samples.validation.dataset.folder + ")");
+  note(text);
+}
+
 }  // namespace
 
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                         const data::FileDigests& known, ThreadPool& pool) {
-  const auto rule = config.scenes == "file" ? data::SceneRule::file : data::SceneRule::prefix;
-  data::Folder folder = data::scan_folder(config.dataset, rule, config.band_files());
-  if (!folder.stray.empty())
-    note(std::to_string(folder.stray.size()) +
-         " files are no pictures of a class and are left out, such as " + folder.stray.front());
+  data::Folder folder =
+      data::scan_folder(config.dataset, data::scene_rule_named(config.scenes), config.band_files());
+  note_left_out(folder);
+  for (const std::string& text : folder.notes) note(text);
   RunSamples samples;
-  samples.stray = folder.stray;
-  if (config.validation > 0) {
-    data::Split split = data::split_dataset(folder.train, config.validation,
-                                            static_cast<uint64_t>(config.split_seed));
-    samples.train.dataset = std::move(split.train);
-    samples.validation.dataset = std::move(split.validation);
-  } else {
-    samples.train.dataset = std::move(folder.train);
-  }
+  samples.left_out = folder;
+  samples.notes = folder.notes;
+  choose_validation(samples, folder, config);
+  note_scenes(samples);
   probe(samples.train, config, runtime, pool);
   choose_channels(samples.train, config);
   probe(samples.validation, config, runtime, pool);

@@ -29,14 +29,16 @@ struct Samples {
 
 struct RunSamples {
   Samples train, validation;       // validation: empty where there is none
-  std::vector<std::string> stray;  // paths that the scan left out
+  data::LeftOut left_out;          // by the scan
+  std::vector<std::string> notes;  // of the folders
   data::FileDigests digests;       // of the pictures' files, by path
 };
 
 // Scans the dataset, splits it and looks at the headers; what the configuration leaves to the
-// pictures is filled in: channels, nodata, and mean and deviation of each band of float32 without a
-// range. Error(file) naming a picture that can't be read or that doesn't fit the configuration.
-// `known` digests spare reading files again, as those of the cache folder do.
+// pictures is filled in: what is validated on, channels, nodata, and mean and deviation of each
+// band of float32 without a range. Error(file) naming a picture that can't be read or that doesn't
+// fit the configuration. `known` digests spare reading files again, as those of the cache folder
+// do.
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                         const data::FileDigests& known, ThreadPool& pool);
 

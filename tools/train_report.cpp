@@ -10,6 +10,7 @@
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tools/audit_json.h"
+#include "tools/audit_text.h"
 #include "tools/console.h"
 #include "tools/machine.h"
 #include "tools/progress.h"
@@ -35,12 +36,13 @@ Json data_json(const RunSamples& samples, const Sources& sources, Context& conte
   data::Folder folder;
   folder.train = samples.train.dataset;
   folder.train.folder = "training";
-  folder.stray = samples.stray;
+  static_cast<data::LeftOut&>(folder) = samples.left_out;
+  folder.notes = samples.notes;
   Json scenes = Json::array({scene_counts(folder.train)});
   if (!samples.validation.empty()) {
-    folder.test = samples.validation.dataset;
-    folder.test->folder = "validation";
-    scenes.push_back(scene_counts(*folder.test));
+    folder.validation = samples.validation.dataset;
+    folder.validation->folder = "validation";
+    scenes.push_back(scene_counts(*folder.validation));
   }
   Progress progress(samples.train.count() + samples.validation.count(), "pictures");
   progress.label("looking the pictures over");
@@ -55,6 +57,7 @@ Json data_json(const RunSamples& samples, const Sources& sources, Context& conte
         stop_if_interrupted();
         progress.update(done);
       });
+  for (const std::string& warning : training_warnings(audit)) note(warning);
   const std::string& path = samples.train.dataset.folder;
   return {{"folder", path}, {"scenes", scenes}, {"check", audit_json(audit, path)}};
 }

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/audit.h"
+
+namespace fulmar::tools {
+
+// Lists in what people read end after so many; --json has all.
+constexpr size_t shown_groups = 10, shown_names = 3;
+
+// The first names, " = " between where they are equal, and how many more there are.
+std::string first_names(const std::vector<std::string>& names, const char* between = ", ");
+
+// "1 scene", "1,234 scenes".
+std::string counted(int64_t count, const std::string& one, const std::string& many);
+
+// The groups of equal pictures that show something: not those that are constant but for noise.
+std::vector<data::Audit::Paths> telling_groups(const std::vector<data::Audit::Paths>& groups,
+                                               const data::Audit::Paths& constant);
+
+// "1,989 pictures are constant but for noise, with values from 0 to 1 (no data?)"; "" without any.
+std::string constant_heading(const data::Audit& audit);
+// How many of each class of each part, "train/neg: 700".
+std::vector<std::string> constant_counts(const data::Audit& audit);
+
+// Notes what lay in a folder and is not used.
+void note_left_out(const data::LeftOut& left);
+
+// What a training says of its pictures once it has looked them over, a sentence each.
+std::vector<std::string> training_warnings(const data::Audit& audit);
+
+}  // namespace fulmar::tools
