@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <system_error>
+#include <thread>
 
 #include "kernels/error.h"
 
@@ -341,7 +343,11 @@ LockFile::LockFile(const std::string& path, std::string_view holder) : path_(pat
     }
     if (reason == EWOULDBLOCK) {
       state_ = State::others;
-      text_ = beginning_of(file_);
+      // Its holder may be about to write.
+      for (int wait = 0; wait < 100 && text_.empty(); wait++) {
+        if (wait > 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        text_ = beginning_of(file_);
+      }
     } else if (reason != 0) {
       state_ = State::unavailable;
       text_ = reason_text(reason);

@@ -98,7 +98,7 @@ TEST_CASE("two trainings started at once into one folder: one is refused, the ot
     CHECK(ends[winner].code == 0);
     CHECK(ends[1 - winner].code == 3);
     const std::string& why = ends[1 - winner].err;
-    CHECK((has(why, "is in use by process ") || has(why, "holds a run already")));
+    CHECK((has(why, files.run + " is in use by process ") || has(why, "holds a run already")));
     CHECK(json_in(files.run + "/config.json")["seed"] == winner);
     CHECK(column(files.run, "epoch") == std::vector<double>{1, 2, 3});
   }
