@@ -80,6 +80,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"protocol", ""},
                       {"validation", 0.0},
                       {"validation_part", nullptr},
+                      {"test", 0.0},
                       {"split_seed", 0},
                       {"sampling", "balanced"},
                       {"augment", "published"},

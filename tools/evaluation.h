@@ -27,7 +27,7 @@ struct Mistake {
 // What a model said of labelled pictures. Everything that is told of it, by `eval` and by reports,
 // is worked out from this.
 struct Evaluation {
-  std::string set;           // "validation", or "" for a folder
+  std::string set;           // "validation", "test" (held out by --test), or "" for a folder
   std::string model;         // file
   std::string folder;        // of the pictures
   std::string model_crc32c;  // of the file, eight hexadecimal digits

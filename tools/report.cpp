@@ -130,7 +130,7 @@ std::string write_report(const std::string& run) {
 
 std::string evaluation_path(const std::string& run, const Evaluation& evaluation) {
   const model::RunFolder folder(run);
-  if (evaluation.set == validation) return folder.evaluation(validation);
+  if (!evaluation.set.empty()) return folder.evaluation(evaluation.set);
   const std::string folder_path = fs::absolute(evaluation.folder).lexically_normal().string();
   const std::string key = folder_path + "\n" + last_part(evaluation.model);
   char digits[9];

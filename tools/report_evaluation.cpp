@@ -39,6 +39,10 @@ std::string notes(const Report::Part& part) {
                    "threshold, so the numbers here are a little better than on new pictures."
                  : "Pictures held out of training. They chose the best epoch, so the numbers "
                    "here are a little better than on new pictures.");
+  if (e.set == "test")
+    text += element("p",
+                    "Pictures held out of training (--test), on which nothing was chosen: the "
+                    "numbers here are what to expect on new pictures of the same kind.");
   if (part.outdated)
     text += element("p",
                     "The model file has changed since: these numbers are of an earlier model. "

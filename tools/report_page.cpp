@@ -86,6 +86,7 @@ std::string top(const Report& report) {
 
 std::string set_name(const Evaluation& e) {
   if (e.set == "validation") return "Validation";
+  if (e.set == "test") return "Test";
   return "Evaluation on " + last_part(e.folder);
 }
 

@@ -132,8 +132,8 @@ std::vector<Finding> findings_of(const Json& check, const std::string& folder) {
     if (!finding.items.empty()) findings.push_back(std::move(finding));
   };
   add_groups("two_labels", "Equal pictures with two labels");
-  add_groups("in_both_parts", "Equal pictures in training and validation");
-  Finding scenes{"Scenes in training and validation", {}};
+  add_groups("in_both_parts", "Equal pictures in two parts");
+  Finding scenes{"Scenes in two parts", {}};
   for (const Json& scene : check.at("scenes_in_both_parts"))
     scenes.items.push_back(scene.at("scene").get<std::string>());
   if (!scenes.items.empty()) findings.push_back(std::move(scenes));

@@ -59,7 +59,11 @@ void add_sample_options(CLI::App& app, TrainConfig& c) {
              "Share of the training pictures held out to validate on (default 0: none; where DIR "
              "has val/,\n"
              "valid/ or validation/, those pictures)");
-  add_integer(app, "--split-seed", c.split_seed, 0, INT64_MAX, "What the split is drawn by");
+  add_number(
+      app, "--test", c.test, 0, 0.9,
+      "Share of the training pictures held out of training and of every choice; at the end the\n"
+      "best model is scored on it (default 0: none; 'fulmar split' makes a folder of it)");
+  add_integer(app, "--split-seed", c.split_seed, 0, INT64_MAX, "What the splits are drawn by");
   add_scenes(app, c.scenes);
   add_choice(app, "--sampling", c.sampling, {"balanced", "epoch"},
              "Every class as often as the others, as published, or every picture once an epoch "
@@ -334,7 +338,8 @@ Json json_of(const TrainedRun& run, const std::string& folder) {
           {"epochs", run.outcome.epochs},
           {"best_epoch", run.outcome.best_epoch},
           {"stopped_early", run.outcome.stopped_early},
-          {"best", metrics}};
+          {"best", metrics},
+          {"test", run.test}};
 }
 
 // Mean and sample standard deviation over the runs, metric by metric.

@@ -29,6 +29,7 @@ struct TrainRuntime {
 struct TrainedRun {
   model::TrainOutcome outcome;
   model::NamedValues best;  // metrics of the best epoch
+  Json test{};              // numbers on the pictures held out by --test; null without them
   // Why there is no report of it; the run itself is whole.
   std::optional<Error> report_failure{};
 };

@@ -30,6 +30,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("protocol", c.protocol);
   visit("validation", c.validation);
   visit("validation_part", c.validation_part);
+  visit("test", c.test);
   visit("split_seed", c.split_seed);
   visit("sampling", c.sampling);
   visit("augment", c.augment);

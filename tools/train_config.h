@@ -37,6 +37,7 @@ struct TrainConfig {
   std::string protocol;                 // "paper" or none
   std::optional<double> validation;     // share of the training set; with a part of its own none
   std::optional<std::string> validation_part;  // folder in the dataset's, such as "val"
+  double test = 0;                             // share of the training set, in no part trained on
   int64_t split_seed = 0;
   std::string sampling = "balanced";
   // Augmentation

@@ -185,6 +185,20 @@ void choose_scale(const Samples& samples, const data::FileDigests& digests, Trai
   }
 }
 
+// Holds the share out that is to be looked at once, at the end.
+void choose_test(RunSamples& samples, data::Folder& folder, const TrainConfig& config) {
+  if (config.test == 0) return;
+  if (!folder.test_folder.empty())
+    usage_error(folder.test_folder + ": a test part already: leave --test out, and evaluate the " +
+                "model on it with 'fulmar eval'");
+  data::Split split =
+      data::split_dataset(folder.train, config.test, static_cast<uint64_t>(config.split_seed));
+  if (const std::string missed = data::missed_share(split, config.test); !missed.empty())
+    note("--test: " + missed);
+  folder.train = std::move(split.train);
+  samples.test.dataset = std::move(split.held_out);
+}
+
 // Takes the validation part of the folder, or holds the share out that is asked for.
 void choose_validation(RunSamples& samples, data::Folder& folder, TrainConfig& config) {
   const std::string own =
@@ -219,6 +233,9 @@ void note_scenes(const RunSamples& samples) {
             (samples.validation.dataset.folder == samples.train.dataset.folder
                  ? ""
                  : " (" + samples.validation.dataset.folder + ")");
+  if (!samples.test.empty())
+    text += "; " + data::describe_scenes(samples.test.dataset) + " held out to test on (" +
+            counted(samples.test.count(), "picture", "pictures") + ")";
   note(text);
 }
 
@@ -233,16 +250,18 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
   RunSamples samples;
   samples.left_out = folder;
   samples.notes = folder.notes;
+  choose_test(samples, folder, config);
   choose_validation(samples, folder, config);
   note_scenes(samples);
   probe(samples.train, config, runtime, pool);
   choose_channels(samples.train, config);
   probe(samples.validation, config, runtime, pool);
-  if (!samples.validation.empty() && samples.validation.type() != samples.train.type())
-    file_error(samples.validation.dataset.samples[0].path + ": its values are of type " +
-               name_of(samples.validation.type()) + ", those of " +
-               samples.train.dataset.samples[0].path + " " + name_of(samples.train.type()) +
-               "; convert the pictures to one type");
+  probe(samples.test, config, runtime, pool);
+  for (const Samples* part : {&samples.validation, &samples.test})
+    if (!part->empty() && part->type() != samples.train.type())
+      file_error(part->dataset.samples[0].path + ": its values are of type " +
+                 name_of(part->type()) + ", those of " + samples.train.dataset.samples[0].path +
+                 " " + name_of(samples.train.type()) + "; convert the pictures to one type");
   agree_on_nodata(samples, config);
   samples.digests = digest(samples, config, runtime, known, pool);
   choose_scale(samples.train, samples.digests, config, runtime, pool);
@@ -296,6 +315,13 @@ Sources open_sources(const RunSamples& samples, const TrainConfig& config,
     s.validation = std::make_unique<data::Loader>(
         s.validation_pictures, samples.validation.dataset.labels(),
         data::sequential_sampler(samples.validation.count(), config.batch), preprocess, options);
+  }
+  if (!samples.test.empty()) {
+    data::PictureOptions once = picture_options(config, runtime);
+    once.cache_folder.clear();
+    once.once = true;
+    s.test_pictures =
+        data::open_pictures(paths_of(samples.test.dataset), samples.test.headers, once, pool);
   }
   if (!runtime.cache_folder.empty()) tell_other_cache_files(runtime.cache_folder, s);
   options.augment = config.augmentation();

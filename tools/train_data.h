@@ -28,10 +28,10 @@ struct Samples {
 };
 
 struct RunSamples {
-  Samples train, validation;       // validation: empty where there is none
-  data::LeftOut left_out;          // by the scan
-  std::vector<std::string> notes;  // of the folders
-  data::FileDigests digests;       // of the pictures' files, by path
+  Samples train, validation, test;  // the last two: empty where there are none
+  data::LeftOut left_out;           // by the scan
+  std::vector<std::string> notes;   // of the folders
+  data::FileDigests digests;        // of the pictures' files, by path
 };
 
 // Scans the dataset, splits it and looks at the headers; what the configuration leaves to the
@@ -44,7 +44,8 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
 
 struct Sources {
   std::shared_ptr<const data::Pictures> train_pictures, validation_pictures;
-  std::unique_ptr<data::Loader> train, validation;  // validation: nullptr where there is none
+  std::shared_ptr<const data::Pictures> test_pictures;  // decoded when wanted
+  std::unique_ptr<data::Loader> train, validation;      // validation: nullptr where there is none
 
   // Whether transparency was left out of a picture so far.
   bool dropped_alpha() const;

@@ -17,6 +17,7 @@
 #include "tools/report.h"
 #include "tools/results.h"
 #include "tools/signals.h"
+#include "tools/table.h"
 
 namespace fulmar::tools {
 namespace {
@@ -31,7 +32,7 @@ std::vector<int64_t> scene_counts(const data::Dataset& dataset) {
   return counts;
 }
 
-// What `fulmar check` finds in the pictures as the network gets them, of the two parts.
+// What `fulmar check` finds in the pictures as the network gets them, of all parts.
 Json data_json(const RunSamples& samples, const Sources& sources, Context& context) {
   data::Folder folder;
   folder.train = samples.train.dataset;
@@ -44,14 +45,21 @@ Json data_json(const RunSamples& samples, const Sources& sources, Context& conte
     folder.validation->folder = "validation";
     scenes.push_back(scene_counts(*folder.validation));
   }
-  Progress progress(samples.train.count() + samples.validation.count(), "pictures");
+  if (!samples.test.empty()) {
+    folder.test = samples.test.dataset;
+    folder.test->folder = "test";
+    scenes.push_back(scene_counts(*folder.test));
+  }
+  std::vector<const data::Pictures*> pictures;  // by part
+  for (const auto& part :
+       {sources.train_pictures, sources.validation_pictures, sources.test_pictures})
+    if (part) pictures.push_back(part.get());
+  Progress progress(samples.train.count() + samples.validation.count() + samples.test.count(),
+                    "pictures");
   progress.label("looking the pictures over");
   const data::Audit audit = data::audit_pictures(
       folder,
-      [&](size_t part, int64_t sample) {
-        return data::picture_of(part == 0 ? *sources.train_pictures : *sources.validation_pictures,
-                                sample);
-      },
+      [&](size_t part, int64_t sample) { return data::picture_of(*pictures[part], sample); },
       context.pool(),
       [&](int64_t done, int64_t) {
         stop_if_interrupted();
@@ -62,23 +70,26 @@ Json data_json(const RunSamples& samples, const Sources& sources, Context& conte
   return {{"folder", path}, {"scenes", scenes}, {"check", audit_json(audit, path)}};
 }
 
-void evaluate_validation(const model::RunFolder& folder, const RunSamples& samples,
-                         const Sources& sources, const std::string& command, Context& context,
-                         Device& device) {
+// Lets the best model say something of held-out pictures, which `source` gives in their order, and
+// keeps it.
+Evaluation evaluate_best(const std::string& set, const model::RunFolder& folder,
+                         const Samples& samples, BatchSource& source,
+                         const data::Pictures& pictures, const std::string& command,
+                         Context& context, Device& device) {
   const Checkpoint best = Checkpoint::read(folder.best());
-  const int64_t total = samples.validation.count();
-  Progress progress(total, "pictures");
-  progress.label("validating the best");
-  const int64_t batch = sources.validation->tensors().front().shape[0];
-  Evaluation evaluation =
-      evaluate(best, *sources.validation, samples.validation.dataset, context, device,
-               [&](int64_t batches) { progress.update(std::min(batches * batch, total)); });
-  evaluation.set = "validation";
+  Progress progress(samples.count(), "pictures");
+  progress.label(set == "test" ? "testing the best" : "validating the best");
+  const int64_t batch = source.tensors().front().shape[0];
+  Evaluation evaluation = evaluate(
+      best, source, samples.dataset, context, device,
+      [&](int64_t batches) { progress.update(std::min(batches * batch, samples.count())); });
+  evaluation.set = set;
   evaluation.model_crc32c = crc32c_of_file(folder.best());
   evaluation.time = utc_now();
   evaluation.command = command;
-  add_mistakes(evaluation, *sources.validation_pictures, best.info().preprocess);
+  add_mistakes(evaluation, pictures, best.info().preprocess);
   write_file(evaluation_path(folder.path(), evaluation), evaluation_text(evaluation));
+  return evaluation;
 }
 
 }  // namespace
@@ -96,12 +107,35 @@ std::optional<Error> failure_of(const std::function<void()>& report) {
   }
 }
 
+Json evaluate_test(const model::RunFolder& folder, const RunSamples& samples,
+                   const Sources& sources, const std::string& command, Context& context,
+                   Device& device) {
+  if (samples.test.empty() || !std::filesystem::exists(folder.best())) return nullptr;
+  const Preprocess preprocess = Checkpoint::read(folder.best()).info().preprocess;
+  data::LoaderOptions options;
+  options.batch = std::min(samples.test.count(), sources.train->tensors().front().shape[0]);
+  data::Loader loader(sources.test_pictures, samples.test.dataset.labels(),
+                      data::sequential_sampler(samples.test.count(), options.batch), preprocess,
+                      options);
+  const Evaluation evaluation = evaluate_best("test", folder, samples.test, loader,
+                                              *sources.test_pictures, command, context, device);
+  const Measured measured = measure(evaluation);
+  const bool two = evaluation.two_classes();
+  note("test: accuracy " + fixed(measured.scores.accuracy, 4) +
+       (two ? ", F1 of " + evaluation.positive() + " " + fixed(measured.scores.f1, 4)
+            : ", macro F1 " + fixed(measured.scores.macro.f1, 4)) +
+       " on " + counted(samples.test.count(), "picture", "pictures") +
+       " that nothing was trained or chosen on");
+  return numbers_json(evaluation);
+}
+
 void report_training(const model::RunFolder& folder, RunRecord& record, const RunSamples& samples,
                      const Sources& sources, const std::string& command, Context& context,
                      Device& device) {
   record.keep_data(data_json(samples, sources, context));
   if (sources.validation && std::filesystem::exists(folder.best()))
-    evaluate_validation(folder, samples, sources, command, context, device);
+    evaluate_best("validation", folder, samples.validation, *sources.validation,
+                  *sources.validation_pictures, command, context, device);
   note("report: " + write_report(folder.path()));
 }
 

@@ -16,6 +16,13 @@ namespace fulmar::tools {
 // what the standard library throws Error(file). A training that is done outlives each of them.
 std::optional<Error> failure_of(const std::function<void()>& report);
 
+// After a training with pictures held out by --test: lets the best model say something of them,
+// keeps it in the run folder, and gives the numbers of `fulmar eval --json`; null without them.
+// Error(file), Error(cancelled) as below.
+Json evaluate_test(const model::RunFolder& folder, const RunSamples& samples,
+                   const Sources& sources, const std::string& command, Context& context,
+                   Device& device);
+
 // After a training: looks its pictures over, lets the best model say something of the validation
 // pictures, and writes report.html. Error(file) where one of the files can't be written;
 // Error(cancelled) on a signal.

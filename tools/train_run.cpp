@@ -344,6 +344,8 @@ TrainedRun train_in(model::RunFolder& folder, const RunSamples& samples, const M
   run.best = metrics_of_epoch(folder, run.outcome.best_epoch);
   run.report_failure = try_report(
       [&] {
+        run.test =
+            evaluate_test(folder, samples, sources, runtime.command, context, model.device());
         report_training(folder, record, samples, sources, runtime.command, context, model.device());
       },
       folder);
