@@ -6,8 +6,8 @@
 
 namespace fulmar::data {
 
-// What a random draw of this folder is for, in the counter's top bits, so that no two draws of a
-// run share a counter.
+// The purpose of a random draw of this folder. It stands in the counter's top bits, so that no two
+// draws of a run share a counter.
 enum class Draw : uint64_t {
   augment = 1,
   speckle,

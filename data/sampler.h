@@ -26,9 +26,9 @@ class Sampler {
 std::unique_ptr<Sampler> balanced_sampler(std::span<const int32_t> labels, int64_t classes,
                                           int64_t batch, uint64_t seed);
 
-// What becomes of the samples that don't fill the last batch of a shuffled epoch: it is filled up
-// with the epoch's first ones (they count twice in that epoch), or left out (others in each epoch).
-// A batch has one size, since the plan of a step is made for it.
+// The last batch of a shuffled epoch may lack samples. fill: the epoch's first samples fill it up
+// (they count twice in that epoch). drop: its samples are left out (others in each epoch). All
+// batches have one size, because the plan of a step is made for it.
 enum class LastBatch { fill, drop };
 // Every sample once an epoch, in an order of its own. Error(usage): no batch in an epoch.
 std::unique_ptr<Sampler> shuffled_sampler(int64_t samples, int64_t batch, uint64_t seed,

@@ -8,7 +8,7 @@
 
 namespace fulmar {
 
-// What a layer is configured with; serialises to JSON.
+// A layer's setting; a network's JSON holds it.
 using Attribute =
     std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
 using Attributes = std::map<std::string, Attribute>;

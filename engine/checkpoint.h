@@ -14,32 +14,32 @@ namespace fulmar {
 
 class Safetensors;
 
-// What a training needs beside weights and moments to go on.
+// The state of a training beside weights and moments: a resumed run needs all of it.
 struct TrainingState {
   std::string json;  // empty: there is none
-  // Arrays by name, kept to the bit however long they are; an empty one is as good as absent.
+  // Arrays by name. The file keeps every bit of them; an empty array equals an absent one.
   std::map<std::string, std::vector<float>> floats{};
   std::map<std::string, std::vector<int32_t>> integers{};
 
   bool empty() const { return json.empty(); }
 };
 
-// What a model file tells beside its weights.
+// The contents of a model file beside its weights.
 struct ModelInfo {
   Network network;
   Preprocess preprocess;
   std::vector<std::string> classes;  // in the order of the logits
   int64_t positive_class = -1;       // of two classes, the one that F1 is about; -1: more classes
-  double threshold = 0.5;            // of two classes: positive where its probability is >= this
+  double threshold = 0.5;            // of two classes: positive from this probability on
   std::string summary{};             // JSON for people: how it was trained and how well
-  TrainingState training_state{};    // for resuming; empty in a model that is only for use
+  TrainingState training_state{};    // for resuming; empty in best.safetensors
 };
 
 // Error(usage) where its classes, positive class and threshold don't go together.
 FULMAR_API void check(const ModelInfo& info);
 
-// Writes weights, statistics and, where there is a training state, the optimiser's moments. The
-// file appears whole or not at all. Error(usage) as check(); Error(file) where it can't be written.
+// Writes weights, statistics and, with a training state, the optimiser's moments. The file appears
+// whole or not at all. Error(usage) as check(); Error(file) where it can't be written.
 FULMAR_API void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model);
 
 // A model file: a safetensors file whose metadata holds the rest.
@@ -50,14 +50,14 @@ class FULMAR_API Checkpoint {
 
   const ModelInfo& info() const { return info_; }
   const std::string& path() const { return path_; }
-  // What a user should know about the file: one sentence each.
+  // Remarks about the file for its user, one sentence each.
   const std::vector<std::string>& notes() const;
 
   // Copies weights and statistics into a model of the same network, and the moments where the file
   // has a training state. Error(file) where a tensor is missing or has another shape.
   void restore(Model& model) const;
-  // Copies what the model has under the same name and shape and gives the names of what it did not
-  // find: for training on from another model's weights.
+  // Copies every weight that the file has under the model's name and shape. Gives the names of the
+  // model's other weights. For training on from another model.
   std::vector<std::string> initialize(Model& model) const;
 
  private:

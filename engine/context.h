@@ -12,8 +12,8 @@
 
 namespace fulmar {
 
-// What a process shares: the thread pool, the log callback, the cancel flag, the opened devices.
-// The library never prints, exits or takes a signal; it calls `log` and looks at `cancel`.
+// Thread pool, log callback, cancel flag, opened devices. Threads may share one; they take turns at
+// its pool. The library never prints, exits or takes a signal; it calls `log`, looks at `cancel`.
 class FULMAR_API Context {
  public:
   struct Options {
@@ -26,9 +26,9 @@ class FULMAR_API Context {
   ~Context();
 
   // "cpu"; "reference" (float64, slow: the oracle of the tests); "cuda" or "cuda:N", GPU number N,
-  // for the thread that asks; "auto": the first GPU where one can be used, else the CPU, with a
-  // note of why where the CUDA backend is there. Without a precision: bf16 on a GPU, fp32 on the
-  // CPU, which has no other. Error(device) naming what is missing; Error(usage) where the device
+  // for the calling thread; "auto": the first usable GPU, else the CPU. Where the CUDA backend is
+  // there and no GPU is usable, "auto" logs why. Without a precision: bf16 on a GPU, fp32 on the
+  // CPU, which has no other. Error(device) names the missing part; Error(usage) where the device
   // lacks the precision.
   Device& device(const std::string& name, std::optional<Precision> precision = {});
   ThreadPool& pool() { return pool_; }

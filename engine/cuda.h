@@ -8,12 +8,12 @@
 
 namespace fulmar {
 
-// Where the CUDA backend's library may lie: where FULMAR_CUDA_LIBRARY says ("none": nowhere), or
-// else beside the program (or libfulmar) and in the lib folder that belongs to it.
+// Places where the CUDA backend's library may lie: the path in FULMAR_CUDA_LIBRARY ("none":
+// nowhere), else beside the program (or libfulmar) and in the lib folder that belongs to it.
 FULMAR_API std::vector<std::string> cuda_library_places();
-// The first of them that is there; empty where none is.
+// The first of these places that has the library; empty where none has.
 FULMAR_API std::string find_cuda_library();
-// Whether it is there, or the variable says that it is.
+// Whether the library is there, or FULMAR_CUDA_LIBRARY names a path.
 FULMAR_API bool expects_cuda_library();
 
 struct LoadedCuda {
@@ -21,11 +21,11 @@ struct LoadedCuda {
   std::string path;
 };
 
-// Loads it, for as long as the process lives. Error(device) naming what is missing: the library, a
-// library that it needs, its function, or its version.
+// Loads the library for as long as the process lives. Error(device) names the missing part: the
+// library, a library that it needs, its function, or its version.
 FULMAR_API LoadedCuda load_cuda();
 
-// The GPUs that it finds. Error(device) where there is none, or no driver.
+// The GPUs that the library finds. Error(device) where there is none, or no driver.
 FULMAR_API std::vector<CudaDevice> cuda_devices(const LoadedCuda& cuda);
 // "NVIDIA H100 80GB HBM3, compute capability 9.0".
 FULMAR_API std::string describe(const CudaDevice& device);

@@ -16,16 +16,16 @@ FULMAR_API const char* name_of(Precision precision);
 // The precision of that name, if it is one.
 FULMAR_API std::optional<Precision> precision_named(std::string_view name);
 
-// What a device is called, and what the bits of its results depend on.
+// A device's name, and the facts that decide the bits of its results.
 struct DeviceInfo {
   std::string name;      // "cpu", "cuda:1"; empty: the backend's
   std::string hardware;  // "AVX-512", "NVIDIA H100 80GB HBM3"; empty: the backend's isa()
   Precision precision = Precision::fp32;
-  const CudaLibrary* cuda = nullptr;  // that opened the stream
+  const CudaLibrary* cuda = nullptr;  // the library that opened the stream
 };
 
-// A backend together with the stream that its work goes to. A Context's devices live as long as it;
-// the backend and what the stream points to must outlive the Device.
+// A backend together with the stream that receives its work. A Context's devices live as long as
+// the Context. The backend and the stream's pool or handle must outlive the Device.
 class FULMAR_API Device {
  public:
   Device(const Backend& backend, Stream stream, DeviceInfo info = {});
@@ -40,9 +40,9 @@ class FULMAR_API Device {
   Precision precision() const { return info_.precision; }
   std::string describe() const;  // "cpu", "cuda:1 (NVIDIA H100 80GB HBM3)"
 
-  // Which algorithms its dense convolutions were given, as text; empty where nothing is chosen.
-  // Given to another device before its first plan, that one makes the same choices as far as
-  // hardware and versions are the same. Error(file) where the text is damaged.
+  // The algorithms chosen for its dense convolutions, as text; empty where the device chooses none.
+  // A device that gets this text before its first plan makes the same choices, where hardware and
+  // versions are the same. Error(file) for damaged text.
   std::string convolution_choices() const;
   void use_convolution_choices(const std::string& choices);
 
@@ -70,13 +70,13 @@ class FULMAR_API DeviceBuffer {
   size_t bytes_ = 0;
 };
 
-// Work of a device that was written down, to be replayed. The device must outlive it, and the
-// memory that the work uses every replay.
+// Work that a device recorded and can replay. The device must outlive the graph, and the memory
+// that the work uses must outlive every replay.
 class FULMAR_API DeviceGraph {
  public:
   DeviceGraph() = default;
-  // Error(device) where something in `work` can't be captured, and what `work` throws; the device
-  // goes on as before. Nothing has run.
+  // Captures the calls of `work`; none of them runs. Error(device) where a call can't be captured;
+  // errors of `work` itself pass through. After an error the device works as before.
   template <class Work>
   DeviceGraph(Device& device, const Work& work) : device_(&device) {
     device.backend().begin_capture(device.stream());

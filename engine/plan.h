@@ -10,8 +10,8 @@
 
 namespace fulmar {
 
-// One piece of the arena: it holds values from the step that first writes it to the last that
-// reads.
+// One piece of the arena. It holds values from the step that first writes it to the last step that
+// reads it.
 struct Buffer {
   size_t bytes = 0;
   size_t offset = 0;        // from the start of the arena
@@ -20,17 +20,17 @@ struct Buffer {
 
 // Where a value lies: in a buffer of the arena, or with a leaf.
 struct Place {
-  int buffer = -1;    // -1: a leaf, or a value that nothing live computes
+  int buffer = -1;    // -1: a leaf, or a dead value
   size_t offset = 0;  // bytes from the buffer's start
 };
 
-// What runs, in which order, and where each value lies: fixed before anything runs.
+// The nodes that run, their order, and the place of each value: fixed before anything runs.
 struct Plan {
   struct Step {
     int node;
     int work = -1;  // buffer of scratch memory
   };
-  std::vector<Step> steps;                 // live nodes but leaves, in tape order
+  std::vector<Step> steps;                 // live nodes except leaves, in tape order
   std::vector<int> leaves;                 // nodes of live leaves
   std::vector<std::vector<Place>> places;  // by node and output
   std::vector<Buffer> buffers;
@@ -46,13 +46,13 @@ struct PlanOptions {
   bool reuse = true;  // false: every value has memory of its own (debugging, tests)
 };
 
-// Drops what neither an output nor a state update needs, runs pointwise ops in place where their
-// input dies, lets producers write into joined values, and packs the rest by lifetime: largest
-// first, each into the gap that fits best. Outputs live to the end of the run.
+// Drops nodes that neither an output nor a state update needs. Runs pointwise ops in place where
+// their input dies, lets producers write into joined values. Packs other values by lifetime:
+// largest first, each into the gap that fits best. Outputs live to the end.
 FULMAR_API Plan plan(const Tape& tape, std::span<const Val> outputs, Device& device,
                      const PlanOptions& options = {});
 
-// What goes wrong if two buffers that are alive at the same time share memory: empty when none do.
+// Names two buffers that are alive at the same time and share memory; empty where no two do.
 FULMAR_API std::string overlap_in(const Plan& plan);
 
 }  // namespace fulmar

@@ -31,7 +31,7 @@ enum class StoredType : uint8_t {
 size_t size_of(StoredType type);
 const char* name_of(StoredType type);  // as in the file: "F32"
 
-// A tensor in somebody else's memory; row-major, of any rank.
+// A tensor in memory that its caller owns; row-major, of any rank.
 struct StoredTensor {
   std::string name;
   StoredType type = StoredType::f32;
@@ -42,11 +42,11 @@ struct StoredTensor {
   size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
 };
 
-// What a safetensors file holds (https://github.com/huggingface/safetensors: 8 bytes of header
-// length, a JSON header, the tensors' bytes without gaps). Files written here carry three entries
-// more in `__metadata__`: `format_version` "1", `data_crc32c` over all tensor bytes, and
-// `header_crc32c` over the JSON with that entry's own eight digits as "00000000"; eight hexadecimal
-// digits each. They are checked and not passed on.
+// The contents of a safetensors file (https://github.com/huggingface/safetensors: 8 bytes of header
+// length, a JSON header, the tensors' bytes without gaps). write_safetensors adds three entries to
+// `__metadata__`: `format_version` "1", `data_crc32c` over all tensor bytes, and `header_crc32c`
+// over the JSON with that entry's own digits as "00000000". Both checksums have eight hexadecimal
+// digits. Reading checks these entries and leaves them out of metadata().
 class Safetensors {
  public:
   static constexpr uint64_t max_header_bytes = 100'000'000;
@@ -67,7 +67,7 @@ class Safetensors {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::string& text(const std::string& key) const;  // of metadata; Error(file): not there
   const std::string& name() const { return name_; }       // path, for messages
-  // What a user should know about the file: one sentence each.
+  // Remarks about the file for its user, one sentence each.
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:

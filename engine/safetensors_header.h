@@ -20,9 +20,9 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-// Reads the JSON header of a file with `data_bytes` bytes of tensors. Whatever the bytes are, it
-// throws Error(file) for what is not as it must be: names given twice, unknown types, extents that
-// overflow, tensors that overlap, leave gaps or don't fit. `file` is for the message.
+// Reads the JSON header of a file with `data_bytes` bytes of tensors. Error(file) for any fault,
+// for any input bytes: names given twice, unknown types, extents that overflow, tensors that
+// overlap, leave gaps or don't fit. `file` is for the message.
 SafetensorsHeader parse_safetensors_header(std::string_view json, uint64_t data_bytes,
                                            const std::string& file);
 

@@ -37,7 +37,7 @@ class FULMAR_API Tape {
   Val find(std::string_view name) const;  // Error(usage) with the nearest names where there is none
   const std::map<std::string, Val>& names() const { return names_; }
 
-  // Nodes recorded while a scope lives belong to it: scope("block 3"), then scope("conv2d_5").
+  // A Scope holds the nodes recorded while it lives: scope("block 3"), then scope("conv2d_5").
   class Scope {
    public:
     Scope(Tape& tape, std::vector<std::string> path) : tape_(tape), outside_(std::move(path)) {
@@ -52,7 +52,7 @@ class FULMAR_API Tape {
     std::vector<std::string> outside_;
   };
   [[nodiscard]] Scope scope(const std::string& name);
-  // The scope of a node recorded before, for what is derived from it.
+  // The scope of an earlier node, for nodes derived from it (its gradient).
   [[nodiscard]] Scope scope_of(int node) { return Scope(*this, this->node(node).scopes); }
 
   // "conv2d 'separable_conv2d_5' (block 3)", for messages about a node.
@@ -64,11 +64,11 @@ class FULMAR_API Tape {
   std::map<std::string, Val> names_;
 };
 
-// Appends the nodes that compute the gradient of sum(y * dy) for each value in `wrt`: parameters,
-// activations, inputs alike. Without `dy` it is 1. A value that y does not depend on gets zeros.
-// Error(usage) naming the op where the way leads through one without a gradient rule, or where a
-// value in `wrt` is a batch's mean, variance or sums (batch_norm_train takes their gradient into
-// that of x).
+// Appends the nodes that compute the gradient of sum(y * dy) by each value in `wrt`: parameters,
+// activations, inputs alike. An empty `dy` stands for ones. A value that y does not depend on
+// gets zeros. Error(usage) names an op on the way without a gradient rule. Error(usage) too for
+// a batch's mean, variance or sums in `wrt`: batch_norm_train includes their gradient in that of
+// x.
 FULMAR_API std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy = {});
 FULMAR_API Val grad(Tape& tape, Val y, Val wrt, Val dy = {});
 

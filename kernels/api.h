@@ -1,4 +1,4 @@
 #pragma once
 
-// Marks what the shared library exports; everything else has hidden visibility.
+// Marks the symbols that the shared library exports; all others have hidden visibility.
 #define FULMAR_API __attribute__((visibility("default")))

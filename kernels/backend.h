@@ -12,17 +12,17 @@
 
 namespace fulmar {
 
-// Where a backend's work goes: CPU backends use the pool, others keep their own handle.
+// The queue of a backend's work. CPU backends use the pool; others keep their own handle.
 struct Stream {
   ThreadPool* pool = nullptr;
   void* native = nullptr;
 };
 
-// How a window slides over rows and columns. Padding may be asymmetric ('same' at stride 2 is).
-// Strides, dilations and numbers of taps are 1 to max_window_value, padding 0 to that: arithmetic
-// on positions then stays far inside int64.
+// A window slides over rows and columns. Padding may be asymmetric, as 'same' at stride 2 is.
+// Strides, dilations and numbers of taps are 1 to max_window_value, padding is 0 to
+// max_window_value: arithmetic on positions then stays far inside int64.
 constexpr int64_t max_window_value = 1 << 20;
-// The taps that argmax of a maximum pooling, a u8, can name.
+// Most taps of a maximum pooling: its argmax is a u8.
 constexpr int64_t max_pool_taps = 256;
 struct Window {
   std::array<int64_t, 2> stride{1, 1};
@@ -40,15 +40,15 @@ constexpr int64_t window_extent(int64_t in, int64_t kernel, int64_t stride, int6
 
 struct Resize {
   Interpolation interpolation = Interpolation::bilinear;
-  // Which source position an output pixel i reads: false: (i + .5) * in/out - .5 (half-pixel
-  // centres), true: i * (in - 1)/(out - 1). Positions are clamped to the source. Nearest:
-  // floor(position + .5).
+  // Source position of output pixel i, clamped to the source. false: (i + .5) * in/out -
+  // .5 (half-pixel centres), true: i * (in - 1)/(out - 1). Nearest reads floor(position +
+  // .5).
   bool align_corners = false;
 };
 
 struct CrossEntropy {
   double label_smoothing = 0;  // target' = (1 - s) target + s / classes
-  int64_t ignore_index = -1;   // rows with this label count nothing (index labels only)
+  int64_t ignore_index = -1;   // rows with this label have loss and weight 0 (index labels only)
 };
 
 struct AdamW {
@@ -57,34 +57,34 @@ struct AdamW {
   bool keras_epsilon = true;  // epsilon added before bias correction of v (Keras) or after (torch)
 };
 
-// fp32: float32 throughout. tf32: the same, but dense products may round what they multiply to 10
-// bits of fraction, as the units of NVIDIA's GPUs for it do. bf16: activations and their gradients
-// are stored so; parameters, statistics and all sums stay float32 or wider.
+// fp32: float32 throughout. tf32: the same, but dense products may round their factors to 10 bits
+// of fraction, as NVIDIA's tensor cores do. bf16: a device stores activations and their gradients
+// as bf16; parameters, statistics and all sums stay float32 or wider.
 enum class Precision : uint8_t { fp32, tf32, bf16 };
 
 struct MemoryInfo {
   size_t free_bytes = 0, total_bytes = 0;
 };
 
-// One folder of arithmetic: every kernel of the engine for one kind of device, behind one list.
+// The table of a backend: every kernel of the engine for one kind of device.
 //
 // Tensors are contiguous unless a line says "strided". Activations and their gradients have the
-// backend's `activation` type; parameters, their gradients, statistics and losses of rows its
-// `real` type. Dense convolutions round weights to `activation` before they multiply; a GPU's
-// vendor libraries the bias too, or the sum before it is added, and gradients of weights once.
-// Sums over pixels (marked f64) are double everywhere. An operand marked "?" may be an empty View.
-// `work` is scratch memory of the size that the kernel's own `_workspace` line gives; views that
-// are given to such a line may lack memory. Outputs never overlap inputs, but for pointwise and
-// pointwise_grad, whose output may be an input, and batch_norm_grad, whose dx may be its dy.
-// Results don't depend on the number of threads.
+// backend's `activation` type. Parameters, their gradients, statistics and losses of rows have its
+// `real` type. Dense convolutions round weights to `activation` before they multiply. A GPU's
+// vendor libraries also round the bias, or the sum before they add it, and once the gradients of
+// weights. Sums over pixels (marked f64) are double everywhere. An operand marked "?" may be an
+// empty View. `work` is scratch memory; the kernel's own `_workspace` line gives its size in bytes,
+// from views that may lack memory. Outputs never overlap inputs, with two exceptions: an output of
+// pointwise and pointwise_grad may be an input, and dx of batch_norm_grad may be its dy. Results
+// don't depend on the number of threads.
 struct Backend {
   static constexpr uint32_t current_version = 1;
   uint32_t version;
   const char* name;      // "cpu", "reference", "cuda", "simt"
   const char* (*isa)();  // instruction set or device in use: "AVX2"
   DType real;            // element type of parameters and statistics
-  DType activation;      // and of activations: `real`, or bf16
-  bool host_memory;      // memory is the host's, and every call ends before it returns
+  DType activation;      // element type of activations: `real`, or bf16
+  bool host_memory;      // memory is the host's, and every call has done its work when it returns
 
   // Memory and order. All kernels of a stream run in the order of their calls.
   void* (*allocate)(Stream&, size_t bytes);  // 64-byte aligned; Error(device) when there is none
@@ -94,17 +94,17 @@ struct Backend {
   void (*synchronize)(Stream&);
   MemoryInfo (*memory)(Stream&);
 
-  // Copies that run beside kernels: from host memory that these two give, in the order of the
-  // calls. What runs after a fence sees all uploads before it; uploads after it wait for what runs
-  // before it.
+  // Uploads copy pinned host memory to the device beside kernels, in the order of the calls.
+  // Kernels called after a fence see all uploads called before it. Uploads called after a fence
+  // wait for the kernels called before it.
   void* (*allocate_pinned)(Stream&, size_t bytes);  // Error(device) when there is none
   void (*release_pinned)(Stream&, void*, size_t bytes);
   void (*upload)(Stream&, void* device, const void* pinned, size_t bytes);
   void (*fence)(Stream&);
 
-  // Between begin and end, kernels are written down instead of run; replay runs them, with the
-  // memory and arguments of then. All null where a backend can't. Error(device) from end_capture
-  // where a call between can't be captured (copies to and from the host, allocation, waiting).
+  // Between begin and end the device records kernels instead of running them. Replay runs them with
+  // the recorded memory and arguments. All four are null where a backend can't capture. end_capture
+  // throws Error(device) after a call that can't be captured (host copy, allocation, waiting).
   void (*begin_capture)(Stream&);
   void* (*end_capture)(Stream&);
   void (*replay)(Stream&, void* graph);
@@ -113,10 +113,10 @@ struct Backend {
   // Elementary
   void (*copy)(Stream&, const View& x, const View& y);  // strided, same shape and type
   void (*fill)(Stream&, const View& y, double value);   // strided
-  // These two may read one of the types `real` and `activation` and write the other.
+  // broadcast and reduce_sum may read one of the types `real` and `activation` and write the other.
   void (*broadcast)(Stream&, const View& x, const View& y);   // x's extents are y's or 1
   void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
-  int64_t (*count_nonfinite)(Stream&, const View& x);         // waits; NaN and infinities in x
+  int64_t (*count_nonfinite)(Stream&, const View& x);         // how many NaN and infinities; waits
 
   // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`; `functor` is
   // the function's place in the list of pointwise.h.
@@ -176,10 +176,10 @@ struct Backend {
   void (*batch_norm_param_grad)(Stream&, const View& grad_sums, const View& var, const View& dgamma,
                                 const View& dbeta, double epsilon);
 
-  // Pooling over a window of kernel[0] x kernel[1] taps; padding never wins a maximum and is not
-  // counted in an average. argmax u8: tap row * kernel width + tap column, the first of equals; the
-  // first NaN wins. A window wholly in padding gives -infinity (argmax 0), an average of 0, and
-  // passes no gradient.
+  // Pooling over a window of kernel[0] x kernel[1] taps. Padding never wins a maximum, and an
+  // average doesn't count it. argmax u8: tap row * kernel width + tap column; the first of equals
+  // wins, the first NaN before all. A window wholly in padding gives -infinity (argmax 0) or an
+  // average of 0, and passes no gradient.
   void (*max_pool)(Stream&, const View& x, const View& y, const View& argmax,
                    std::array<int64_t, 2> kernel, const Window&);
   void (*max_pool_grad)(Stream&, const View& dy, const View& argmax, const View& dx,
@@ -192,7 +192,7 @@ struct Backend {
   void (*resize)(Stream&, const View& x, const View& y, const Resize&);
   void (*resize_grad)(Stream&, const View& dy, const View& dx, const Resize&);
 
-  // Over the last axis (classes); rows are pixels.
+  // y = softmax of x over the last axis (classes); rows are pixels.
   void (*softmax)(Stream&, const View& x, const View& y);
   // labels: i32 [...,1] class indices, or `real` [...,K] soft targets t; class_weight? c [K];
   // pixel_weight? q [...,1]; log p = log softmax(logits):

@@ -22,7 +22,7 @@ FULMAR_HOST_DEVICE inline float to_float(bf16 value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
 }
 
-// The nearest bf16, of two equally near ones the even; from 2^128 - 2^119 on infinity; every NaN is
+// The nearest bf16; ties go to the even one. Infinity from 2^128 - 2^119 on. Every NaN becomes
 // 0x7FFF, as CUDA's cvt.rn.bf16.f32 has it.
 FULMAR_HOST_DEVICE inline bf16 to_bf16(float value) {
 #ifdef __CUDA_ARCH__

@@ -1,6 +1,6 @@
 #pragma once
 
-// Before functions that CPU and CUDA code share.
+// Marks functions that CPU and CUDA code share.
 #ifdef __CUDACC__
 #define FULMAR_HOST_DEVICE __host__ __device__
 #else

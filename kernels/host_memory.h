@@ -4,8 +4,8 @@
 
 namespace fulmar {
 
-// Memory and order of a backend whose memory is the host's and whose calls end before they return:
-// all lines of the table but the kernels. Nothing is captured.
+// Fills all lines of the table but the kernels, for a backend that uses the host's memory and does
+// its work before a call returns. Such a backend captures nothing.
 void use_host_memory(Backend& backend);
 
 }  // namespace fulmar

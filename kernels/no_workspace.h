@@ -6,7 +6,7 @@
 
 namespace fulmar {
 
-// Of kernels that need no scratch memory: fits each `_workspace` line of the table.
+// The `_workspace` line of kernels that need no scratch memory.
 template <class... Operands>
 size_t no_workspace(Stream&, Operands...) {
   return 0;

@@ -36,7 +36,7 @@ enum Functor {
 
 namespace pointwise {
 
-// What the derivative of a function of one argument is computed from, beside dy.
+// The value that the derivative of a function of one argument needs beside dy.
 enum class Saved { none, input, output };
 
 }  // namespace pointwise

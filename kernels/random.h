@@ -11,7 +11,7 @@ struct RandomBits {
 };
 
 // Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): random
-// numbers by counter, so that a draw depends on what it is for and not on who drew before it.
+// numbers by counter. A draw depends on its key and counter alone, not on earlier draws.
 FULMAR_HOST_DEVICE inline RandomBits philox(uint64_t key, uint64_t counter_high,
                                             uint64_t counter_low) {
   uint32_t c0 = static_cast<uint32_t>(counter_low), c1 = static_cast<uint32_t>(counter_low >> 32);

@@ -4,8 +4,8 @@
 
 namespace fulmar {
 
-// What changes from step to step, in device memory: a kernel reads it there, so that its arguments
-// stay the same and a captured graph can be replayed.
+// The numbers that change from step to step. They lie in device memory, where kernels read them: so
+// a kernel's arguments stay the same, and a captured graph can be replayed.
 struct StepState {
   uint64_t seed = 0;          // key of every random draw of the run
   uint64_t draw = 0;          // counter of random draws: one per micro-batch, never reused

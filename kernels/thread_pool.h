@@ -8,8 +8,8 @@
 
 namespace fulmar {
 
-// Threads that share out numbered tasks. What a task computes must depend on its number alone,
-// never on the worker or the number of threads: then results have the same bits with any of them.
+// Threads that share out numbered tasks. A task's results must depend on its number alone, never on
+// the worker or the number of threads: then any number of threads gives the same bits.
 class FULMAR_API ThreadPool {
  public:
   // threads <= 0: as many as the affinity mask and the control groups' quotas of processor time
@@ -31,8 +31,8 @@ class FULMAR_API ThreadPool {
     });
   }
 
-  // Memory of a worker, at least `bytes` long and 64-byte aligned, kept from call to call. Only one
-  // piece per worker: a task asks for all it needs at once.
+  // Memory of a worker, at least `bytes` long and 64-byte aligned; the pool keeps it from call to
+  // call. A worker has one piece only: a task asks for all its memory at once.
   void* scratch(int worker, size_t bytes);
 
  private:

@@ -7,7 +7,7 @@ namespace fulmar {
 // Version of the library, "0.1.0".
 FULMAR_API const char* version();
 
-// Abbreviated commit it was built from, "+" behind it for a changed tree; "unknown" outside git.
+// Abbreviated commit that the build is of, with "+" for a changed tree; "unknown" outside git.
 FULMAR_API const char* commit();
 
 }  // namespace fulmar

@@ -77,8 +77,8 @@ class FULMAR_API Shape {
   std::array<int64_t, max_rank> extents_{};
 };
 
-// A tensor in somebody else's memory: channels are contiguous; images, rows and pixels are
-// `stride` elements apart, so crops, every second pixel and concatenation need no copy.
+// A tensor in memory that its caller owns. Channels are contiguous; images, rows and pixels are
+// `stride` elements apart. So crops, every second pixel and concatenation need no copy.
 struct View {
   void* data = nullptr;
   Shape shape;

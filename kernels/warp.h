@@ -9,8 +9,8 @@
 namespace fulmar {
 
 enum class Interpolation : int32_t { nearest, bilinear };
-// What a tap outside the source reads: the band's fill value, or the nearest source pixel (fill too
-// where the source is empty). Nearest has one tap, floor(position + .5); bilinear two each way,
+// A tap outside the source reads the band's fill value, or the nearest source pixel (fill too where
+// the source is empty). Nearest has one tap, floor(position + .5). Bilinear has two taps each way,
 // floor(position) and the next.
 enum class Border : int32_t { fill, clamp };
 
@@ -20,12 +20,12 @@ struct Affine {
   std::array<double, 6> a{1, 0, 0, 0, 1, 0};
 };
 
-// How one image of a batch is sampled. Plain bytes: a batch of them is a u8 tensor [N, sizeof].
+// How warp samples one image. Plain bytes: a batch of records is a u8 tensor [N, sizeof].
 struct WarpSample {
   Affine map;  // output pixel -> source pixel
 
-  // A chain of picture operations cuts at the frame of each: an output pixel that `to_frame[k]`
-  // takes outside [0, frame_width - 1] x [0, frame_height - 1] (by half a pixel or more) is fill.
+  // A chain of operations cuts at each one's frame: an output pixel is fill where `to_frame[k]`
+  // puts it half a pixel or more outside [0, frame_width - 1] x [0, frame_height - 1].
   static constexpr int max_frames = 3;
   int64_t frames = 0;
   std::array<Affine, max_frames> to_frame{};
@@ -40,24 +40,24 @@ struct WarpSample {
   uint64_t seed = 0;
 };
 
-// What all images of a tape share; part of a model's preprocessing record.
+// Options that all images of a tape share; part of a model's preprocessing record.
 struct WarpOptions {
   static constexpr int max_bands = 16;
   Interpolation interpolation = Interpolation::bilinear;
   Border border = Border::fill;
   std::array<float, max_bands> scale{};  // value = source * scale + offset
   std::array<float, max_bands> offset{};
-  // In source units: what taps outside, or on NaN, infinity or nodata, read.
+  // In source units. Taps outside the source, or on NaN, infinity or nodata, read it.
   std::array<float, max_bands> fill{};
   bool has_nodata = false;
   float nodata = 0;
-  // Last, per image over all pixels and bands: (x - mean) / max(s.d., 1/sqrt(n)), as
+  // The last operation, per image over all pixels and bands: (x - mean) / max(s.d., 1/sqrt(n)), as
   // tf.image.per_image_standardization.
   bool standardize = false;
 };
 
-// What every backend asks of a batch of samples before it reads by them. Error(usage) naming the
-// sample: more bands or frames than there may be, or a source larger than its slot.
+// Every backend checks a batch of samples with it before it reads the source. Error(usage) naming
+// the sample: more bands or frames than the limits, or a source larger than its slot.
 FULMAR_API void check_warp(const View& source, const WarpSample* samples, const View& y);
 
 }  // namespace fulmar

@@ -16,9 +16,9 @@ struct ReliabilityBin {
   double frequency = 0;    // share of them for which it came true; NaN for an empty bin
 };
 
-// Whether what is called 80 % probable is true in 80 % of the cases. Two classes: of the positive
-// one's probability. More: of the highest probability, which comes true where that class is the
-// label (the first of equals).
+// Tells whether a probability of 80 % comes true in 80 % of the cases. Two classes: the positive
+// class' probability. More classes: the highest probability, which comes true where its class (the
+// first of equals) is the label.
 struct Calibration {
   std::vector<ReliabilityBin> bins;  // as sklearn.calibration.calibration_curve, uniform
   // Expected calibration error: sum over bins of count/n |probability - frequency| (Guo et al.

@@ -8,14 +8,14 @@
 
 namespace fulmar::model {
 
-// State machines that look at one monitored number after each epoch. Each gives its state as JSON
-// and takes it back (Error(usage) for other text); its options are not part of it. A NaN is never
-// an improvement.
+// State machines that look at one monitored number after each epoch. Each gives its state as JSON,
+// without its options, and restores it (Error(usage) for other text). A NaN is never an
+// improvement.
 
 enum class Goal { lowest, highest };
 
-// Keras' ReduceLROnPlateau (2.15): an epoch improves where it is better than the best by more than
-// min_delta; after `patience` epochs in a row that don't (epochs of cooldown not counted) the rate
+// Keras' ReduceLROnPlateau (2.15). An epoch improves where its number beats the best by more than
+// min_delta. After `patience` epochs in a row without improvement (cooldown not counted) the rate
 // is multiplied by `factor`, but not below min_rate.
 class FULMAR_API ReduceOnPlateau {
  public:
@@ -71,8 +71,8 @@ class FULMAR_API EarlyStopping {
   int64_t waited_ = 0;
 };
 
-// Which epoch's weights are kept as the best: the first one with the best number (Keras'
-// ModelCheckpoint with save_best_only); until there is a number, the first epoch.
+// The epoch whose weights are kept as the best: the first one with the best number (Keras'
+// ModelCheckpoint with save_best_only). While all numbers are NaN, the first epoch.
 class FULMAR_API BestEpoch {
  public:
   explicit BestEpoch(Goal goal);

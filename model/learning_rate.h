@@ -17,17 +17,17 @@ struct PlateauSchedule {
 
 using Schedule = std::variant<PlateauSchedule, OneCycle, WarmupCosine>;
 
-// The learning rate of every step of a run, by whichever schedule.
+// The learning rate of every optimiser step of a run, by one of the schedules.
 class FULMAR_API LearningRate {
  public:
-  // Error(usage) for a schedule with a part that is out of its range.
+  // Error(usage) for a schedule with a number out of its range.
   explicit LearningRate(const Schedule& schedule);
 
   double rate(int64_t step) const;  // step counted from 0
   void epoch_ended(double monitored);
 
   std::string state() const;
-  // Error(usage) for what state() of the same kind of schedule did not give.
+  // Error(usage) for text that state() of the same kind of schedule did not give.
   void restore(const std::string& state);
 
  private:

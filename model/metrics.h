@@ -8,8 +8,8 @@
 
 namespace fulmar::model {
 
-// How well probabilities fit labels, after scikit-learn's definitions (sklearn.metrics 1.9: the
-// functions named below). NaN stands for what is undefined.
+// Metrics of probabilities and labels, after scikit-learn's definitions (sklearn.metrics 1.9: the
+// functions named below). An undefined metric is NaN.
 
 // `scores`: higher means "rather positive"; `positive`: 1 or 0 for each. A NaN among the scores
 // makes each of these NaN.
@@ -28,15 +28,15 @@ struct BestThreshold {
   double threshold = 0.5;
   double f1 = 0;
 };
-// The threshold t for which "positive where score >= t" has the highest F1, scores being
+// The threshold t for which "positive where score >= t" has the highest F1; scores are
 // probabilities. It lies halfway between the lowest score called positive and the next lower one (0
-// below the lowest of all). Of several with the same F1 the one nearest to 0.5 is taken, of two as
-// near the higher. Without positives: 0.5 with F1 NaN.
+// below the lowest of all). Ties of F1: nearest to 0.5, then the higher. Without positives: 0.5
+// with F1 NaN.
 FULMAR_API BestThreshold best_f1_threshold(std::span<const float> scores,
                                            std::span<const uint8_t> positive);
 
-// What a network said about samples so far: every metric is a function of it. Plain data, so that a
-// run that is resumed within an epoch goes on with the same bits.
+// A network's probabilities for the samples so far, with their labels: every metric is a function
+// of them. Plain data, so that a run resumed within an epoch goes on with the same bits.
 struct FULMAR_API Predictions {
   explicit Predictions(int64_t class_count = 2) : classes(class_count) {}
 
@@ -47,7 +47,7 @@ struct FULMAR_API Predictions {
   double weight_sum = 0;
 
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
-  // Error(usage) for a label that is no class or another number of probabilities.
+  // Error(usage) for a label that is no class, or not one probability for each class.
   void add(int64_t label, std::span<const float> sample_probabilities, double loss,
            double weight = 1);
   std::vector<float> scores_of(int64_t label) const;   // probability of a class, [n]
@@ -59,7 +59,7 @@ struct FULMAR_API Predictions {
 
 struct ClassScores {
   int64_t support = 0;                       // samples of the class
-  int64_t predicted = 0;                     // samples called so
+  int64_t predicted = 0;                     // samples that the network calls so
   double precision = 0, recall = 0, f1 = 0;  // 0 where undefined (zero_division=0)
   double roc_auc = 0, pr_auc = 0;            // of its probability, against the rest
 };
@@ -76,17 +76,17 @@ struct Scores {
   Averages macro;                  // over all classes, those without samples included
   Averages weighted;               // by support
   std::vector<int64_t> confusion;  // [truth, predicted]
-  // Of the positive class; with positive_class -1 both are 0 and f1 is NaN.
+  // Errors and F1 of the positive class; with positive_class -1 both counts are 0 and f1 is NaN.
   int64_t false_positives = 0, false_negatives = 0;
   double f1 = 0;
-  // Two classes: of the positive one's probability. More: mean over one class against the rest
-  // (roc_auc_score(multi_class="ovr"), average_precision_score of the binarised labels), over those
-  // classes for which it is defined.
+  // Two classes: area for the positive class' probability. More classes: mean of each class against
+  // the rest (roc_auc_score(multi_class="ovr"), average_precision_score of the binarised labels),
+  // over the classes for which the area is defined.
   double roc_auc = 0, pr_auc = 0;
 };
 
-// Two classes: the positive one where its probability is >= threshold. More: the most probable, the
-// first of equals.
+// The class that a picture is called. Two classes: the positive one where its probability is >=
+// threshold. More classes: the most probable, the first of equals.
 FULMAR_API int64_t decide(std::span<const float> probabilities, int64_t positive_class,
                           double threshold);
 

@@ -13,9 +13,9 @@ namespace fulmar::model {
 // the same bits; "nan" where there is none. One of the columns is "step".
 class MetricsCsv {
  public:
-  // Opens or begins the file. In an existing one, lines of steps above `keep_through` are cut away,
-  // and so is everything from a line on that is incomplete or no numbers: what a killed program
-  // leaves. Error(file) where it has other columns; Error(usage) without a column "step".
+  // Opens or begins the file. Cuts away lines of steps above `keep_through`, and everything from
+  // the first line on that is incomplete or not numbers, as a killed program leaves it. Error(file)
+  // where it has other columns; Error(usage) without a column "step".
   MetricsCsv(const std::string& path, const std::vector<std::string>& columns,
              int64_t keep_through);
 
@@ -33,7 +33,7 @@ struct MetricsTable {
   std::vector<std::vector<double>> rows;
 };
 
-// All whole lines up to the first that is not. Error(file) where there is no header.
+// All lines before the first incomplete one. Error(file) where there is no header.
 MetricsTable read_metrics_csv(const std::string& path);
 
 }  // namespace fulmar::model

@@ -20,10 +20,10 @@ class EventFile;
 
 using NamedValues = std::vector<std::pair<std::string, double>>;
 
-// What a training leaves behind: config.json, metrics.csv, events.out.tfevents.fulmar,
-// best.safetensors, last.safetensors; and what programs put beside them: convolutions.txt, which
-// algorithms a GPU was given, pictures.txt, what the pictures' files held, and for people run.json,
-// report.html, evaluation-NAME.json. While a process trains there, run.lock names it.
+// The folder of a training. The training writes config.json, metrics.csv, best.safetensors,
+// last.safetensors and events.out.tfevents.fulmar. Programs add convolutions.txt (a GPU's
+// algorithms), pictures.txt (digests of the pictures) and, for people, run.json, report.html,
+// evaluation-NAME.json. While a process trains there, run.lock names it.
 class FULMAR_API RunFolder {
  public:
   // Touches nothing on the disk.
@@ -41,8 +41,8 @@ class FULMAR_API RunFolder {
   // After a new run that failed: removes what it left, and the folders made for it, unless there
   // is a model.
   void discard() noexcept;
-  // Error(file) naming what is missing where the best model or the metrics of `epochs` epochs, the
-  // last of them at step `keep_through`, are no longer here.
+  // Error(file) where the best model is missing, or metrics of `epochs` epochs, the last of them at
+  // step `keep_through`; it names the missing file.
   void check_history(int64_t epochs, int64_t keep_through) const;
 
   const std::string& path() const { return path_; }
@@ -60,7 +60,7 @@ class FULMAR_API RunFolder {
     return path_ + "/evaluation-" + name + ".json";
   }
 
-  // Opens metrics and events, cut back to what was known at step `keep_through`, after hold().
+  // Opens metrics and events, after hold(), and cuts away steps after `keep_through`.
   // Error(file) where that can't be done, or metrics.csv has other columns;
   // Error(usage) without a column "step".
   void open(const std::vector<std::string>& columns, int64_t keep_through);

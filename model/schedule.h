@@ -6,13 +6,13 @@
 
 namespace fulmar::model {
 
-// Learning rates that are a function of the optimiser step, counted from 0. Past the last step the
-// last rate stays. Without steps, or with a part that is out of its range: Error(usage).
+// Learning rates as functions of the optimiser step, counted from 0. Past the last step the last
+// rate stays. Error(usage) without steps, or for a number out of its range.
 
-// Smith & Topin's one-cycle policy as PyTorch's OneCycleLR with cosine annealing and two phases has
-// it: from max_rate / start_divisor up to max_rate in warmup_share x steps - 1 steps, then down to
-// max_rate / (start_divisor x end_divisor) at the last step. Momentum is left alone (PyTorch's
-// cycle_momentum=False).
+// Smith & Topin's one-cycle policy, as PyTorch's OneCycleLR with cosine annealing and two phases.
+// The rate rises from max_rate / start_divisor to max_rate in warmup_share x steps - 1 steps. Then
+// it falls to max_rate / (start_divisor x end_divisor) at the last step. Momentum stays constant
+// (PyTorch's cycle_momentum=False).
 struct FULMAR_API OneCycle {
   double max_rate = 1e-3;
   int64_t steps = 0;
@@ -24,7 +24,7 @@ struct FULMAR_API OneCycle {
 };
 
 // Linear from max_rate / warmup_steps at step 0 to max_rate, then half a cosine (Loshchilov &
-// Hutter 2017, without restarts), which would reach end_rate one step after the last.
+// Hutter 2017, without restarts). The cosine would reach end_rate one step after the last.
 struct FULMAR_API WarmupCosine {
   double max_rate = 1e-3;
   int64_t steps = 0;

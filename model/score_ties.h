@@ -12,8 +12,8 @@ struct Tie {
   int64_t positives = 0, negatives = 0;
 };
 
-// The distinct scores, falling; empty where one is NaN. Error(usage) where there are not as many
-// scores as labels.
+// The distinct scores, falling; empty where one is NaN. Error(usage) where scores and labels differ
+// in number.
 std::vector<Tie> ties_of(std::span<const float> scores, std::span<const uint8_t> positive);
 
 }  // namespace fulmar::model

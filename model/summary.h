@@ -19,13 +19,13 @@ struct LayerSummary {
   double flops = 0;             // forward, one image; see Op::flops
 };
 
-// What a tape needs, in bytes. The planner knows it before anything runs.
+// The memory that a tape needs, in bytes. The planner knows it before anything runs.
 struct MemoryNeed {
   int64_t batch = 0;
   size_t activations = 0;  // the arena: values, gradients, scratch memory of the kernels
   size_t weights = 0;      // parameters, running statistics
   size_t optimizer = 0;    // sum of gradients, AdamW's moments
-  size_t pictures = 0;     // one batch as it was read
+  size_t pictures = 0;     // one batch as the decoder gives it
 
   size_t total() const { return activations + weights + optimizer + pictures; }
 };
@@ -39,9 +39,9 @@ struct Summary {
   int64_t parameters() const { return trainable + statistics; }  // as Keras counts
 };
 
-// What a network is made of, and what training it (AdamW, batches of `batch` 8-bit pictures of
-// `preprocess.size`, or of the crop where that is 0) and running it on a device takes.
-// Error(usage) naming the layer where shapes don't fit.
+// A network's layers, and the arithmetic and memory of inference and training on a device. Training
+// is by AdamW with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the
+// size is 0. Error(usage) naming the layer where shapes don't fit.
 FULMAR_API Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
                              Device& device);
 

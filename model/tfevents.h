@@ -27,10 +27,10 @@ struct Event {
 // (tensorflow/core/util/event.proto). TensorBoard finds files with "tfevents" in their name.
 class EventFile {
  public:
-  // Opens or begins the file. In an existing one, events of steps above `keep_through` are cut
-  // away, and so is everything from a record on that is incomplete or damaged: what a killed
-  // program leaves. `wall_time_s` is for the first record of a new file. Error(file), also for
-  // another kind of file.
+  // Opens or begins the file. Cuts away events of steps above `keep_through`, and everything
+  // from the first incomplete or damaged record on, as a killed program leaves it.
+  // `wall_time_s` is for the first record of a new file. Error(file), also for another kind of
+  // file.
   EventFile(const std::string& path, int64_t keep_through, double wall_time_s);
 
   void add(int64_t step, std::span<const Scalar> scalars, double wall_time_s);
@@ -40,7 +40,7 @@ class EventFile {
   AppendFile file_;
 };
 
-// All whole records up to the first that is not.
+// All records before the first incomplete or damaged one.
 std::vector<Event> read_events(const std::string& path);
 
 }  // namespace fulmar::model

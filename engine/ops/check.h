@@ -8,7 +8,7 @@
 #include "engine/ops.h"
 #include "kernels/error.h"
 
-// What the ops' shape rules share.
+// Helpers of the ops' shape rules.
 namespace fulmar::ops {
 
 inline std::string text(int64_t n) { return std::to_string(n); }
@@ -31,14 +31,14 @@ inline void require_same(const ValueInfo& x, const Shape& shape, const char* wha
 inline ValueInfo of_role(Role role, const Shape& shape) { return {shape, role, DType::f32}; }
 inline ValueInfo activation(const Shape& shape) { return of_role(Role::activation, shape); }
 
-// `role`, where operands of another are a mistake of the builder, not of its caller.
+// Asks for an operand of this role. Another role is a mistake of the builder, not of its caller.
 inline void require_role(const ValueInfo& x, Role role, const char* what) {
   require(same_type(x.role, role), std::string(what) +
                                        " has a role whose type the kernel doesn't " +
                                        "take: use the builder in engine/ops.h");
 }
 
-// Activations where one of x is, else x as it is.
+// x, all converted to activations where one of them is an activation.
 inline std::vector<Val> in_one_role(Tape& tape, std::span<const Val> x) {
   std::vector<Val> same(x.begin(), x.end());
   for (const Val v : x)

@@ -7,7 +7,7 @@
 
 namespace fulmar::ops {
 
-// A value that nothing computes: set from outside, or living in a Model under its name.
+// A value that no node computes: the caller sets it, or a Model holds it under its name.
 class Leaf : public Op {
  public:
   enum class Kind { input, parameter, statistic, buffer };
@@ -23,7 +23,7 @@ class Leaf : public Op {
   Kind kind() const { return kind_; }
   const std::string& key() const { return key_; }
 
-  // Of parameters and statistics, when a Model is made.
+  // Of parameters and statistics: a new Model reads them.
   Initializer initializer;
   bool decays = false;
   double initial = 0;

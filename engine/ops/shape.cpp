@@ -178,7 +178,7 @@ Val broadcast(Tape& tape, Val x, const Shape& shape) {
   return broadcast(tape, x, shape, tape.info(x).role);
 }
 
-// What is no float tensor stays as it is, for the op to refuse it.
+// Leaves index and source tensors unchanged; the op rejects them.
 Val as_role(Tape& tape, Val x, Role role) {
   if (!x || !tape.info(x).is_real()) return x;
   return broadcast(tape, x, tape.shape(x), role);

@@ -7,7 +7,7 @@
 
 namespace fulmar::ops {
 
-// The rule for every window: see max_window_value.
+// Checks a window's numbers: see max_window_value.
 inline void require_window(std::array<int64_t, 2> kernel, const Window& w) {
   const auto within = [](int64_t least, int64_t value, const char* what) {
     require(value >= least && value <= max_window_value,

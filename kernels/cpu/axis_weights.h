@@ -9,8 +9,8 @@
 
 namespace fulmar::cpu {
 
-// One axis of a separable resampling: which source positions each position weighs, and how much.
-// Average pooling, resizing and both gradients are such sums.
+// One axis of a separable resampling: each position's source positions and their weights. Average
+// pooling, resizing and both gradients are such sums.
 struct Weights {
   struct Entry {
     int64_t source;
@@ -18,7 +18,7 @@ struct Weights {
   };
   std::vector<std::vector<Entry>> of;  // [position]
 
-  // The gradient: what was read is written, with the same weights.
+  // The gradient's axis: reads and writes change places, with the same weights.
   Weights transposed(int64_t sources) const {
     Weights result;
     result.of.resize(static_cast<size_t>(sources));
@@ -29,7 +29,7 @@ struct Weights {
   }
 };
 
-// Equal weights for the taps of a window that lie inside; none where all lie in padding.
+// Equal weights for a window's taps inside the source; none where all taps lie in padding.
 inline Weights average_weights(int64_t out, int64_t in, int64_t kernel, int64_t stride,
                                int64_t dilation, int64_t before) {
   Weights weights;

@@ -1,7 +1,7 @@
-// Matrix products out of tiles. The left side is rows of floats (a tensor's own, or packed, where a
-// packing functor sees them: pack-inl.h), the right side is packed into panels; an epilogue functor
-// has the last word on every sum before it is stored. Compiled once per instruction set, inside its
-// namespace.
+// Matrix products out of tiles. The left side is rows of floats: a tensor's own, or packed ones,
+// which a packing functor may change (pack-inl.h). The right side is packed into panels. An
+// epilogue functor maps every sum to the value that is stored. Compiled once per instruction set,
+// inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_GEMM_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_GEMM_INL_H
 #undef FULMAR_KERNELS_CPU_GEMM_INL_H
@@ -76,8 +76,8 @@ struct AddBias {
   }
 };
 
-// A product over part of the depth adds to what is there unless it is the first part; the epilogue
-// sees the sum of all parts, with the last.
+// A product over part of the depth adds to the stored sums unless it is the first part. The
+// epilogue sees the sum of all parts, with the last.
 struct DepthPart {
   bool first, last;
 };

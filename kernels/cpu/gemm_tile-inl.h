@@ -32,8 +32,8 @@ constexpr int tile_rows = HWY_TARGET == HWY_AVX3 ? 14
 // Which way the left side lies in memory.
 enum class Left { rows, columns };  // element (m, k) at m * stride + k, or at k * stride + m
 
-// Memory that will be wanted later, asked for a line at a time between multiplications: `next`,
-// which moves on by `share` floats at each step of the depth.
+// Prefetches memory for later, a cache line at a time between multiplications: `next` moves on by
+// `share` floats at each step of the depth.
 struct Ahead {
   const float* next;
   int64_t share;

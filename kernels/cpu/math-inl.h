@@ -1,4 +1,4 @@
-// A SIMD vector as a number: what pointwise_functors.inc computes with.
+// A SIMD vector as a number, for pointwise_functors.inc.
 #if defined(FULMAR_KERNELS_CPU_MATH_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_MATH_INL_H
 #undef FULMAR_KERNELS_CPU_MATH_INL_H
@@ -32,8 +32,8 @@ struct Number {
     return hn::IfThenZeroElse(hn::Le(x.v, hn::Zero(D())), a.v);
   }
 
-  // Highway's functions hold on a domain. Beyond it: infinity or 0, and NaN stays. They convert
-  // their argument to an integer, which is undefined for NaN: they never see one.
+  // Highway's functions hold on a domain; beyond it this code gives their limits. They convert
+  // their argument to an integer, undefined for NaN: so this code takes NaN out and puts it back.
   static HWY_INLINE V bounded(V a, float low, float high) {
     const D d;
     const V number = hn::IfThenZeroElse(hn::IsNaN(a), a);

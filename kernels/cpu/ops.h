@@ -4,8 +4,8 @@
 
 #include "kernels/backend.h"
 
-// The CPU kernels but for the dense convolution (conv2d.h): float32, channels last. What each does
-// stands in kernels/backend.h; each is declared with the type of its line in that table.
+// The CPU kernels except the dense convolution (conv2d.h): float32, channels last.
+// kernels/backend.h says what each does; each has the type of its line in that table.
 namespace fulmar::cpu {
 
 template <class Pointer>

@@ -1,5 +1,5 @@
-// Copies that put the two sides of a matrix product where its tiles want them; a packing functor
-// has a say on every element on its way. Compiled once per instruction set, inside its namespace.
+// Copies the two sides of a matrix product into the order that its tiles read. A packing functor
+// may change every element on the way. Compiled once per instruction set, inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_PACK_INL_H
 #undef FULMAR_KERNELS_CPU_PACK_INL_H
@@ -18,9 +18,9 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// Packing functors: what is packed in place of the elements of columns [c, c + lanes). Padding is
-// zero whatever the functor, as if it had been computed before the padding. The last lanes may lie
-// beyond the last column: tables are a vector longer.
+// Packing functors give the values that replace the elements of columns [c, c + lanes). Padding is
+// zero for any functor, as if the functor had run before the padding. The last lanes may lie beyond
+// the last column: tables are a vector longer.
 struct Keep {
   static constexpr bool keeps = true;  // a side that is packed already may be read where it lies
   template <class D, class V>

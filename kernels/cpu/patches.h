@@ -35,7 +35,7 @@ struct Patches {
   bool is_matrix() const;
 };
 
-// What output pixels of a convolution of x read: columns (tap row, tap column, channel of `group`).
+// The patches of x that output pixels read: columns (tap row, tap column, channel of `group`).
 Patches forward_patches(const View& x, const View& y, int64_t kernel_height, int64_t kernel_width,
                         int64_t group_channels, const Window& window, int64_t group);
 

@@ -1,4 +1,4 @@
-// Large outputs are written past the caches.
+// Kernels write large outputs past the caches.
 #if defined(FULMAR_KERNELS_CPU_STORES_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_STORES_INL_H
 #undef FULMAR_KERNELS_CPU_STORES_INL_H

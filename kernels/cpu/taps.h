@@ -12,7 +12,7 @@ struct AxisTap {
   int32_t k = 0, source = 0;
 };
 
-// Which taps reach which positions along one axis; those that fall into padding are left out.
+// The pairs of tap and position along one axis, without the taps that fall into padding.
 class AxisTaps {
  public:
   int64_t positions() const { return static_cast<int64_t>(begin_.size()) - 1; }

@@ -4,9 +4,9 @@
 
 #include "kernels/backend.h"
 
-// The kernels of the CUDA device, hand-written: the host's side of each, declared with the type of
-// its line in the table, where shapes and meanings are written. Activations are float32 or bf16, by
-// the type of the views. One source for nvcc and for the emulator, but for memory.
+// The host's side of the hand-written CUDA kernels. Each has the type of its line in the table of
+// kernels/backend.h, which gives shapes and meanings. Activations are float32 or bf16, by the type
+// of the views. One source serves nvcc and the emulator, except for memory.
 namespace fulmar::cuda {
 
 template <class Pointer>
@@ -14,8 +14,8 @@ using Function = std::remove_pointer_t<Pointer>;
 
 // Memory and order: memory.cu, and kernels/simt/backend.cpp.
 void set_memory(Backend& backend);
-// Gives dense convolutions to the vendor's libraries where they can: vendor.cpp; leaves the plain
-// ones on the emulator: kernels/simt/backend.cpp.
+// On a GPU (vendor.cpp): gives dense convolutions to the vendor's libraries where they can. On the
+// emulator (kernels/simt/backend.cpp): keeps the plain kernels.
 void set_vendor(Backend& backend);
 // Copies to the host and waits until it's there.
 void read_back(Stream& stream, void* host, const void* device, size_t bytes);

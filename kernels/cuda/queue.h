@@ -18,8 +18,8 @@ namespace fulmar::cuda {
 
 class Vendor;
 
-// What a Stream of this backend points to by `native`: where launches go, and memory that kernels
-// of one stream, which run one after the other, share for what does not outlive a call.
+// The target of Stream::native of this backend: CUDA's stream for launches, and scratch memory. The
+// kernels of one stream run one after the other and share the scratch memory, each for one call.
 struct Queue {
   static constexpr size_t partial_bytes = size_t{8} << 20;
   static constexpr size_t small_bytes = size_t{64} << 10;
@@ -35,7 +35,7 @@ struct Queue {
   int max_blocks = 1;          // more blocks of 256 threads than this don't run faster
 };
 
-// Makes this GPU the calling thread's: memory.cu, and kernels/simt/backend.cpp, which has one.
+// Makes this GPU the calling thread's: memory.cu, and kernels/simt/backend.cpp for the emulator.
 void make_current(int device);
 
 // The stream's queue, whose GPU becomes the calling thread's: a process may use several, from any

@@ -7,9 +7,9 @@
 namespace fulmar::cuda {
 
 constexpr int sum_threads = 256;
-// So few rows are added up by one thread for each sum.
+// Up to this many rows, one thread adds up each sum.
 constexpr int64_t few_rows = 64;
-// How many partial sums there are at most decides how sums are split, and so their bits.
+// Limit of the number of partial sums. It decides how sums are split, and so their bits.
 constexpr int64_t most_partials = int64_t{1} << 20;
 static_assert(most_partials * sizeof(double) <= Queue::partial_bytes);
 

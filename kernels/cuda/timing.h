@@ -16,9 +16,9 @@ struct DeviceLost : Error {
   explicit DeviceLost(const std::string& message) : Error(ErrorKind::device, message) {}
 };
 
-// Milliseconds that an algorithm takes on the device, roughly for one that is far slower than the
-// best before it, infinite where there is too little memory to find out. Error(device) where it
-// fails, or can't be captured; DeviceLost where the device fails with it.
+// Milliseconds that an algorithm takes on the device. Rough for an algorithm that is far slower
+// than the best before it; infinite where memory is too short to time it. Error(device) where the
+// algorithm fails or can't be captured; DeviceLost where the device fails with it.
 using Timer = std::function<float(DenseAlgorithm&)>;
 // Makes the timer of a problem's algorithms.
 using Timers = std::function<Timer(const DenseProblem&)>;

@@ -7,7 +7,7 @@
 
 namespace fulmar::cuda {
 
-// What a kernel computes with: float where memory holds bf16.
+// The type that a kernel computes with: float where memory holds bf16.
 template <class T>
 using Number = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
 
@@ -40,7 +40,7 @@ struct alignas(sizeof(T) * N) Moved {
   T v[N];
 };
 
-// How many of T 16 bytes hold: what a thread takes at a time where it can.
+// Elements of T in 16 bytes: a thread takes so many at a time where it can.
 template <class T>
 constexpr int lanes_of = static_cast<int>(16 / sizeof(T));
 

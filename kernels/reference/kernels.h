@@ -4,8 +4,8 @@
 
 #include "kernels/backend.h"
 
-// The kernels of the reference device: float64, one loop per formula of kernels/backend.h, where
-// shapes and meanings are written. Each is declared with the type of its line in that table.
+// The kernels of the reference device: float64, one loop per formula. kernels/backend.h gives
+// shapes and meanings; each kernel has the type of its line in that table.
 namespace fulmar::reference {
 
 template <class Pointer>

@@ -7,8 +7,8 @@
 
 namespace fulmar::reference {
 
-// body(i) for every i in [0, n), shared out over the pool where there is one. A body writes what
-// only its i owns.
+// Calls body(i) for every i in [0, n), shared out over the pool where there is one. Each body
+// writes only memory that belongs to its i.
 template <class Body>
 void for_each(const Stream& stream, int64_t n, const Body& body) {
   if (stream.pool) {

@@ -8,8 +8,8 @@
 
 namespace fulmar {
 
-// The CUDA backend's table with its kernels on the emulator. Its memory is the host's, but as with
-// a GPU's, work may run later, uploads beside it, and launches can be captured. For tests.
+// The CUDA backend's table with its kernels on the emulator, for tests. Its memory is the host's.
+// As on a GPU, work may run later, uploads run beside it, and launches can be captured.
 const Backend& simt_backend(Precision precision = Precision::fp32);
 
 namespace simt {

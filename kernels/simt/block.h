@@ -35,8 +35,8 @@ class Block {
   // kernel throws is passed on.
   void run(uint3 index);
 
-  // What the host wrote before a launch is known to its threads, what they wrote to the host after
-  // it; the blocks of one launch know nothing of each other.
+  // A launch's threads see the host's writes before it; the host sees theirs after it. The blocks
+  // of one launch see nothing of each other.
   static void launch_begins();
   static void launch_ends();
 
@@ -64,8 +64,8 @@ class Block {
     uint32_t alive = 0, waiting = 0;  // a bit for each lane
     unsigned completed = 0;           // operations
   };
-  // Addresses by which TSan is told of barriers. Two for each, used in turn: who is slow to leave
-  // one barrier must not see what the others wrote on their way to the next.
+  // Addresses that tell TSan of barriers. Two for each barrier, in turn: a thread that is slow to
+  // leave one barrier must not see the others' writes on their way to the next.
   struct Tags {
     char block[2];
     char warp[32][2];

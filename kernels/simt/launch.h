@@ -1,7 +1,7 @@
 #pragma once
 
-// The one header by which a kernel's source is CUDA under nvcc, and for other compilers C++ whose
-// threads the emulator runs one after the other. kernels/README.md has the rules for such source.
+// Makes a kernel's source CUDA under nvcc, and for other compilers C++ whose threads the emulator
+// runs one after the other. kernels/README.md has the rules for such source.
 
 #include <cstddef>
 #include <cstdint>

@@ -5,8 +5,8 @@
 
 namespace fulmar::simt {
 
-// In which order the threads of a block, and the blocks of a launch, get their turns. Right kernels
-// give the same bits in every order.
+// The order in which the threads of a block, and the blocks of a launch, get their turns. Right
+// kernels give the same bits in every order.
 struct Order {
   enum class Kind { forward, reverse, seeded };
   Kind kind = Kind::forward;

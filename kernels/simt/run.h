@@ -6,7 +6,7 @@
 
 namespace fulmar::simt {
 
-// What is launched: by which name errors call it, how many threads, which code.
+// A launch: its name in errors, its numbers of threads, its code.
 struct Work {
   const char* name;
   dim3 grid, block;

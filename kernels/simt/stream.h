@@ -11,31 +11,31 @@ namespace fulmar::simt {
 
 using Launches = std::vector<std::function<void()>>;
 
-// When work of a stream runs that nobody has waited for yet. Right programs give the same bits
-// either way.
+// The time at which a stream runs work that nobody has waited for yet. Right programs give the same
+// bits either way.
 enum class Timing {
   early,  // launches at once; uploads at the last moment, when a fence asks for them
   late    // uploads at once; launches at the last moment, when somebody waits
 };
 
-// What a cudaStream_t points to here. One without it runs launches at once.
+// The target of a cudaStream_t here. A null stream runs launches at once.
 class StreamState {
  public:
   explicit StreamState(Timing timing) : timing_(timing) {}
 
   void launch(std::function<void()> run);
   void upload(void* to, const void* from, size_t bytes);
-  // What runs from now on sees the uploads so far, and uploads to come what ran before.
+  // Later kernels see the uploads so far; later uploads wait for the earlier kernels.
   void fence();
   void wait();     // runs what has not run yet
-  void give_up();  // the same, for memory that goes away: of what fails nothing is said
+  void give_up();  // as wait(), for memory that goes away; ignores failures
 
-  // Launches between the two are written down. Error(device) from end_capture where something came
-  // between that can't be, and from each such call.
+  // The stream records the launches between the two. A call between that can't be captured throws
+  // Error(device), and end_capture then throws it too.
   void begin_capture();
   Launches end_capture();
   void replay(const Launches& graph);
-  // Error(device) where launches are being written down.
+  // Error(device) during a capture.
   void forbid_in_capture(const char* call);
 
  private:

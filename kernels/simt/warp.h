@@ -7,8 +7,8 @@ namespace fulmar::simt {
 
 constexpr unsigned lanes_per_warp = 32;
 
-// What a lane brings to an operation of its warp, and what it takes away. The last lane to come
-// completes it for all; `present` are those that took part, a bit each.
+// A lane's part in an operation of its warp: its operands, and its results. The last lane to come
+// completes the operation for all; `present` has a bit for each lane that took part.
 struct WarpCall {
   using Lanes = std::array<WarpCall*, lanes_per_warp>;
   void (*complete)(const Lanes& lanes, uint32_t present);
