@@ -10,7 +10,7 @@
 
 namespace fulmar::data {
 
-// What a file holds, and what its file system told of it when it was read.
+// The size and checksum of a file's contents, with the file system's facts when it was read.
 struct FileDigest {
   uint64_t bytes = 0;
   uint32_t crc32c = 0;
@@ -22,7 +22,7 @@ struct FileDigest {
   }
 };
 
-// By path, or by a name.
+// Digests by the file's path, or by its name.
 using FileDigests = std::map<std::string, FileDigest>;
 
 // The digest of each file by its path, read on the pool, `progress` after each. A file in `known`

@@ -7,11 +7,11 @@
 
 namespace fulmar::data {
 
-// How people lay datasets out, and what else lies among their pictures.
+// The layouts of people's datasets, and the other files and folders among their pictures.
 
 enum class Part { train, validation, test };
 
-// Which part of a dataset a folder's name says that it is: train, Training, seg_train, train_set,
+// The part of a dataset that a folder's name means: train, Training, seg_train, train_set,
 // train2017; val, valid, validation; test, TESTING.
 std::optional<Part> part_named(const std::string& name);
 
@@ -26,7 +26,7 @@ bool is_made_by_training(const std::filesystem::path& folder);
 bool is_hidden(const std::filesystem::path& path);
 // Errors count as no folder.
 bool is_folder(const std::filesystem::path& path);
-// What lies directly in a folder, in byte order of the names. Error(file): can't be read.
+// The entries directly in a folder, in byte order of the names. Error(file): can't be read.
 std::vector<std::filesystem::path> entries(const std::filesystem::path& folder);
 
 // The folders within one that can be parts or classes: not hidden, and of neither kind above.

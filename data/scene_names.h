@@ -7,7 +7,7 @@ namespace fulmar::data {
 
 struct Dataset;
 
-// Which scene a picture belongs to.
+// The rule that gives a picture its scene.
 //   name    what its name says:
 //           - of Sentinel-1 (S1A_IW_GRDH_1SDV_<start>_<stop>_<orbit>_<data take>_..., or the
 //             measurement's s1a-iw-grd-vv-<start>-<stop>-<orbit>-<data take>-..., or cut short), in

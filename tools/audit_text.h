@@ -8,7 +8,7 @@
 
 namespace fulmar::tools {
 
-// Lists in what people read end after so many; --json has all.
+// Lists for people end after so many entries; --json has all.
 constexpr size_t shown_groups = 10, shown_names = 3;
 
 // The first names, " = " between where they are equal, and how many more there are.
@@ -26,7 +26,7 @@ std::string constant_heading(const data::Audit& audit);
 // How many of each class of each part, "train/neg: 700".
 std::vector<std::string> constant_counts(const data::Audit& audit);
 
-// Notes what lay in a folder and is not used.
+// Notes the files and folders of a dataset's folder that are not used.
 void note_left_out(const data::LeftOut& left);
 
 // What a training says of its pictures once it has looked them over, a sentence each.

@@ -8,8 +8,8 @@
 
 namespace fulmar::tools {
 
-// pictures.txt of a run folder: what the run's pictures held when it began, by their names within
-// the dataset's folder. Here they go by their paths.
+// pictures.txt of a run folder: digests of the run's pictures when it began, by their names within
+// the dataset's folder. These functions take and give them by path.
 
 // Nothing where there is no list, as in runs of older versions. Error(file) for a damaged one.
 std::optional<data::FileDigests> digests_of_run(const model::RunFolder& folder,
