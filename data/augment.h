@@ -24,7 +24,7 @@ struct Augment {
   void check() const;
 };
 
-// What was drawn for one picture.
+// The draw for one picture.
 struct AugmentDraw {
   double down = 0, right = 0;  // fractions of the frame's height and width
   bool flip_horizontal = false, flip_vertical = false;
@@ -36,7 +36,7 @@ struct AugmentDraw {
 // The draw depends on its arguments alone: `slot` is the number of the picture within its epoch.
 AugmentDraw draw_augment(const Augment& augment, uint64_t seed, int64_t epoch, int64_t slot);
 
-// How a picture of these extents is read under that draw. Error(usage) as centre_sample.
+// The warp op's record for a picture of these extents and a draw. Error(usage) as centre_sample.
 WarpSample augmented_sample(const Preprocess& preprocess, int64_t height, int64_t width,
                             const AugmentDraw& draw);
 

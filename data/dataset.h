@@ -28,11 +28,11 @@ struct Dataset {
 
   std::vector<int32_t> labels() const;
   std::vector<int64_t> class_counts() const;
-  // Of class names, sample names and labels: what a resumed run must find again.
+  // A hash of class names, sample names and labels. A resumed run asks for the same.
   uint64_t fingerprint() const;
 };
 
-// What lies in a folder of pictures and is none of them, by paths.
+// The files and folders among the pictures that are no pictures of the dataset, by path.
 struct LeftOut {
   std::vector<std::string> stray;   // no pictures, or outside the class folders
   std::vector<std::string> copies;  // leavings of editors, file managers and downloads
@@ -55,8 +55,8 @@ struct Folder : LeftOut {
   // hasn't, folders that look like parts and can't be told, folders that can't be read, a file of a
   // sample without the others.
   std::vector<std::string> faults;
-  // What hinders nothing and should be known, a sentence each: a class that a part lacks, names of
-  // classes that are the same but for case or the form of their accents.
+  // Remarks that stop nothing, a sentence each: a class that a part lacks, class names that are the
+  // same but for case or the form of their accents.
   std::vector<std::string> notes;
 
   std::vector<const Dataset*> parts() const;  // train, validation, test: those that are there

@@ -19,9 +19,9 @@ struct PackedPicture {
   ImageHeader header;              // as it is to be packed
 };
 
-// Decoded pictures in one file, mapped into memory. By hashes its name tells where they lay and
-// what they held: pictures that were moved find their file again, and of pictures that changed a
-// new file takes the old one's place. Layout: each picture's rows at a multiple of 64 bytes; a
+// Decoded pictures in one file, mapped into memory. Its name has hashes of the pictures' paths and
+// contents: moved pictures find their file again, and a new file of changed pictures takes the old
+// one's place. Layout: each picture's rows at a multiple of 64 bytes; a
 // table of their extents as JSON; at the end u64 bytes and u32 CRC-32C of the table, u32 version,
 // "FULMPACK".
 class PackedCache {

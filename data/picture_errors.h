@@ -9,13 +9,13 @@
 
 namespace fulmar::data {
 
-// Which picture could not be used, and why.
+// The pictures that can't be used, by number, each with the reason.
 using PictureErrors = std::map<int64_t, std::string>;
 using Progress = std::function<void(int64_t done, int64_t total)>;
 
-// Calls body(picture) for each on the pool. File errors are collected instead of ending the work,
-// so that what is told about them doesn't depend on the threads; others are thrown on. `progress`
-// may be empty; it is called after each picture, by one thread at a time.
+// Calls body(picture) for each picture on the pool. Collects file errors instead of stopping, so
+// that the threads don't decide which errors are told; throws other errors on. `progress` may be
+// empty; one thread at a time calls it, after each picture.
 PictureErrors for_each_picture(ThreadPool& pool, int64_t count,
                                const std::function<void(int64_t)>& body, const Progress& progress);
 

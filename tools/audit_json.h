@@ -7,7 +7,7 @@
 
 namespace fulmar::tools {
 
-// What `fulmar check --json` prints, and a run's record keeps.
+// The JSON that `fulmar check --json` prints and a run's record keeps.
 Json audit_json(const data::Audit& audit, const std::string& folder);
 
 }  // namespace fulmar::tools

@@ -29,7 +29,7 @@ std::vector<std::string> constant_counts(const data::Audit& audit);
 // Notes the files and folders of a dataset's folder that are not used.
 void note_left_out(const data::LeftOut& left);
 
-// What a training says of its pictures once it has looked them over, a sentence each.
+// A training's remarks about its pictures, once it has read them all, a sentence each.
 std::vector<std::string> training_warnings(const data::Audit& audit);
 
 }  // namespace fulmar::tools

@@ -25,7 +25,7 @@ enum ExitCode : int {
 
 ExitCode code_of(ErrorKind kind);
 
-// What every subcommand takes.
+// The options that every subcommand takes.
 struct SharedOptions {
   bool json = false;
   uint64_t seed = 0;
@@ -56,7 +56,7 @@ CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value
                          const std::string& what = "N");
 CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, double min,
                         double max, const std::string& description, const std::string& what = "X");
-// The same for values of which it matters whether they were given.
+// The same for optional values: unset where the option was not given.
 CLI::Option* add_integer(CLI::App& app, const std::string& names, std::optional<int64_t>& value,
                          int64_t min, int64_t max, const std::string& description,
                          const std::string& what = "N");

@@ -7,8 +7,8 @@
 
 namespace fulmar::tools {
 
-// Where the program talks to people. A line that redraws itself (the status) may stand below what
-// was said. Any thread may call.
+// The program's messages to people. A line that redraws itself (the status) may stand below them.
+// Any thread may call.
 class Console {
  public:
   using Write = std::function<void(std::string_view)>;
@@ -16,7 +16,7 @@ class Console {
 
   Console(Write write, Width width) : write_(std::move(write)), width_(std::move(width)) {}
 
-  // That of the process: stderr. What can't be written there is lost, and nothing else happens.
+  // The process' console on stderr. A text that stderr can't take is lost; no error follows.
   static Console& standard();
 
   int width() const { return width_(); }

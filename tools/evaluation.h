@@ -21,11 +21,11 @@ struct Mistake {
   int64_t sample = 0;
   std::string png;                                   // a small picture of it
   int64_t height = 0, width = 0;                     // of that, pixels
-  double left = 0, top = 0, side_x = 1, side_y = 1;  // what the network saw, shares of the picture
+  double left = 0, top = 0, side_x = 1, side_y = 1;  // the network's crop, shares of the picture
 };
 
-// What a model said of labelled pictures. Everything that is told of it, by `eval` and by reports,
-// is worked out from this.
+// A model's results for labelled pictures. `eval` and reports compute everything that they tell
+// from it.
 struct Evaluation {
   std::string set;           // "validation", "test" (held out by --test), or "" for a folder
   std::string model;         // file
@@ -56,7 +56,7 @@ struct Measured {
 };
 Measured measure(const Evaluation& evaluation);
 
-// What `fulmar eval --json` prints; undefined numbers are null.
+// The JSON of `fulmar eval --json`; undefined numbers are null.
 Json numbers_json(const Evaluation& evaluation);
 
 // Lets the network say something of all pictures; `dataset` are those of `source`, which doesn't
@@ -65,8 +65,8 @@ Json numbers_json(const Evaluation& evaluation);
 Evaluation evaluate(const Checkpoint& checkpoint, BatchSource& source, const data::Dataset& dataset,
                     Context& context, Device& device, const std::function<void(int64_t)>& progress);
 
-// Of those called wrong, the ones whose own class was given the least probability: up to 6 that
-// were missed and 6 false alarms with two classes, up to 12 with more.
+// The wrong samples with the least probability of their own class: with two classes up to 6 missed
+// ones and 6 false alarms, with more classes up to 12.
 void add_mistakes(Evaluation& evaluation, const data::Pictures& pictures,
                   const Preprocess& preprocess);
 

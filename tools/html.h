@@ -9,7 +9,7 @@
 // Pieces of an HTML page.
 namespace fulmar::tools {
 
-// Text for an element or for an attribute in double quotes. What is not UTF-8, and control
+// Text for an element or for an attribute in double quotes. Bytes that are not UTF-8, and control
 // characters, become U+FFFD.
 std::string escaped(std::string_view text);
 
@@ -22,7 +22,7 @@ std::string json_script(const std::string& id, const Json& json);
 
 // RFC 4648, section 4.
 std::string base64(std::string_view bytes);
-// What base64 gives, back. Error(file) for other text.
+// The bytes of a text that base64() gave. Error(file) for other text.
 std::string from_base64(std::string_view text);
 
 // A table with a caption, whose first column names the rows. Cells are text; numbers to the right.
@@ -35,7 +35,7 @@ struct HtmlTable {
   std::string to_string() const;
 };
 
-// What is wider than the page scrolls by itself, also by keyboard; `label` is its name.
+// A box that scrolls contents wider than the page, also by keyboard; `label` names it.
 std::string scrolling(const std::string& label, const std::string& html);
 
 // Rows of a name and what it is. Values are text.

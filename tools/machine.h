@@ -8,8 +8,8 @@
 
 namespace fulmar::tools {
 
-// What a result depends on beside the program: device, its hardware and precision; processor (as
-// the system names it), instruction set, processors, threads used, memory in bytes.
+// The machine that a result depends on: device, its hardware and precision; processor (as the
+// system names it), instruction set, processors, threads used, memory in bytes.
 Json machine_json(Device& device, Context& context);
 
 }  // namespace fulmar::tools

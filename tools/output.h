@@ -7,10 +7,10 @@ namespace fulmar::tools {
 
 using Json = nlohmann::ordered_json;
 
-// Who reads stdout has gone (`fulmar … | head`): not an error, the program ends as other tools do.
+// The reader of stdout has gone (`fulmar … | head`): no error; the program ends as other tools do.
 struct OutputClosed {};
 
-// JSON has no NaN: what is not finite is null.
+// JSON has no NaN: a number that is not finite becomes null.
 Json number_json(double value);
 
 // Data for stdout, buffered. Error(file) where it can't be written (a full disk), OutputClosed.
@@ -19,7 +19,7 @@ void print(std::string_view text);
 void print_line(const Json& json);
 // JSON over several lines, for people.
 void print_pretty(const Json& json);
-// Hands over what is buffered.
+// Writes the buffered data.
 void flush_output();
 
 }  // namespace fulmar::tools

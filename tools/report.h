@@ -12,7 +12,7 @@
 
 namespace fulmar::tools {
 
-// What a report tells: a page of its own that needs no network and no other file.
+// The contents of a report: a page by itself that needs no network and no other file.
 struct Report {
   struct Training {
     Json config, record;  // null where the run has none
@@ -50,7 +50,7 @@ std::string making_section(const Report::Training& training);
 
 // "0.9435", "–" where it is undefined.
 std::string score_text(double value);
-// What an evaluation was on, as a heading.
+// The pictures of an evaluation, as a heading.
 std::string set_name(const Evaluation& evaluation);
 
 }  // namespace fulmar::tools

@@ -4,8 +4,8 @@
 
 namespace fulmar::tools {
 
-// SIGINT and SIGTERM ask the program to stop; the second of them ends it at once with 130. Who
-// writes sees a closed pipe and the limit of file sizes (SIGXFSZ) by an error, not by a signal.
+// SIGINT and SIGTERM ask the program to stop; the second of them ends it at once with 130. A write
+// into a closed pipe or beyond the limit of file sizes (SIGXFSZ) gives an error, not a signal.
 // Descriptors 0 to 2 that the caller closed are occupied, so that no file opened later is taken for
 // one of them.
 void take_over_process();

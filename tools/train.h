@@ -13,7 +13,7 @@
 
 namespace fulmar::tools {
 
-// What decides only how a training runs, not what it gives.
+// Options that decide how a training runs, not its results.
 struct TrainRuntime {
   int64_t loader_threads = 1;
   std::string cache_folder;
@@ -23,7 +23,7 @@ struct TrainRuntime {
   std::optional<size_t> device_cache{};  // bytes; none: what is left
   bool debug = false;                    // layer by layer
   bool resume = false;
-  std::string command{};  // that asked for it, for the report
+  std::string command{};  // the command line, for the report
 };
 
 struct TrainedRun {

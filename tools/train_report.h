@@ -12,8 +12,8 @@
 
 namespace fulmar::tools {
 
-// What kept a report from being made, none where nothing did: memory that ran out is Error(device),
-// what the standard library throws Error(file). A training that is done outlives each of them.
+// The error that kept a report from being made; none without one. Memory that ran out is
+// Error(device), an exception of the standard library Error(file). None of them harms the training.
 std::optional<Error> failure_of(const std::function<void()>& report);
 
 // After a training with pictures held out by --test: lets the best model say something of them,
@@ -30,7 +30,7 @@ void report_training(const model::RunFolder& folder, RunRecord& record, const Ru
                      const Sources& sources, const std::string& command, Context& context,
                      Device& device);
 
-// After one that did not come to its end: what there is. An error is told of and leaves no trace.
+// The report of a training that did not end: of the files there are. It tells an error and goes on.
 void report_unfinished(const model::RunFolder& folder, RunRecord& record, const std::string& ended);
 
 }  // namespace fulmar::tools

@@ -5,8 +5,8 @@
 
 namespace fulmar::tools {
 
-// Says of an option that a subcommand doesn't take which others do, and which of its own may have
-// been meant: one spelled alike, or another word for the same thing.
+// For an option that a subcommand doesn't take: names the subcommands that do, and the option of
+// its own that is spelled alike or means the same.
 std::string about_unknown_option(const CLI::App& program, const CLI::App& command,
                                  const std::string& option);
 
