@@ -94,13 +94,14 @@ FULMAR_API Val batch_norm_train(Tape&, Val x, Val gamma, Val beta, const Running
                                 double epsilon);
 
 // ---- classification
+// Both compute in the type of x or the logits, which keep their role.
 FULMAR_API Val softmax(Tape&, Val x);  // over the channels
 struct Loss {
   Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
 // labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
-// [N,H,W,1] may be empty. All but the logits are statistics.
+// [N,H,W,1] may be empty. All but the logits are made statistics.
 FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const CrossEntropy& = {},
                                       Val class_weight = {}, Val pixel_weight = {});
 

@@ -7,10 +7,13 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/geometry.h"
 #include "engine/ops.h"
 #include "engine/session.h"
 #include "kernels/bf16.h"
 #include "kernels/error.h"
+#include "model/polar_low.h"
+#include "model/program.h"
 #include "tests/op_check.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/golden_network.h"
@@ -85,6 +88,57 @@ TEST_CASE("roles: losses of rows, and what weighs them, are float32") {
     if (x && !(x == logits) && !(x == labels)) CHECK(e.type(t, x) == DType::f32);
   CHECK(e.type(t, grad(t, loss.mean, loss.rows)) == DType::f32);
   CHECK(e.type(t, grad(t, loss.mean, logits)) == DType::bf16);
+}
+
+TEST_CASE("roles: softmax and its loss keep the type that they are given") {
+  Emulated e;
+  Tape t;
+  const Val x = ops::input(t, "x", {{2, 3, 1, 4}});
+  const Val s = ops::as_role(t, x, Role::statistic);
+  CHECK(e.type(t, ops::softmax(t, x)) == DType::bf16);
+  const Val p = ops::softmax(t, s);
+  CHECK(e.type(t, p) == DType::f32);
+  CHECK(t.node(p.node).inputs[0] == s);
+  CHECK(e.type(t, grad(t, ops::sum_all(t, p), s)) == DType::f32);
+  const Val labels = ops::input(t, "labels", {{2, 3, 1, 1}, Role::index, DType::i32});
+  const ops::Loss loss = ops::softmax_cross_entropy(t, s, labels);
+  CHECK(t.node(loss.rows.node).inputs[0] == s);
+  CHECK(e.type(t, grad(t, loss.mean, s)) == DType::f32);
+  const Val sums = ops::input(t, "sums", {{1, 1, 3, 4}, Role::sum, DType::f64});
+  CHECK_THROWS_WITH_AS(ops::softmax(t, sums), "softmax: takes float tensors", Error);
+  const Val three = ops::input(t, "three", {{1, 1, 3, 1}, Role::index, DType::i32});
+  CHECK_THROWS_WITH_AS(ops::softmax_cross_entropy(t, sums, three),
+                       "softmax_cross_entropy: takes float tensors", Error);
+}
+
+TEST_CASE("roles: a program's probabilities are float32, and those of the logits that it gives") {
+  Emulated e;
+  const Network network = model::polar_low({1, 3, {4, 8}, 0.5});
+  const std::vector<TensorSpec> tensors{
+      {"image", DType::u8, {3, 16, 16, 1}},
+      {"image/samples", DType::u8, {3, static_cast<int64_t>(sizeof(WarpSample))}}};
+  const Preprocess preprocess = Preprocess::of_pictures(0, 16, 1);
+  const model::Program p =
+      model::record_program(network, tensors, model::program_options(preprocess, Mode::eval));
+  CHECK(e.type(*p.tape, p.logits) == DType::bf16);
+  REQUIRE(e.type(*p.tape, p.probabilities) == DType::f32);
+
+  Model model = model::new_model(network, preprocess, e.device, 3);
+  Session session(e.context, e.device, p.tape, std::array{p.logits, p.probabilities}, &model);
+  std::vector<uint8_t> pictures(size_t{3} * 16 * 16);
+  for (size_t i = 0; i < pictures.size(); i++) pictures[i] = static_cast<uint8_t>(i * i % 251);
+  const std::vector<WarpSample> samples(3, centre_sample(preprocess, 16, 16));
+  session.set_bytes(p.inputs[0], pictures.data(), pictures.size());
+  session.set_bytes(p.inputs[1], samples.data(), samples.size() * sizeof(WarpSample));
+  session.run();
+  const Values z = session.read(p.logits), found = session.read(p.probabilities);
+  for (size_t row = 0; row < 3; row++) {
+    Values expected(3);
+    double sum = 0;
+    for (size_t k = 0; k < 3; k++) sum += expected[k] = std::exp(z[row * 3 + k] - z[row * 3]);
+    for (size_t k = 0; k < 3; k++)
+      CHECK(found[row * 3 + k] == doctest::Approx(expected[k] / sum).epsilon(1e-6));
+  }
 }
 
 TEST_CASE("roles: operands of two roles become activations, sums of activations statistics") {

@@ -12,6 +12,7 @@ struct Loss {
   CrossEntropy how{};
   bool class_weight = false, pixel_weight = false;
   double scale = 4;
+  Role role = Role::activation;  // of the logits
 };
 
 // exp of a difference of logits of up to 10: its rounding error, relative, is up to 10 u.
@@ -40,7 +41,7 @@ Case loss_case(const Loss& l) {
   const int64_t classes = l.logits[3];
   const Shape rows{l.logits[0], l.logits[1], l.logits[2], 1};
   std::vector<Operand> x{
-      real("logits", l.logits, -l.scale, l.scale),
+      in_role(l.role, real("logits", l.logits, -l.scale, l.scale)),
       l.soft ? given_as(real("labels", l.logits, 0, 1)) : indices("labels", rows, classes)};
   if (l.class_weight) x.push_back(given_as(real("class_weight", {classes}, 0.5, 2)));
   if (l.pixel_weight) x.push_back(given_as(real("pixel_weight", rows, 0, 1)));
@@ -60,6 +61,8 @@ void add_loss_cases(std::vector<Case>& cases) {
   cases.push_back(softmax_case("one class", real("x", {2, 1, 2, 1}, -5, 5)));
   cases.push_back(softmax_case("33 classes", real("x", {1, 2, 3, 33}, -5, 5)));
   cases.push_back(
+      softmax_case("of statistics", in_role(Role::statistic, real("x", {2, 3, 4, 5}, -5, 5))));
+  cases.push_back(
       softmax_case("large logits", given("x", {2, 1, 1, 3}, {500, 499, 498, -700, -702, -701.5})));
 
   const Loss losses[] = {
@@ -77,6 +80,7 @@ void add_loss_cases(std::vector<Case>& cases) {
       {"soft labels, everything", {2, 3, 5, 7}, true, {0.05, -1}, true, true},
       {"33 classes", {1, 3, 5, 33}, false, {0.05, -1}, true, true},
       {"large logits", {2, 3, 5, 4}, false, {}, false, false, 80},
+      {"of statistics", {2, 3, 5, 4}, false, {}, true, true, 4, Role::statistic},
   };
   for (const Loss& l : losses) cases.push_back(loss_case(l));
   const std::vector<double> zeros(6, 0.0), fives(6, 5.0);

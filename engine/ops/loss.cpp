@@ -13,6 +13,7 @@ class Softmax : public Op {
   std::string_view name() const override { return "softmax"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "x");
+    require(in[0].role != Role::sum, "takes float tensors");
     return {of_role(in[0].role, in[0].shape)};
   }
   std::vector<Val> vjp(const Vjp& v) const override {
@@ -32,7 +33,7 @@ class SoftmaxCrossEntropyGrad : public Op {
   explicit SoftmaxCrossEntropyGrad(const CrossEntropy& how) : how_(how) {}
   std::string_view name() const override { return "softmax_cross_entropy_grad"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    return {activation(in[0].shape)};
+    return {of_role(in[0].role, in[0].shape)};
   }
   void run(Device& device, const RunArgs& args) const override {
     device.backend().softmax_cross_entropy_grad(device.stream(), args.in[0], args.in[1], args.in[2],
@@ -50,6 +51,7 @@ class SoftmaxCrossEntropy : public Op {
   std::string_view name() const override { return "softmax_cross_entropy"; }
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
     require_rank4(in[0], "logits");
+    require(in[0].role != Role::sum, "takes float tensors");
     require(how_.label_smoothing >= 0 && how_.label_smoothing < 1,
             "label smoothing must be in [0, 1)");
     const Shape rows = per_pixel(in[0].shape);
@@ -80,16 +82,14 @@ class SoftmaxCrossEntropy : public Op {
 
 }  // namespace
 
-Val softmax(Tape& tape, Val x) {
-  return tape.append(std::make_shared<Softmax>(), {as_role(tape, x, Role::activation)});
-}
+Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(), {x}); }
 
 Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntropy& how,
                            Val class_weight, Val pixel_weight) {
   const auto statistic = [&](Val x) { return as_role(tape, x, Role::statistic); };
-  const Val rows = tape.append(std::make_shared<SoftmaxCrossEntropy>(how),
-                               {as_role(tape, logits, Role::activation), statistic(labels),
-                                statistic(class_weight), statistic(pixel_weight)});
+  const Val rows =
+      tape.append(std::make_shared<SoftmaxCrossEntropy>(how),
+                  {logits, statistic(labels), statistic(class_weight), statistic(pixel_weight)});
   const Val weights{rows.node, 1};
   const Val mean = div_no_nan(tape, sum_all(tape, rows), sum_all(tape, weights));
   return {mean, rows, weights};
