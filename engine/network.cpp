@@ -123,15 +123,13 @@ Val record(const Network& network, Tape& tape, Val input, const RecordOptions& o
     try {
       y = layers().at(call.op).record(args);
       for (const std::string& attribute : args.unread())
-        usage_error(label(call) + ": has no use for the attribute '" + attribute + "'");
+        usage_error("has no use for the attribute '" + attribute + "'");
       if (!tape.has(call.name)) tape.name(y, call.name);
-      if (tape.find(call.name) != y)
-        usage_error(label(call) + ": another value on the tape has this name");
+      if (tape.find(call.name) != y) usage_error("another value on the tape has this name");
     } catch (const Error& error) {
       // An op's error names the layer already; one of the layer's own does not.
-      const std::string message = error.what();
-      if (message.find("'" + call.name + "'") != std::string::npos) throw;
-      throw Error(error.kind(), label(call) + ": " + message);
+      if (!error.where().empty()) throw;
+      throw Error(error.kind(), label(call), error.what());
     }
     values[call.name] = y;
   }

@@ -57,7 +57,7 @@ Val Tape::append(std::shared_ptr<const Op> op, std::vector<Val> inputs) {
     node.outputs = node.op->infer(infos);
     for (const ValueInfo& output : node.outputs) check_size(output.shape);
   } catch (const Error& error) {
-    throw Error(error.kind(), label(node.op->name(), scopes_) + ": " + error.what());
+    throw Error(error.kind(), label(node.op->name(), scopes_), error.what());
   }
   nodes_.push_back(std::move(node));
   return Val{size() - 1, 0};

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "kernels/api.h"
@@ -21,10 +23,16 @@ enum class ErrorKind {
 class FULMAR_API Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
+  // The message is "WHERE: MESSAGE"; `where` names an op and its layer.
+  Error(ErrorKind kind, const std::string& where, const std::string& message)
+      : std::runtime_error(where + ": " + message), kind_(kind), where_bytes_(where.size()) {}
   ErrorKind kind() const { return kind_; }
+  // The op and layer that the message begins with; empty where it names none.
+  std::string_view where() const { return {what(), where_bytes_}; }
 
  private:
   ErrorKind kind_;
+  size_t where_bytes_ = 0;
 };
 
 [[noreturn]] inline void usage_error(const std::string& message) {

@@ -2,8 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/network.h"
 #include "engine/ops.h"
@@ -60,6 +64,39 @@ TEST_CASE("an unknown name suggests the nearest") {
   record(model::polar_low(), tape, image(tape, {1, 64, 64, 3}), {});
   CHECK(error_of(ErrorKind::usage, [&] { tape.find("activaton_14"); }) ==
         "there is no value named 'activaton_14'; did you mean 'activation_14'?");
+}
+
+TEST_CASE("an error of a layer that happens to be called as what it lacks names the layer too") {
+  const auto refusal = [](const std::string& op, const std::string& name,
+                          const Attributes& attributes) {
+    Network network;
+    network.add("input", "input", {});
+    network.add(op, name, {"input"}, attributes);
+    Tape tape;
+    const Val x = image(tape, {1, 4, 4, 3});
+    return error_of(ErrorKind::usage, [&] { record(network, tape, x, {Mode::train}); });
+  };
+  CHECK(refusal("conv2d", "filters", {{"filters", int64_t{0}}}) ==
+        "conv2d 'filters': 'filters' must be at least 1, it is 0");
+  CHECK(refusal("activation", "swish", {{"function", std::string("swish")}}) ==
+        "activation 'swish': there is no pointwise function 'swish'");
+  CHECK(refusal("dropout", "rate", {{"rate", 1.0}}) ==
+        "dropout 'rate' (network): the rate must be in [0, 1)");
+  CHECK(refusal("dropout", "seed", {{"seed", int64_t{1}}}) ==
+        "dropout 'seed': has no use for the attribute 'seed'");
+}
+
+TEST_CASE("an error says apart where it happened") {
+  Tape tape;
+  const auto layer = tape.scope("sum");
+  try {
+    ops::relu(tape, ops::input(tape, "labels", {{4}, Role::index, DType::i32}));
+    FAIL("no error");
+  } catch (const Error& error) {
+    CHECK(error.where() == "relu 'sum'");
+    CHECK(std::string(error.what()) == "relu 'sum': takes float tensors");
+  }
+  CHECK(Error(ErrorKind::usage, "no place").where().empty());
 }
 
 TEST_CASE("grad through an op without a rule names it") {
