@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <map>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/ops.h"
@@ -15,16 +18,46 @@ Val constant_like(Tape& tape, Val x, double value) {
   return ops::constant(tape, info.shape, value, info.role);
 }
 
-// Which nodes lie behind a value of `wrt`, so that their outputs' cotangents are of use.
-std::vector<bool> depends_on(const Tape& tape, std::span<const Val> wrt, int end) {
-  std::vector<bool> depends(static_cast<size_t>(end), false);
-  for (int n = 0; n < end; n++)
-    for (Val x : tape.node(n).inputs) {
-      if (!x) continue;
-      for (Val w : wrt) depends[n] = depends[n] || x == w;
-      depends[n] = depends[n] || depends[x.node];
+// Which nodes of [begin, end) lie behind a value of `wrt`, so that their outputs' cotangents are of
+// use. What stands before `begin` lies behind none.
+class Behind {
+ public:
+  Behind(const Tape& tape, std::span<const Val> wrt, int begin, int end)
+      : asked_(wrt.begin(), wrt.end()), begin_(begin) {
+    for (int n = begin; n < end; n++) {
+      const std::vector<Val>& inputs = tape.node(n).inputs;
+      nodes_.push_back(
+          std::any_of(inputs.begin(), inputs.end(), [&](Val x) { return x && wants(x); }));
     }
-  return depends;
+  }
+  bool node(int n) const { return n >= begin_ && nodes_[static_cast<size_t>(n - begin_)]; }
+  bool asks(Val x) const { return x.node >= begin_ && asked_.count(x) > 0; }
+  bool wants(Val x) const { return node(x.node) || asks(x); }
+
+ private:
+  std::set<Val> asked_;
+  int begin_;
+  std::vector<bool> nodes_;
+};
+
+std::string text_of(const ValueInfo& info) {
+  return info.shape.to_string() + " " +
+         (info.is_real() ? name_of(info.role) : std::string(name_of(info.type)));
+}
+
+// What a gradient rule gives must be what its op's inputs are.
+void check_cotangents(const Tape& tape, std::span<const Val> inputs, std::span<const Val> dx,
+                      const std::vector<bool>& wanted) {
+  if (dx.size() != inputs.size())
+    usage_error("its gradient rule gave " + std::to_string(dx.size()) + " values for " +
+                std::to_string(inputs.size()) + " operands");
+  for (size_t i = 0; i < inputs.size(); i++) {
+    if (!wanted[i] || !dx[i]) continue;
+    const ValueInfo &x = tape.info(inputs[i]), &given = tape.info(dx[i]);
+    if (given.shape != x.shape || !same_type(given.role, x.role))
+      usage_error("its gradient rule gave " + text_of(given) + " for operand " +
+                  std::to_string(i + 1) + ", which is " + text_of(x));
+  }
 }
 
 }  // namespace
@@ -35,16 +68,20 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
     usage_error("grad: the cotangent has shape " + tape.shape(dy).to_string() +
                 ", the value it belongs to " + tape.shape(y).to_string());
   dy = ops::as_role(tape, dy, tape.info(y).role);
-  const std::vector<bool> depends = depends_on(tape, wrt, y.node + 1);
+  int begin = y.node;
+  for (const Val w : wrt) {
+    tape.info(w);  // throws where there is no such value
+    begin = std::min(begin, w.node);
+  }
+  const Behind behind(tape, wrt, begin, y.node + 1);
   std::map<Val, Val> cotangent{{y, dy}};
 
-  for (int n = y.node; n >= 0; n--) {
-    if (!depends[n]) continue;
-    // Copies: a gradient rule appends to the tape.
-    const std::vector<Val> inputs = tape.node(n).inputs;
+  for (int n = y.node; n >= begin; n--) {
+    if (!behind.node(n)) continue;
+    const Node& node = tape.node(n);  // stays in its place while rules append
     std::vector<Val> outputs, dys;
     bool reached = false;
-    for (int i = 0; i < static_cast<int>(tape.node(n).outputs.size()); i++) {
+    for (int i = 0; i < static_cast<int>(node.outputs.size()); i++) {
       const auto found = cotangent.find(Val{n, i});
       outputs.push_back(Val{n, i});
       dys.push_back(found == cotangent.end() ? Val{} : found->second);
@@ -52,22 +89,22 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
     }
     if (!reached) continue;
 
-    std::vector<bool> wanted;
-    for (Val x : inputs) {
-      bool want = x && depends[x.node];
-      for (Val w : wrt) want = want || (x && x == w);
-      wanted.push_back(want);
+    std::vector<bool> wanted, asked;
+    for (const Val x : node.inputs) {
+      wanted.push_back(x && behind.wants(x));
+      asked.push_back(x && behind.asks(x));
     }
     const auto scope = tape.scope_of(n);
     std::vector<Val> dx;
     try {
-      dx = tape.node(n).op->vjp(Vjp{tape, inputs, outputs, dys, wanted, wrt});
+      dx = node.op->vjp(Vjp{tape, node.inputs, outputs, dys, wanted, asked});
+      check_cotangents(tape, node.inputs, dx, wanted);
     } catch (const Error& error) {
-      throw Error(error.kind(), "grad through " + tape.describe(n) + ": " + error.what());
+      throw Error(error.kind(), "grad through " + tape.describe(n), error.what());
     }
-    for (size_t i = 0; i < inputs.size(); i++) {
+    for (size_t i = 0; i < node.inputs.size(); i++) {
       if (!wanted[i] || !dx[i]) continue;
-      const auto [at, first] = cotangent.emplace(inputs[i], dx[i]);
+      const auto [at, first] = cotangent.emplace(node.inputs[i], dx[i]);
       if (!first) at->second = ops::add(tape, at->second, dx[i]);
     }
   }

@@ -52,6 +52,8 @@ struct ValueInfo {
   }
 };
 
+FULMAR_API const char* name_of(Role role);  // as here
+
 // Whether values of the two roles have one element type on every device.
 inline bool same_type(Role a, Role b) {
   const auto is_real = [](Role r) { return r == Role::parameter || r == Role::statistic; };
@@ -79,7 +81,7 @@ struct Vjp {
   std::span<const Val> y;           // its outputs
   std::span<const Val> dy;          // cotangents of the outputs; empty Val: zero
   const std::vector<bool>& wanted;  // which inputs' cotangents are wanted
-  std::span<const Val> wrt;         // the values that grad was asked for
+  const std::vector<bool>& asked;   // which inputs grad itself was asked for
 };
 
 struct RunArgs {
@@ -98,7 +100,8 @@ class FULMAR_API Op {
   // the op's and the layer's name before the message.
   virtual std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const = 0;
 
-  // Appends the nodes that compute the inputs' cotangents; an empty Val is a zero one.
+  // Appends the nodes that compute the inputs' cotangents, one for each input and of its shape and
+  // role; an empty Val is a zero one. What is not wanted may be anything.
   // Default: Error(usage) that says the op has no gradient.
   virtual std::vector<Val> vjp(const Vjp& v) const;
 

@@ -45,6 +45,24 @@ void check_size(const Shape& shape) {
 
 }  // namespace
 
+const char* name_of(Role role) {
+  switch (role) {
+    case Role::activation:
+      return "activation";
+    case Role::parameter:
+      return "parameter";
+    case Role::statistic:
+      return "statistic";
+    case Role::sum:
+      return "sum";
+    case Role::index:
+      return "index";
+    case Role::source:
+      return "source";
+  }
+  usage_error("unknown role");
+}
+
 std::vector<Val> Op::vjp(const Vjp&) const {
   usage_error("has no gradient rule: grad can't go through it");
 }

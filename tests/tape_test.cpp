@@ -23,6 +23,20 @@ namespace {
 
 Val image(Tape& tape, const Shape& shape) { return ops::input(tape, "x", {shape}); }
 
+// An op of two operands whose gradient rule is whatever a test wants.
+class TwoOperands : public Op {
+ public:
+  using Rule = std::function<std::vector<Val>(const Vjp&)>;
+  explicit TwoOperands(Rule rule) : rule_(std::move(rule)) {}
+  std::string_view name() const override { return "two_operands"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override { return {x[0]}; }
+  std::vector<Val> vjp(const Vjp& v) const override { return rule_(v); }
+  void run(Device&, const RunArgs&) const override {}
+
+ private:
+  Rule rule_;
+};
+
 }  // namespace
 
 TEST_CASE("a shape error names the op, the layer and where it stands") {
@@ -97,6 +111,42 @@ TEST_CASE("an error says apart where it happened") {
     CHECK(std::string(error.what()) == "relu 'sum': takes float tensors");
   }
   CHECK(Error(ErrorKind::usage, "no place").where().empty());
+}
+
+TEST_CASE("what a gradient rule gives is checked, and named with the op and the operand") {
+  const auto refusal = [](const TwoOperands::Rule& rule) {
+    Tape tape;
+    const Val x = image(tape, {1, 4, 4, 2}), w = ops::parameter(tape, "w", {2}, {}, true);
+    const auto layer = tape.scope("mine");
+    const Val y = tape.append(std::make_shared<TwoOperands>(rule), {x, w});
+    return error_of(ErrorKind::usage, [&] { grad(tape, y, std::array{x, w}); });
+  };
+  const std::string where = "grad through two_operands 'mine': its gradient rule gave ";
+  CHECK(refusal([](const Vjp& v) { return std::vector<Val>{v.dy[0]}; }) ==
+        where + "1 values for 2 operands");
+  CHECK(refusal([](const Vjp& v) {
+          return std::vector<Val>{v.dy[0], {}, {}};
+        }) == where + "3 values for 2 operands");
+  CHECK(refusal([](const Vjp& v) {
+          return std::vector<Val>{ops::sum_all(v.tape, v.dy[0]), {}};
+        }) == where + "[1] statistic for operand 1, which is [1,4,4,2] activation");
+  CHECK(refusal([](const Vjp& v) {
+          return std::vector<Val>{v.dy[0], ops::sum(v.tape, v.dy[0], {2})};
+        }) == where + "[2] activation for operand 2, which is [2] parameter");
+  CHECK(refusal([](const Vjp&) {
+          return std::vector<Val>{{}, Val{1 << 20, 0}};
+        }) == "grad through two_operands 'mine': a value that is not on this tape was used");
+  CHECK(refusal([](const Vjp& v) {
+          return std::vector<Val>{v.dy[0], ops::sum(v.tape, v.dy[0], {2}, Role::statistic)};
+        }) == "no error");  // of one type everywhere
+}
+
+TEST_CASE("a gradient rule may give what nobody wants, of any shape") {
+  Tape tape;
+  const Val x = image(tape, {1, 4, 4, 2}), w = ops::parameter(tape, "w", {2}, {}, true);
+  const auto rule = [](const Vjp& v) { return std::vector<Val>{v.dy[0], v.dy[0]}; };
+  const Val y = tape.append(std::make_shared<TwoOperands>(rule), {x, w});
+  CHECK(tape.shape(grad(tape, y, x)) == Shape{1, 4, 4, 2});
 }
 
 TEST_CASE("grad through an op without a rule names it") {

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "engine/ops.h"
 #include "engine/ops/check.h"
 
@@ -158,8 +156,8 @@ class BatchNormTrain : public BatchNormBase {
   std::string_view name() const override { return "batch_norm_train"; }
   std::vector<Val> vjp(const Vjp& v) const override {
     // A cotangent of theirs would count the way through the statistics twice.
-    for (const Val statistic : v.x.subspan(3))
-      require(std::find(v.wrt.begin(), v.wrt.end(), statistic) == v.wrt.end(),
+    for (size_t statistic = 3; statistic < v.x.size(); statistic++)
+      require(!v.asked[statistic],
               "the batch's mean, variance and sums have no gradient of their own: that of x "
               "accounts for them; ask for it, or normalise by ops::batch_norm");
     std::vector<Val> d(6);
