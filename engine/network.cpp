@@ -44,10 +44,7 @@ std::string Network::add(const std::string& op, const std::string& name,
     usage_error("there is no layer '" + op + "' (wanted by '" + name + "')");
   if ((op == "input") != calls_.empty())
     usage_error(label(call) + ": a network starts with its one input");
-  const auto known = [&](const std::string& input) {
-    return std::any_of(calls_.begin(), calls_.end(),
-                       [&](const Call& c) { return c.name == input; });
-  };
+  const auto known = [&](const std::string& input) { return index_.count(input) > 0; };
   if (name.empty() || known(name)) usage_error(label(call) + ": the name is empty or taken");
   const int wanted = layer->second.inputs;
   if (wanted >= 0 ? std::ssize(inputs) != wanted : inputs.empty())
@@ -55,6 +52,7 @@ std::string Network::add(const std::string& op, const std::string& name,
                 " inputs, " + std::to_string(inputs.size()) + " given");
   for (const std::string& input : inputs)
     if (!known(input)) usage_error(label(call) + ": there is no layer '" + input + "' before it");
+  index_.emplace(name, calls_.size());
   calls_.push_back(call);
   return name;
 }
@@ -65,9 +63,9 @@ const std::string& Network::output() const {
 }
 
 const Call& Network::call(std::string_view name) const {
-  for (const Call& call : calls_)
-    if (call.name == name) return call;
-  usage_error("the network has no layer '" + std::string(name) + "'");
+  const auto found = index_.find(std::string(name));
+  if (found == index_.end()) usage_error("the network has no layer '" + std::string(name) + "'");
+  return calls_[found->second];
 }
 
 std::string Network::to_json() const {
@@ -86,7 +84,11 @@ std::string Network::to_json() const {
 Network Network::from_json(const std::string& text) {
   const Json list = Json::parse(text, nullptr, false);
   if (!list.is_array() || list.empty()) usage_error("the network is not a JSON list of layers");
+  if (list.size() > static_cast<size_t>(max_calls))
+    usage_error("the network has " + std::to_string(list.size()) + " layers, at most " +
+                std::to_string(max_calls) + " are read");
   Network network;
+  size_t inputs = 0;
   for (const Json& entry : list) {
     const std::string where = "layer " + std::to_string(network.calls_.size() + 1);
     const auto is_text = [](const Json& j) { return j.is_string(); };
@@ -95,6 +97,9 @@ Network Network::from_json(const std::string& text) {
         !entry["inputs"].is_array() ||
         !std::all_of(entry["inputs"].begin(), entry["inputs"].end(), is_text))
       usage_error(where + " needs op, name and inputs");
+    inputs += entry["inputs"].size();
+    if (inputs > static_cast<size_t>(max_inputs))
+      usage_error("the network's layers have more than " + std::to_string(max_inputs) + " inputs");
     Attributes attributes;
     if (entry.contains("attributes")) {
       if (!entry["attributes"].is_object()) usage_error(where + ": attributes must be an object");

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -39,11 +40,14 @@ class FULMAR_API Network {
 
   // A JSON array of calls, as in the model file.
   std::string to_json() const;
-  // Error(usage) that names the call and what is wrong with it.
+  // Error(usage) that names the call and what is wrong with it, or where there are more calls, or
+  // inputs of all calls, than anybody needs: reading a file takes seconds at most.
+  static constexpr int64_t max_calls = 1 << 14, max_inputs = 1 << 16;
   static Network from_json(const std::string& json);
 
  private:
   std::vector<Call> calls_;
+  std::unordered_map<std::string, size_t> index_;  // of a call, by its name
   std::string scope_;
 };
 

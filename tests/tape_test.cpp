@@ -149,6 +149,67 @@ TEST_CASE("a gradient rule may give what nobody wants, of any shape") {
   CHECK(tape.shape(grad(tape, y, x)) == Shape{1, 4, 4, 2});
 }
 
+namespace {
+
+// A chain of activations, each of which saves its output for its gradient.
+Network chain(int64_t calls) {
+  Network network;
+  network.add("input", "layer0", {});
+  for (int64_t i = 1; i < calls; i++)
+    network.add("activation", "layer" + std::to_string(i), {"layer" + std::to_string(i - 1)},
+                {{"function", std::string("tanh")}});
+  return network;
+}
+
+}  // namespace
+
+// A walk over all of the tape for each node would take minutes to hours.
+TEST_CASE("recording a long network, its gradient and the gradient's takes steps for each layer" *
+          doctest::timeout(300)) {
+  const auto sizes = [](int64_t calls) {
+    const Network network = chain(calls);
+    CHECK(network.call(network.output()).name == network.output());
+    Tape tape;
+    const Val x = image(tape, {1, 1, 1, 1});
+    const Val y = record(network, tape, x, {});
+    const int forward = tape.size();
+    const Val dx = grad(tape, y, x);
+    const int backward = tape.size();
+    grad(tape, dx, x);
+    return std::array{forward, backward - forward, tape.size() - backward};
+  };
+  const auto short_one = sizes(101), long_one = sizes(20001);
+  for (size_t i = 0; i < 3; i++) {
+    CAPTURE(i);
+    CHECK(long_one[i] <= 201 * short_one[i]);
+  }
+}
+
+TEST_CASE("the gradient by many values looks each up once" * doctest::timeout(300)) {
+  Tape tape;
+  Val y = image(tape, {1, 1, 1, 1});
+  std::vector<Val> weights;
+  for (int i = 0; i < 20000; i++) {
+    weights.push_back(ops::parameter(tape, "w" + std::to_string(i), {1}, {}, true));
+    y = ops::add(tape, y, weights.back());
+  }
+  const std::vector<Val> gradients = grad(tape, y, weights);
+  CHECK(gradients.size() == weights.size());
+}
+
+TEST_CASE("a network's file may not list more layers than anybody needs") {
+  const std::string json = chain(Network::max_calls + 1).to_json();
+  CHECK(error_of(ErrorKind::usage, [&] { Network::from_json(json); }) ==
+        "the network has 16385 layers, at most 16384 are read");
+  std::string many =
+      R"([{"op":"input","name":"i","inputs":[]},{"op":"add","name":"a","inputs":["i")";
+  for (int i = 0; i < Network::max_inputs; i++) many += R"(,"i")";
+  CHECK(error_of(ErrorKind::usage, [&] { Network::from_json(many + "]}]"); }) ==
+        "the network's layers have more than 65536 inputs");
+  const Network longest = Network::from_json(chain(Network::max_calls).to_json());
+  CHECK(std::ssize(longest.calls()) == Network::max_calls);
+}
+
 TEST_CASE("grad through an op without a rule names it") {
   Tape tape;
   const Val x = image(tape, {1, 4, 4, 2});
