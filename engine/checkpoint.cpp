@@ -13,11 +13,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* moments[] = {"moment1", "moment2"};
+constexpr const char* moments[] = {"/moment1", "/moment2"};  // as the Model calls them
 constexpr std::string_view state_prefix = "training/";
 
 std::string moment_name(const char* moment, const std::string& parameter) {
-  return std::string("adamw/") + moment + "/" + parameter;
+  return std::string("adamw") + moment + "/" + parameter;
 }
 
 std::vector<int64_t> extents(const Shape& shape) {

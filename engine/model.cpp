@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
+#include <string_view>
 
 #include "engine/ops.h"
 #include "engine/ops/leaf.h"
@@ -14,6 +16,10 @@ namespace fulmar {
 namespace {
 
 using ops::Leaf;
+
+// A layer's weights are called "LAYER/WHAT", so none has such a name.
+constexpr std::string_view buffer_names[] = {"/parameters",   "/moment1",  "/moment2",
+                                             "/gradient_sum", "/segments", "/step_state"};
 
 int64_t align_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -64,8 +70,11 @@ Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device)
   for (int n = 0; n < tape.size(); n++) {
     const Leaf* leaf = ops::as_leaf(tape.node(n));
     if (!leaf) continue;
-    if (leaf->kind() == Leaf::Kind::parameter) weights.push_back(leaf);
-    if (leaf->kind() == Leaf::Kind::statistic) statistics.push_back(leaf);
+    const bool weight = leaf->kind() == Leaf::Kind::parameter;
+    if (!weight && leaf->kind() != Leaf::Kind::statistic) continue;
+    if (std::count(std::begin(buffer_names), std::end(buffer_names), leaf->key()) > 0)
+      usage_error("a weight is named '" + leaf->key() + "', as one of the model's own buffers is");
+    (weight ? weights : statistics).push_back(leaf);
   }
   const auto shape_of = [&](const Leaf* leaf) { return tape.shape(tape.find(leaf->key())); };
 
@@ -74,7 +83,7 @@ Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device)
     parameters_.push_back({leaf->key(), shape_of(leaf), flat_size_, leaf->decays});
     flat_size_ += align_up(parameters_.back().shape.elements(), parameter_alignment);
   }
-  std::byte* flat = flat_buffer("parameters").data();
+  std::byte* flat = flat_buffer("/parameters").data();
   for (const Parameter& p : parameters_)
     views_[p.name] = view_of(flat + p.begin * static_cast<int64_t>(size_of(device.real())), p.shape,
                              device.real());
@@ -91,15 +100,15 @@ Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device)
       write(leaf->key(), initial_values(*leaf, shape_of(leaf).elements(), seed));
 
   DeviceBuffer& segments =
-      buffers_.emplace("segments", DeviceBuffer(device, parameters_.size() * sizeof(Segment)))
+      buffers_.emplace("/segments", DeviceBuffer(device, parameters_.size() * sizeof(Segment)))
           .first->second;
-  views_["segments"] = view_of(segments.data(), segments_info().shape, DType::u8);
+  views_["/segments"] = view_of(segments.data(), segments_info().shape, DType::u8);
   write_segments();
 
   const ValueInfo state = ops::step_state_info();
   DeviceBuffer& step =
-      buffers_.emplace("step_state", DeviceBuffer(device, sizeof(StepState))).first->second;
-  views_["step_state"] = view_of(step.data(), state.shape, DType::u8);
+      buffers_.emplace("/step_state", DeviceBuffer(device, sizeof(StepState))).first->second;
+  views_["/step_state"] = view_of(step.data(), state.shape, DType::u8);
   set_step_state({});
 }
 
@@ -107,7 +116,7 @@ void Model::write_segments() {
   std::vector<Segment> table;
   for (const Parameter& p : parameters_)
     table.push_back({p.begin, p.begin + p.shape.elements(), p.decays ? 1 : 0});
-  device_->backend().copy_in(device_->stream(), views_["segments"].data, table.data(),
+  device_->backend().copy_in(device_->stream(), views_["/segments"].data, table.data(),
                              table.size() * sizeof(Segment));
 }
 
@@ -153,7 +162,7 @@ DeviceBuffer& Model::flat_buffer(const std::string& name) {
 bool Model::has(const std::string& name) const { return views_.count(name) > 0; }
 
 View Model::find(const std::string& name) {
-  for (const char* flat : {"moment1", "moment2", "gradient_sum"})
+  for (const char* flat : {"/moment1", "/moment2", "/gradient_sum"})
     if (name == flat) flat_buffer(name);
   const auto found = views_.find(name);
   if (found == views_.end())
@@ -200,7 +209,7 @@ void Model::write(const std::string& name, std::span<const double> values) {
 }
 
 void Model::set_step_state(const StepState& state) {
-  device_->backend().copy_in(device_->stream(), views_["step_state"].data, &state, sizeof state);
+  device_->backend().copy_in(device_->stream(), views_["/step_state"].data, &state, sizeof state);
 }
 
 Val joined_gradients(Tape& tape, const Model& model, Val loss) {
@@ -216,9 +225,9 @@ Val joined_gradients(Tape& tape, const Model& model, Val loss) {
 
 void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how) {
   const ValueInfo flat = model.flat_info();
-  const Val theta = ops::buffer(tape, "parameters", flat);
-  const Val m = ops::buffer(tape, "moment1", flat), v = ops::buffer(tape, "moment2", flat);
-  ops::adamw(tape, g, theta, m, v, ops::buffer(tape, "segments", model.segments_info()), how);
+  const Val theta = ops::buffer(tape, "/parameters", flat);
+  const Val m = ops::buffer(tape, "/moment1", flat), v = ops::buffer(tape, "/moment2", flat);
+  ops::adamw(tape, g, theta, m, v, ops::buffer(tape, "/segments", model.segments_info()), how);
 }
 
 void record_accumulate(Tape& tape, const Model& model, Val g) {
@@ -226,7 +235,7 @@ void record_accumulate(Tape& tape, const Model& model, Val g) {
 }
 
 Val gradient_sum(Tape& tape, const Model& model) {
-  return ops::buffer(tape, "gradient_sum", model.flat_info());
+  return ops::buffer(tape, "/gradient_sum", model.flat_info());
 }
 
 }  // namespace fulmar

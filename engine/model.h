@@ -30,7 +30,8 @@ class FULMAR_API Model {
   static constexpr int64_t parameter_alignment = 32;  // elements
 
   // The parameters and statistics that a tape's leaves ask for, initialised from `seed`: each
-  // tensor from its own stream of random numbers, whatever the order.
+  // tensor from its own stream of random numbers, whatever the order. Error(usage) where one is
+  // named as a buffer is: see view().
   Model(Device& device, const Tape& tape, uint64_t seed);
 
   Device& device() const { return *device_; }
@@ -41,9 +42,9 @@ class FULMAR_API Model {
   int64_t parameter_count() const;                  // running statistics included, as Keras counts
   size_t bytes() const;                             // of device memory, so far
 
-  // Where a leaf lives: a parameter, a statistic, or one of the buffers "parameters", "moment1",
-  // "moment2", "gradient_sum" [flat_size], "segments", "step_state"; moments and sums are made (as
-  // zeros) when first asked for. Error(usage) for an unknown name or a shape that differs.
+  // Where a leaf lives: a parameter, a statistic, or one of the buffers "/parameters", "/moment1",
+  // "/moment2", "/gradient_sum" [flat_size], "/segments", "/step_state"; moments and sums are made
+  // (as zeros) when first asked for. Error(usage) for an unknown name or a shape that differs.
   View view(const std::string& name, const ValueInfo& info);
   bool has(const std::string& name) const;
 
@@ -79,7 +80,7 @@ class FULMAR_API Model {
 FULMAR_API Val joined_gradients(Tape& tape, const Model& model, Val loss);
 // One AdamW step with flat gradients `g`.
 FULMAR_API void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how);
-// Adds this micro-batch's gradients to the model's "gradient_sum".
+// Adds this micro-batch's gradients to the model's "/gradient_sum".
 FULMAR_API void record_accumulate(Tape& tape, const Model& model, Val g);
 // The summed gradients, for the tape that applies them.
 FULMAR_API Val gradient_sum(Tape& tape, const Model& model);

@@ -25,7 +25,7 @@ FULMAR_API Val parameter(Tape&, const std::string& name, const Shape&, const Ini
                          bool decays);
 // A statistic that lives in the Model (running mean, running variance).
 FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double initial);
-// A buffer that the Model keeps beside the weights: "step_state", "parameters", "moment1", …
+// A buffer that the Model keeps beside the weights: "/step_state", "/parameters", "/moment1", …
 FULMAR_API Val buffer(Tape&, const std::string& name, const ValueInfo&);
 FULMAR_API Val constant(Tape&, const Shape&, double value, Role role = Role::activation);
 // The same numbers in another role, whose type on a device may be narrower: rounded then. x itself
@@ -112,7 +112,7 @@ FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
 // Gradients side by side in one flat value, at the offsets (elements) of their segments; zeros in
 // the gaps.
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
-// Adds g / micro_batches to the Model's "gradient_sum" (the first micro-batch overwrites it).
+// Adds g / micro_batches to the Model's "/gradient_sum" (the first micro-batch overwrites it).
 FULMAR_API void accumulate(Tape&, Val g, Val sum);
 // Updates theta and the moments m, v [P] in place; segments: u8 table of Segment.
 FULMAR_API void adamw(Tape&, Val g, Val theta, Val m, Val v, Val segments, const AdamW&);

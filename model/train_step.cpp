@@ -77,7 +77,7 @@ TrainStep::Result TrainStep::read_result(const Batch& batch) {
 }
 
 void TrainStep::apply(const StepState& state) {
-  const View sum = model_.view("gradient_sum", model_.flat_info());
+  const View sum = model_.view("/gradient_sum", model_.flat_info());
   int64_t bad = 0;
   try {
     bad = device_.backend().count_nonfinite(device_.stream(), sum);

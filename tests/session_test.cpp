@@ -185,6 +185,37 @@ TEST_CASE("session: a raised flag stops a run that may be stopped") {
   CHECK(session.read(s.y) == Values(6));
 }
 
+TEST_CASE("model: a weight may be called as a buffer of the training is") {
+  Context context;
+  Device& device = context.device("cpu");
+  const char* const names[] = {"parameters", "moment1",    "moment2",
+                               "segments",   "step_state", "gradient_sum"};
+  auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{1, 1, 1, 3}});
+  Val y = x;
+  for (const char* name : names)
+    y = ops::mul(*tape, y, ops::parameter(*tape, name, {3}, {ops::Initializer::Kind::ones}, false));
+  y = ops::dropout(*tape, y, 0, 1);
+  Model model(device, *tape, 1);
+  CHECK(model.parameters().size() == 6);
+  record_adamw(*tape, model, joined_gradients(*tape, model, ops::sum_all(*tape, y)), AdamW{});
+  Session session(context, device, tape, std::array{y}, &model);
+  StepState state;
+  state.learning_rate = 0.125;
+  model.set_step_state(state);
+  session.set(x, Values{1, 1, 1});
+  session.run();
+  for (const char* name : names) {
+    CAPTURE(name);
+    for (const double value : model.read(name)) CHECK(value == doctest::Approx(0.875));
+  }
+
+  Tape taken;
+  ops::parameter(taken, "/moment1", {3}, {}, false);
+  CHECK(error_of(ErrorKind::usage, [&] { Model(device, taken, 1); }) ==
+        "a weight is named '/moment1', as one of the model's own buffers is");
+}
+
 TEST_CASE("model: what doesn't fit is said") {
   Context context;
   const Small s;
@@ -193,8 +224,8 @@ TEST_CASE("model: what doesn't fit is said") {
         "the model has no 'v': was it made from another network?");
   CHECK(error_of(ErrorKind::usage, [&] { model.write("w", Values(2)); }) ==
         "'w' has 3 elements, 2 given");
-  CHECK(error_of(ErrorKind::usage, [&] { model.read("step_state"); }) ==
-        "'step_state' holds no float values");
+  CHECK(error_of(ErrorKind::usage, [&] { model.read("/step_state"); }) ==
+        "'/step_state' holds no float values");
   CHECK(error_of(ErrorKind::usage, [&] {
           model.view("w", {{4}, Role::parameter});
         }) == "'w' is [3] in the model, [4] on the tape");

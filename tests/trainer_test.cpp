@@ -167,7 +167,7 @@ struct Run {
   }
   std::vector<std::vector<double>> weights() {
     auto all = weights_of(model);
-    all.push_back(model.read("moment2"));
+    all.push_back(model.read("/moment2"));
     return all;
   }
 

@@ -8,7 +8,7 @@ namespace fulmar::op_table {
 namespace {
 
 Operand step_state(const StepState& state) {
-  return records<StepState>("step_state", ops::step_state_info().shape, DType::u8,
+  return records<StepState>("/step_state", ops::step_state_info().shape, DType::u8,
                             std::span(&state, 1));
 }
 

@@ -110,7 +110,7 @@ class AdamWOp : public Op {
   AdamW how_;
 };
 
-Val step_state(Tape& tape) { return buffer(tape, "step_state", step_state_info()); }
+Val step_state(Tape& tape) { return buffer(tape, "/step_state", step_state_info()); }
 
 }  // namespace
 

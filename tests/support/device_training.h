@@ -62,7 +62,7 @@ struct DeviceTraining {
     }
     for (const auto& p : model.parameters()) append(all.values, model.read(p.name));
     for (const auto& s : model.statistics()) append(all.values, model.read(s.name));
-    append(all.values, model.read("moment2"));
+    append(all.values, model.read("/moment2"));
     all.replays = step.session().replays();
     all.packed = source.packed();
     all.kept = feed.kept(0);

@@ -51,9 +51,9 @@ class Author {
     return weights_.back();
   }
   Val step_state() {
-    if (!t_.has("step_state"))
-      r_.inputs.push_back({ops::input(t_, "step_state", ops::step_state_info()), {}, true});
-    return t_.find("step_state");
+    if (!t_.has("/step_state"))
+      r_.inputs.push_back({ops::input(t_, "/step_state", ops::step_state_info()), {}, true});
+    return t_.find("/step_state");
   }
   Window window(const Shape& x, const std::array<int64_t, 2>& kernel) {
     Window w;
