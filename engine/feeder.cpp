@@ -174,7 +174,8 @@ void Feeder::bind(Session& session, std::span<const Val> inputs) {
     if (session.tape().info(inputs[i]).is_real())
       set_input(session, inputs[i], place.batch.tensors[i]);
     else
-      session.bind(inputs[i], place.device[i].data());
+      session.bind(inputs[i], view_of(place.device[i].data(), place.batch.tensors[i].shape,
+                                      place.batch.tensors[i].type));
   }
 }
 

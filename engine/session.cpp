@@ -45,6 +45,10 @@ std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
   return values;
 }
 
+std::string text_of(const View& view) { return view.shape.to_string() + " " + name_of(view.type); }
+
+constexpr const char* arena_in_use = "a Session, or an Arena that several share,";
+
 // Graphs of a session: for inputs that lie in two places in turn, and some more.
 constexpr size_t kept_graphs = 4;
 
@@ -83,16 +87,21 @@ Session::Session(Context& context, Device& device, std::shared_ptr<const Tape> t
   }
 }
 
-void Session::set_bytes(Val input, const void* host, size_t bytes) {
+View Session::input_view(Val input, const char* verb) const {
   const ValueInfo& info = tape_->info(input);
   const Leaf* leaf = ops::as_leaf(tape_->node(input.node));
   if (!leaf || leaf->kind() != Leaf::Kind::input)
-    usage_error(tape_->describe(input.node) + " is not an input and can't be set");
-  const View wanted = view_of(nullptr, info.shape, type_on(*device_, info));
+    usage_error(tape_->describe(input.node) + " is not an input and can't be " + verb);
+  return view_of(nullptr, info.shape, type_on(*device_, info));
+}
+
+void Session::set_bytes(Val input, const void* host, size_t bytes) {
+  const View wanted = input_view(input, "set");
+  const std::string& name = ops::as_leaf(tape_->node(input.node))->key();
   if (bytes != wanted.bytes())
-    usage_error("input '" + leaf->key() + "' takes " + std::to_string(wanted.bytes()) + " bytes (" +
-                info.shape.to_string() + " " + name_of(wanted.type) + "), " +
-                std::to_string(bytes) + " given");
+    usage_error("input '" + name + "' takes " + std::to_string(wanted.bytes()) + " bytes (" +
+                text_of(wanted) + "), " + std::to_string(bytes) + " given");
+  if (!host && bytes > 0) usage_error("input '" + name + "' was given a null pointer");
   DeviceBuffer& memory = inputs_[input.node];
   if (memory.bytes() != bytes) {
     try {
@@ -102,14 +111,21 @@ void Session::set_bytes(Val input, const void* host, size_t bytes) {
     }
   }
   device_->backend().copy_in(device_->stream(), memory.data(), host, bytes);
-  bind(input, memory.data());
+  bind(input, view_of(memory.data(), wanted.shape, wanted.type));
 }
 
-void Session::bind(Val input, void* device_memory) {
-  const ValueInfo& info = tape_->info(input);
-  const View view = view_of(device_memory, info.shape, type_on(*device_, info));
-  if (leaves_[input.node].data != view.data) bound_.clear();  // views are bound anew
-  leaves_[input.node] = view;
+void Session::bind(Val input, const View& device_memory) {
+  const View wanted = input_view(input, "bound");
+  const auto refuse = [&](const std::string& what) {
+    usage_error("input '" + ops::as_leaf(tape_->node(input.node))->key() + "' takes " +
+                text_of(wanted) + ", " + what);
+  };
+  if (device_memory.shape != wanted.shape || device_memory.type != wanted.type)
+    refuse(text_of(device_memory) + " given");
+  if (!device_memory.data && wanted.bytes() > 0) refuse("a null pointer given");
+  if (!device_memory.is_contiguous()) refuse("contiguous; a view with gaps given");
+  if (leaves_[input.node].data != device_memory.data) bound_.clear();  // views are bound anew
+  leaves_[input.node] = device_memory;
   set_[input.node] = true;
 }
 

@@ -53,16 +53,19 @@ class FULMAR_API Session {
   const Plan& plan() const { return plan_; }
 
   // Copies host values, row-major, into an input. The bytes must be exactly the input's.
+  // Error(usage) where they are not, `host` is null, or the value is no input; so for all of set.
   void set_bytes(Val input, const void* host, size_t bytes);
   // Converts to the element type that the input has on this device.
   void set(Val input, std::span<const double> values);
   void set(Val input, std::span<const float> values);
   void set(Val input, std::span<const int32_t> values);
-  // Uses the caller's device memory as an input from now on: nothing is copied, and it must stay
-  // until the last run.
-  void bind(Val input, void* device_memory);
+  // Uses the caller's device memory as an input from now on: nothing is copied, and the memory must
+  // stay until the last run. Error(usage) where the value is no input, or the memory is null, not
+  // contiguous, or of another shape or element type than the input has on this device.
+  void bind(Val input, const View& device_memory);
 
-  // Runs all steps in order. Error(usage) where an input was never set, Error(cancelled) when the
+  // Runs all steps in order. Error(usage) where an input was never set, or another thread runs in
+  // the same arena; Error(cancelled) when the
   // context's flag is up, Error(device) naming the node and the device: where work is not waited
   // for, the node or one before it. Out of memory, it says what was planned and which batch fits.
   void run();
@@ -91,6 +94,8 @@ class FULMAR_API Session {
     std::vector<const void*> memory;
     DeviceGraph graph;  // empty: it was run in once
   };
+  // The view without memory that an input has on this device.
+  View input_view(Val input, const char* verb) const;
   void take_memory();
   void bind_views();
   View place(Val value);

@@ -102,7 +102,7 @@ TEST_CASE("capture: inputs in other places, and an arena that moved, are capture
   for (int i = 0; i < 12; i++) {
     std::vector<float>& here = i % 2 == 0 ? a : b;
     here.assign(6, static_cast<float>(i + 1));
-    session.bind(s.x, here.data());
+    session.bind(s.x, view_of(here.data(), s.tape->shape(s.x), DType::f32));
     session.run();
     CHECK(session.read(s.y) == Values(6, 2.0 * (i + 1)));
   }

@@ -64,16 +64,50 @@ TEST_CASE("session: memory of the caller is used as it is") {
   Model model(device, *s.tape, 1);
   Session session(context, device, s.tape, std::array{s.y}, &model);
   std::vector<float> mine{1, 1, 1, 1, 1, 1}, other{2, 2, 2, 2, 2, 2};
-  session.bind(s.x, mine.data());
+  const auto view = [](std::vector<float>& values) {
+    return view_of(values.data(), {1, 1, 2, 3}, DType::f32);
+  };
+  session.bind(s.x, view(mine));
   session.run();
   CHECK(session.read(s.y) == Values(6, 2));
   mine.assign(6, 3);
   session.run();
   CHECK(session.read(s.y) == Values(6, 12));
-  session.bind(s.x, other.data());
+  session.bind(s.x, view(other));
   session.run();
   CHECK(session.read(s.y) == Values(6, 6));
   CHECK(session.view(s.x).data == other.data());
+}
+
+TEST_CASE("session: only an input can be bound, and only to memory that fits it") {
+  Context context;
+  const Small s;
+  Device& device = context.device("cpu");
+  Model model(device, *s.tape, 1);
+  Session session(context, device, s.tape, std::array{s.y}, &model);
+  std::vector<double> memory(64, 1);
+  const auto refusal = [&](Val input, const View& view) {
+    return error_of(ErrorKind::usage, [&] { session.bind(input, view); });
+  };
+  const auto view = [&](const Shape& shape, DType type) {
+    return view_of(memory.data(), shape, type);
+  };
+  const View fits = view({1, 1, 2, 3}, DType::f32);
+  CHECK(refusal(s.y, fits) == "add is not an input and can't be bound");
+  CHECK(refusal(s.w, view({3}, DType::f32)) == "parameter is not an input and can't be bound");
+  CHECK(refusal(Val{99, 0}, fits) == "a value that is not on this tape was used");
+  CHECK(refusal(s.x, view({1, 1, 3, 2}, DType::f32)) ==
+        "input 'x' takes [1,1,2,3] f32, [1,1,3,2] f32 given");
+  CHECK(refusal(s.x, view({1, 1, 2, 3}, DType::f64)) ==
+        "input 'x' takes [1,1,2,3] f32, [1,1,2,3] f64 given");
+  CHECK(refusal(s.x, view_of(nullptr, {1, 1, 2, 3}, DType::f32)) ==
+        "input 'x' takes [1,1,2,3] f32, a null pointer given");
+  View gaps = fits;
+  gaps.stride[2] = 4;
+  CHECK(refusal(s.x, gaps) == "input 'x' takes [1,1,2,3] f32, contiguous; a view with gaps given");
+  CHECK(error_of(ErrorKind::usage, [&] { session.run(); }) == "input 'x' was not set before run()");
+  CHECK(error_of(ErrorKind::usage, [&] { session.set_bytes(s.x, nullptr, 24); }) ==
+        "input 'x' was given a null pointer");
 }
 
 TEST_CASE("session: what is used wrongly is said") {

@@ -181,7 +181,7 @@ std::vector<Session> PreparedRow::sessions(const Kernel& kernel) {
     options.capture = false;  // rounds are captured whole
     sessions.emplace_back(context_, device_, tape, outputs, nullptr, nullptr, options);
     for (size_t i = 0; i < inputs.size(); i++)
-      if (inputs[i]) sessions.back().bind(inputs[i], copy.view(node.inputs[i]).data);
+      if (inputs[i]) sessions.back().bind(inputs[i], copy.view(node.inputs[i]));
   }
   return sessions;
 }
