@@ -49,52 +49,54 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Mo
 
 TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {
   model_.set_step_state(state);
-  set_latest_ = [this, &batch](Session& session) { set_inputs(session, program_, batch); };
-  set_latest_(session_);
+  const Feed feed = [&](Session& session) { set_inputs(session, program_, batch); };
+  feed(session_);
   session_.run();
-  return read_result(batch);
+  return read_result(batch, feed);
 }
 
 TrainStep::Result TrainStep::accumulate(Feeder& feeder, const Batch& batch,
                                         const StepState& state) {
   model_.set_step_state(state);
-  set_latest_ = [this, &feeder](Session& session) { feeder.bind(session, program_.inputs); };
-  set_latest_(session_);
+  const Feed feed = [&](Session& session) { feeder.bind(session, program_.inputs); };
+  feed(session_);
   session_.run();
   feeder.fetch_ahead();
-  return read_result(batch);
+  return read_result(batch, feed);
 }
 
-TrainStep::Result TrainStep::read_result(const Batch& batch) {
+TrainStep::Result TrainStep::read_result(const Batch& batch, const Feed& feed) {
   Result result;
   result.loss = session_.read(program_.loss.mean)[0];
   const std::vector<double> probabilities = session_.read(program_.probabilities);
   result.probabilities.assign(probabilities.begin(), probabilities.end());
   const int64_t classes = program_.tape->shape(program_.logits).channels();
   result.probabilities.resize(batch.samples.size() * static_cast<size_t>(classes));
-  if (!std::isfinite(result.loss)) report_divergence();
+  if (!std::isfinite(result.loss) || !gradients_finite()) report_divergence(feed);
   return result;
 }
 
-void TrainStep::apply(const StepState& state) {
+bool TrainStep::gradients_finite() {
   const View sum = model_.view("/gradient_sum", model_.flat_info());
-  int64_t bad = 0;
   try {
-    bad = device_.backend().count_nonfinite(device_.stream(), sum);
+    return device_.backend().count_nonfinite(device_.stream(), sum) == 0;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::device) throw;
     device_error(device_.describe() + ", looking at the gradients or before it: " + error.what());
   }
-  if (bad > 0) report_divergence();
+}
+
+void TrainStep::apply(const StepState& state) {
   model_.set_step_state(state);
   update_.run();
 }
 
-void TrainStep::report_divergence() {
-  // The same batch again, node by node; running statistics are already beyond repair.
+void TrainStep::report_divergence(const Feed& feed) {
+  // The same micro-batch again, node by node; running statistics are already beyond repair. Who
+  // interrupts the program now still learns that it diverged.
   Session debug(context_, device_, program_.tape, std::array{program_.loss.mean}, &model_, arena_,
-                {.debug = true});
-  set_latest_(debug);
+                {.debug = true, .cancellable = false});
+  feed(debug);
   debug.run();
   throw Error(ErrorKind::diverged,
               "the gradients became NaN or infinite when micro-batches were added up");

@@ -36,29 +36,28 @@ class FULMAR_API TrainStep {
   };
   // Forward and backward of one micro-batch; its gradients are added to the model's sum, divided by
   // the number of micro-batches in `state`. Error(diverged) naming the first bad layer where the
-  // loss is not finite.
+  // loss or a gradient is not finite: the weights are then as they were before the step.
   Result accumulate(const Batch& batch, const StepState& state);
   // The same of the batch that feeder.next() gave; the one after is fetched meanwhile.
   Result accumulate(Feeder& feeder, const Batch& batch, const StepState& state);
-  // Updates the weights. Error(diverged) naming the first bad layer where a gradient is not finite:
-  // the weights are then as they were.
+  // Updates the weights by the gradients of the micro-batches since the last call.
   void apply(const StepState& state);
 
   Session& session() { return session_; }  // forward and backward
 
  private:
-  Result read_result(const Batch& batch);
-  [[noreturn]] void report_divergence();
+  // Gives a session the inputs of a micro-batch.
+  using Feed = std::function<void(Session&)>;
+  Result read_result(const Batch& batch, const Feed& feed);
+  bool gradients_finite();
+  [[noreturn]] void report_divergence(const Feed& feed);
 
   Context& context_;
   Device& device_;
   Model& model_;
   Program program_;
-  Val gradients_;
   std::shared_ptr<Arena> arena_;
   Session session_, update_;
-  // Gives a session the inputs of the latest micro-batch.
-  std::function<void(Session&)> set_latest_;
 };
 
 }  // namespace fulmar::model

@@ -2,12 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "engine/geometry.h"
 #include "model/evaluate.h"
 #include "tests/support/array.h"
+#include "tests/support/error_of.h"
 
 using namespace fulmar;
 using namespace fulmar::test;
@@ -35,6 +37,55 @@ std::vector<double> input_of(Context& context, Device& device, Model& model, con
 }
 
 }  // namespace
+
+TEST_CASE(
+    "a micro-batch whose gradient is not finite is named, though the loss is, and later ones are") {
+  // Of a black picture the square is 0, where the root's slope is infinite.
+  Network network;
+  network.add("input", "input", {});
+  network.add("conv2d", "conv", {"input"}, {{"filters", int64_t{2}}});
+  network.add("activation", "square", {"conv"}, {{"function", std::string("square")}});
+  network.add("activation", "root", {"square"}, {{"function", std::string("sqrt")}});
+  network.add("global_average_pooling2d", "pool", {"root"});
+  network.add("dense", "dense", {"pool"}, {{"units", int64_t{2}}});
+  constexpr int64_t side = 8;
+  const std::vector<TensorSpec> specs{
+      {"image", DType::u8, {2, side, side, 1}},
+      {"image/samples", DType::u8, {2, int64_t{sizeof(WarpSample)}}},
+      {"label", DType::i32, {2, 1, 1, 1}}};
+  Context context;
+  Device& device = context.device("cpu");
+  ModelInfo info;
+  info.network = network;
+  info.preprocess = Preprocess::of_pictures(0, side, 1);
+  Model model = model::new_model(info.network, info.preprocess, device, 1);
+  model::TrainStep step(context, device, info, model, specs, {});
+
+  std::vector<WarpSample> samples(2, centre_sample(info.preprocess, side, side));
+  Array<int32_t> labels({2, 1, 1, 1}, {0, 1});
+  const auto batch = [&](Array<uint8_t>& image) {
+    return Batch{{image.view(), view_of(samples.data(), specs[1].shape, DType::u8), labels.view()},
+                 {0, 1}};
+  };
+  Array<uint8_t> black(specs[0].shape), grey(specs[0].shape);
+  for (int64_t i = 0; i < grey.view().shape.elements(); i++) black[i] = 0, grey[i] = 100;
+  const std::vector<double> before = model.read("conv/kernel");
+
+  StepState state;
+  state.micro_batches = 2;
+  state.learning_rate = 1e-3;
+  const std::string expected = "sqrt_grad 'root' (network): 256 of 256 values are NaN or infinite";
+  CHECK(error_of(ErrorKind::diverged, [&] { step.accumulate(batch(black), state); }) == expected);
+  context.cancel = true;  // who interrupts now still learns of it
+  CHECK(error_of(ErrorKind::diverged, [&] { step.accumulate(batch(black), state); }) == expected);
+  CHECK(model.read("conv/kernel") == before);
+  context.cancel = false;
+  CHECK(std::isfinite(step.accumulate(batch(grey), state).loss));
+  state.micro_batch = 1;
+  CHECK(std::isfinite(step.accumulate(batch(grey), state).loss));
+  step.apply(state);
+  CHECK(model.read("conv/kernel") != before);
+}
 
 TEST_CASE("without augmentation, training sees to the bit the pixels that evaluation sees") {
   Context context;
