@@ -26,8 +26,48 @@ PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
   return *this;
 }
 
+namespace {
+
+std::string text_of(const View& view) { return view.shape.to_string() + " " + name_of(view.type); }
+
+// A source is the caller's own class: what it gives is looked at before it is read.
+void check_batch(const BatchSource& source, const Batch& batch) {
+  const std::vector<TensorSpec>& specs = source.tensors();
+  const size_t given = batch.tensors.size();
+  if (given != specs.size())
+    usage_error("a batch has " + std::to_string(given) + " tensors, its source announced " +
+                std::to_string(specs.size()));
+  for (size_t i = 0; i < specs.size(); i++) {
+    const View& view = batch.tensors[i];
+    const View wanted = view_of(nullptr, specs[i].shape, specs[i].type);
+    const auto refuse = [&](const std::string& what) {
+      usage_error("a batch's '" + specs[i].name + "' must be " + text_of(wanted) + what);
+    };
+    if (view.shape != wanted.shape || view.type != wanted.type) refuse(", it is " + text_of(view));
+    if (!view.data && view.bytes() > 0) refuse(", it is a null pointer");
+    if (!view.is_contiguous()) refuse(" without gaps");
+  }
+  if (specs.empty()) return;
+  const int64_t slots = specs[0].shape.images(), samples = source.sample_count();
+  if (std::ssize(batch.samples) > slots)
+    usage_error("a batch of " + std::to_string(slots) + " names " +
+                std::to_string(batch.samples.size()) + " samples");
+  for (const int64_t sample : batch.samples)
+    if (sample < 0 || (samples > 0 && sample >= samples))
+      usage_error("a batch names sample " + std::to_string(sample) + " of " +
+                  std::to_string(samples));
+}
+
+}  // namespace
+
 void set_input(Session& session, Val input, const View& values) {
-  if (session.tape().info(input).is_real())
+  const ValueInfo& info = session.tape().info(input);
+  const View wanted = view_of(nullptr, info.shape, info.is_real() ? DType::f32 : info.type);
+  if (values.shape != wanted.shape || values.type != wanted.type || !values.is_contiguous())
+    usage_error("an input takes " + text_of(wanted) + " without gaps, " + text_of(values) +
+                " given");
+  if (!values.data && values.bytes() > 0) usage_error("an input was given a null pointer");
+  if (info.is_real())
     session.set(input,
                 std::span(values.as<const float>(), static_cast<size_t>(values.shape.elements())));
   else
@@ -87,7 +127,11 @@ void Feeder::start(int64_t epoch, int64_t first) {
 }
 
 const Batch* Feeder::next() {
-  if (!apart_) return passed_ = source_->next();
+  if (!apart_) {
+    passed_ = source_->next();
+    if (passed_) check_batch(*source_, *passed_);
+    return passed_;
+  }
   // What comes may be written over what the run before the latest read.
   device_->backend().synchronize(device_->stream());
   if (!places_[1 - now_].filled) fetch_ahead();
@@ -105,7 +149,10 @@ void Feeder::fetch_ahead() {
   try {
     const Batch* batch = source_->next();
     place.used = batch != nullptr;
-    if (batch) upload(place, *batch);
+    if (batch) {
+      check_batch(*source_, *batch);
+      upload(place, *batch);
+    }
   } catch (...) {
     place.error = std::current_exception();  // told where the batch would be
   }

@@ -31,6 +31,7 @@ class FULMAR_API PinnedBuffer {
 };
 
 // Gives an input the values of a host tensor; floats are converted to the device's type.
+// Error(usage) where the value is no input, or the tensor has another shape or type than it takes.
 FULMAR_API void set_input(Session& session, Val input, const View& values);
 
 // Brings a source's batches to the inputs of Sessions. On a device with memory of its own, the next
@@ -46,7 +47,8 @@ class FULMAR_API Feeder {
   BatchSource& source() { return *source_; }
   // As of the source; a batch that was fetched ahead is forgotten.
   void start(int64_t epoch, int64_t first);
-  // The next batch, nullptr after the last. Throws what the source threw. Tensors that are kept on
+  // The next batch, nullptr after the last. Throws what the source threw; Error(usage) where its
+  // batch is not what it announced. Tensors that are kept on
   // the device may hold anything in host memory. Good until the next but one call.
   const Batch* next();
   // Makes the batch of the latest next() the inputs of the session's next run; `inputs` in the

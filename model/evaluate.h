@@ -51,7 +51,8 @@ class FULMAR_API Evaluator {
   Session session_;
 };
 
-// Copies a batch into the inputs of a program, in the order of its tensors.
+// Copies a batch into the inputs of a program, in the order of its tensors. Error(usage) where they
+// are not as the program takes them.
 FULMAR_API void set_inputs(Session& session, const Program& program, const Batch& batch);
 
 }  // namespace fulmar::model

@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "tests/support/device_training.h"
@@ -79,6 +81,43 @@ TEST_CASE("feeder: where memory is the host's, batches are passed on as they are
   }
   CHECK(count == NoiseSource::batches - 1);
   CHECK(feeder.kept(0) == 0);
+}
+
+TEST_CASE("feeder: a source's batch that is not what it announced is refused, not read") {
+  class Lying : public NoiseSource {
+   public:
+    explicit Lying(std::function<void(Batch&)> change) : change_(std::move(change)) {}
+    const Batch* next() override {
+      batch_ = *NoiseSource::next();
+      change_(batch_);
+      return &batch_;
+    }
+
+   private:
+    std::function<void(Batch&)> change_;
+    Batch batch_;
+  };
+  const simt::StreamOwner owner;
+  Device apart(simt_backend(), owner.stream());
+  Context context;
+  for (Device* device : {&apart, &context.device("cpu")}) {
+    const auto refusal = [&](const std::function<void(Batch&)>& change) {
+      Lying source(change);
+      Feeder feeder(*device, source);
+      feeder.start(0, 0);
+      return error_of(ErrorKind::usage, [&] { feeder.next(); });
+    };
+    CHECK(refusal([](Batch& b) { b.tensors.pop_back(); }) ==
+          "a batch has 3 tensors, its source announced 4");
+    CHECK(refusal([](Batch& b) { b.tensors[0].data = nullptr; }) ==
+          "a batch's 'image' must be [4,20,20,3] u8, it is a null pointer");
+    CHECK(refusal([](Batch& b) { std::swap(b.tensors[2], b.tensors[3]); }) ==
+          "a batch's 'label' must be [4,1,1,1] i32, it is [4,1,1,1] f32");
+    CHECK(refusal([](Batch& b) { b.samples.assign(5, 0); }) == "a batch of 4 names 5 samples");
+    CHECK(refusal([](Batch& b) { b.samples[0] = NoiseSource::samples; }) ==
+          "a batch names sample 6 of 6");
+    CHECK(refusal([](Batch&) {}) == "no error");
+  }
 }
 
 TEST_CASE("feeder: an error of the source comes where its batch would be, and a start forgets it") {

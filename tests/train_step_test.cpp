@@ -87,6 +87,35 @@ TEST_CASE(
   CHECK(model.read("conv/kernel") != before);
 }
 
+TEST_CASE("a batch that is not as its source announced is refused before it is read") {
+  Context context;
+  Device& device = context.device("cpu");
+  ModelInfo info;
+  info.network = linear_network();
+  info.preprocess = Preprocess::of_pictures(0, 8, 1);
+  const std::vector<TensorSpec> specs{
+      {"image", DType::u8, {1, 8, 8, 1}},
+      {"image/samples", DType::u8, {1, int64_t{sizeof(WarpSample)}}},
+      {"label", DType::i32, {1, 1, 1, 1}}};
+  Model model = model::new_model(info.network, info.preprocess, device, 1);
+  model::TrainStep step(context, device, info, model, specs, {});
+  Array<uint8_t> image(specs[0].shape);
+  std::vector<WarpSample> samples(1, centre_sample(info.preprocess, 8, 8));
+  Array<int32_t> labels({1, 1, 1, 1});
+  Array<float> soft({1, 1, 1, 1});
+  const View records = view_of(samples.data(), specs[1].shape, DType::u8);
+  const auto refusal = [&](const Batch& batch) {
+    return error_of(ErrorKind::usage, [&] { step.accumulate(batch, {}); });
+  };
+  CHECK(refusal({{image.view(), records}, {0}}) == "a batch has 2 tensors, the program 3");
+  CHECK(refusal({{image.view(), records, soft.view()}, {0}}) ==
+        "an input takes [1,1,1,1] i32 without gaps, [1,1,1,1] f32 given");
+  CHECK(refusal({{view_of(nullptr, specs[0].shape, DType::u8), records, labels.view()}, {0}}) ==
+        "an input was given a null pointer");
+  CHECK(refusal({{image.view(), records, labels.view()}, {0, 1}}) ==
+        "a batch of 1 names 2 samples");
+}
+
 TEST_CASE("without augmentation, training sees to the bit the pixels that evaluation sees") {
   Context context;
   constexpr int64_t height = 40, width = 40, bands = 3;
