@@ -24,7 +24,7 @@ struct FULMAR_API Preprocess {
   // else they are refused. Without a resize any picture goes that the crop fits into.
   bool pad = false;
   // Element type of the pictures that `scale` was chosen for (u8, u16, f32): files of another type
-  // are refused. Arrays may have any.
+  // are refused, and so are arrays, but for f32 in the same units.
   DType type = DType::u8;
   std::vector<double> scale;  // by band: value = source scale + offset
   std::vector<double> offset;
@@ -37,6 +37,9 @@ struct FULMAR_API Preprocess {
 
   // Pictures of whole numbers: value = source / 255 (u8) or / 65535 (u16), black outside.
   static Preprocess of_pictures(int64_t size, int64_t crop, int64_t bands, DType type = DType::u8);
+
+  // Whether arrays of this element type can hold what `scale` was chosen for.
+  bool takes(DType array) const { return array == type || array == DType::f32; }
 
   // The part that all samples of a tape share.
   WarpOptions warp_options() const;

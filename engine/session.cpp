@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/ops/leaf.h"
+#include "engine/turn.h"
 #include "kernels/bf16.h"
 #include "kernels/error.h"
 
@@ -261,6 +262,7 @@ DeviceGraph* Session::captured(const std::vector<const void*>& memory) {
 }
 
 void Session::run() {
+  const Turn turn(arena_->busy(), arena_in_use);
   take_memory();
   stop_if_cancelled();
   const bool capture = captures() && !options_.debug && device_->backend().begin_capture;
@@ -285,6 +287,7 @@ void Session::run() {
 
 std::vector<double> Session::run_timed() {
   using Clock = std::chrono::steady_clock;
+  const Turn turn(arena_->busy(), arena_in_use);
   take_memory();
   bind_views();
   std::vector<double> seconds;

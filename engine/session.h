@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,16 +15,19 @@
 namespace fulmar {
 
 // Memory for activations, shared by the Sessions of one thread: a run ends the life of the others'
-// results. Grows to what the largest needs. Must not outlive the device.
+// results, and a run beside another is an Error(usage). Grows to what the largest needs. Must not
+// outlive the device.
 class FULMAR_API Arena {
  public:
   // The memory, for a run; what it held before is lost.
   std::byte* take(Device& device, size_t bytes);
   uint64_t taken() const { return taken_; }  // how often
   size_t bytes() const { return memory_.bytes(); }
+  std::atomic<bool>& busy() { return busy_; }  // while a run lasts
 
  private:
   DeviceBuffer memory_;
+  std::atomic<bool> busy_{false};
   uint64_t taken_ = 0;
 };
 

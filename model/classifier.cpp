@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/geometry.h"
+#include "engine/turn.h"
 #include "kernels/error.h"
 
 namespace fulmar::model {
@@ -34,6 +35,7 @@ Classifier::Classifier(Context& context, const std::string& path, Device& device
 Classifier::~Classifier() = default;
 
 Outputs Classifier::predict(const View& pictures) {
+  const Turn turn(busy_, "a Classifier");
   Prepared& p = prepare(pictures);
   const Shape records{pictures.shape.images(), static_cast<int64_t>(sizeof(WarpSample))};
   Outputs outputs;
@@ -43,6 +45,15 @@ Outputs Classifier::predict(const View& pictures) {
 }
 
 Classifier::Prepared& Classifier::prepare(const View& pictures) {
+  const Shape& shape = pictures.shape;
+  const Preprocess& preprocess = info().preprocess;
+  if (shape.rank() != 4 || shape.elements() == 0 || !pictures.is_contiguous())
+    usage_error("pictures " + shape.to_string() + " given, contiguous [N,H,W,bands] expected");
+  if (!pictures.data) usage_error("pictures " + shape.to_string() + " given by a null pointer");
+  if (!preprocess.takes(pictures.type))
+    usage_error(std::string("pictures of ") + name_of(pictures.type) + " given, the model " +
+                checkpoint_.path() + " was trained on " + name_of(preprocess.type) +
+                "; give it that, or f32 in the same units");
   const auto known = std::find_if(prepared_.begin(), prepared_.end(), [&](const auto& p) {
     return p->shape == pictures.shape && p->type == pictures.type;
   });
@@ -51,10 +62,6 @@ Classifier::Prepared& Classifier::prepare(const View& pictures) {
     return *prepared_.front();
   }
 
-  const Shape& shape = pictures.shape;
-  const Preprocess& preprocess = info().preprocess;
-  if (shape.rank() != 4 || shape.elements() == 0 || !pictures.is_contiguous())
-    usage_error("pictures " + shape.to_string() + " given, contiguous [N,H,W,bands] expected");
   if (shape.channels() != preprocess.bands)
     usage_error("pictures " + shape.to_string() + " have " + std::to_string(shape.channels()) +
                 " bands, the model " + checkpoint_.path() + " takes " +

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,7 +11,8 @@
 namespace fulmar::model {
 
 // A model file ready for use on arrays: read once, then picture after picture. Not for use by two
-// threads at a time.
+// threads at a time: the second gets an Error(usage). Give each thread its own, with a Context of
+// its own where they should not wait for each other.
 class FULMAR_API Classifier {
  public:
   // `device` as in Context::device. Error(file) naming the file and what is wrong with it.
@@ -21,9 +23,10 @@ class FULMAR_API Classifier {
   const ModelInfo& info() const { return checkpoint_.info(); }
   const std::vector<std::string>& notes() const { return checkpoint_.notes(); }  // on the file
 
-  // Logits and probabilities of pictures [N,H,W,bands] of u8, u16 or f32, contiguous, as a decoder
-  // gives them: the model's own preprocessing follows. The last few shapes stay prepared.
-  // Error(usage) where the pictures don't fit the model.
+  // Logits and probabilities of pictures [N,H,W,bands], contiguous, as a decoder gives them: the
+  // model's own preprocessing follows. Elements are of the type that the model was trained on
+  // (info().preprocess.type), or f32 in the same units. The last few shapes stay prepared.
+  // Error(usage) where the pictures don't fit the model, or another thread's call has not ended.
   Outputs predict(const View& pictures);
 
  private:
@@ -35,6 +38,7 @@ class FULMAR_API Classifier {
   Checkpoint checkpoint_;
   std::shared_ptr<Arena> arena_;
   Model model_;
+  std::atomic<bool> busy_{false};
   std::vector<std::unique_ptr<Prepared>> prepared_;  // latest first
 };
 

@@ -250,6 +250,25 @@ TEST_CASE("model: a weight may be called as a buffer of the training is") {
         "a weight is named '/moment1', as one of the model's own buffers is");
 }
 
+TEST_CASE("session: two runs at once in one arena are refused") {
+  Context context;
+  Device& device = context.device("cpu");
+  const Small s;
+  Model model(device, *s.tape, 1);
+  const auto arena = std::make_shared<Arena>();
+  Session session(context, device, s.tape, std::array{s.y}, &model, arena);
+  session.set(s.x, Values(6, 1));
+  arena->busy() = true;  // as while another thread runs
+  const std::string expected =
+      "a Session, or an Arena that several share, was used by two threads at once: give each its "
+      "own, or let them take turns";
+  CHECK(error_of(ErrorKind::usage, [&] { session.run(); }) == expected);
+  CHECK(error_of(ErrorKind::usage, [&] { session.run_timed(); }) == expected);
+  arena->busy() = false;
+  session.run();
+  CHECK(session.read(s.y) == Values(6, 2));
+}
+
 TEST_CASE("model: what doesn't fit is said") {
   Context context;
   const Small s;
