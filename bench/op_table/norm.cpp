@@ -1,3 +1,7 @@
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "bench/op_table/op_table.h"
 
 namespace fulmar::op_table {
@@ -78,6 +82,17 @@ void add_norm_cases(std::vector<Case>& cases) {
   Operand far = statistic("mean", 3, 999, 1001);
   cases.push_back(
       train_case("mean far from 0", real("x", {2, 5, 4, 3}, 999, 1001), far, true, 1e-3));
+  // The same about a running mean that has not come near it yet. Finite differences would see what
+  // sums of squares lose in double: of 10^6, a rounding is 10^-10.
+  for (const Shape& shape : {Shape{2, 5, 4, 3}, Shape{2, 65, 63, 8}, Shape{3, 9, 8, 130}})
+    for (const double mean : {1000.0, -1000.0}) {
+      const std::vector<double> zeros(static_cast<size_t>(shape[3]), 0.0);
+      Operand start = constant_of(in_role(Role::statistic, given("mean", {shape[3]}, zeros)));
+      cases.push_back(train_case("mean " + std::to_string(static_cast<int>(mean)) + ", shift 0, " +
+                                     std::to_string(shape[3]) + " channels",
+                                 real("x", shape, mean - 1, mean + 1), std::move(start), true, 1e-3,
+                                 true));
+    }
   // Single values: variance 0, y = beta but for mean's rounding times 32; the gradient of x is 0
   // but for rounding, and not compared.
   Operand single = constant_of(real("x", {1, 1, 1, 4}));

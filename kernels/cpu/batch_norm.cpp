@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "kernels/cpu/ops.h"
 
@@ -22,13 +24,12 @@ struct Squares {
   }
 };
 
-void channel_sums(Stream& stream, const View& x, const View& shift, const View& sums) {
-  const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
-  const float* about = shift.as<float>();
-  const auto tile = period_tile(period_of(channels), channels, [&](int64_t c) { return about[c]; });
-  double* out = sums.as<double>();
-  sum_pixels<2>(stream, 1, pixels, channels, Squares{x.as<float>(), tile.data()}, out);
-  std::fill_n(out + 2 * channels, channels, static_cast<double>(pixels));
+// The first two rows of the sums, about `centre` [channels].
+void deviation_sums(Stream& stream, const View& x, const float* centre, double* sums) {
+  const int64_t channels = x.shape.channels();
+  const auto tile =
+      period_tile(period_of(channels), channels, [&](int64_t c) { return centre[c]; });
+  sum_pixels<2>(stream, 1, x.shape.pixels(), channels, Squares{x.as<float>(), tile.data()}, sums);
 }
 
 struct Correlation {
@@ -125,9 +126,56 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace fulmar::cpu {
 
-HWY_EXPORT(channel_sums);
+namespace {
+
+// What deviations are taken from, for each channel: the shift, or a sample's mean where that is
+// more than 4 standard deviations away. Squares of such deviations are added up in float, and their
+// rounding would be as large as the variance.
+std::vector<float> centres_of(const View& x, const float* shift) {
+  constexpr int64_t most_samples = 16;
+  constexpr double golden = 0.6180339887498949;  // its multiples fall evenly, on rows and columns
+  const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
+  const int64_t samples = std::min(pixels, most_samples);
+  std::vector<double> sum(static_cast<size_t>(channels)), squares(sum.size());
+  for (int64_t i = 0; i < samples; i++) {
+    const double place = static_cast<double>(i) * golden;
+    const auto spread =
+        static_cast<int64_t>((place - std::floor(place)) * static_cast<double>(pixels));
+    const float* pixel = x.as<float>() + (pixels == samples ? i : spread) * channels;
+    for (int64_t c = 0; c < channels; c++) {
+      const double deviation = static_cast<double>(pixel[c]) - static_cast<double>(shift[c]);
+      sum[c] += deviation;
+      squares[c] += deviation * deviation;
+    }
+  }
+  std::vector<float> centres(shift, shift + channels);
+  const auto n = static_cast<double>(samples);
+  for (int64_t c = 0; c < channels; c++) {
+    const double mean = sum[c] / n, variance = squares[c] / n - mean * mean;
+    if (mean * mean > 16 * variance)
+      centres[c] = static_cast<float>(static_cast<double>(shift[c]) + mean);
+  }
+  return centres;
+}
+
+}  // namespace
+
+HWY_EXPORT(deviation_sums);
 void channel_sums(Stream& stream, const View& x, const View& shift, const View& sums) {
-  HWY_DYNAMIC_DISPATCH(channel_sums)(stream, x, shift, sums);
+  const int64_t channels = x.shape.channels();
+  const auto n = static_cast<double>(x.shape.pixels());
+  const float* about = shift.as<float>();
+  const std::vector<float> centre = centres_of(x, about);
+  double* out = sums.as<double>();
+  HWY_DYNAMIC_DISPATCH(deviation_sums)(stream, x, centre.data(), out);
+  for (int64_t c = 0; c < channels; c++) {
+    if (centre[c] == about[c]) continue;
+    // From sums about the centre to sums about the shift.
+    const double apart = static_cast<double>(centre[c]) - static_cast<double>(about[c]);
+    out[channels + c] += apart * (2 * out[c] + n * apart);
+    out[c] += n * apart;
+  }
+  std::fill_n(out + 2 * channels, channels, n);
 }
 
 HWY_EXPORT(batch_norm_grad_sums);
