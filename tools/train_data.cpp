@@ -50,7 +50,7 @@ void probe(Samples& samples, const TrainConfig& config, const TrainRuntime& runt
 }
 
 // What the pictures' files hold: read, but for what is known of them and their file systems vouch
-// for. A cache folder keeps it for other trainings.
+// for. Other trainings with the cache folder may have left what they know.
 data::FileDigests digest(const RunSamples& samples, const TrainConfig& config,
                          const TrainRuntime& runtime, data::FileDigests known, ThreadPool& pool) {
   std::vector<std::string> files;
@@ -58,18 +58,16 @@ data::FileDigests digest(const RunSamples& samples, const TrainConfig& config,
     for (const data::Sample& sample : part->dataset.samples)
       for (std::string& file : config.band_files().files_of(sample.path))
         files.push_back(std::move(file));
-  const std::string& folder = runtime.cache_folder;
-  data::FileDigests kept;
-  if (!folder.empty()) kept = data::read_cached_digests(folder);
-  known.insert(kept.begin(), kept.end());
+  if (!runtime.cache_folder.empty()) {
+    const data::FileDigests kept = data::read_cached_digests(runtime.cache_folder);
+    known.insert(kept.begin(), kept.end());
+  }
   Progress progress(std::ssize(files), "files");
   progress.label("reading");
-  data::FileDigests digests = data::digest_files(files, known, pool, [&](int64_t done, int64_t) {
+  return data::digest_files(files, known, pool, [&](int64_t done, int64_t) {
     stop_if_interrupted();
     progress.update(done);
   });
-  if (!folder.empty()) data::keep_cached_digests(folder, digests);
-  return digests;
 }
 
 std::shared_ptr<const data::Pictures> decode(const Samples& samples,
@@ -323,7 +321,10 @@ Sources open_sources(const RunSamples& samples, const TrainConfig& config,
     s.test_pictures =
         data::open_pictures(paths_of(samples.test.dataset), samples.test.headers, once, pool);
   }
-  if (!runtime.cache_folder.empty()) tell_other_cache_files(runtime.cache_folder, s);
+  if (!runtime.cache_folder.empty()) {
+    data::keep_cached_digests(runtime.cache_folder, samples.digests);
+    tell_other_cache_files(runtime.cache_folder, s);
+  }
   options.augment = config.augmentation();
   s.train = std::make_unique<data::Loader>(s.train_pictures, samples.train.dataset.labels(),
                                            training_sampler(samples.train.dataset, config),
