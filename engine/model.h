@@ -11,10 +11,10 @@
 
 namespace fulmar {
 
-// What lasts between runs: weights, running statistics, optimiser moments, step state. Tapes refer
-// to them by name. Weights lie in one flat arena, in reverse order of first use, so that backward
-// finishes a growing prefix of the gradients, which share the layout. The device must outlive the
-// Model, and the Model every Session that was given it; the tape it is made from is not kept.
+// The values that last between runs: weights, running statistics, moments, step state. Tapes name
+// them. Weights lie in one flat arena, in reverse order of first use; gradients share the layout,
+// so backward finishes a growing prefix of them. The device must outlive the Model, and the Model
+// every Session that uses it. The Model doesn't keep the tape that it was made from.
 class FULMAR_API Model {
  public:
   struct Parameter {
@@ -54,8 +54,8 @@ class FULMAR_API Model {
 
   void set_step_state(const StepState& state);
 
-  // Weight decay applies to every parameter from now on, as in the published training and in the
-  // AdamW of Keras and PyTorch; at first biases and batch normalisation are left out.
+  // Applies weight decay to every parameter from now on, as the published training does, and AdamW
+  // in Keras and PyTorch. A new Model leaves out biases and batch normalisation.
   void decay_all();
 
   // Leaves on a tape for training: the flat arenas and the table of segments.
@@ -75,8 +75,8 @@ class FULMAR_API Model {
   std::map<std::string, DeviceBuffer> buffers_;
 };
 
-// Appends what a training step does after the loss: gradients of every parameter, joined in the
-// model's order. Give the result to ops::adamw or ops::accumulate.
+// Appends the gradient of the loss by every parameter, joined in the model's order. Give the result
+// to record_adamw or record_accumulate.
 FULMAR_API Val joined_gradients(Tape& tape, const Model& model, Val loss);
 // One AdamW step with flat gradients `g`.
 FULMAR_API void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how);

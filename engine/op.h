@@ -30,15 +30,15 @@ struct Val {
   }
 };
 
-// What a value is for. A plan maps roles to element types, so one tape runs in several precisions.
-// A gradient has its value's role.
+// The purpose of a value. A plan maps roles to element types, so one tape runs in several
+// precisions. A gradient has its value's role.
 enum class Role {
   activation,
   parameter,
   statistic,  // per-channel means and variances, losses and their weights
   sum,        // sums over many pixels: always f64
-  index,      // class labels, positions of maxima: the type that the op says
-  source      // data as read, records, flat arenas' tables: the type that the op says
+  index,      // class labels, positions of maxima: the op gives the type
+  source      // data as read, records, flat arenas' tables: the op gives the type
 };
 
 struct ValueInfo {
@@ -74,7 +74,7 @@ struct Node {
   std::vector<std::string> scopes;  // outermost first; the last is the layer
 };
 
-// What an op's gradient rule sees.
+// The arguments of an op's gradient rule.
 struct Vjp {
   Tape& tape;
   std::span<const Val> x;           // the node's inputs
@@ -107,21 +107,21 @@ class FULMAR_API Op {
 
   virtual size_t workspace_bytes(Device&, const RunArgs&) const { return 0; }
   virtual void run(Device&, const RunArgs&) const = 0;
-  // Arithmetic of one run: 2 per multiply-add of a convolution or matrix product, padding's
-  // included. Other ops do a few operations per element and count nothing.
+  // Operations of one run: 2 per multiply-add of a convolution or matrix product, padding included.
+  // 0 for other ops, which do a few operations per element.
   virtual double flops(std::span<const ValueInfo> /*in*/,
                        std::span<const ValueInfo> /*out*/) const {
     return 0;
   }
 
-  // A value given from outside, or living in a Model: nothing to run.
+  // The caller sets the value, or a Model holds it: no step runs.
   virtual bool is_leaf() const { return false; }
-  // Writes into inputs that live in a Model: kept by dead-code removal, in tape order.
+  // The op writes into inputs that a Model holds. Dead-code removal keeps it, in tape order.
   virtual bool updates_state() const { return false; }
-  // Output 0 may be written over input `i` where nobody needs that later.
+  // The plan may place output 0 over input `i` where no later step reads that input.
   virtual bool may_overwrite(int) const { return false; }
-  // Element offset at which input `i` lies in output 0, where the op does nothing but put its
-  // inputs side by side: the plan then lets their producers write there. -1: not such an op.
+  // For concatenation-like ops: element offset of input `i` in output 0. The plan lets the inputs'
+  // producers write there. -1: not such an op.
   virtual int64_t join_offset(int) const { return -1; }
 };
 

@@ -11,8 +11,8 @@
 
 namespace fulmar {
 
-// What happens to a picture before the network: part of the model, so that every user of it does
-// the same. Decode -> bands -> resize to size x size -> centre crop -> scale.
+// The way of a picture to the network: decode -> bands -> resize to size x size -> centre crop ->
+// scale. It is part of the model, so that every user of the model does the same.
 struct FULMAR_API Preprocess {
   int64_t size = 0;  // side to resize to, pixels; 0: native, no resize
   // nearest: Keras' load_img (Pillow), source pixel floor((i + .5) in/out); bilinear: Keras'
@@ -20,8 +20,8 @@ struct FULMAR_API Preprocess {
   Interpolation resize = Interpolation::nearest;
   int64_t crop = 0;   // side of the centre crop that the network sees, pixels
   int64_t bands = 3;  // 1: grey, 3: RGB; other counts are bands of a raster
-  // Pictures that are smaller than the crop, or not square before a resize, are surrounded by fill;
-  // else they are refused. Without a resize any picture goes that the crop fits into.
+  // true: fill surrounds pictures that are smaller than the crop, or not square before a resize.
+  // false: such pictures are refused. Without a resize any picture fits that holds the crop.
   bool pad = false;
   // Element type of the pictures that `scale` was chosen for (u8, u16, f32): files of another type
   // are refused, and so are arrays, but for f32 in the same units.
@@ -30,8 +30,8 @@ struct FULMAR_API Preprocess {
   std::vector<double> offset;
   std::vector<double> fill;  // by band, source units: outside the picture, NaN and nodata
   std::optional<double> nodata;
-  // Where a picture is kept as several files: what they are called, as "*_VV.tif", in the order of
-  // their bands. For programs that read files; arrays have their bands already.
+  // For pictures in several files: the files' patterns, as "*_VV.tif", in the order of their bands.
+  // Programs that read files use them; arrays have their bands already.
   std::vector<std::string> files{};
   bool standardize = false;  // per image, as tf.image.per_image_standardization
 
@@ -41,7 +41,7 @@ struct FULMAR_API Preprocess {
   // Whether arrays of this element type can hold what `scale` was chosen for.
   bool takes(DType array) const { return array == type || array == DType::f32; }
 
-  // The part that all samples of a tape share.
+  // The warp op's options, which all samples of a tape share.
   WarpOptions warp_options() const;
 
   std::string to_json() const;

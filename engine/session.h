@@ -14,12 +14,12 @@
 
 namespace fulmar {
 
-// Memory for activations, shared by the Sessions of one thread: a run ends the life of the others'
-// results, and a run beside another is an Error(usage). Grows to what the largest needs. Must not
-// outlive the device.
+// Memory for activations, shared by the Sessions of one thread. A run ends the life of the other
+// Sessions' results; a run beside another one is Error(usage). It grows to the largest Session's
+// need and must not outlive the device.
 class FULMAR_API Arena {
  public:
-  // The memory, for a run; what it held before is lost.
+  // The memory, for a run; its earlier contents are lost.
   std::byte* take(Device& device, size_t bytes);
   uint64_t taken() const { return taken_; }  // how often
   size_t bytes() const { return memory_.bytes(); }
@@ -36,11 +36,11 @@ struct SessionOptions {
   // Error(diverged) names the first bad one, Error(device) the very node that failed.
   bool debug = false;
   bool reuse = true;  // see PlanOptions
-  // Whether the context's cancel flag stops a run between two nodes. A run that updates state is
-  // then left half done: a training step is not to be.
+  // Whether the context's cancel flag stops a run between two nodes. A cancelled run that updates
+  // state is left half done, so training steps set false.
   bool cancellable = true;
-  // Where the device can write work down: a run in memory that an earlier run was in is captured
-  // whole, and replayed from then on. Cancelling then stops before a run, not within. What can't be
+  // Where the device can capture: the second run with the same buffers is captured as a graph;
+  // later runs replay it. Cancelling then stops before a run, not within it. A run that can't be
   // captured goes on kernel by kernel, with a note in the context's log.
   bool capture = true;
 };
@@ -69,11 +69,11 @@ class FULMAR_API Session {
   void bind(Val input, const View& device_memory);
 
   // Runs all steps in order. Error(usage) where an input was never set, or another thread runs in
-  // the same arena; Error(cancelled) when the
-  // context's flag is up, Error(device) naming the node and the device: where work is not waited
-  // for, the node or one before it. Out of memory, it says what was planned and which batch fits.
+  // the same arena. Error(cancelled) when the context's flag is up. Error(device) naming node and
+  // device; where the host doesn't wait for work, the fault may lie in an earlier node. Out of
+  // memory, the message gives the planned bytes and a batch that fits.
   void run();
-  // As run(), and gives the seconds that each step took (by its place in plan().steps).
+  // As run(). Gives the seconds that each step took, by its place in plan().steps.
   std::vector<double> run_timed();
 
   // Values of an output (of the list given at construction) after a run, or of a leaf. Error(usage)
@@ -93,10 +93,10 @@ class FULMAR_API Session {
     std::vector<View> in, out;
     void* work = nullptr;
   };
-  // What a run works in: the arena, and the memory of each leaf. A graph is good for one such.
+  // A run's addresses: the arena, and the memory of each leaf. A graph is valid for one list.
   struct Captured {
     std::vector<const void*> memory;
-    DeviceGraph graph;  // empty: it was run in once
+    DeviceGraph graph;  // empty: one run used these addresses
   };
   // The view without memory that an input has on this device.
   View input_view(Val input, const char* verb) const;
@@ -107,7 +107,7 @@ class FULMAR_API Session {
   void run_steps();
   void run_step(size_t step);
   std::vector<const void*> memory_of_run() const;
-  // The graph of a run in this memory; null where none has been there yet, or it can't be captured.
+  // The graph of a run in this memory; null where no run used it yet, or the run can't be captured.
   DeviceGraph* captured(const std::vector<const void*>& memory);
   void check_finite(size_t step);
   [[noreturn]] void device_failed(const Error& error, int node) const;
@@ -125,7 +125,7 @@ class FULMAR_API Session {
   std::vector<DeviceBuffer> inputs_;  // by node: memory of inputs that were copied
   std::vector<Bound> bound_;          // by step
   std::byte* base_ = nullptr;         // arena of this run
-  std::byte* bound_base_ = nullptr;   // and that bound_ points into
+  std::byte* bound_base_ = nullptr;   // the arena that bound_ points into
   std::vector<Captured> captured_;    // latest first
   int64_t replays_ = 0;
   uint64_t taken_ = 0;  // arena_->taken() at the last whole run; 0: none

@@ -7,7 +7,7 @@
 
 namespace fulmar {
 
-// One thread's use of an object that is not for two at a time. Error(usage) while another's lasts.
+// One thread's use of an object that serves one thread at a time. Error(usage) during another use.
 class Turn {
  public:
   Turn(std::atomic<bool>& busy, const char* what) : busy_(busy) {

@@ -10,7 +10,7 @@
 
 namespace fulmar {
 
-// What went wrong, as far as a caller has to act differently on it.
+// Kinds of errors. A caller acts differently on each.
 enum class ErrorKind {
   usage,     // arguments or shapes that don't fit together
   file,      // a file that can't be read, understood or written

@@ -13,28 +13,28 @@
 
 namespace fulmar::model {
 
-// What a model says of every sample of a source, in the order the source gives them.
+// A model's results for every sample of a source, in the source's order.
 struct Outputs {
   std::vector<int64_t> sample;       // number within the dataset
   std::vector<double> logits;        // [samples, classes]
   std::vector<float> probabilities;  // [samples, classes]
-  Predictions predictions;           // the same with labels and losses, where the source has labels
+  Predictions predictions;  // probabilities with labels and losses, where the source has labels
 };
 
 // A model in inference on batches of one shape: running statistics, no dropout.
 class FULMAR_API Evaluator {
  public:
-  // `tensors`: image, image/samples and, where there are, label and weight. Error(usage) as
+  // `tensors`: image, image/samples and optionally label and weight. Error(usage) as
   // record_program; Error(device) where memory is short.
   Evaluator(Context& context, Device& device, const ModelInfo& info, Model& model,
             const std::vector<TensorSpec>& tensors, const CrossEntropy& loss = {},
             std::shared_ptr<Arena> arena = nullptr);
 
-  // Appends one batch to `all`. Error(usage) where the network gives more than one row of logits a
-  // picture, or a label is none of its classes; Error(cancelled) where the context's flag is up.
+  // Appends one batch's results to `all`. Error(usage): more than one row of logits a picture, or a
+  // label that is none of the classes. Error(cancelled) where the context's flag is up.
   void predict(const Batch& batch, Outputs& all);
-  // All batches of an epoch, with the errors of predict() and of the source; `progress` is called
-  // after each with the number done.
+  // Results of all batches of an epoch. Calls `progress` after each batch with the number of
+  // batches done. Throws the errors of predict() and of the source.
   Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
   Outputs predict_all(Feeder& feeder, const std::function<void(int64_t)>& progress = {});
 

@@ -20,8 +20,8 @@ struct TrainStepOptions {
   bool debug = false;  // see SessionOptions
 };
 
-// One optimiser step: gradients of one or more micro-batches, averaged, then AdamW. Two tapes, so
-// that gradients can be looked at before the weights change.
+// One optimiser step: the mean gradient of one or more micro-batches, then AdamW. Two tapes, so
+// that the host can check the gradients before the weights change.
 class FULMAR_API TrainStep {
  public:
   // `tensors`: image, image/samples, label, and weight where there is one. Error(usage) as
@@ -34,11 +34,11 @@ class FULMAR_API TrainStep {
     double loss = 0;                   // mean over the micro-batch
     std::vector<float> probabilities;  // [samples, classes], of the used slots
   };
-  // Forward and backward of one micro-batch; its gradients are added to the model's sum, divided by
-  // the number of micro-batches in `state`. Error(diverged) naming the first bad layer where the
-  // loss or a gradient is not finite: the weights are then as they were before the step.
+  // Runs forward and backward of one micro-batch. Adds its gradients, divided by the number of
+  // micro-batches in `state`, to the model's sum. Error(diverged) naming the first bad layer where
+  // the loss or a gradient is not finite: the weights are then as they were before the step.
   Result accumulate(const Batch& batch, const StepState& state);
-  // The same of the batch that feeder.next() gave; the one after is fetched meanwhile.
+  // The same for the batch of the latest feeder.next(); meanwhile the feeder fetches the next one.
   Result accumulate(Feeder& feeder, const Batch& batch, const StepState& state);
   // Updates the weights by the gradients of the micro-batches since the last call.
   void apply(const StepState& state);
