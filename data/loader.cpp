@@ -60,6 +60,7 @@ struct Loader::State {
   int64_t epoch = 0, end = 0;  // `end`: batches of the epoch, 0 before start()
   int64_t to_fill = 0, to_give = 0;
   int64_t filling = 0;
+  bool augmented = true, next_augmented = true;  // since, and from the next start() on
   Slot* given = nullptr;
   std::vector<std::thread> threads;
 
@@ -139,7 +140,7 @@ void Loader::State::fill_sample(Slot& slot, size_t place, int64_t picture, int64
   if (!without_pictures)
     pictures->copy(picture, slot.images.get() + static_cast<int64_t>(place) * height * row_bytes,
                    row_bytes);
-  if (options.augment) {
+  if (options.augment && augmented) {
     const int64_t in_epoch = number * options.batch + static_cast<int64_t>(place);
     slot.samples[place] =
         augmented_sample(preprocess, header.height, header.width,
@@ -234,10 +235,16 @@ void Loader::start(int64_t epoch, int64_t first) {
   s.slot_filled.wait(lock, [&] { return s.filling == 0; });
   for (Slot& slot : s.slots) slot.phase = Slot::Phase::free;
   s.given = nullptr;
+  s.augmented = s.next_augmented;
   s.epoch = epoch;
   s.end = batches;
   s.to_fill = s.to_give = first;
   s.slot_freed.notify_all();
+}
+
+void Loader::set_augmented(bool augmented) {
+  const std::lock_guard lock(state_->mutex);
+  state_->next_augmented = augmented;
 }
 
 const Batch* Loader::next() {

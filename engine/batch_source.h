@@ -50,6 +50,9 @@ class BatchSource {
 
   // Starts at batch `first` of an epoch (a resumed run starts in the middle of one).
   virtual void start(int64_t epoch, int64_t first) = 0;
+  // Whether samples are varied at random (at first they are, where the source does so) or come as
+  // prediction sees them, from the next start() on.
+  virtual void set_augmented(bool /*augmented*/) {}
   // The next batch, or nullptr after the epoch's last. Throws what a loader thread threw.
   virtual const Batch* next() = 0;
 

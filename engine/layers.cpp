@@ -121,7 +121,9 @@ Val batch_normalization(LayerArgs& l) {
   const double momentum = l.number("momentum", 0.99);
   if (l.options.mode == Mode::eval)
     return ops::batch_norm(l.tape, l.x[0], gamma, beta, mean, var, epsilon);
-  const ops::RunningStatistics running{mean, var, momentum, l.options.unbiased_running_variance};
+  const bool estimate = l.options.mode == Mode::estimate;
+  const ops::RunningStatistics running{mean, var, estimate ? 0 : momentum,
+                                       !estimate && l.options.unbiased_running_variance};
   return ops::batch_norm_train(l.tape, l.x[0], gamma, beta, running, epsilon);
 }
 
@@ -147,7 +149,7 @@ Val average_pooling2d(LayerArgs& l) {
 
 Val dropout(LayerArgs& l) {
   const double rate = l.number("rate", 0.5);
-  if (l.options.mode == Mode::eval || rate == 0) return l.x[0];
+  if (l.options.mode != Mode::train || rate == 0) return l.x[0];
   return ops::dropout(l.tape, l.x[0], rate, l.index);
 }
 

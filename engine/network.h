@@ -52,8 +52,9 @@ class FULMAR_API Network {
 };
 
 enum class Mode {
-  train,  // batch statistics, dropout
-  eval    // running statistics, no dropout
+  train,    // batch statistics, dropout
+  eval,     // running statistics, no dropout
+  estimate  // batch statistics, which replace the running ones (variances biased); no dropout
 };
 
 struct RecordOptions {

@@ -92,6 +92,13 @@ struct RunningStatistics {
 // With the batch's own mean and variance (biased); sums are taken about the running mean.
 FULMAR_API Val batch_norm_train(Tape&, Val x, Val gamma, Val beta, const RunningStatistics&,
                                 double epsilon);
+// Running statistics that a tape updates, by their names in the Model.
+struct RunningUpdate {
+  std::string mean, var;
+  int64_t values = 0;  // of each channel, in a batch
+};
+// One for each batch_norm_train on the tape, in its order.
+FULMAR_API std::vector<RunningUpdate> running_updates(const Tape&);
 
 // ---- classification
 // Both compute in the type of x or the logits, which keep their role.

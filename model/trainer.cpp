@@ -105,6 +105,10 @@ Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model,
   if (validation_)
     evaluator_ = std::make_unique<Evaluator>(context, device, info_, model, validation_->tensors(),
                                              options.step.loss, arena_);
+  if (options_.statistics_samples > 0 && !model.statistics().empty())
+    estimator_ =
+        std::make_unique<StatisticsEstimator>(context, device, info_, model, train.tensors(),
+                                              options.step.unbiased_running_variance, arena_);
   const auto classes = static_cast<int64_t>(info_.classes.size());
   const Tape& tape = step_.session().tape();
   const Shape& logits = tape.shape(tape.find(info_.network.output()));
@@ -191,11 +195,14 @@ void Trainer::run_epoch(TrainObserver& observer) {
       save_here();
   }
   s.seconds = seconds_before + seconds_since(start);
+  const KeptStatistics as_trained(model_);
   try {
     finish_epoch(observer);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::cancelled) throw;
-    save(folder_.last(), true);  // between the last batch and the validation, which is done anew
+    as_trained.restore();
+    // Between the last batch and what follows it, which is done anew.
+    save(folder_.last(), true);
     throw_interrupted();
   }
   if (context_.cancel && s.epoch < options_.epochs && !s.should_stop) throw_interrupted();
@@ -216,6 +223,7 @@ void Trainer::finish_epoch(TrainObserver& observer) {
   add_scores(metrics, "", train_scores, two_classes);
   double monitored = train_scores.loss;
   const auto start = Clock::now();
+  estimate_statistics();
   if (validation_) {
     const double validation_loss = validate(observer, metrics);
     if (!options_.monitor_training_loss) monitored = validation_loss;
@@ -235,6 +243,13 @@ void Trainer::finish_epoch(TrainObserver& observer) {
   folder_.append(s.step, metrics);
   save(folder_.last(), true);
   observer.on_epoch(metrics, best);
+}
+
+void Trainer::estimate_statistics() {
+  if (!estimator_) return;
+  const int64_t batch = train_.tensors().front().shape[0];
+  const int64_t wanted = (options_.statistics_samples + batch - 1) / batch;
+  estimator_->estimate(*feeder_, state_->epoch, std::min(wanted, train_.batches_per_epoch()));
 }
 
 double Trainer::validate(TrainObserver& observer, NamedValues& metrics) {

@@ -13,6 +13,7 @@
 #include "model/evaluate.h"
 #include "model/learning_rate.h"
 #include "model/run_folder.h"
+#include "model/running_statistics.h"
 #include "model/train_step.h"
 
 namespace fulmar::model {
@@ -24,6 +25,9 @@ struct TrainerOptions {
   Schedule schedule{};
   std::optional<EarlyStopping::Options> early_stopping = EarlyStopping::Options{};
   bool monitor_training_loss = false;  // though there is a validation source (the published way)
+  // After each epoch, running statistics are estimated over about as many of its samples, before
+  // validation and saving; 0: they stay the running averages of the steps (the published way).
+  int64_t statistics_samples = 512;
   uint64_t seed = 0;
   double checkpoint_minutes = 10;  // between saves within an epoch; 0: only at its end
   // Device memory for samples that were on it once; none: what the run leaves free.
@@ -94,6 +98,7 @@ class FULMAR_API Trainer {
   void run_epoch(TrainObserver& observer);
   [[noreturn]] void throw_interrupted() const;
   void finish_epoch(TrainObserver& observer);
+  void estimate_statistics();
   double validate(TrainObserver& observer, NamedValues& metrics);
   void save(const std::string& path, bool resumable);
 
@@ -108,6 +113,7 @@ class FULMAR_API Trainer {
   std::string options_text_;  // what must be the same when a run goes on
   std::shared_ptr<Arena> arena_;
   TrainStep step_;
+  std::unique_ptr<StatisticsEstimator> estimator_;  // none: not wanted, or nothing to estimate
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<Feeder> feeder_, validation_feeder_;
   std::unique_ptr<State> state_;

@@ -138,6 +138,7 @@ std::string options_text(const TrainerOptions& options, const Model& model,
               {"schedule", json_of(options.schedule)},
               {"early_stopping", json_of(options.early_stopping)},
               {"validation", validation},
+              {"statistics_samples", options.statistics_samples},
               {"monitor_training_loss", options.monitor_training_loss}}
       .dump();
 }

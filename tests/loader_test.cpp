@@ -152,6 +152,24 @@ TEST_CASE("the same batches with any number of threads, from any batch on") {
     }
 }
 
+TEST_CASE("from the next start on, batches are not augmented where that is asked for") {
+  const Fixture f(23);
+  const Preprocess p = Preprocess::of_pictures(0, 8, 3);
+  LoaderOptions o = options(4, 2);
+  const auto make = [&] { return Loader(f.open(), f.labels, shuffled_sampler(23, 4, 1), p, o); };
+  Loader plain = make();
+  o.augment = Augment::published();
+  Loader loader = make();
+  const auto augmented = epoch(loader, 2);
+  CHECK(augmented != epoch(plain, 2));
+  loader.start(2, 0);
+  loader.set_augmented(false);
+  CHECK(bytes_of(loader, *loader.next()) == augmented[0]);
+  CHECK(epoch(loader, 2) == epoch(plain, 2));
+  loader.set_augmented(true);
+  CHECK(epoch(loader, 2) == augmented);
+}
+
 TEST_CASE("a batch stays as it is until the next one is asked for") {
   const Fixture f(23);
   LoaderOptions o = options(2, 3);

@@ -295,6 +295,53 @@ TEST_CASE("a run stopped while it validates and resumed gives the same bits") {
   CHECK(metrics_of(resumed.folder) == metrics_of(whole.folder));
 }
 
+TEST_CASE("a run stopped while it measures statistics and resumed gives the same bits") {
+  TemporaryFolder whole_folder, folder;
+  Run whole(whole_folder.path);
+  whole.run();
+  {
+    Run cut(folder.path);
+    int64_t seen = 0;  // an epoch reads each batch twice, to train on it and to measure
+    cut.train.on_batch = [&](int64_t) {
+      if (++seen == 2 * batches + batches + 3) cut.context.cancel = true;
+    };
+    CHECK_THROWS_AS(cut.run(), Error);
+    CHECK(seen == 2 * batches + batches + 3);
+  }
+  const Checkpoint last = Checkpoint::read(RunFolder(folder.path).last());
+  CHECK(last.info().training_state.json.find("\"epoch\":1,\"batch\":5") != std::string::npos);
+  Run resumed(folder.path);
+  resumed.trainer.resume(last);
+  resumed.run();
+  CHECK(resumed.weights() == whole.weights());
+  CHECK(metrics_of(resumed.folder) == metrics_of(whole.folder));
+}
+
+TEST_CASE("validation sees statistics of the weights from the first epoch on") {
+  for (const int64_t statistics_samples : {int64_t{512}, int64_t{0}}) {
+    CAPTURE(statistics_samples);
+    TrainerOptions options = Run::options_of(1);
+    options.statistics_samples = statistics_samples;
+    TemporaryFolder folder;
+    Run run(folder.path, options);
+    run.run();
+    const std::vector<double> saved = run.model.read("bn/moving_variance");
+    Feeder feeder(run.device, run.train);
+    StatisticsEstimator(run.context, run.device, run.info, run.model, run.train.tensors(), true)
+        .estimate(feeder, 0, batches);
+    const std::vector<double> measured = run.model.read("bn/moving_variance");
+    for (size_t c = 0; c < saved.size(); c++) {
+      CAPTURE(c);
+      // Five steps of momentum 0.99 leave 95 % of the initial 1.
+      if (statistics_samples > 0)
+        CHECK(saved[c] == doctest::Approx(measured[c]).epsilon(1e-9));
+      else
+        CHECK(saved[c] > 0.95);
+    }
+    CHECK(measured[0] < 0.5);
+  }
+}
+
 TEST_CASE("a run that has ended is not trained on, but with more epochs goes on") {
   TemporaryFolder folder, whole_folder;
   Run whole(whole_folder.path);

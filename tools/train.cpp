@@ -68,9 +68,10 @@ void add_sample_options(CLI::App& app, TrainConfig& c) {
   add_choice(app, "--sampling", c.sampling, {"balanced", "epoch"},
              "Every class as often as the others, as published, or every picture once an epoch "
              "(default balanced)");
-  add_choice(app, "--protocol", c.protocol, {"paper"},
-             "paper: as the published training, --adamw tfa unless given, and callbacks watch the "
-             "training loss");
+  add_choice(
+      app, "--protocol", c.protocol, {"paper"},
+      "paper: as the published training, --adamw tfa and --bn-statistics running unless given, "
+      "and callbacks watch the training loss");
 }
 
 void add_augment_options(CLI::App& app, TrainConfig& c) {
@@ -118,6 +119,10 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
       app, "--stop-patience", c.stop_patience, 0, 1000000,
       "Epochs without improvement before training stops; 0: never (default 20 with plateau, "
       "0 with one-cycle and cosine, whose rate falls to the last epoch)");
+  add_choice(app, "--bn-statistics", c.bn_statistics, {"estimated", "running"},
+             "What batch normalisation uses in validation and prediction: statistics measured "
+             "after each epoch\nover its first 512 pictures, or running averages of the training "
+             "steps, as published (default\nestimated; with --protocol paper running)");
   add_number(app, "--label-smoothing", c.label_smoothing, 0, 0.9, "(default 0)");
   add_precision(app, c.precision);
 }

@@ -55,6 +55,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("plateau_patience", c.plateau_patience);
   visit("stop_patience", c.stop_patience);
   visit("label_smoothing", c.label_smoothing);
+  visit("bn_statistics", c.bn_statistics);
   visit("precision", c.precision);
   visit("seed", c.seed);
 }
@@ -131,6 +132,7 @@ void TrainConfig::resolve() {
     usage_error("--plateau-patience goes with --schedule plateau, not with --schedule " + schedule);
   resolve_paths();
   if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
+  if (!bn_statistics) bn_statistics = protocol == "paper" ? "running" : "estimated";
   if (schedule == "one-cycle" && !warmup) warmup = model::OneCycle{}.warmup_share;
   if (schedule == "plateau" && !plateau_patience)
     plateau_patience = model::ReduceOnPlateau::Options{}.patience;

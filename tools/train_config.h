@@ -56,7 +56,8 @@ struct TrainConfig {
   std::string schedule = "plateau";
   std::optional<double> warmup;  // share of the steps, of one-cycle
   std::optional<int64_t> plateau_patience;
-  std::optional<int64_t> stop_patience;  // 0: no early stopping
+  std::optional<int64_t> stop_patience;      // 0: no early stopping
+  std::optional<std::string> bn_statistics;  // "estimated" or "running"
   double label_smoothing = 0;
   std::optional<std::string> precision;  // of the device
   int64_t seed = 0;

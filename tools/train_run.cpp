@@ -110,6 +110,7 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   if (config.stop_patience.value_or(0) > 0)
     options.early_stopping = model::EarlyStopping::Options{*config.stop_patience};
   options.monitor_training_loss = config.protocol == "paper";
+  if (config.bn_statistics == "running") options.statistics_samples = 0;
   options.seed = static_cast<uint64_t>(config.seed);
   options.checkpoint_minutes = runtime.checkpoint_minutes;
   options.device_cache = runtime.device_cache;

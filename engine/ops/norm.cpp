@@ -1,5 +1,7 @@
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/leaf.h"
+#include "kernels/error.h"
 
 namespace fulmar::ops {
 namespace {
@@ -193,6 +195,22 @@ Val batch_norm_train(Tape& tape, Val x, Val gamma, Val beta, const RunningStatis
   tape.append(std::make_shared<UpdateRunning>(running.momentum, running.unbiased),
               {mean, var, sums, running.mean, running.var});
   return y;
+}
+
+std::vector<RunningUpdate> running_updates(const Tape& tape) {
+  std::vector<RunningUpdate> updates;
+  for (int n = 0; n < tape.size(); n++) {
+    const Node& node = tape.node(n);
+    if (!dynamic_cast<const UpdateRunning*>(node.op.get())) continue;
+    const auto key = [&](size_t input) {
+      const Leaf* leaf = as_leaf(tape.node(node.inputs[input].node));
+      if (!leaf) usage_error(tape.describe(n) + ": its running statistics live in no Model");
+      return leaf->key();
+    };
+    const Shape& x = tape.shape(tape.node(node.inputs[2].node).inputs[0]);
+    updates.push_back({key(3), key(4), x.elements() / x.channels()});
+  }
+  return updates;
 }
 
 }  // namespace fulmar::ops

@@ -1,0 +1,93 @@
+#include "model/running_statistics.h"
+
+#include <algorithm>
+#include <string>
+
+#include "kernels/error.h"
+
+namespace fulmar::model {
+namespace {
+
+// Of the channels of one layer, over batches of one size.
+struct Moments {
+  int64_t batches = 0;
+  std::vector<double> mean, within, between;  // sums of variances; squared distances of means
+
+  // Welford's update: squares of means that are far from 0 would cancel.
+  void add(const std::vector<double>& batch_mean, const std::vector<double>& batch_var) {
+    batches++;
+    mean.resize(batch_mean.size());
+    within.resize(batch_mean.size());
+    between.resize(batch_mean.size());
+    for (size_t c = 0; c < mean.size(); c++) {
+      const double apart = batch_mean[c] - mean[c];
+      mean[c] += apart / static_cast<double>(batches);
+      between[c] += apart * (batch_mean[c] - mean[c]);
+      within[c] += batch_var[c];
+    }
+  }
+
+  // `values` of each channel in a batch.
+  std::vector<double> variance(int64_t values, bool unbiased) const {
+    const auto n = static_cast<double>(values * batches);
+    const double divisor =
+        static_cast<double>(batches) * (unbiased ? std::max(n - 1, 1.0) / n : 1.0);
+    std::vector<double> variances;
+    for (size_t c = 0; c < mean.size(); c++)
+      variances.push_back((within[c] + between[c]) / divisor);
+    return variances;
+  }
+};
+
+// For its life a source gives samples as prediction sees them.
+class Plain {
+ public:
+  explicit Plain(BatchSource& source) : source_(source) { source_.set_augmented(false); }
+  ~Plain() { source_.set_augmented(true); }
+  Plain(const Plain&) = delete;
+  Plain& operator=(const Plain&) = delete;
+
+ private:
+  BatchSource& source_;
+};
+
+}  // namespace
+
+KeptStatistics::KeptStatistics(Model& model) : model_(model) {
+  for (const Model::Statistic& statistic : model.statistics())
+    values_.push_back(model.read(statistic.name));
+}
+
+void KeptStatistics::restore() const {
+  for (size_t i = 0; i < values_.size(); i++) model_.write(model_.statistics()[i].name, values_[i]);
+}
+
+StatisticsEstimator::StatisticsEstimator(Context& context, Device& device, const ModelInfo& info,
+                                         Model& model, const std::vector<TensorSpec>& tensors,
+                                         bool unbiased_variance, std::shared_ptr<Arena> arena)
+    : model_(model),
+      unbiased_(unbiased_variance),
+      program_(
+          record_program(info.network, tensors, program_options(info.preprocess, Mode::estimate))),
+      updates_(ops::running_updates(*program_.tape)),
+      session_(context, device, program_.tape, {}, &model, std::move(arena)) {}
+
+void StatisticsEstimator::estimate(Feeder& feeder, int64_t epoch, int64_t batches) {
+  std::vector<Moments> moments(updates_.size());
+  const Plain plain(feeder.source());
+  feeder.start(epoch, 0);
+  for (int64_t i = 0; i < batches; i++) {
+    if (!feeder.next()) usage_error("the source gave fewer batches than it announced");
+    feeder.bind(session_, program_.inputs);
+    session_.run();
+    if (i + 1 < batches) feeder.fetch_ahead();
+    for (size_t layer = 0; layer < updates_.size(); layer++)
+      moments[layer].add(model_.read(updates_[layer].mean), model_.read(updates_[layer].var));
+  }
+  for (size_t layer = 0; layer < updates_.size(); layer++) {
+    model_.write(updates_[layer].mean, moments[layer].mean);
+    model_.write(updates_[layer].var, moments[layer].variance(updates_[layer].values, unbiased_));
+  }
+}
+
+}  // namespace fulmar::model
