@@ -1,6 +1,8 @@
 #include "data/statistics.h"
 
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 #include "kernels/error.h"
 
@@ -9,7 +11,7 @@ namespace fulmar::data {
 namespace {
 
 struct Sums {
-  int64_t valid = 0;
+  int64_t valid = 0, upper = 0;
   double mean = 0, squares = 0;  // squared distances from the mean
 
   // Chan, Golub & LeVeque, Updating formulae and a pairwise algorithm (1979): nothing cancels.
@@ -20,6 +22,7 @@ struct Sums {
     mean += apart * b / (a + b);
     squares += other.squares + apart * apart * a * b / (a + b);
     valid += other.valid;
+    upper += other.upper;
   }
 };
 
@@ -35,6 +38,8 @@ Sums sums_of(const T* values, int64_t pixels, int64_t bands, std::optional<doubl
   };
   each([&](double value) {
     sums.valid++;
+    if constexpr (std::is_integral_v<T>)
+      sums.upper += value > static_cast<double>(std::numeric_limits<T>::max() / 2);
     sums.mean += value;
   });
   if (sums.valid > 0) sums.mean /= static_cast<double>(sums.valid);
@@ -83,6 +88,7 @@ std::vector<BandStatistics> measure_bands(const Pictures& pictures, ThreadPool& 
       result[band].pixels += pictures.header(i).pixels();
     }
     result[band].valid = all.valid;
+    result[band].upper = all.upper;
     result[band].mean = all.mean;
     if (all.valid > 0)
       result[band].deviation = std::sqrt(all.squares / static_cast<double>(all.valid));

@@ -10,6 +10,7 @@ namespace fulmar::data {
 // Of one band over the pixels of many pictures that are valid: neither NaN nor infinite nor nodata.
 struct BandStatistics {
   int64_t pixels = 0, valid = 0;
+  int64_t upper = 0;  // valid values above the middle of 8 or 16 bits; of float32 not counted
   double mean = 0, deviation = 0;  // of the valid ones; the deviation divides by their number
 };
 

@@ -109,4 +109,19 @@ Summary summarize(const Network& network, const Preprocess& preprocess, int64_t 
   return summary;
 }
 
+const LayerSummary* layer_without_pixels(const Network& network, const Summary& summary) {
+  std::map<std::string, const LayerSummary*> layers;
+  for (const LayerSummary& layer : summary.layers) layers[layer.name] = &layer;
+  for (const Call& call : network.calls()) {
+    if (call.inputs.empty() || layers.count(call.name) == 0) continue;
+    const auto input = layers.find(call.inputs.front());
+    if (input == layers.end() || call.attributes.count("stride") == 0) continue;
+    const Shape& x = input->second->output;
+    const auto* stride = std::get_if<int64_t>(&call.attributes.at("stride"));
+    if (stride && *stride < 2) continue;
+    if (x.height() < 2 || x.width() < 2) return layers[call.name];
+  }
+  return nullptr;
+}
+
 }  // namespace fulmar::model

@@ -45,4 +45,8 @@ struct Summary {
 FULMAR_API Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
                              Device& device);
 
+// The first layer that halves what has fewer than 2x2 pixels already, since the crop is small for
+// so many layers; nullptr where none does.
+FULMAR_API const LayerSummary* layer_without_pixels(const Network& network, const Summary& summary);
+
 }  // namespace fulmar::model

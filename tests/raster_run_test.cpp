@@ -14,6 +14,7 @@
 #include "tests/support/program.h"
 #include "tests/support/raster.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/tiff_writer.h"
 
 // The program on float GeoTIFF.
 
@@ -151,6 +152,58 @@ TEST_CASE("float GeoTIFF is trained on, and split bands are the same scenes") {
   const Ended again = fulmar_program({"train", "--out", folder.path("run"), "--resume"});
   CHECK_MESSAGE(again.code == 0, again.err);
   CHECK(read_file(folder.path("run/config.json"), 1 << 20) == before);
+}
+
+TEST_CASE("16 bits of which little is used are measured, others are 0 to 65535") {
+  // Numbers up to `most`, and one bright target in each scene.
+  const auto write = [](const std::string& data, uint32_t most) {
+    for (int scene = 0; scene < scenes; scene++) {
+      Tiff tiff;
+      for (uint32_t at = 0; at < 24 * 24; at++) {
+        const uint32_t value =
+            at == 100 ? 65535
+                      : static_cast<uint32_t>(uniform_value(static_cast<uint64_t>(scene) + 1, at, 0,
+                                                            scene % 2 ? most : most / 2));
+        tiff.data += static_cast<char>(value & 0xFF);
+        tiff.data += static_cast<char>(value >> 8);
+      }
+      for (const auto& [tag, number] : std::map<int, uint32_t>{{256, 24},
+                                                               {257, 24},
+                                                               {258, 16},
+                                                               {259, 1},
+                                                               {262, 1},
+                                                               {273, 8},
+                                                               {277, 1},
+                                                               {278, 24},
+                                                               {279, 24 * 24 * 2}})
+        tiff.set(tag, number);
+      const std::string folder = data + (scene % 2 ? "/pos" : "/neg");
+      make_folders(folder);
+      write_file(folder + "/s" + std::to_string(scene) + ".tif", tiff.bytes());
+    }
+  };
+  const TempFolder folder;
+  const auto config_of = [&](const std::string& name, uint32_t most, const std::string& told,
+                             const Words& more) {
+    const std::string data = folder.path(name), run = folder.path("run-" + name);
+    write(data, most);
+    const Ended trained = fulmar_program(train(data, run, more, "20", "1"));
+    REQUIRE_MESSAGE(trained.code == 0, trained.err);
+    CHECK_MESSAGE(has(trained.err, told), trained.err);
+    const Ended resumed = fulmar_program({"train", "--out", run, "--resume", "--epochs", "2"});
+    CHECK_MESSAGE(resumed.code == 0, resumed.err);
+    CHECK((told.empty() || !has(resumed.err, told)));
+    return Json::parse(read_file(run + "/config.json", 1 << 20));
+  };
+  const Json low = config_of("low", 800, "band 1 uses little of its 16 bits: mean 4", {});
+  CHECK(low["range"].is_null());
+  CHECK(low["band_mean"].size() == 3);  // of one grey one
+  CHECK(low["band_deviation"][0].get<double>() > 200);
+  const Json full = config_of("full", 60000, "the pictures use their 16 bits: 0 and 65535", {});
+  CHECK(full["range"] == Json{0.0, 65535.0});
+  CHECK(full["band_mean"].is_null());
+  const Json given = config_of("given", 800, "", {"--range", "0,800"});
+  CHECK(given["range"] == Json{0.0, 800.0});
 }
 
 TEST_CASE("--range chooses what becomes 0 and 1 without looking at the pictures") {

@@ -7,6 +7,7 @@
 
 #include "tests/support/html_page.h"
 #include "tools/report.h"
+#include "tools/training_words.h"
 
 using namespace fulmar;
 using namespace fulmar::test;
@@ -69,6 +70,50 @@ TEST_CASE("metrics that are NaN are dashes and gaps") {
   report.training->metrics.rows.clear();
   report.training->best_epoch = 0;
   CHECK(numbers_in(report_html(report))["best"].is_null());
+}
+
+TEST_CASE("a page begins with what must be known of a training before it is trusted") {
+  Report report;
+  report.name = "odd";
+  report.training = Report::Training();
+  report.training->config = {{"seed", 1}};
+  report.training->best_epoch = 1;
+  report.training->metrics.columns = {"epoch", "accuracy", "val_roc_auc"};
+  report.training->metrics.rows = std::vector<std::vector<double>>(6, {1, 0.97, 0.52});
+  Evaluation e = evaluation_of({{0, {0.5078f, 0.4922f}}, {1, {0.5071f, 0.4929f}}}, {"no", "yes"});
+  e.set = "validation";
+  e.threshold = 0.4925;
+  report.evaluations.push_back({e, false});
+  const std::vector<std::string> words = training_words(report);
+  REQUIRE(words.size() == 4);
+  CHECK(has(words[0],
+            "all 2 validation pictures nearly the same probability of 'yes', 0.4922 to "
+            "0.4929"));
+  CHECK(
+      has(words[1], "threshold 0.4925 was chosen on 1 validation pictures of 'yes' and 1 others"));
+  CHECK(has(words[1], "nearly equal"));
+  CHECK(has(words[2], "97 % of the training pictures are right, and validation is at chance"));
+  CHECK(has(words[3], "the first of 6"));
+  const TempFolder folder;
+  const std::string page = report_html(report);
+  write_file(folder.path("page.html"), page);
+  check_page(folder.path("page.html"));
+  CHECK(has(page, "<p class=\"warning\">In the last epoch 97 %"));
+
+  // What is as it should be is not told.
+  Evaluation good;
+  good.classes = {"no", "yes"};
+  good.positive_class = 1;
+  good.predictions = model::Predictions(2);
+  for (int i = 0; i < 20; i++) {
+    const float p = i % 2 ? 0.9f : 0.2f;
+    good.predictions.add(i % 2, std::vector<float>{1 - p, p}, 0.1);
+  }
+  model::MetricsTable& metrics = report.training->metrics;
+  for (auto& row : metrics.rows) row[2] = 0.95;
+  CHECK(training_words(metrics, 2, &good).empty());
+  CHECK(training_words(metrics, 2, nullptr).empty());
+  CHECK(training_words({}, 0, nullptr).empty());
 }
 
 TEST_CASE("probabilities that are NaN, one class alone, and no pictures") {

@@ -38,6 +38,23 @@ TEST_CASE("the published network has the published parameters and arithmetic") {
   CHECK(layer("dense").op == "dense");
 }
 
+TEST_CASE("a crop that leaves a block fewer than 2x2 pixels to halve is found") {
+  const auto layer_at = [](int64_t crop, const std::vector<int64_t>& widths) {
+    const Network network = model::polar_low({1, 2, widths, 0.5});
+    const model::Summary s =
+        model::summarize(network, Preprocess::of_pictures(0, crop, 1), 1, reference());
+    const model::LayerSummary* layer = model::layer_without_pixels(network, s);
+    return layer ? layer->name : "";
+  };
+  const std::vector<int64_t> seven{4, 4, 4, 4, 4, 4, 4};
+  CHECK(layer_at(256, seven).empty());  // block 7 makes 1x1 of 2x2
+  CHECK(layer_at(128, seven) == "max_pooling2d_6");
+  CHECK(layer_at(100, seven) == "max_pooling2d_6");
+  CHECK(layer_at(64, seven) == "max_pooling2d_5");
+  CHECK(layer_at(8, {4, 4}).empty());
+  CHECK(layer_at(4, {4, 4}) == "max_pooling2d_1");
+}
+
 TEST_CASE("memory: a training batch costs more than inference, and grows with the batch") {
   const Network network = model::polar_low({1, 3, {4, 8}, 0.5});
   const auto of_batch = [&](int64_t batch) {

@@ -105,6 +105,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"plateau_patience", nullptr},
                       {"stop_patience", 0},
                       {"label_smoothing", 0.0},
+                      {"bn_statistics", "estimated"},
                       {"precision", "fp32"},
                       {"seed", 3}};
   CHECK(config == expected);
@@ -124,6 +125,17 @@ TEST_CASE("the protocol and the schedule fill in what is not given") {
   CHECK(paper["plateau_patience"] == 10);
   CHECK(paper["stop_patience"] == 20);
   CHECK(paper["warmup"].is_null());
+  CHECK(paper["bn_statistics"] == "running");
+  CHECK(config_of({"--protocol", "paper", "--bn-statistics", "estimated"})["bn_statistics"] ==
+        "estimated");
+  // Three steps an epoch: 200 and 400 of them, where nothing is given.
+  const Json few_steps = config_of({});
+  CHECK(few_steps["plateau_patience"] == 67);
+  CHECK(few_steps["stop_patience"] == 134);
+  const Json given = config_of({"--plateau-patience", "3", "--stop-patience", "6"});
+  CHECK(given["plateau_patience"] == 3);
+  CHECK(given["stop_patience"] == 6);
+  CHECK(config_of({"--accumulate", "3"})["stop_patience"] == 400);
   const Json own = config_of({"--protocol", "paper", "--adamw", "keras", "--augment", "none"});
   CHECK(own["adamw"] == "keras");
   CHECK(own["augment"] == "none");

@@ -13,6 +13,7 @@
 #include "tools/output.h"
 #include "tools/results.h"
 #include "tools/table.h"
+#include "tools/training_words.h"
 
 namespace fulmar::tools {
 namespace {
@@ -181,6 +182,8 @@ void show_new(const Options& options, const SharedOptions& shared) {
   require_memory_for_weights(network, preprocess, command.device());
   const model::Summary summary =
       model::summarize(network, preprocess, options.batch, command.device());
+  const std::string small = small_crop_word(network, summary, options.crop);
+  if (!small.empty()) say(small);
   if (shared.json) {
     Json json{{"network", options.network}, {"classes", options.polar_low.classes}};
     json["preprocess"] = Json::parse(preprocess.to_json());

@@ -7,6 +7,7 @@
 #include "tools/report_style.h"
 #include "tools/results.h"
 #include "tools/table.h"
+#include "tools/training_words.h"
 
 namespace fulmar::tools {
 namespace {
@@ -70,6 +71,8 @@ std::string top(const Report& report) {
   std::string text = "<header>\n" + element("h1", report.name);
   if (report.training) text += element("p", abstract_of(*report.training), "class=\"quiet\"");
   text += contents(report) + "</header>\n<main>\n";
+  const std::vector<std::string> words = training_words(report);
+  for (const std::string& word : words) text += element("p", word, "class=\"warning\"") + "\n";
   if (report.evaluations.empty())
     return text + element("p",
                           "No evaluation yet: no pictures were held out of training, or it did "

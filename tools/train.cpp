@@ -39,14 +39,16 @@ void add_picture_options(CLI::App& app, TrainConfig& c) {
               "1: grey, 3: RGB; other pictures must have as many bands (default: 3 for grey and\n"
               "RGB of 8 or 16 bits, else as many as the pictures have)");
   add_bands(app, c.bands, "(default: a file is a sample)");
-  add_numbers(app, "--range", c.range, 2,
-              "Values of the pictures that become 0 and 1, in every band; LO stands for what is\n"
-              "missing. Default: 0 and the most that 8 or 16 bits hold; float32: each band gets\n"
-              "mean 0 and standard deviation 1 over what the training pictures measure",
-              "LO,HI");
+  add_numbers(
+      app, "--range", c.range, 2,
+      "Values of the pictures that become 0 and 1, in every band; LO stands for what is\n"
+      "missing. Default: 0 and 255 of 8 bits, 0 and 65535 of 16 bits where 1 % of a band's\n"
+      "values are above 32767; of other 16 bits and of float32 each band gets mean 0 and\n"
+      "standard deviation 1 over what the training pictures measure",
+      "LO,HI");
   app.add_flag("--pad", c.pad,
                "Surround what is smaller than the crop or, with --size N, not square, with black\n"
-               "(float32: with what stands for missing)");
+               "(where bands are measured: with what stands for missing)");
   app.add_flag("--standardize", c.standardize, "Mean 0 and standard deviation 1 for each picture");
 }
 
@@ -113,12 +115,14 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
              "Of the learning rate (default plateau)");
   add_number(app, "--warmup", c.warmup, 0, 1,
              "One-cycle: share of the steps in which the rate goes up (default 0.3)");
-  add_integer(app, "--plateau-patience", c.plateau_patience, 1, 1000000,
-              "Plateau: epochs without improvement before the rate is halved (default 10)");
+  add_integer(
+      app, "--plateau-patience", c.plateau_patience, 1, 1000000,
+      "Plateau: epochs without improvement before the rate is halved (default 10, or as many as "
+      "make 200 steps)");
   add_integer(
       app, "--stop-patience", c.stop_patience, 0, 1000000,
-      "Epochs without improvement before training stops; 0: never (default 20 with plateau, "
-      "0 with one-cycle and cosine, whose rate falls to the last epoch)");
+      "Epochs without improvement before training stops; 0: never (default with plateau 20, or as "
+      "many as make 400 steps; 0 with one-cycle and cosine, whose rate falls to the last epoch)");
   add_choice(app, "--bn-statistics", c.bn_statistics, {"estimated", "running"},
              "What batch normalisation uses in validation and prediction: statistics measured "
              "after each epoch\nover its first 512 pictures, or running averages of the training "

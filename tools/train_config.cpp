@@ -134,11 +134,6 @@ void TrainConfig::resolve() {
   if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
   if (!bn_statistics) bn_statistics = protocol == "paper" ? "running" : "estimated";
   if (schedule == "one-cycle" && !warmup) warmup = model::OneCycle{}.warmup_share;
-  if (schedule == "plateau" && !plateau_patience)
-    plateau_patience = model::ReduceOnPlateau::Options{}.patience;
-  // The other schedules come to rest at the last epoch.
-  if (!stop_patience)
-    stop_patience = schedule == "plateau" ? model::EarlyStopping::Options{}.patience : 0;
   const int64_t side = pixels_of(size);
   if (crop == 0) crop = side;
   if (crop == 0)
@@ -159,6 +154,21 @@ void TrainConfig::resolve() {
   speckle = a.speckle;
   flip = std::string(a.flip_horizontal ? "h" : "") + (a.flip_vertical ? "v" : "");
   if (flip->empty()) flip = "none";
+}
+
+void TrainConfig::resolve_patience(int64_t steps_per_epoch) {
+  // Of a small set, 20 epochs are too few steps to learn anything in.
+  const auto epochs = [&](int64_t patience, int64_t steps) {
+    if (protocol == "paper") return patience;
+    return std::max(patience, (steps + steps_per_epoch - 1) / steps_per_epoch);
+  };
+  if (schedule == "plateau" && !plateau_patience)
+    plateau_patience = epochs(model::ReduceOnPlateau::Options{}.patience, plateau_patience_steps);
+  // The other schedules come to rest at the last epoch.
+  if (!stop_patience)
+    stop_patience = schedule == "plateau"
+                        ? epochs(model::EarlyStopping::Options{}.patience, stop_patience_steps)
+                        : 0;
 }
 
 Json TrainConfig::to_json() const {

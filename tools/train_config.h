@@ -67,6 +67,10 @@ struct TrainConfig {
   // Fills in all that was not given; what was given stays. Error(usage) for options that don't go
   // together.
   void resolve();
+  // Fills in the patience that was not given: the published epochs, but no fewer than make
+  // plateau_patience_steps and stop_patience_steps, unless the protocol is the published one.
+  static constexpr int64_t plateau_patience_steps = 200, stop_patience_steps = 400;
+  void resolve_patience(int64_t steps_per_epoch);
 
   Json to_json() const;
   // Error(usage) naming an entry that is missing or of another type.

@@ -151,11 +151,9 @@ void agree_on_nodata(RunSamples& samples, TrainConfig& config) {
     for (data::ImageHeader& header : part->headers) header.nodata = 0;
 }
 
-// Float pictures have no customary range: each band gets mean 0 and standard deviation 1 over the
-// pixels of the training pictures that were measured.
-void choose_scale(const Samples& samples, const data::FileDigests& digests, TrainConfig& config,
-                  const TrainRuntime& runtime, ThreadPool& pool) {
-  if (samples.type() != DType::f32 || config.range || config.band_mean) return;
+std::vector<data::BandStatistics> measure(const Samples& samples, const data::FileDigests& digests,
+                                          const TrainConfig& config, const TrainRuntime& runtime,
+                                          ThreadPool& pool) {
   data::PictureOptions options = picture_options(config, runtime);
   options.once = runtime.cache_folder.empty();  // a cache is made once and for all
   options.digests = &digests;
@@ -167,19 +165,48 @@ void choose_scale(const Samples& samples, const data::FileDigests& digests, Trai
   };
   const auto pictures =
       data::open_pictures(paths_of(samples.dataset), samples.headers, options, pool);
+  std::vector<data::BandStatistics> bands = data::measure_bands(*pictures, pool, told);
+  for (size_t band = 0; band < bands.size(); band++)
+    if (bands[band].valid == 0)
+      file_error(samples.dataset.folder + ": no training picture has a valid pixel in band " +
+                 std::to_string(band + 1) + "; is the nodata value right?");
+  return bands;
+}
+
+// Pictures that were stretched over 16 bits fill the upper half too. A detector's or a radar's own
+// numbers don't, but for a few bright targets, which may be 65535: so 1 % must be there.
+bool uses_16_bits(const std::vector<data::BandStatistics>& bands) {
+  return std::any_of(bands.begin(), bands.end(), [](const data::BandStatistics& band) {
+    return 100 * band.upper >= band.valid;
+  });
+}
+
+// Float pictures, and those that leave most of 16 bits empty, have no customary range: each band
+// gets mean 0 and standard deviation 1 over the pixels of the training pictures that were measured.
+void choose_scale(const Samples& samples, const data::FileDigests& digests, TrainConfig& config,
+                  const TrainRuntime& runtime, ThreadPool& pool) {
+  if (samples.type() == DType::u8 || config.range || config.band_mean) return;
+  const auto bands = measure(samples, digests, config, runtime, pool);
+  const bool integers = samples.type() == DType::u16;
+  if (integers && uses_16_bits(bands)) {
+    config.range = {0, 65535};
+    note("the pictures use their 16 bits: 0 and 65535 become 0 and 1 (--range chooses)");
+    return;
+  }
   config.band_mean.emplace();
   config.band_deviation.emplace();
-  for (const data::BandStatistics& band : data::measure_bands(*pictures, pool, told)) {
-    const std::string name = "band " + std::to_string(config.band_mean->size() + 1);
-    if (band.valid == 0)
-      file_error(samples.dataset.folder + ": no training picture has a valid pixel in " + name +
-                 "; is the nodata value right?");
+  for (const data::BandStatistics& band : bands) {
     config.band_mean->push_back(band.mean);
     config.band_deviation->push_back(band.deviation > 0 ? band.deviation : 1);
-    note(name + ": mean " + fixed(band.mean, 4) + ", standard deviation " +
-         fixed(band.deviation, 4) + " over the " +
+    // Bands that were made of one grey one are told of once.
+    const bool first = config.band_mean->size() == 1;
+    if (!first && band.mean == bands[0].mean && band.deviation == bands[0].deviation) continue;
+    note("band " + std::to_string(config.band_mean->size()) +
+         (integers ? " uses little of its 16 bits" : "") + ": mean " + fixed(band.mean, 4) +
+         ", standard deviation " + fixed(band.deviation, 4) + " over the " +
          fixed(100 * static_cast<double>(band.valid) / static_cast<double>(band.pixels), 1) +
-         " % of the training pixels that are valid; they become 0 and 1");
+         " % of the training pixels that are valid; they become 0 and 1" +
+         (integers ? " (--range chooses)" : ""));
   }
 }
 

@@ -18,6 +18,7 @@
 #include "tools/results.h"
 #include "tools/signals.h"
 #include "tools/table.h"
+#include "tools/training_words.h"
 
 namespace fulmar::tools {
 namespace {
@@ -136,6 +137,7 @@ void report_training(const model::RunFolder& folder, RunRecord& record, const Ru
   if (sources.validation && std::filesystem::exists(folder.best()))
     evaluate_best("validation", folder, samples.validation, *sources.validation,
                   *sources.validation_pictures, command, context, device);
+  for (const std::string& word : training_words(read_report(folder.path()))) note(word);
   note("report: " + write_report(folder.path()));
 }
 

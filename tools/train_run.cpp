@@ -21,6 +21,7 @@
 #include "tools/train_data.h"
 #include "tools/train_report.h"
 #include "tools/train_reporter.h"
+#include "tools/training_words.h"
 
 namespace fulmar::tools {
 namespace {
@@ -97,6 +98,10 @@ Model make_model(const ModelInfo& info, const TrainConfig& config, Device& devic
   return model;
 }
 
+int64_t steps_per_epoch(const TrainConfig& config, int64_t batches_per_epoch) {
+  return (batches_per_epoch + config.accumulate - 1) / config.accumulate;
+}
+
 model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRuntime& runtime,
                                       int64_t batches_per_epoch) {
   model::TrainerOptions options;
@@ -104,7 +109,7 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   options.micro_batches = config.accumulate;
   options.step.adamw = config.adamw_options();
   options.step.loss.label_smoothing = config.label_smoothing;
-  const int64_t per_epoch = (batches_per_epoch + config.accumulate - 1) / config.accumulate;
+  const int64_t per_epoch = steps_per_epoch(config, batches_per_epoch);
   options.schedule = config.schedule_options(per_epoch * config.epochs, per_epoch);
   options.early_stopping.reset();
   if (config.stop_patience.value_or(0) > 0)
@@ -127,6 +132,8 @@ void say_needs(const RunSamples& samples, const TrainConfig& config, const Train
 
   const model::Summary summary =
       model::summarize(info.network, info.preprocess, config.batch, device);
+  const std::string small = small_crop_word(info.network, summary, config.crop);
+  if (!small.empty()) note(small);
   const model::MemoryNeed& step = summary.training;
   // In the loader's slots, and once more as the step's input; a GPU has its own input, and the way
   // there, twice each.
@@ -367,6 +374,8 @@ TrainedRun train_held(Context& context, Device& device, TrainConfig config,
   const RunSamples samples = find_samples(config, runtime, before.value_or(data::FileDigests{}),
                                           context.pool());  // completes the configuration
   if (runtime.resume) require_same_pictures(folder, before, samples.digests);
+  config.resolve_patience(steps_per_epoch(
+      config, training_sampler(samples.train.dataset, config)->batches_per_epoch()));
   ModelInfo info = describe(config, samples);
   Model model = make_model(info, config, device);
   const bool has_last = runtime.resume && std::filesystem::exists(folder.last());
