@@ -128,10 +128,10 @@ TEST_CASE("the protocol and the schedule fill in what is not given") {
   CHECK(paper["bn_statistics"] == "running");
   CHECK(config_of({"--protocol", "paper", "--bn-statistics", "estimated"})["bn_statistics"] ==
         "estimated");
-  // Three steps an epoch: 200 and 400 of them, where nothing is given.
+  // Two steps an epoch: 200 and 400 of them, where nothing is given.
   const Json few_steps = config_of({});
-  CHECK(few_steps["plateau_patience"] == 67);
-  CHECK(few_steps["stop_patience"] == 134);
+  CHECK(few_steps["plateau_patience"] == 100);
+  CHECK(few_steps["stop_patience"] == 200);
   const Json given = config_of({"--plateau-patience", "3", "--stop-patience", "6"});
   CHECK(given["plateau_patience"] == 3);
   CHECK(given["stop_patience"] == 6);
