@@ -20,7 +20,7 @@ struct TensorSpec {
   std::string name;
   DType type = DType::f32;
   Shape shape;
-  // A sample's slot holds the same whenever the sample comes: nothing of it is drawn anew.
+  // A sample's slot has the same contents in every batch: no part of it is drawn anew.
   bool fixed = false;
 };
 
@@ -39,8 +39,8 @@ inline const View& named_tensor(const std::vector<TensorSpec>& specs, const Batc
   usage_error("the batches have no tensor '" + name + "'");
 }
 
-// Where training and evaluation get their batches from. Batches are numbered within an epoch and
-// depend on (seed, epoch, number) alone, never on threads or on timing.
+// Gives training and evaluation their batches. A batch depends on (seed, epoch, number within the
+// epoch) alone, never on threads or on timing.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
@@ -53,13 +53,13 @@ class BatchSource {
   // Whether samples are varied at random (at first they are, where the source does so) or come as
   // prediction sees them, from the next start() on.
   virtual void set_augmented(bool /*augmented*/) {}
-  // The next batch, or nullptr after the epoch's last. Throws what a loader thread threw.
+  // The next batch, or nullptr after the epoch's last. Throws a loader thread's error.
   virtual const Batch* next() = 0;
 
-  // How many samples its batches are made of: their numbers are 0 to this; 0: not known.
+  // Number of samples; their numbers are 0 up to this, exclusive. 0: not known.
   virtual int64_t sample_count() const { return 0; }
-  // The caller has kept what this tensor (by its place, a fixed one) holds of every sample: batches
-  // that are prepared from now on may leave it as it is.
+  // The caller keeps every sample of this fixed tensor (by its place in tensors()). The source need
+  // not fill the tensor in later batches.
   virtual void leave_out(size_t /*tensor*/) {}
 };
 

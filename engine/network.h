@@ -24,7 +24,7 @@ struct Call {
   std::string scope;  // where it stands, for messages: "block 3"; may be empty
 };
 
-// A network is data: what a model file holds and what an importer makes.
+// A network as data: a model file holds it, and an importer makes it.
 class FULMAR_API Network {
  public:
   // Appends a call and gives its name. Error(usage) for an unknown op or input, or a name taken.
@@ -63,12 +63,12 @@ struct RecordOptions {
   bool unbiased_running_variance = true;
 };
 
-// Records the network onto a tape from `input` [N,H,W,C] on; every call's value gets the call's
-// name. Gives the output value. Error(usage) naming the layer where shapes don't fit, its name is
-// another value's on the tape, or it has an attribute that is of no use to it.
+// Records the network onto a tape, with `input` [N,H,W,C]; every call's value gets the call's name.
+// Gives the output value. Error(usage) naming the layer where shapes don't fit, the tape has its
+// name already, or the layer has no use for an attribute.
 FULMAR_API Val record(const Network& network, Tape& tape, Val input, const RecordOptions& options);
 
-// What a layer's recorder sees. It keeps count of what is asked for.
+// The arguments of a layer's recorder. It notes which attributes the recorder asks for.
 class FULMAR_API LayerArgs {
  public:
   LayerArgs(Tape& t, const Call& call, std::vector<Val> inputs, const RecordOptions& options,
@@ -93,7 +93,7 @@ class FULMAR_API LayerArgs {
   // Two integers (rows, columns), or one for both.
   std::array<int64_t, 2> pair(const std::string& attribute, int64_t fallback) const;
 
-  // Attributes of the call that nobody asked for.
+  // Attributes of the call that the recorder did not ask for.
   std::vector<std::string> unread() const;
 
  private:

@@ -14,7 +14,7 @@
 namespace fulmar::ops {
 
 // ---- values from outside
-// Set before each run: a batch of activations, labels, source arrays.
+// An input, which the caller sets before each run: a batch of activations, labels, source arrays.
 FULMAR_API Val input(Tape&, const std::string& name, const ValueInfo&);
 struct Initializer {
   enum class Kind { zeros, ones, glorot_uniform } kind = Kind::zeros;
@@ -28,13 +28,13 @@ FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double in
 // A buffer that the Model keeps beside the weights: "/step_state", "/parameters", "/moment1", …
 FULMAR_API Val buffer(Tape&, const std::string& name, const ValueInfo&);
 FULMAR_API Val constant(Tape&, const Shape&, double value, Role role = Role::activation);
-// The same numbers in another role, whose type on a device may be narrower: rounded then. x itself
-// where the roles have one type everywhere. Builders do so with operands whose role is not what a
-// kernel takes: weights are parameters, what slides under them activations.
+// The numbers of x in another role; rounded where that role's type on a device is narrower. x
+// itself where both roles have one type on every device. Builders convert operands to the roles
+// that a kernel takes: a convolution's w to a parameter, its x to an activation.
 FULMAR_API Val as_role(Tape&, Val x, Role role);
 
-// ---- pointwise; two operands of different shape are broadcast where an extent is 1, and both
-// become activations where one is
+// ---- pointwise
+// An operand's extents of 1 repeat to the other's. Both operands become activations where one is.
 FULMAR_API Val pointwise(Tape&, std::string_view functor, std::span<const Val> x, double alpha = 0,
                          double beta = 0);
 FULMAR_API Val add(Tape&, Val a, Val b);
@@ -56,7 +56,7 @@ FULMAR_API Val square(Tape&, Val x);
 FULMAR_API Val abs(Tape&, Val x);
 
 // ---- shape
-// Extents of 1 repeat; to a shape whose extents are x's or 1. In x's role where none is given.
+// broadcast repeats extents of 1; sum's shape has x's extents or 1. The role is x's unless given.
 FULMAR_API Val broadcast(Tape&, Val x, const Shape&);
 FULMAR_API Val broadcast(Tape&, Val x, const Shape&, Role);
 FULMAR_API Val sum(Tape&, Val x, const Shape&);
@@ -75,8 +75,8 @@ FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,K
 FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
 FULMAR_API Val average_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
 FULMAR_API Val resize(Tape&, Val x, int64_t height, int64_t width, const Resize&);
-// Padding by which ceil(in / stride) positions come out, the odd one after (Keras' and TensorFlow's
-// 'same').
+// Padding (before, after) that gives ceil(in / stride) positions; an odd pixel of it goes after
+// (Keras' and TensorFlow's 'same').
 FULMAR_API std::array<int64_t, 2> same_padding(int64_t in, int64_t kernel, int64_t stride,
                                                int64_t dilation);
 
@@ -116,8 +116,8 @@ FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const Cross
 FULMAR_API ValueInfo step_state_info();
 // Keeps each element with probability 1 - rate, drawn from the step state's counter and `id`.
 FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
-// Gradients side by side in one flat value, at the offsets (elements) of their segments; zeros in
-// the gaps.
+// Joins gradients in one flat value, each at its segment's offset (elements); gaps are
+// zeros.
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
 // Adds g / micro_batches to the Model's "/gradient_sum" (the first micro-batch overwrites it).
 FULMAR_API void accumulate(Tape&, Val g, Val sum);

@@ -20,7 +20,7 @@ namespace fulmar::model {
 
 struct TrainerOptions {
   int64_t epochs = 200;
-  int64_t micro_batches = 1;  // batches of the source whose gradients make one step
+  int64_t micro_batches = 1;  // batches of the source that make one optimiser step
   TrainStepOptions step{};
   Schedule schedule{};
   std::optional<EarlyStopping::Options> early_stopping = EarlyStopping::Options{};
@@ -30,11 +30,11 @@ struct TrainerOptions {
   int64_t statistics_samples = 512;
   uint64_t seed = 0;
   double checkpoint_minutes = 10;  // between saves within an epoch; 0: only at its end
-  // Device memory for samples that were on it once; none: what the run leaves free.
+  // Bytes of device memory that keep samples. Unset: the memory that training leaves free.
   std::optional<size_t> device_cache{};
 };
 
-// What a training tells while it runs.
+// Receives the progress of a training.
 class TrainObserver {
  public:
   struct Batch {
@@ -57,8 +57,8 @@ struct TrainOutcome {
   bool stopped_early = false;
 };
 
-// Trains a classifier: batches, steps, schedule, validation, metrics, checkpoints. Everything that
-// a run depends on is in its checkpoints, so that a resumed run gives the same bits as an
+// Trains a classifier: batches, steps, schedule, validation, metrics, checkpoints. A checkpoint
+// holds everything that the rest of the run depends on: a resumed run gives the bits of an
 // undisturbed one.
 class FULMAR_API Trainer {
  public:
