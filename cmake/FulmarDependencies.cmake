@@ -15,7 +15,7 @@ find_package(CLI11 REQUIRED)
 # Headers and library are sought by hand: pkg-config and CMake files differ between distributions.
 function(fulmar_find_library target header library package)
   find_path(${target}_INCLUDE_DIR ${header})
-  find_library(${target}_LIBRARY ${library})
+  find_library(${target}_LIBRARY NAMES ${library})
   if(NOT ${target}_INCLUDE_DIR OR NOT ${target}_LIBRARY)
     message(FATAL_ERROR "${header} or lib${library} not found: install ${package} "
       "(tools/setup.sh installs everything needed)")
@@ -32,6 +32,9 @@ set_property(TARGET fulmar::hwy PROPERTY INTERFACE_COMPILE_DEFINITIONS HWY_SHARE
 fulmar_find_library(spng spng.h spng libspng-dev)
 fulmar_find_library(jpeg jpeglib.h jpeg libjpeg-dev)
 fulmar_find_library(tiff tiffio.h tiff libtiff-dev)
+# The library of version 1 has the shorter name.
+fulmar_find_library(geographic GeographicLib/Ellipsoid.hpp "GeographicLib;Geographic"
+  libgeographiclib-dev)
 
 find_path(stb_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
 if(NOT stb_INCLUDE_DIR)

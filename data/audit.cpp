@@ -277,6 +277,8 @@ Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& 
     one.pictures++;
     if (!seen[i].readable) continue;
     audit.dropped_alpha += seen[i].dropped_alpha;
+    for (const std::string& remark : seen[i].header.remarks)
+      audit.remarks[remark].push_back(entries[i].sample->path);
     one.black_fraction += seen[i].black_fraction;
     one.missing_fraction += seen[i].missing_fraction;
     one.wholly_black += seen[i].wholly_black;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -61,7 +62,8 @@ struct Audit {
   // Notes.
   std::vector<Paths> repeated;  // equal pictures in one class of one part
   LeftOut left_out;
-  std::vector<std::string> notes;  // of the folders, as Folder::notes
+  std::vector<std::string> notes;        // of the folders, as Folder::notes
+  std::map<std::string, Paths> remarks;  // on files (ImageHeader::remarks): which
 
   bool has_faults() const;
 };

@@ -38,6 +38,9 @@ ImageHeader combined(const std::vector<std::string>& files,
       differ(i, std::string("its values are ") + name_of(header.type), name_of(all.type));
     if (header.nodata != all.nodata) differ(i, "it has " + nodata(header), nodata(all));
     all.bands += header.bands;
+    for (const std::string& remark : header.remarks)
+      if (std::find(all.remarks.begin(), all.remarks.end(), remark) == all.remarks.end())
+        all.remarks.push_back(remark);
   }
   return all;
 }
@@ -136,14 +139,15 @@ ImageHeader probe_sample(const std::string& path, const BandFiles& bands,
   return combined(files, headers);
 }
 
-Image read_sample(const std::string& path, const BandFiles& bands, const ImageLimits& limits) {
+Image read_sample(const std::string& path, const BandFiles& bands, const ImageLimits& limits,
+                  const PicturePart& part) {
   const std::vector<std::string> files = bands.files_of(path);
-  if (files.size() == 1) return read_image(path, limits);
+  if (files.size() == 1) return read_image(path, limits, part);
   require_partners(files, path, bands);
   std::vector<Image> parts;
   std::vector<ImageHeader> headers;
   for (const std::string& file : files) {
-    parts.push_back(read_image(file, limits));
+    parts.push_back(read_image(file, limits, part));
     headers.push_back(parts.back());
   }
   Image image;
@@ -152,12 +156,12 @@ Image read_sample(const std::string& path, const BandFiles& bands, const ImageLi
   const size_t value_bytes = size_of(image.type);
   const size_t pixel_bytes = static_cast<size_t>(image.bands) * value_bytes;
   size_t first = 0;  // byte of a pixel where the part's bands begin
-  for (const Image& part : parts) {
-    image.dropped_alpha |= part.dropped_alpha;
-    const size_t bytes = static_cast<size_t>(part.bands) * value_bytes;
+  for (const Image& of_file : parts) {
+    image.dropped_alpha |= of_file.dropped_alpha;
+    const size_t bytes = static_cast<size_t>(of_file.bands) * value_bytes;
     for (size_t pixel = 0; pixel < static_cast<size_t>(image.pixels()); pixel++)
-      std::memcpy(image.data.data() + pixel * pixel_bytes + first, part.data.data() + pixel * bytes,
-                  bytes);
+      std::memcpy(image.data.data() + pixel * pixel_bytes + first,
+                  of_file.data.data() + pixel * bytes, bytes);
     first += bytes;
   }
   return image;

@@ -41,9 +41,11 @@ class BandFiles {
   std::vector<std::string> patterns_;
 };
 
-// The picture of the sample that `path` belongs to. Error(file), also where a file is missing, or
-// its size, type or nodata value is not that of the first.
-Image read_sample(const std::string& path, const BandFiles& bands, const ImageLimits& limits = {});
+// The picture of the sample that `path` belongs to, or a part of it as read_image() takes it.
+// Error(file), also where a file is missing, or its size, type or nodata value is not that of the
+// first.
+Image read_sample(const std::string& path, const BandFiles& bands, const ImageLimits& limits = {},
+                  const PicturePart& part = {});
 ImageHeader probe_sample(const std::string& path, const BandFiles& bands,
                          const ImageLimits& limits = {});
 

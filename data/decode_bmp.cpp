@@ -56,6 +56,7 @@ Image decode(Bytes file, const std::string& name, const ImageHeader& header) {
 
 }  // namespace
 
-extern const ImageFormat bmp_format{"BMP", ".bmp", matches, probe, decode};
+extern const ImageFormat bmp_format{"BMP", ".bmp", matches, probe_start<probe>,
+                                    decode_whole<decode>};
 
 }  // namespace fulmar::data

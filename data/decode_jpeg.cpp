@@ -83,6 +83,7 @@ Image decode(Bytes file, const std::string& name, const ImageHeader& header) {
 
 }  // namespace
 
-extern const ImageFormat jpeg_format{"JPEG", ".jpg .jpeg .jpe", matches, probe, decode};
+extern const ImageFormat jpeg_format{"JPEG", ".jpg .jpeg .jpe", matches, probe_start<probe>,
+                                     decode_whole<decode>};
 
 }  // namespace fulmar::data

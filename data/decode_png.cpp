@@ -110,6 +110,7 @@ Image decode(Bytes file, const std::string& name, const ImageHeader& header) {
 
 }  // namespace
 
-extern const ImageFormat png_format{"PNG", ".png", matches, probe, decode};
+extern const ImageFormat png_format{"PNG", ".png", matches, probe_start<probe>,
+                                    decode_whole<decode>};
 
 }  // namespace fulmar::data

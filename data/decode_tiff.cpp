@@ -121,16 +121,50 @@ std::vector<uint16_t> bands_of(const TiffFile& file, uint16_t samples) {
   return bands;
 }
 
-std::optional<double> nodata_of(const TiffFile& file) {
-  std::string text = file.text(tag_gdal_nodata);
-  const size_t begin = text.find_first_not_of(" +");
+// The number that a text begins with, as GDAL's CPLAtofM() reads it: spaces before it are skipped,
+// the first of . and , is the decimal point, what follows the number doesn't count.
+std::optional<double> number_of(std::string text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin == std::string::npos) return {};
   text.erase(0, begin);
+  if (text[0] == '+') text.erase(0, 1);
+  const size_t comma = text.find_first_of(".,");
+  if (comma != std::string::npos) text[comma] = '.';
+  const bool minus = !text.empty() && text[0] == '-';
+  // As older C libraries of Windows write what is not finite.
+  if (text.substr(minus, 3) == "1.#") {
+    if (text.substr(minus, 4) != "1.#I" || text.substr(minus, 6) == "1.#IND") return std::nan("");
+    return minus ? -HUGE_VAL : HUGE_VAL;
+  }
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || text.find_first_not_of(' ', end - text.data()) != std::string::npos)
-    return {};
+  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc{}) return {};
   return value;
+}
+
+void read_nodata(const TiffFile& file, TiffLayout& t) {
+  std::string text = file.text(tag_gdal_nodata);
+  t.nodata = number_of(text);
+  if (t.nodata || text.find_first_not_of(" \t\r\n") == std::string::npos) return;
+  text.resize(std::min<size_t>(text.size(), 40));
+  for (char& c : text)
+    if (c < 0x20 || c > 0x7e) c = '?';
+  t.remarks.push_back("its nodata value '" + text +
+                      "' is no number and is passed over; write it anew (gdal_edit.py -a_nodata)");
+}
+
+// Bands that were written as pages: software for microscopes and TIFF in general does so.
+void look_at_second_page(const TiffFile& file, TiffLayout& t) {
+  if (TIFFLastDirectory(file.get())) return;
+  const TiffFile second(file.file());  // so that what is wrong with it is not said of the first
+  if (!TIFFSetDirectory(second.get(), 1)) return;
+  const auto kind = second.value<uint32_t>(TIFFTAG_SUBFILETYPE, 0);
+  if ((kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) != 0 ||
+      second.value<uint32_t>(TIFFTAG_IMAGEWIDTH, 0) != t.width ||
+      second.value<uint32_t>(TIFFTAG_IMAGELENGTH, 0) != t.height)
+    return;
+  t.remarks.emplace_back(
+      "it has more than one page of one size, and only the first is read; if the pages are bands, "
+      "write them as one page (tifffile: planarconfig='separate'), or each as a file (--bands)");
 }
 
 TiffLayout layout_of(const TiffFile& file) {
@@ -160,20 +194,17 @@ TiffLayout layout_of(const TiffFile& file) {
     t.block_width = t.width;
     t.block_height = std::min(file.value<uint32_t>(TIFFTAG_ROWSPERSTRIP, UINT32_MAX), t.height);
   }
-  if (!t.palette()) t.nodata = nodata_of(file);  // else it would be a number of the palette
+  if (!t.palette()) read_nodata(file, t);  // else it would be a number of the palette
+  look_at_second_page(file, t);
   return t;
 }
 
-bool probe(Bytes start, bool whole, const std::string& name, ImageHeader& header) {
-  const TiffFile file(start, whole, name);
-  if (file.ends_early()) return false;
-  header = header_of(layout_of(file));
-  return true;
-}
+ImageHeader probe(const ImageFile& file) { return header_of(layout_of(TiffFile(file))); }
 
-Image decode(Bytes bytes, const std::string& name, const ImageHeader&) {
-  const TiffFile file(bytes, true, name);
-  return decode_tiff_pixels(file, bytes.size(), layout_of(file));
+Image decode(const ImageFile& file, const ImageHeader&, const PicturePart& part,
+             uint64_t memory_bytes) {
+  const TiffFile tiff(file);
+  return decode_tiff_pixels(tiff, layout_of(tiff), part, memory_bytes);
 }
 
 }  // namespace

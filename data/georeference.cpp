@@ -1,7 +1,5 @@
 #include "data/georeference.h"
 
-#include <algorithm>
-
 namespace fulmar::data {
 
 namespace {
@@ -19,6 +17,15 @@ int Georeference::key(uint16_t id) const {
   for (size_t at = 4; at + 3 < geo_keys.size(); at += 4)
     if (geo_keys[at] == id && geo_keys[at + 1] == 0) return geo_keys[at + 3];
   return 0;
+}
+
+std::optional<double> Georeference::real_key(uint16_t id) const {
+  constexpr uint16_t doubles_tag = 34736;
+  for (size_t at = 4; at + 3 < geo_keys.size(); at += 4)
+    if (geo_keys[at] == id && geo_keys[at + 1] == doubles_tag && geo_keys[at + 2] > 0 &&
+        geo_keys[at + 3] < geo_doubles.size())
+      return geo_doubles[geo_keys[at + 3]];
+  return {};
 }
 
 int Georeference::epsg_of_keys() const {
@@ -53,22 +60,6 @@ Georeference make_georeference(EarthModel model, int epsg, double x, double y, d
                 1,
                 static_cast<uint16_t>(epsg)};
   return g;
-}
-
-std::optional<std::array<double, 4>> bounds_of(const Georeference& georeference, int64_t height,
-                                               int64_t width) {
-  if (!georeference.transform) return {};
-  const std::array<double, 6>& t = *georeference.transform;
-  const auto w = static_cast<double>(width), h = static_cast<double>(height);
-  std::array<double, 4> xs, ys;
-  for (size_t corner = 0; corner < 4; corner++) {
-    const double column = corner & 1 ? w : 0, row = corner & 2 ? h : 0;
-    xs[corner] = t[0] + column * t[1] + row * t[2];
-    ys[corner] = t[3] + column * t[4] + row * t[5];
-  }
-  const auto [west, east] = std::minmax_element(xs.begin(), xs.end());
-  const auto [south, north] = std::minmax_element(ys.begin(), ys.end());
-  return {{*west, *south, *east, *north}};
 }
 
 }  // namespace fulmar::data

@@ -37,6 +37,8 @@ struct Georeference {
   bool pixel_is_point() const;
   // The value of a GeoKey that holds a number; 0 where it is not there.
   int key(uint16_t id) const;
+  // The same of one that holds a real number, in geo_doubles.
+  std::optional<double> real_key(uint16_t id) const;
   // What `epsg` is by the keys.
   int epsg_of_keys() const;
 };
@@ -48,9 +50,42 @@ enum class EarthModel { projected, geographic };
 Georeference make_georeference(EarthModel model, int epsg, double x, double y, double width,
                                double height);
 
-// The smallest box, in the system's units, around a picture of these extents: x and y of its lower
-// left, then of its upper right corner. Nothing without a transform.
-std::optional<std::array<double, 4>> bounds_of(const Georeference& georeference, int64_t height,
-                                               int64_t width);
+// Places of a picture in the system's units, by its transform or through its control points.
+// Where these form a grid, as in raw Sentinel-1 products, places between them are interpolated
+// bilinearly; else a polynomial is fitted to them by least squares, of second order from six points
+// on, as GDAL does. Of longitude and latitude the directions from the Earth's centre are
+// interpolated, so that neither a pole nor the 180th meridian is in the way.
+class Placement {
+ public:
+  explicit Placement(const Georeference& georeference);
+
+  // Whether there is anything to go by: a transform, or three control points not on a line.
+  explicit operator bool() const { return transform_ || components_ > 0; }
+  // x and y of a place in pixels from the picture's corner.
+  std::array<double, 2> at(double column, double row) const;
+  // The smallest box around a part of the picture: x and y of its lower left, then of its upper
+  // right corner. A box across the 180th meridian begins in the east (RFC 7946, 5.2) where control
+  // points give it.
+  std::array<double, 4> bounds(double left, double top, double right, double bottom) const;
+  // How far control points are from where this places them, root mean square: metres (degrees on
+  // the ground, 111 km each); 0 on a grid.
+  double residual() const { return residual_; }
+
+ private:
+  void use_points(const Georeference& georeference);
+  bool use_grid(const std::vector<std::array<double, 3>>& values);
+  bool use_polynomial(const std::vector<std::array<double, 3>>& values, size_t terms);
+  std::array<double, 3> components_at(double column, double row) const;
+
+  std::optional<std::array<double, 6>> transform_;
+  std::vector<GroundPoint> points_;
+  bool on_sphere_ = false;                      // components are a direction, else x and y
+  size_t components_ = 0;                       // 3 or 2; 0: nothing to go by
+  std::vector<double> columns_, rows_;          // of the grid
+  std::vector<std::array<double, 3>> grid_;     // row after row
+  std::vector<std::array<double, 3>> factors_;  // of the polynomial's terms
+  double centre_column_ = 0, centre_row_ = 0, reach_ = 1;  // its columns and rows are about 1
+  double residual_ = 0;
+};
 
 }  // namespace fulmar::data

@@ -134,20 +134,9 @@ Georeference read_georeference(const TiffFile& file) {
 }
 
 Georeference read_georeference(const std::string& path) {
-  constexpr uint64_t usual = 128 << 10;  // enough where the tags come first, as GDAL writes them
-  std::string text;
-  const auto read = [&](uint64_t most) {
-    InputFile file(path);
-    text.resize(static_cast<size_t>(std::min(most, file.bytes())));
-    file.read(text.data(), text.size());
-    return Bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  };
-  const Bytes start = read(usual);
-  if (!tiff_format.matches(start)) return {};
-  const TiffFile first(start, start.size() < usual, path);
-  if (!first.ends_early()) return read_georeference(first);
-  const Bytes whole = read(UINT64_MAX);
-  return read_georeference(TiffFile(whole, true, path));
+  const ImageFile file(path);
+  if (!tiff_format.matches(file.start(16))) return {};
+  return read_georeference(TiffFile(file));
 }
 
 bool is_called_tiff(const std::string& path) {

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "data/image_format.h"
-#include "engine/file.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {
@@ -17,13 +16,6 @@ namespace {
 
 constexpr std::array<const ImageFormat*, 4> formats{&png_format, &jpeg_format, &bmp_format,
                                                     &tiff_format};
-
-// Enough for the header behind a camera's usual notes; else the whole file is read.
-constexpr uint64_t probe_bytes = 128 << 10;
-
-Bytes bytes_of(const std::string& text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 std::string first_bytes(Bytes file) {
   constexpr char digits[] = "0123456789abcdef";
@@ -88,14 +80,37 @@ uint64_t largest_file(const ImageLimits& limits) {
   return static_cast<uint64_t>(limits.max_pixels) * 24 + (uint64_t{64} << 20);
 }
 
-std::string read_start(const std::string& path, uint64_t bytes) {
-  InputFile file(path);
-  std::string start(std::min(bytes, file.bytes()), '\0');
-  file.read(start.data(), start.size());
-  return start;
+const ImageFormat& format_of(const ImageFile& file) {
+  return format_of(file.start(16), file.name());
+}
+
+void check_lines(const std::vector<int64_t>& lines, int64_t extent, const char* what) {
+  if (lines.empty() || lines.front() < 0 || lines.back() >= extent ||
+      !std::is_sorted(lines.begin(), lines.end()))
+    usage_error(std::string("the ") + what + " asked for are not " + what + " of a picture with " +
+                std::to_string(extent) + ", ascending");
+}
+
+Image decode(const ImageFile& file, const ImageLimits& limits, const PicturePart& part) {
+  const ImageFormat& format = format_of(file);
+  const ImageHeader header = format.probe(file);
+  check_limits(header, file.name(), limits);
+  if (!part.whole() || !part.columns.empty()) {
+    check_lines(part.rows, header.height, "rows");
+    check_lines(part.columns, header.width, "columns");
+  }
+  return format.decode(file, header, part, limits.memory_bytes);
 }
 
 }  // namespace
+
+void require_memory(uint64_t bytes, uint64_t memory_bytes, const std::string& name) {
+  constexpr uint64_t mib = uint64_t{1} << 20;
+  if (bytes > memory_bytes)
+    file_error(name + ": decoding it takes " + std::to_string(bytes / mib) +
+               " MiB of memory, and there are " + std::to_string(memory_bytes / mib) +
+               "; cut the picture into parts, or use a machine with more memory");
+}
 
 void damaged(const std::string& name, const std::string& what) {
   file_error(name + ": the file is damaged or cut short: " + what +
@@ -115,29 +130,46 @@ std::string extension_of(const std::string& path) {
   return extension;
 }
 
-Image decode_image(Bytes file, const std::string& name, const ImageLimits& limits) {
-  const ImageFormat& format = format_of(file, name);
-  ImageHeader header;
-  format.probe(file, true, name, header);
-  check_limits(header, name, limits);
-  return format.decode(file, name, header);
+Image decode_image(Bytes file, const std::string& name, const ImageLimits& limits,
+                   const PicturePart& part) {
+  return decode(ImageFile(file, name), limits, part);
 }
 
-Image read_image(const std::string& path, const ImageLimits& limits) {
-  format_of(bytes_of(read_start(path, 16)), path);
-  return decode_image(bytes_of(read_file(path, largest_file(limits))), path, limits);
+Image read_image(const std::string& path, const ImageLimits& limits, const PicturePart& part) {
+  return decode(ImageFile(path, largest_file(limits)), limits, part);
 }
 
 ImageHeader probe_image(const std::string& path, const ImageLimits& limits) {
-  std::string start = read_start(path, probe_bytes);
-  const ImageFormat& format = format_of(bytes_of(start), path);
-  ImageHeader header;
-  if (!format.probe(bytes_of(start), start.size() < probe_bytes, path, header)) {
-    start = read_file(path, largest_file(limits));
-    format.probe(bytes_of(start), true, path, header);
-  }
+  const ImageFile file(path, largest_file(limits));
+  ImageHeader header = format_of(file).probe(file);
   check_limits(header, path, limits);
   return header;
+}
+
+PicturePart window(int64_t top, int64_t left, int64_t height, int64_t width) {
+  PicturePart part;
+  for (int64_t row = 0; row < height; row++) part.rows.push_back(top + row);
+  for (int64_t column = 0; column < width; column++) part.columns.push_back(left + column);
+  return part;
+}
+
+Image cut(Image image, const PicturePart& part) {
+  if (part.whole()) return image;
+  Image result;
+  static_cast<ImageHeader&>(result) = image;
+  result.dropped_alpha = image.dropped_alpha;
+  result.height = std::ssize(part.rows);
+  result.width = std::ssize(part.columns);
+  result.data.resize(static_cast<size_t>(result.bytes()));
+  const auto pixel = static_cast<size_t>(image.bands) * size_of(image.type);
+  uint8_t* to = result.data.data();
+  for (const int64_t row : part.rows)
+    for (const int64_t column : part.columns) {
+      std::memcpy(to, image.data.data() + static_cast<size_t>(row * image.width + column) * pixel,
+                  pixel);
+      to += pixel;
+    }
+  return result;
 }
 
 bool looks_like_image(const std::string& path) {
@@ -149,15 +181,15 @@ bool looks_like_image(const std::string& path) {
       const std::string known = std::string(format->extensions) + " ";
       if (known.find(extension + " ") != std::string::npos) return true;
     }
-  std::string start;
   try {
-    start = read_start(path, 16);
+    const ImageFile file(path);
+    const Bytes start = file.start(16);
+    return std::any_of(formats.begin(), formats.end(),
+                       [&](const ImageFormat* format) { return format->matches(start); });
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::file) throw;
     return false;
   }
-  return std::any_of(formats.begin(), formats.end(),
-                     [&](const ImageFormat* format) { return format->matches(bytes_of(start)); });
 }
 
 std::string image_formats() {

@@ -17,6 +17,8 @@ struct ImageHeader {
   DType type = DType::u8;
   // u8 and u16: the value that stands for "nothing was measured here". f32 has NaN for that.
   std::optional<double> nodata{};
+  // What a user should be told of the file: sentences that begin with "its" or "it".
+  std::vector<std::string> remarks{};
 
   int64_t pixels() const { return height * width; }
   int64_t bytes() const { return pixels() * bands * static_cast<int64_t>(size_of(type)); }
@@ -32,18 +34,32 @@ struct Image : ImageHeader {
   View view() { return view_of(data.data(), {1, height, width, bands}, type); }
 };
 
+// Rows and columns of a picture, each list ascending; one that stands there twice is read twice.
+// Empty lists: all of it.
+struct PicturePart {
+  std::vector<int64_t> rows, columns;
+
+  bool whole() const { return rows.empty(); }
+};
+PicturePart window(int64_t top, int64_t left, int64_t height, int64_t width);
+
 struct ImageLimits {
   // A file that claims more is refused before any allocation. Three bands or fewer count once, up
   // to six twice, and so on.
   int64_t max_pixels = 500'000'000;
+  // Refused before any allocation: what takes more than this to be decoded.
+  uint64_t memory_bytes = UINT64_MAX;
 };
 
 // The picture in `file`, whose format is told by its first bytes. Error(file) with `name` where it
 // is not a picture, damaged, cut short, of a kind that is not read, or larger than the limit.
 Image decode_image(std::span<const uint8_t> file, const std::string& name,
-                   const ImageLimits& limits = {});
+                   const ImageLimits& limits = {}, const PicturePart& part = {});
 
-Image read_image(const std::string& path, const ImageLimits& limits = {});
+// Of a TIFF only the strips or tiles that `part` touches are read. Error(usage): a part that the
+// picture doesn't have.
+Image read_image(const std::string& path, const ImageLimits& limits = {},
+                 const PicturePart& part = {});
 
 // The header alone: what read_image would give, unless the data are damaged.
 ImageHeader probe_image(const std::string& path, const ImageLimits& limits = {});
@@ -51,6 +67,9 @@ ImageHeader probe_image(const std::string& path, const ImageLimits& limits = {})
 // Whether a file passes for a picture: by its extension, or, with another one, by its first bytes;
 // not one that has another extension and can't be read.
 bool looks_like_image(const std::string& path);
+
+// These rows and columns of a picture.
+Image cut(Image image, const PicturePart& part);
 
 std::string image_formats();  // "PNG, JPEG, BMP, TIFF"
 

@@ -146,7 +146,7 @@ void Loader::State::fill_sample(Slot& slot, size_t place, int64_t picture, int64
         augmented_sample(preprocess, header.height, header.width,
                          draw_augment(*options.augment, options.seed, fill_epoch, in_epoch));
   } else {
-    slot.samples[place] = centre_sample(preprocess, header.height, header.width);
+    slot.samples[place] = pictures->centre(picture, preprocess);
   }
   if (!picture_labels.empty()) slot.labels[place] = picture_labels[static_cast<size_t>(picture)];
   slot.weights[place] = 1;

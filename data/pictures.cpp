@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "data/packed_cache.h"
 #include "data/picture_errors.h"
@@ -23,6 +25,10 @@ int64_t Pictures::max_width() const {
   return largest;
 }
 
+WarpSample Pictures::centre(int64_t picture, const Preprocess& preprocess) const {
+  return centre_sample(preprocess, header(picture).height, header(picture).width);
+}
+
 void Pictures::copy_rows(int64_t picture, const uint8_t* from, uint8_t* to,
                          int64_t row_bytes) const {
   const ImageHeader& h = header(picture);
@@ -34,8 +40,8 @@ void Pictures::copy_rows(int64_t picture, const uint8_t* from, uint8_t* to,
 namespace {
 
 Image read_with_bands(const std::string& path, const ImageHeader& expected, const BandFiles& files,
-                      const ImageLimits& limits) {
-  Image image = read_sample(path, files, limits);
+                      const ImageLimits& limits, const PicturePart& part = {}) {
+  Image image = read_sample(path, files, limits, part);
   if (can_have_channels(image, expected.bands))
     image = with_channels(std::move(image), expected.bands);
   if (image.height != expected.height || image.width != expected.width ||
@@ -63,6 +69,67 @@ class FilePictures : public Pictures {
  private:
   BandFiles files_;
   ImageLimits limits_;
+  mutable std::atomic<int64_t> dropped_alpha_{0};
+};
+
+// Of each picture what a network sees of it.
+class CentrePictures : public Pictures {
+ public:
+  using Extents = std::pair<int64_t, int64_t>;  // height, width
+  using Parts = std::map<Extents, CentrePart>;
+
+  CentrePictures(std::vector<std::string> paths, const std::vector<ImageHeader>& headers,
+                 const PictureOptions& options)
+      : CentrePictures(std::move(paths), headers, options, parts_of(headers, *options.centre_of)) {}
+
+  void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
+    const CentrePart& part = part_of(picture);
+    const Image image =
+        read_with_bands(path(picture), header(picture), files_, limits_, {part.rows, part.columns});
+    dropped_alpha_ += image.dropped_alpha;
+    copy_rows(picture, image.data.data(), to, row_bytes);
+  }
+  WarpSample centre(int64_t picture, const Preprocess&) const override {
+    return part_of(picture).sample;
+  }
+  const char* source() const override { return "files"; }
+  int64_t dropped_alpha() const override { return dropped_alpha_; }
+
+ private:
+  CentrePictures(std::vector<std::string> paths, const std::vector<ImageHeader>& headers,
+                 const PictureOptions& options, Parts parts)
+      : Pictures(std::move(paths), headers_of(headers, parts)),
+        files_(options.band_files),
+        limits_(options.limits),
+        parts_(std::move(parts)) {
+    for (const ImageHeader& header : headers) extents_.emplace_back(header.height, header.width);
+  }
+
+  static Parts parts_of(const std::vector<ImageHeader>& headers, const Preprocess& preprocess) {
+    Parts parts;
+    for (const ImageHeader& header : headers) {
+      const Extents extents{header.height, header.width};
+      if (parts.find(extents) == parts.end())
+        parts.emplace(extents, centre_part(preprocess, header.height, header.width));
+    }
+    return parts;
+  }
+  static std::vector<ImageHeader> headers_of(std::vector<ImageHeader> headers, const Parts& parts) {
+    for (ImageHeader& header : headers) {
+      const CentrePart& part = parts.at({header.height, header.width});
+      header.height = std::ssize(part.rows);
+      header.width = std::ssize(part.columns);
+    }
+    return headers;
+  }
+  const CentrePart& part_of(int64_t picture) const {
+    return parts_.at(extents_[static_cast<size_t>(picture)]);
+  }
+
+  BandFiles files_;
+  ImageLimits limits_;
+  Parts parts_;
+  std::vector<Extents> extents_;  // of the whole pictures
   mutable std::atomic<int64_t> dropped_alpha_{0};
 };
 
@@ -212,6 +279,13 @@ std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
 std::unique_ptr<Pictures> open_pictures(std::vector<std::string> paths,
                                         std::vector<ImageHeader> headers,
                                         const PictureOptions& options, ThreadPool& pool) {
+  if (options.once && options.centre_of) {
+    for (size_t i = 0; i < headers.size(); i++) {
+      const std::string reason = misfit(*options.centre_of, headers[i].height, headers[i].width);
+      if (!reason.empty()) file_error(paths[i] + ": " + reason);
+    }
+    return std::make_unique<CentrePictures>(std::move(paths), headers, options);
+  }
   uint64_t bytes = 0;
   for (const ImageHeader& header : headers) bytes += static_cast<uint64_t>(header.bytes());
   if (!options.once && !options.cache_folder.empty())

@@ -11,6 +11,7 @@
 #include "data/file_digests.h"
 #include "data/image.h"
 #include "data/picture_errors.h"
+#include "engine/geometry.h"
 #include "engine/preprocess.h"
 #include "kernels/thread_pool.h"
 
@@ -36,6 +37,9 @@ class Pictures {
 
   // The picture's rows, `row_bytes` apart. Error(file) where it has to be read and can't.
   virtual void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const = 0;
+  // How copy()'s picture is read for evaluation and prediction: centre_sample(), or, where only
+  // what that reads was decoded, the sample of that part. Error(usage) with misfit().
+  virtual WarpSample centre(int64_t picture, const Preprocess& preprocess) const;
   // "memory", "cache" or "files": where copy() takes them from.
   virtual const char* source() const = 0;
   // Of "cache", the path of its file.
@@ -60,6 +64,8 @@ struct PictureOptions {
   ImageLimits limits{};
   // Decode each picture when it is copied, and keep nothing: for one pass over them.
   bool once = false;
+  // With `once`: decode only what centre_part() of this record reads. Headers are of that.
+  std::optional<Preprocess> centre_of{};
   // Otherwise they are decoded once: into this folder's cache file if one is given, which later
   // runs map into memory; else into memory if they fit; else they are decoded at every copy.
   std::string cache_folder{};

@@ -55,21 +55,26 @@ void make_tags_known() {
 struct TiffFile::Callbacks {
   static TiffFile& of(thandle_t handle) { return *static_cast<TiffFile*>(handle); }
 
-  static tmsize_t read(thandle_t handle, void* to, tmsize_t size) {
+  static tmsize_t read(thandle_t handle, void* to, tmsize_t wanted) {
     TiffFile& file = of(handle);
-    if (size < 0) return -1;
-    const Bytes from = file.reading_ ? file.read_ : Bytes(file.written_);
-    const uint64_t there = file.at_ < from.size() ? from.size() - file.at_ : 0;
-    const uint64_t count = std::min<uint64_t>(there, static_cast<uint64_t>(size));
-    if (count < static_cast<uint64_t>(size) && !file.whole_) file.ends_early_ = true;
-    if (count > 0) std::memcpy(to, from.data() + file.at_, static_cast<size_t>(count));
+    if (wanted < 0) return -1;
+    const uint64_t end = size(handle), there = file.at_ < end ? end - file.at_ : 0;
+    const uint64_t count = std::min<uint64_t>(there, static_cast<uint64_t>(wanted));
+    try {
+      if (file.read_)
+        file.read_->read(file.at_, to, static_cast<size_t>(count));
+      else if (count > 0)
+        std::memcpy(to, file.written_.data() + file.at_, static_cast<size_t>(count));
+    } catch (const std::exception&) {  // must not pass through libtiff
+      return -1;
+    }
     file.at_ += count;
     return static_cast<tmsize_t>(count);
   }
 
   static tmsize_t write(thandle_t handle, void* from, tmsize_t size) {
     TiffFile& file = of(handle);
-    if (file.reading_ || size < 0) return -1;
+    if (file.read_ || size < 0) return -1;
     try {
       const auto end = static_cast<size_t>(file.at_ + static_cast<uint64_t>(size));
       if (file.written_.size() < end) {
@@ -93,9 +98,8 @@ struct TiffFile::Callbacks {
   }
 
   static toff_t size(thandle_t handle) {
-    TiffFile& file = of(handle);
-    if (!file.whole_) file.ends_early_ = true;
-    return file.reading_ ? file.read_.size() : file.written_.size();
+    const TiffFile& file = of(handle);
+    return file.read_ ? file.read_->bytes() : file.written_.size();
   }
 
   static int close(thandle_t) { return 0; }
@@ -166,14 +170,13 @@ void TiffFile::open(const char* mode, uint64_t memory_limit) {
 #endif
 }
 
-TiffFile::TiffFile(Bytes file, bool whole, const std::string& name)
-    : name_(name), read_(file), whole_(whole) {
+TiffFile::TiffFile(const ImageFile& file) : name_(file.name()), read_(&file) {
   // m: no mapping; c: no single strip is cut into several.
-  open("rmc", file.size() + working_memory);
-  if (!tiff_ && !ends_early_) fail("its first page can't be read");
+  open("rmc", file.bytes() + working_memory);
+  if (!tiff_) fail("its first page can't be read");
 }
 
-TiffFile::TiffFile(bool big, const std::string& name) : name_(name), reading_(false) {
+TiffFile::TiffFile(bool big, const std::string& name) : name_(name) {
   open(big ? "w8m" : "w4m", std::numeric_limits<int64_t>::max());
   if (!tiff_) fail("it can't be written");
 }
@@ -192,6 +195,30 @@ void TiffFile::fail(const std::string& what) const {
 std::string TiffFile::text(uint32_t tag) const {
   const char* found = nullptr;
   return TIFFGetField(tiff_, tag, &found) && found ? found : "";
+}
+
+uint64_t TiffFile::count_of(uint32_t tag) const {
+  std::array<uint8_t, 20> bytes{};
+  const auto read = [&](uint64_t at, size_t count) { read_->read(at, bytes.data(), count); };
+  read(0, 4);
+  const bool little = bytes[0] == 'I', big_tiff = bytes[little ? 2 : 3] == 43;
+  const auto number = [&](size_t at, int count) {
+    uint64_t value = 0;
+    for (int i = 0; i < count; i++)
+      value = value << 8 | bytes[at + static_cast<size_t>(little ? count - 1 - i : i)];
+    return value;
+  };
+  // A count of entries, then the entries: tag, type, count, value.
+  uint64_t at = TIFFCurrentDirOffset(tiff_);
+  read(at, big_tiff ? 8 : 2);
+  const uint64_t entries = number(0, big_tiff ? 8 : 2);
+  at += big_tiff ? 8 : 2;
+  for (uint64_t entry = 0; entry < entries; entry++) {
+    read(at, big_tiff ? 20 : 12);
+    if (number(0, 2) == tag) return number(4, big_tiff ? 8 : 4);
+    at += big_tiff ? 20 : 12;
+  }
+  return 0;
 }
 
 }  // namespace fulmar::data

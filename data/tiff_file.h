@@ -17,13 +17,13 @@ constexpr uint32_t tag_pixel_scale = 33550, tag_tiepoints = 33922, tag_transform
                    tag_geo_keys = 34735, tag_geo_doubles = 34736, tag_geo_ascii = 34737,
                    tag_gdal_nodata = 42113;
 
-// A TIFF in memory, opened by libtiff: its messages are kept here instead of being printed, and it
-// can't read past the end or ask for much more memory than the file is long.
+// A TIFF opened by libtiff: its messages are kept here instead of being printed, and it can't read
+// past the end or ask for much more memory than the file is long.
 class TiffFile {
  public:
-  // For reading, at its first page. `whole`: false where `file` is only a start.
-  // Error(file): libtiff can't make sense of it.
-  TiffFile(Bytes file, bool whole, const std::string& name);
+  // For reading, at its first page; `file` must outlive it. Error(file): libtiff can't make sense
+  // of it.
+  explicit TiffFile(const ImageFile& file);
   // For writing; bytes() is the file once close() was called. `big`: BigTIFF, beyond 4 GB.
   TiffFile(bool big, const std::string& name);
   ~TiffFile();
@@ -35,8 +35,8 @@ class TiffFile {
   void close();
   const std::vector<uint8_t>& bytes() const { return written_; }
 
-  // Whether a start was not enough: something behind it was asked for.
-  bool ends_early() const { return ends_early_; }
+  // The file being read.
+  const ImageFile& file() const { return *read_; }
   // What libtiff said: the first error, else the first warning; empty where it said nothing.
   std::string complaint() const { return error_[0] != 0 ? error_.data() : warning_.data(); }
   // A warning of the JPEG decoder: it fills in what is missing or wrong.
@@ -59,6 +59,9 @@ class TiffFile {
     return {found, found + count};
   }
   std::string text(uint32_t tag) const;
+  // How many values a tag of the page being read has, which libtiff doesn't tell of all; 0 where it
+  // is not there. Error(file): the page lies beyond the file.
+  uint64_t count_of(uint32_t tag) const;
 
   // For libtiff's callbacks.
   struct Callbacks;
@@ -68,9 +71,9 @@ class TiffFile {
   void open(const char* mode, uint64_t memory_limit);
 
   std::string name_;
-  Bytes read_;
+  const ImageFile* read_ = nullptr;  // nullptr: it is written
   std::vector<uint8_t> written_;
-  bool reading_ = true, whole_ = true, ends_early_ = false, jpeg_warned_ = false;
+  bool jpeg_warned_ = false;
   uint64_t at_ = 0;
   std::array<char, 512> error_{}, warning_{};  // texts
   TIFF* tiff_ = nullptr;

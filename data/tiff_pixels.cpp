@@ -51,6 +51,18 @@ uint64_t largest_ratio(uint16_t compression) {
   }
 }
 
+// A larger uncompressed strip is not read as a whole.
+constexpr int64_t most_block_bytes = int64_t{1} << 20;
+
+// A nodata value of text as float32 has it: written with few digits, the largest float may have
+// been rounded up to more.
+double as_float(double value) {
+  constexpr double most = std::numeric_limits<float>::max();
+  if (std::isnan(value)) return value;
+  if (std::abs(value) > most * (1 + 1e-6)) return std::copysign(HUGE_VAL, value);
+  return static_cast<float>(std::clamp(value, -most, most));
+}
+
 // Samples of fewer than 8 bits, the first in the highest bits, to a byte each.
 void unpack(const uint8_t* from, int64_t count, int bits, uint8_t* to) {
   const int per_byte = 8 / bits, mask = (1 << bits) - 1;
@@ -60,18 +72,44 @@ void unpack(const uint8_t* from, int64_t count, int bits, uint8_t* to) {
   }
 }
 
+// The lines of an ascending list that lie in [begin, end), as places in the list.
+struct Run {
+  size_t first, last;  // the one behind
+};
+Run lines_in(const std::vector<int64_t>& lines, int64_t begin, int64_t end) {
+  const auto place = [&](int64_t line) {
+    return static_cast<size_t>(std::lower_bound(lines.begin(), lines.end(), line) - lines.begin());
+  };
+  return {place(begin), place(end)};
+}
+
 class Decoder {
  public:
-  Decoder(const TiffFile& file, uint64_t file_bytes, const TiffLayout& layout)
-      : file_(file), tiff_(file.get()), file_bytes_(file_bytes), t_(layout) {}
+  Decoder(const TiffFile& file, const TiffLayout& layout, const PicturePart& part)
+      : file_(file), tiff_(file.get()), file_bytes_(file.file().bytes()), t_(layout), part_(part) {}
 
-  Image decode() {
+  Image decode(uint64_t memory_bytes) {
     static_cast<ImageHeader&>(image_) = header_of(t_);
     image_.dropped_alpha = t_.bands.size() < t_.samples;
     check_blocks();
+    if (part_.whole()) part_ = window(0, 0, t_.height, t_.width);
+    side_by_side_ =
+        std::adjacent_find(part_.columns.begin(), part_.columns.end(),
+                           [](int64_t a, int64_t b) { return b != a + 1; }) == part_.columns.end();
+    image_.height = std::ssize(part_.rows);
+    image_.width = std::ssize(part_.columns);
+    pixel_bytes_ = image_.bands * static_cast<int64_t>(size_of(image_.type));
+    // Rows that libtiff would only copy are read from the file one by one.
+    const int64_t block_bytes = t_.block_row_bytes() * t_.block_height;
+    row_by_row_ = t_.compression == COMPRESSION_NONE && !t_.tiled && block_bytes > most_block_bytes;
+    const int64_t buffer = row_by_row_ ? t_.block_row_bytes() : block_bytes;
+    require_memory(static_cast<uint64_t>(image_.bytes() + buffer), memory_bytes, file_.name());
     if (t_.palette()) read_palette();
+    nodata_ = t_.nodata.value_or(0);
+    if (t_.bits == 32) nodata_ = as_float(nodata_);
     image_.data.resize(static_cast<size_t>(image_.bytes()));
-    block_.resize(static_cast<size_t>(t_.block_row_bytes() * t_.block_height));
+    block_.resize(static_cast<size_t>(buffer));
+    if (!side_by_side_) line_.resize(static_cast<size_t>(t_.block_width * pixel_bytes_));
     if (t_.bits < 8)
       unpacked_.resize(static_cast<size_t>(int64_t{t_.block_width} * t_.block_samples()));
     if (!t_.planar) {
@@ -88,7 +126,7 @@ class Decoder {
     return (t_.tiled ? "tile " : "strip ") + std::to_string(number + 1);
   }
   uint32_t blocks_in_plane() const { return t_.block_rows() * t_.block_columns(); }
-  // Left out on purpose, as GDAL does with blocks of nodata alone.
+  // Left out on purpose, as GDAL does with blocks of nodata alone, or of 0 where there is none.
   bool is_absent(uint32_t number) const {
     return TIFFGetStrileOffset(tiff_, number) == 0 && TIFFGetStrileByteCount(tiff_, number) == 0;
   }
@@ -112,14 +150,16 @@ class Decoder {
     if (found != expected)
       file_.fail("it has " + std::to_string(found) + " of " + std::to_string(expected) +
                  (t_.tiled ? " tiles" : " strips"));
+    // libtiff fills up a table that is too short.
+    const bool table_is_short =
+        file_.count_of(t_.tiled ? TIFFTAG_TILEOFFSETS : TIFFTAG_STRIPOFFSETS) < expected;
     uint64_t decoded = 0;
     for (uint32_t number = 0; number < found; number++) {
       const uint64_t at = TIFFGetStrileOffset(tiff_, number),
                      bytes = TIFFGetStrileByteCount(tiff_, number);
-      if (is_absent(number) && (image_.type == DType::f32 ? t_.nodata : image_.nodata)) continue;
-      if (is_absent(number))
-        file_.fail(block_name(number) + " of " + std::to_string(found) +
-                   " is left out, and no nodata value says what it would hold");
+      if (is_absent(number) && table_is_short)
+        file_.fail(block_name(number) + " of " + std::to_string(found) + " has no place in it");
+      if (is_absent(number)) continue;
       if (at >= file_bytes_ || bytes > file_bytes_ - at || bytes == 0)
         file_.fail(block_name(number) + " of " + std::to_string(found) + " is said to be " +
                    std::to_string(bytes) + " bytes at " + std::to_string(at) +
@@ -151,43 +191,110 @@ class Decoder {
   }
 
   void decode_plane(uint16_t plane, const std::vector<uint16_t>& samples, int64_t first_band) {
-    for (uint32_t row = 0; row < t_.block_rows(); row++)
+    for (uint32_t row = 0; row < t_.block_rows(); row++) {
+      const int64_t top = int64_t{row} * t_.block_height;
+      const Run rows = lines_in(part_.rows, top, top + t_.block_height);
+      if (rows.first == rows.last) continue;
       for (uint32_t column = 0; column < t_.block_columns(); column++) {
-        const uint32_t number = plane * blocks_in_plane() + row * t_.block_columns() + column;
-        const bool absent = is_absent(number);
-        if (!absent) read_block(number, row);
-        place_block(row, column, samples, first_band, absent);
+        const int64_t left = int64_t{column} * t_.block_width;
+        const Run columns = lines_in(part_.columns, left, left + t_.block_width);
+        if (columns.first == columns.last) continue;
+        const Block block{plane * blocks_in_plane() + row * t_.block_columns() + column,
+                          row,
+                          top,
+                          left,
+                          rows,
+                          columns};
+        place_block(block, samples, first_band);
       }
+    }
   }
 
-  void read_block(uint32_t number, uint32_t row) {
-    const auto bytes = static_cast<tmsize_t>(t_.block_row_bytes() * block_height(row));
-    const tmsize_t got = t_.tiled ? TIFFReadEncodedTile(tiff_, number, block_.data(), bytes)
-                                  : TIFFReadEncodedStrip(tiff_, number, block_.data(), bytes);
-    if (got != bytes || file_.jpeg_warned()) file_.fail(block_name(number) + " can't be decoded");
+  struct Block {
+    uint32_t number, row;  // of the file; row of blocks
+    int64_t top, left;     // its first pixel
+    Run rows, columns;     // of the part
+  };
+
+  void read_block(const Block& block) {
+    if (row_by_row_) {
+      const int64_t bytes = t_.block_row_bytes() * block_height(block.row);
+      if (TIFFGetStrileByteCount(tiff_, block.number) < static_cast<uint64_t>(bytes))
+        file_.fail(block_name(block.number) + " is too short");
+      return;
+    }
+    const auto bytes = static_cast<tmsize_t>(t_.block_row_bytes() * block_height(block.row));
+    const tmsize_t got = t_.tiled ? TIFFReadEncodedTile(tiff_, block.number, block_.data(), bytes)
+                                  : TIFFReadEncodedStrip(tiff_, block.number, block_.data(), bytes);
+    if (got != bytes || file_.jpeg_warned())
+      file_.fail(block_name(block.number) + " can't be decoded");
   }
 
-  void place_block(uint32_t block_row, uint32_t block_column, const std::vector<uint16_t>& samples,
-                   int64_t first_band, bool absent) {
-    const int64_t top = int64_t{block_row} * t_.block_height;
-    const int64_t left = int64_t{block_column} * t_.block_width;
-    const int64_t rows = std::min<int64_t>(t_.block_height, t_.height - top);
-    const int64_t columns = std::min<int64_t>(t_.block_width, t_.width - left);
-    const auto pixel_bytes = image_.bands * static_cast<int64_t>(size_of(image_.type));
-    for (int64_t row = 0; row < rows; row++) {
-      const uint8_t* from = block_.data() + row * t_.block_row_bytes();
-      if (t_.bits < 8 && !absent) {
-        unpack(from, columns * t_.block_samples(), t_.bits, unpacked_.data());
+  // The bytes of a row of a block that was read.
+  const uint8_t* row_of(const Block& block, int64_t row) {
+    if (!row_by_row_) return block_.data() + row * t_.block_row_bytes();
+    const auto bytes = static_cast<size_t>(t_.block_row_bytes());
+    file_.file().read(TIFFGetStrileOffset(tiff_, block.number) + static_cast<uint64_t>(row) * bytes,
+                      block_.data(), bytes);
+    auto* words = block_.data();
+    const auto count = static_cast<tmsize_t>(bytes) / std::max(1, t_.bits / 8);
+    if (file_.value<uint16_t>(TIFFTAG_FILLORDER, FILLORDER_MSB2LSB) == FILLORDER_LSB2MSB)
+      TIFFReverseBits(words, static_cast<tmsize_t>(bytes));
+    if (TIFFIsByteSwapped(tiff_)) {
+      if (t_.bits == 16) TIFFSwabArrayOfShort(reinterpret_cast<uint16_t*>(words), count);
+      if (t_.bits == 32) TIFFSwabArrayOfLong(reinterpret_cast<uint32_t*>(words), count);
+      if (t_.bits == 64) TIFFSwabArrayOfDouble(reinterpret_cast<double*>(words), count);
+    }
+    return words;
+  }
+
+  void place_block(const Block& block, const std::vector<uint16_t>& samples, int64_t first_band) {
+    const bool absent = is_absent(block.number);
+    const bool nodata = absent && (image_.type == DType::f32 ? t_.nodata : image_.nodata);
+    if (!absent)
+      read_block(block);
+    else if (!nodata)
+      std::fill(block_.begin(), block_.end(), uint8_t{0});
+    // Columns of the block from the first to the last that is asked for.
+    const int64_t from_column = part_.columns[block.columns.first] - block.left;
+    const int64_t columns = part_.columns[block.columns.last - 1] - block.left - from_column + 1;
+    for (size_t row = block.rows.first; row < block.rows.last; row++) {
+      uint8_t* to = image_.data.data() + (static_cast<int64_t>(row) * image_.width +
+                                          static_cast<int64_t>(block.columns.first)) *
+                                             pixel_bytes_;
+      uint8_t* line = side_by_side_ ? to : line_.data();
+      const uint8_t* from = nullptr;
+      if (!absent)
+        from = row_of(block, part_.rows[row] - block.top);
+      else if (!nodata)
+        from = block_.data();
+      if (from && t_.bits < 8) {
+        unpack(from, (from_column + columns) * t_.block_samples(), t_.bits, unpacked_.data());
         from = unpacked_.data();
       }
-      uint8_t* to = image_.data.data() + ((top + row) * image_.width + left) * pixel_bytes;
+      if (from) from += from_column * t_.block_samples() * std::max(1, t_.bits / 8);
       for (size_t i = 0; i < samples.size(); i++) {
         const int64_t band = first_band + static_cast<int64_t>(i);
-        if (absent)
-          clear_row(to, columns, band);
+        if (from)
+          place_row(from, columns, samples[i], line, band);
         else
-          place_row(from, columns, samples[i], to, band);
+          clear_row(line, columns, band);
       }
+      if (!side_by_side_) pick_columns(block, first_band, line, to);
+    }
+  }
+
+  // Of a line of neighbours, the columns that are asked for; of a plane its band alone.
+  void pick_columns(const Block& block, int64_t first_band, const uint8_t* line, uint8_t* to) {
+    const bool one_band = t_.planar && !t_.palette();
+    const auto bytes =
+        static_cast<size_t>(one_band ? static_cast<int64_t>(size_of(image_.type)) : pixel_bytes_);
+    const int64_t skipped = one_band ? first_band * static_cast<int64_t>(bytes) : 0;
+    const int64_t first = part_.columns[block.columns.first];
+    for (size_t column = block.columns.first; column < block.columns.last; column++) {
+      std::memcpy(to + skipped, line + (part_.columns[column] - first) * pixel_bytes_ + skipped,
+                  bytes);
+      to += pixel_bytes_;
     }
   }
 
@@ -240,14 +347,15 @@ class Decoder {
     }
   }
 
+  // As GDAL does (ARE_REAL_EQUAL, gdal_priv_templates.hpp): within two of the last places, and
+  // near the largest float, where the sum is infinite, whatever is.
   template <class T>
   bool is_nodata(T value) const {
     if (!t_.nodata) return false;
-    if constexpr (std::is_same_v<T, float>) {
-      // As text it may be rounded to just beyond what float holds.
-      constexpr double most = std::numeric_limits<float>::max();
-      if (std::abs(*t_.nodata) > most * (1 + 1e-6)) return false;
-      return value == static_cast<float>(std::clamp(*t_.nodata, -most, most));
+    if constexpr (std::is_floating_point_v<T>) {
+      const auto nodata = static_cast<T>(nodata_);
+      return value == nodata || std::abs(value - nodata) < 2 * std::numeric_limits<T>::epsilon() *
+                                                               std::abs(value + nodata);
     } else {
       return static_cast<double>(value) == *t_.nodata;
     }
@@ -291,8 +399,13 @@ class Decoder {
   TIFF* tiff_;
   uint64_t file_bytes_;
   const TiffLayout& t_;
+  PicturePart part_;
+  bool side_by_side_ = true;  // the columns are neighbours
+  bool row_by_row_ = false;
+  double nodata_ = 0;  // as a float has it, where samples are float32
   Image image_;
-  std::vector<uint8_t> block_, unpacked_, palette_;
+  int64_t pixel_bytes_ = 0;
+  std::vector<uint8_t> block_, unpacked_, palette_, line_;
 };
 
 }  // namespace
@@ -303,13 +416,15 @@ ImageHeader header_of(const TiffLayout& t) {
   header.width = t.width;
   header.bands = t.palette() ? 3 : static_cast<int64_t>(t.bands.size());
   header.type = type_of(t);
+  header.remarks = t.remarks;
   if (header.type == DType::u16) header.nodata = nodata_among<uint16_t>(t);
   if (header.type == DType::u8 && !t.palette()) header.nodata = nodata_among<uint8_t>(t);
   return header;
 }
 
-Image decode_tiff_pixels(const TiffFile& file, uint64_t file_bytes, const TiffLayout& layout) {
-  return Decoder(file, file_bytes, layout).decode();
+Image decode_tiff_pixels(const TiffFile& file, const TiffLayout& layout, const PicturePart& part,
+                         uint64_t memory_bytes) {
+  return Decoder(file, layout, part).decode(memory_bytes);
 }
 
 }  // namespace fulmar::data

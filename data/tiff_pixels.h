@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/image.h"
@@ -19,6 +20,7 @@ struct TiffLayout {
   bool tiled = false;                          // else strips
   uint32_t block_height = 0, block_width = 0;  // of a tile; of a strip but the last, as it is wide
   std::optional<double> nodata;                // in the units of the file
+  std::vector<std::string> remarks;            // as those of ImageHeader
 
   bool inverted() const { return photometric == PHOTOMETRIC_MINISWHITE; }
   bool palette() const { return photometric == PHOTOMETRIC_PALETTE; }
@@ -34,8 +36,10 @@ struct TiffLayout {
 // Extents, bands, type and nodata of the picture that decode_tiff_pixels() makes of it.
 ImageHeader header_of(const TiffLayout& layout);
 
-// Decodes the blocks. Memory is asked for once it is known that every block lies in the file and
-// that the file is long enough to hold what it claims. Error(file): damaged.
-Image decode_tiff_pixels(const TiffFile& file, uint64_t file_bytes, const TiffLayout& layout);
+// Decodes the blocks that the part touches. Memory, no more than `memory_bytes`, is asked for once
+// it is known that every block lies in the file and that the file is long enough to hold what it
+// claims. Error(file): damaged.
+Image decode_tiff_pixels(const TiffFile& file, const TiffLayout& layout, const PicturePart& part,
+                         uint64_t memory_bytes);
 
 }  // namespace fulmar::data

@@ -262,20 +262,38 @@ InputFile::InputFile(const std::string& path) : path_(path) {
 
 InputFile::~InputFile() { ::close(file_); }
 
-void InputFile::read(void* to, size_t bytes) {
+namespace {
+
+// `read` moves up to so many bytes, as ::read() does.
+template <class Read>
+void read_all(const std::string& path, void* to, size_t bytes, const Read& read) {
   char* at = static_cast<char*>(to);
   while (bytes > 0) {
-    const ssize_t done = ::read(file_, at, std::min(bytes, max_chunk_bytes));
+    const ssize_t done = read(at, std::min(bytes, max_chunk_bytes));
     if (done < 0) {
       if (errno == EINTR) continue;
-      cannot_read(path_, errno);
+      cannot_read(path, errno);
     }
     if (done == 0)
-      file_error("cannot read '" + path_ + "': it ends too early (copy it again, or wait until " +
+      file_error("cannot read '" + path + "': it ends too early (copy it again, or wait until " +
                  "it is written)");
     at += done;
     bytes -= static_cast<size_t>(done);
   }
+}
+
+}  // namespace
+
+void InputFile::read(void* to, size_t bytes) {
+  read_all(path_, to, bytes, [&](char* next, size_t count) { return ::read(file_, next, count); });
+}
+
+void InputFile::read_at(uint64_t at, void* to, size_t bytes) const {
+  read_all(path_, to, bytes, [&](char* next, size_t count) {
+    const ssize_t done = ::pread(file_, next, count, static_cast<off_t>(at));
+    if (done > 0) at += static_cast<uint64_t>(done);
+    return done;
+  });
 }
 
 std::string read_file(const std::string& path, uint64_t max_bytes) {

@@ -51,7 +51,7 @@ class AtomicFile {
 
 void write_file(const std::string& path, std::string_view contents);
 
-// A regular file, read from its start to its end.
+// A regular file to be read.
 class InputFile {
  public:
   explicit InputFile(const std::string& path);
@@ -62,6 +62,8 @@ class InputFile {
   uint64_t bytes() const { return bytes_; }  // size when it was opened
   // The next `bytes` bytes; a file that ends before them is an error.
   void read(void* to, size_t bytes);
+  // The same from byte `at` on, by any thread; what read() gives next stays as it was.
+  void read_at(uint64_t at, void* to, size_t bytes) const;
 
  private:
   std::string path_;

@@ -1,6 +1,8 @@
 #include "engine/geometry.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "kernels/error.h"
 
@@ -82,6 +84,91 @@ WarpSample centre_sample(const Preprocess& preprocess, int64_t height, int64_t w
   sample.source_width = width;
   if (geometry.padded && geometry.clamps) cut_at_picture(sample, geometry);
   return sample;
+}
+
+namespace {
+
+std::vector<int64_t> lines(int64_t begin, int64_t end) {
+  std::vector<int64_t> list(static_cast<size_t>(end - begin));
+  std::iota(list.begin(), list.end(), begin);
+  return list;
+}
+
+// The lines of an axis that a picture of `extent` is read at, for output lines 0 to crop - 1 at
+// scale * line + offset, and the output line that reads the first.
+struct AxisPart {
+  std::vector<int64_t> lines;
+  int64_t begin = 0;
+};
+
+// Each output line reads the one line that it is nearest to, or, outside the picture, none.
+AxisPart nearest_lines(double scale, double offset, int64_t crop, int64_t extent) {
+  AxisPart part;
+  for (int64_t line = 0; line < crop; line++) {
+    const double at = scale * static_cast<double>(line) + offset;
+    if (at <= -.5) part.begin = line + 1;
+    if (at > -.5 && at < static_cast<double>(extent) - .5)
+      part.lines.push_back(static_cast<int64_t>(std::floor(at + .5)));
+  }
+  return part;
+}
+
+// Output lines are lines of the picture, and each also touches the next.
+AxisPart native_lines(double offset, int64_t crop, int64_t extent) {
+  const auto first = static_cast<int64_t>(offset);
+  AxisPart part;
+  part.lines = lines(std::max<int64_t>(0, first), std::min(extent, first + crop + 1));
+  return part;
+}
+
+}  // namespace
+
+CentrePart centre_part(const Preprocess& preprocess, int64_t height, int64_t width) {
+  const Geometry geometry(preprocess, height, width);
+  CentrePart part{lines(0, height), lines(0, width), centre_sample(preprocess, height, width)};
+  const auto& map = part.sample.map.a;
+  const int64_t crop = preprocess.crop;
+  AxisPart rows, columns;
+  if (preprocess.size == 0) {
+    rows = native_lines(map[5], crop, height);
+    columns = native_lines(map[2], crop, width);
+  } else if (preprocess.resize == Interpolation::nearest) {
+    rows = nearest_lines(map[4], map[5], crop, height);
+    columns = nearest_lines(map[0], map[2], crop, width);
+  }
+  if (rows.lines.empty() || columns.lines.empty() ||
+      std::ssize(rows.lines) * std::ssize(columns.lines) >= height * width)
+    return part;
+  part.rows = std::move(rows.lines);
+  part.columns = std::move(columns.lines);
+  const bool cut = part.sample.frames > 0;
+  part.sample.source_height = std::ssize(part.rows);
+  part.sample.source_width = std::ssize(part.columns);
+  part.sample.frames = 0;
+  if (preprocess.size == 0)
+    part.sample.map = shift(map[2] - static_cast<double>(part.columns.front()),
+                            map[5] - static_cast<double>(part.rows.front()));
+  else
+    part.sample.map = shift(-static_cast<double>(columns.begin), -static_cast<double>(rows.begin));
+  if (cut) {
+    Geometry of_part = geometry;
+    of_part.height = part.sample.source_height;
+    of_part.width = part.sample.source_width;
+    cut_at_picture(part.sample, of_part);
+  }
+  return part;
+}
+
+SeenArea seen_area(const Preprocess& preprocess, int64_t height, int64_t width) {
+  const Geometry geometry(preprocess, height, width);
+  const Affine map = compose(geometry.frame_to_picture, geometry.crop_to_frame);
+  const auto crop = static_cast<double>(preprocess.crop);
+  // Centres of pixels are whole numbers there, so that a pixel's edge lies half a pixel before.
+  const auto edge = [&](double at, size_t row, int64_t extent) {
+    const double place = (map.a[row] + map.a[row + 1]) * (at - 0.5) + map.a[row + 2] + 0.5;
+    return std::clamp(place, 0.0, static_cast<double>(extent));
+  };
+  return {edge(0, 0, width), edge(0, 3, height), edge(crop, 0, width), edge(crop, 3, height)};
 }
 
 }  // namespace fulmar

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/preprocess.h"
 #include "kernels/api.h"
@@ -42,6 +43,27 @@ FULMAR_API std::string misfit(const Preprocess& preprocess, int64_t height, int6
 
 // How a picture of these extents is read for prediction. Error(usage) with misfit().
 FULMAR_API WarpSample centre_sample(const Preprocess& preprocess, int64_t height, int64_t width);
+
+// What centre_sample() reads of a picture: its rows and columns, ascending (a picture that is
+// enlarged has some of them twice), and the sample that reads a picture of these alone to the same
+// bits.
+struct CentrePart {
+  std::vector<int64_t> rows, columns;
+  WarpSample sample;
+};
+// Error(usage) with misfit(). All of a picture that a bilinear resize reads: there a shifted map
+// might round otherwise.
+FULMAR_API CentrePart centre_part(const Preprocess& preprocess, int64_t height, int64_t width);
+
+// The rectangle of a picture that the network sees of it: edges in pixels, cut at the picture's.
+struct SeenArea {
+  double left = 0, top = 0, right = 0, bottom = 0;
+
+  double width() const { return right - left; }
+  double height() const { return bottom - top; }
+};
+// Error(usage) with misfit().
+FULMAR_API SeenArea seen_area(const Preprocess& preprocess, int64_t height, int64_t width);
 
 // Cuts everything outside the picture itself.
 FULMAR_API void cut_at_picture(WarpSample& sample, const Geometry& geometry);

@@ -35,8 +35,20 @@ Classifier::Classifier(Context& context, const std::string& path, Device& device
 Classifier::~Classifier() = default;
 
 Outputs Classifier::predict(const View& pictures) {
+  require_pictures(pictures);
+  const WarpSample sample =
+      centre_sample(info().preprocess, pictures.shape.height(), pictures.shape.width());
+  return predict(pictures, std::vector(static_cast<size_t>(pictures.shape.images()), sample));
+}
+
+Outputs Classifier::predict(const View& pictures, std::span<const WarpSample> samples) {
+  require_pictures(pictures);
+  if (std::ssize(samples) != pictures.shape.images())
+    usage_error(std::to_string(samples.size()) + " samples given for pictures " +
+                pictures.shape.to_string());
   const Turn turn(busy_, "a Classifier");
   Prepared& p = prepare(pictures);
+  p.samples.assign(samples.begin(), samples.end());
   const Shape records{pictures.shape.images(), static_cast<int64_t>(sizeof(WarpSample))};
   Outputs outputs;
   p.evaluator->predict({{pictures, view_of(p.samples.data(), records, DType::u8)}, p.numbers},
@@ -44,7 +56,7 @@ Outputs Classifier::predict(const View& pictures) {
   return outputs;
 }
 
-Classifier::Prepared& Classifier::prepare(const View& pictures) {
+void Classifier::require_pictures(const View& pictures) const {
   const Shape& shape = pictures.shape;
   const Preprocess& preprocess = info().preprocess;
   if (shape.rank() != 4 || shape.elements() == 0 || !pictures.is_contiguous())
@@ -54,6 +66,13 @@ Classifier::Prepared& Classifier::prepare(const View& pictures) {
     usage_error(std::string("pictures of ") + name_of(pictures.type) + " given, the model " +
                 checkpoint_.path() + " was trained on " + name_of(preprocess.type) +
                 "; give it that, or f32 in the same units");
+  if (shape.channels() != preprocess.bands)
+    usage_error("pictures " + shape.to_string() + " have " + std::to_string(shape.channels()) +
+                " bands, the model " + checkpoint_.path() + " takes " +
+                std::to_string(preprocess.bands));
+}
+
+Classifier::Prepared& Classifier::prepare(const View& pictures) {
   const auto known = std::find_if(prepared_.begin(), prepared_.end(), [&](const auto& p) {
     return p->shape == pictures.shape && p->type == pictures.type;
   });
@@ -62,16 +81,10 @@ Classifier::Prepared& Classifier::prepare(const View& pictures) {
     return *prepared_.front();
   }
 
-  if (shape.channels() != preprocess.bands)
-    usage_error("pictures " + shape.to_string() + " have " + std::to_string(shape.channels()) +
-                " bands, the model " + checkpoint_.path() + " takes " +
-                std::to_string(preprocess.bands));
-
+  const Shape& shape = pictures.shape;
   auto p = std::make_unique<Prepared>();
   p->shape = shape;
   p->type = pictures.type;
-  p->samples.assign(static_cast<size_t>(shape.images()),
-                    centre_sample(preprocess, shape.height(), shape.width()));
   for (int64_t i = 0; i < shape.images(); i++) p->numbers.push_back(i);
   const std::vector<TensorSpec> tensors{
       {"image", pictures.type, shape},

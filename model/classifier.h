@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,9 +29,13 @@ class FULMAR_API Classifier {
   // (info().preprocess.type), or f32 in the same units. The last few shapes stay prepared.
   // Error(usage) where the pictures don't fit the model, or another thread's call has not ended.
   Outputs predict(const View& pictures);
+  // The same with how each of them is read, as centre_part() has it for pictures of which a part
+  // alone was decoded.
+  Outputs predict(const View& pictures, std::span<const WarpSample> samples);
 
  private:
   struct Prepared;
+  void require_pictures(const View& pictures) const;
   Prepared& prepare(const View& pictures);
 
   Context* context_;

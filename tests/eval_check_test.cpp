@@ -37,7 +37,7 @@ Json evaluated(const std::vector<std::string>& more, const Files& files) {
   arguments.insert(arguments.end(), more.begin(), more.end());
   const Ended e = fulmar_program(arguments);
   CHECK(e.code == 0);
-  CHECK(e.err.empty());
+  CHECK(e.err == "only the centre 16 x 16 of 24 x 24 pixels is used, 44 % (8 pictures)\n");
   return Json::parse(e.out);
 }
 

@@ -59,7 +59,9 @@ TEST_CASE("predict --json: a line a picture, in order, with what the library say
   const Files files;
   const Ended e = fulmar_program({"predict", files.model, files.pictures, "--json"});
   CHECK(e.code == 0);
-  CHECK(e.err.empty());
+  CHECK(has(e.err, "only the centre 16 x 16 of 20 x 20 pixels is used, 64 % (3 pictures)\n"));
+  CHECK(has(e.err, "only the centre 16 x 16 of 24 x 24 pixels is used, 44 % (1 picture)\n"));
+  CHECK_FALSE(has(e.err, "of 16 x 16"));
   const std::vector<Json> lines = lines_of(e.out);
   REQUIRE(lines.size() == 5);
   Context context;
@@ -68,9 +70,14 @@ TEST_CASE("predict --json: a line a picture, in order, with what the library say
   for (size_t i = 0; i < 5; i++) {
     const std::string path = files.pictures + "/" + names[i];
     CHECK(keys_of(lines[i]) ==
-          std::vector<std::string>{"path", "class", "probabilities", "logits"});
+          std::vector<std::string>{"path", "class", "probabilities", "logits", "seen"});
     CHECK(keys_of(lines[i]["probabilities"]) == std::vector<std::string>{"neg", "pos"});
     CHECK(lines[i]["path"] == path);
+    const double side = i == 1 ? 24 : i == 4 ? 16 : 20;
+    CHECK(lines[i]["seen"] == Json{{"left", (side - 16) / 2},
+                                   {"top", (side - 16) / 2},
+                                   {"width", 16.0},
+                                   {"height", 16.0}});
     data::Image image = data::read_image(path);
     const model::Outputs outputs = classifier.predict(image.view());
     const double pos = lines[i]["probabilities"]["pos"];

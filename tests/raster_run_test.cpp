@@ -142,10 +142,18 @@ TEST_CASE("float GeoTIFF is trained on, and split bands are the same scenes") {
   CHECK(place["epsg"] == 32633);
   CHECK(place["transform"] == Json{4e5, 10.0, 0.0, 5.3e6, 0.0, -10.0});
   CHECK(place["bounds"] == Json{4e5, 5.3e6 - 240, 4e5 + 280, 5.3e6});
+  CHECK(place["seen_bounds"] == Json{400040.0, 5299780.0, 400240.0, 5299980.0});
+  CHECK(place["longitude"].get<double>() == doctest::Approx(13.665).epsilon(1e-4));
+  CHECK(place["latitude"].get<double>() == doctest::Approx(47.845).epsilon(1e-4));
   const std::string table = folder.path("table.csv");
   CHECK(fulmar_program({"predict", model, whole, "--csv", table}).code == 0);
-  CHECK(has(read_file(table, 1 << 20), ",epsg,west,south,east,north,error\n"));
-  CHECK(has(read_file(table, 1 << 20), ",32633,400000.0,5299760.0,400280.0,5300000.0,\n"));
+  CHECK(has(
+      read_file(table, 1 << 20),
+      ",epsg,west,south,east,north,seen_west,seen_south,seen_east,seen_north,longitude,latitude,"
+      "error\n"));
+  CHECK(has(
+      read_file(table, 1 << 20),
+      ",32633,400000.0,5299760.0,400280.0,5300000.0,400040.0,5299780.0,400240.0,5299980.0,13.66"));
 
   // A run goes on with what was found in the pictures.
   const std::string before = read_file(folder.path("run/config.json"), 1 << 20);

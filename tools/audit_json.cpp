@@ -50,7 +50,8 @@ Json audit_json(const Audit& audit, const std::string& folder) {
           {"stray", audit.left_out.stray},
           {"copies", audit.left_out.copies},
           {"made_by_training", audit.left_out.made},
-          {"dropped_alpha", audit.dropped_alpha}};
+          {"dropped_alpha", audit.dropped_alpha},
+          {"remarks", audit.remarks}};
 }
 
 }  // namespace fulmar::tools

@@ -115,6 +115,14 @@ std::string faults(const Audit& audit) {
   return text;
 }
 
+std::vector<std::string> remark_lines(const Audit& audit) {
+  std::vector<std::string> lines;
+  for (const auto& [remark, paths] : audit.remarks)
+    lines.push_back(paths.front() + ": " + remark + " (" +
+                    counted(std::ssize(paths), "picture", "pictures") + ")");
+  return lines;
+}
+
 // What hinders nothing.
 std::string notes(const Audit& audit) {
   std::string text = section("note", "notes", audit.notes, as_is);
@@ -128,6 +136,8 @@ std::string notes(const Audit& audit) {
                   left.copies, as_is);
   text += section("run or cache of a training, left out (noted)",
                   "runs or caches of trainings, left out (noted)", left.made, as_is);
+  const std::vector<std::string> remarks = remark_lines(audit);
+  text += section("remark on files (noted)", "remarks on files (noted)", remarks, as_is);
   if (audit.dropped_alpha > 0)
     text += "\n" +
             counted(audit.dropped_alpha, "picture has transparency, which is left out (noted)",
@@ -181,7 +191,7 @@ int run(const Options& options, const SharedOptions& shared) {
   Audit audit;
   {
     Progress progress(static_cast<int64_t>(total), "images");
-    audit = data::audit_folder(folder, {options.max_pixels}, command.context().pool(),
+    audit = data::audit_folder(folder, image_limits(options.max_pixels), command.context().pool(),
                                [&](int64_t done, int64_t) {
                                  stop_if_interrupted();
                                  progress.update(done);

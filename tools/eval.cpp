@@ -14,7 +14,9 @@
 #include "tools/console.h"
 #include "tools/evaluation.h"
 #include "tools/machine.h"
+#include "tools/memory.h"
 #include "tools/output.h"
+#include "tools/picture_notes.h"
 #include "tools/progress.h"
 #include "tools/report.h"
 #include "tools/results.h"
@@ -53,6 +55,26 @@ void require_places(const Options& options) {
   if (!options.report_file.empty()) const AtomicFile attempt(options.report_file);
 }
 
+// Batches of pictures as large as they are read, for which there must be memory.
+data::LoaderOptions loading_of(const data::Pictures& pictures, const Options& options,
+                               const Preprocess& preprocess, int threads) {
+  constexpr int64_t usual_bytes = int64_t{512} << 20;  // of a batch
+  const int64_t largest = pictures.max_height() * pictures.max_width() * pictures.bands() *
+                          static_cast<int64_t>(size_of(pictures.type()));
+  data::LoaderOptions loading;
+  loading.batch = options.batch;
+  if (loading.batch == 0)
+    loading.batch = std::clamp<int64_t>(usual_bytes / largest, 1, customary_batch(preprocess));
+  loading.batch = std::min(loading.batch, pictures.count());
+  loading.threads = threads;
+  // Batches ahead, one in the network, and a picture in each thread.
+  const double held = static_cast<double>((loading.slots() + 1) * loading.batch + threads) *
+                      static_cast<double>(largest);
+  require_memory(held, "evaluating with batches of " + std::to_string(loading.batch) + " pictures",
+                 "use a smaller --batch, fewer --threads, or smaller pictures");
+  return loading;
+}
+
 Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
                          const Checkpoint& checkpoint, CommandContext& command) {
   const ModelInfo& info = checkpoint.info();
@@ -60,15 +82,19 @@ Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
   for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
   data::PictureOptions pictures;
   pictures.bands = info.preprocess.bands;
-  pictures.limits.max_pixels = options.max_pixels;
+  pictures.limits = image_limits(options.max_pixels);
   pictures.once = true;
   pictures.band_files = dataset.bands;
+  ThreadPool& pool = command.context().pool();
+  const std::vector<data::ImageHeader> headers = data::probe_pictures(paths, pictures, pool);
+  data::PictureOptions seen = pictures;  // what the network sees of them
+  seen.centre_of = info.preprocess;
   const std::shared_ptr<const data::Pictures> opened =
-      data::open_pictures(std::move(paths), pictures, command.context().pool());
-  data::LoaderOptions loading;
-  loading.batch = options.batch > 0 ? options.batch : customary_batch(info.preprocess);
-  loading.batch = std::min(loading.batch, opened->count());
-  loading.threads = command.context().pool().threads();
+      data::open_pictures(paths, headers, seen, pool);
+  PictureNotes notes;
+  for (size_t i = 0; i < paths.size(); i++) notes.add(paths[i], headers[i], &info.preprocess);
+  notes.say();
+  const data::LoaderOptions loading = loading_of(*opened, options, info.preprocess, pool.threads());
   data::Loader loader(opened, dataset.labels(),
                       data::sequential_sampler(opened->count(), loading.batch), info.preprocess,
                       loading);
@@ -79,7 +105,8 @@ Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
       });
   AlphaNote().say_if(opened->dropped_alpha() > 0);
   evaluation.threshold = threshold_of(info, options.threshold);
-  if (wants_report(options)) add_mistakes(evaluation, *opened, info.preprocess);
+  if (wants_report(options))  // which shows whole pictures
+    add_mistakes(evaluation, *data::open_pictures(paths, headers, pictures, pool), info.preprocess);
   return evaluation;
 }
 

@@ -39,18 +39,12 @@ Mistake mistake_of(int64_t sample, const data::Pictures& pictures, const Preproc
   const data::Image image = data::picture_of(pictures, sample);
   const data::Image small = data::thumbnail(image, thumbnail_side);
   Mistake mistake{sample, data::encode_png(small), small.height, small.width, 0, 0, 1, 1};
-  const Geometry geometry(preprocess, image.height, image.width);
-  const Affine map = compose(geometry.frame_to_picture, geometry.crop_to_frame);
-  const auto crop = static_cast<double>(preprocess.crop);
-  // Centres of pixels are whole numbers there, so that a pixel's edge lies half a pixel before.
-  const auto edge = [&](double at, size_t row, int64_t extent) {
-    const double place = (map.a[row] + map.a[row + 1]) * (at - 0.5) + map.a[row + 2] + 0.5;
-    return std::clamp(place / static_cast<double>(extent), 0.0, 1.0);
-  };
-  mistake.left = edge(0, 0, image.width);
-  mistake.top = edge(0, 3, image.height);
-  mistake.side_x = edge(crop, 0, image.width) - mistake.left;
-  mistake.side_y = edge(crop, 3, image.height) - mistake.top;
+  const SeenArea seen = seen_area(preprocess, image.height, image.width);
+  const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
+  mistake.left = seen.left / width;
+  mistake.top = seen.top / height;
+  mistake.side_x = seen.width() / width;
+  mistake.side_y = seen.height() / height;
   return mistake;
 }
 

@@ -3,7 +3,9 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
+#include <string>
 
 #include "engine/ops.h"
 #include "engine/ops/leaf.h"
@@ -24,6 +26,33 @@ uint64_t memory_here() {
     if (std::ifstream(path) >> limit) bytes = std::min(bytes, limit);
   }
   return bytes;
+}
+
+namespace {
+
+// The number behind a name in a file of "name: number" lines; 0 where it is not there.
+uint64_t named_number(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    const size_t end = line.find_first_of(": ");
+    if (line.substr(0, end) != name || end == std::string::npos) continue;
+    return std::strtoull(line.c_str() + end + 1, nullptr, 10);
+  }
+  return 0;
+}
+
+}  // namespace
+
+uint64_t memory_left() {
+  const char* info = "/proc/meminfo";
+  uint64_t left = 1024 * (named_number(info, "MemAvailable") + named_number(info, "SwapFree"));
+  if (left == 0) left = memory_here();
+  // A control group counts the cache of files too, which gives way.
+  const uint64_t here = memory_here();
+  const uint64_t taken = std::max(named_number("/sys/fs/cgroup/memory.stat", "anon"),
+                                  named_number("/sys/fs/cgroup/memory/memory.stat", "total_rss"));
+  return std::min(left, here > taken ? here - taken : 0);
 }
 
 void require_memory(double bytes, const std::string& what, const std::string& remedy) {

@@ -12,8 +12,11 @@ namespace fulmar::tools {
 // Bytes of memory and swap that there are here, or that a container is limited to.
 uint64_t memory_here();
 
-// Error(device) where `bytes` are more than that: what needs them, and what to do. Memory is given
-// out by promise, so that without this a program may be ended by the system instead.
+// What of that nobody has: a picture of more is refused before it is decoded.
+uint64_t memory_left();
+
+// Error(device) where `bytes` are more than memory_here(): what needs them, and what to do. Memory
+// is given out by promise, so that without this a program may be ended by the system instead.
 void require_memory(double bytes, const std::string& what, const std::string& remedy);
 
 // The same for memory of a device: a GPU has its own, of which some may be taken already.

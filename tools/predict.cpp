@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -12,6 +13,7 @@
 #include "data/geotiff.h"
 #include "data/image.h"
 #include "data/pictures.h"
+#include "data/projection.h"
 #include "engine/file.h"
 #include "engine/geometry.h"
 #include "kernels/error.h"
@@ -19,7 +21,9 @@
 #include "model/metrics.h"
 #include "tools/cli.h"
 #include "tools/console.h"
+#include "tools/memory.h"
 #include "tools/output.h"
+#include "tools/picture_notes.h"
 #include "tools/progress.h"
 #include "tools/results.h"
 #include "tools/table.h"
@@ -41,10 +45,11 @@ constexpr int64_t batches_in_window = 4, window_bytes = int64_t{512} << 20;
 
 struct Item {
   std::string path;
-  std::string error;  // why there is no result
-  data::ImageHeader header;
+  std::string error;         // why there is no result
+  data::ImageHeader header;  // of the whole picture
   data::Georeference place;
-  data::Image image;
+  data::Image image;  // what the network reads of it, by `sample`
+  WarpSample sample;
   std::vector<double> logits;
   std::vector<float> probabilities;
 };
@@ -86,12 +91,37 @@ std::string refusal(const Preprocess& preprocess, const data::ImageHeader& heade
   return kind.empty() ? misfit(preprocess, header.height, header.width) : kind;
 }
 
-Json json_of(const data::Georeference& place, const data::ImageHeader& header) {
+// Where a picture lies, and what the network saw of it.
+struct Whereabouts {
+  using Box = std::array<double, 4>;  // west, south, east, north, in the system's units
+  std::optional<Box> bounds, seen_bounds;
+  std::optional<std::array<double, 2>> centre;  // of what was seen: longitude and latitude
+  std::optional<double> residual;               // of control points, metres
+
+  Whereabouts(const data::Georeference& place, const data::ImageHeader& header,
+              const SeenArea& seen) {
+    const data::Placement placed(place);
+    if (!placed) return;
+    bounds =
+        placed.bounds(0, 0, static_cast<double>(header.width), static_cast<double>(header.height));
+    seen_bounds = placed.bounds(seen.left, seen.top, seen.right, seen.bottom);
+    const auto [x, y] = placed.at((seen.left + seen.right) / 2, (seen.top + seen.bottom) / 2);
+    centre = data::longitude_latitude(place, x, y);
+    if (!place.points.empty() && !place.transform) residual = placed.residual();
+  }
+};
+
+Json json_of(const data::Georeference& place, const Whereabouts& where) {
   Json json = Json::object();
   json["epsg"] = place.epsg > 0 ? Json(place.epsg) : Json(nullptr);
   if (place.transform) json["transform"] = *place.transform;
-  if (const auto bounds = data::bounds_of(place, header.height, header.width))
-    json["bounds"] = *bounds;
+  if (where.bounds) json["bounds"] = *where.bounds;
+  if (where.seen_bounds) json["seen_bounds"] = *where.seen_bounds;
+  if (where.centre) {
+    json["longitude"] = (*where.centre)[0];
+    json["latitude"] = (*where.centre)[1];
+  }
+  if (where.residual) json["points_residual_m"] = *where.residual;
   for (const data::GroundPoint& p : place.points)
     json["points"].push_back({p.column, p.row, p.x, p.y, p.z});
   return json;
@@ -105,7 +135,8 @@ class Predictor {
         command_(shared),
         classifier_(command_.context(), options.model, command_.device()),
         bands_(band_files_of(options.bands, classifier_.info().preprocess)),
-        items_(find_items(options.paths, bands_)) {
+        items_(find_items(options.paths, bands_)),
+        limits_(image_limits(options.max_pixels)) {
     const ModelInfo& info = classifier_.info();
     for (const std::string& note : classifier_.notes()) say(note);
     threshold_ = threshold_of(info, options.threshold);
@@ -134,6 +165,11 @@ class Predictor {
       from = to;
     }
     if (csv_) csv_->commit();
+    notes_.say();
+    if (unplaced_.pictures > 0)
+      note("no longitude and latitude for " + with_separators(unplaced_.pictures) +
+           " of the pictures, such as " + unplaced_.first + ": their reference system (" +
+           unplaced_.system + ") is none of those that are known here");
     AlphaNote().say_if(dropped_alpha_);
     if (failed_ > 0)
       say(std::to_string(failed_) + " of " + std::to_string(items_.size()) +
@@ -153,13 +189,39 @@ class Predictor {
       Item& item = items_[to++];
       if (!item.error.empty()) continue;
       keep_error(item, [&] {
-        item.header = data::probe_sample(item.path, bands_, {options_.max_pixels});
+        item.header = data::probe_sample(item.path, bands_, limits_);
         const std::string reason = refusal(preprocess(), item.header);
         if (!reason.empty()) file_error(item.path + ": " + reason);
+        bytes += require_room(item);
       });
-      if (item.error.empty()) bytes += item.header.bytes();
     }
     return to;
+  }
+
+  // Bytes of what is decoded of a picture. Error(file) where that and the network's own copy of it
+  // are more than there is room for.
+  int64_t require_room(const Item& item) {
+    data::ImageHeader decoded = item.header;
+    const CentrePart& part = part_of(item.header);
+    decoded.height = std::ssize(part.rows);
+    decoded.width = std::ssize(part.columns);
+    decoded.bands = std::max(decoded.bands, preprocess().bands);
+    const auto bytes = static_cast<uint64_t>(decoded.bytes());
+    const uint64_t left = memory_left();
+    if (2 * bytes > left)
+      file_error(item.path + ": it takes " + readable_bytes(2 * bytes) + " of memory, and " +
+                 readable_bytes(left) +
+                 " are free; cut the picture into parts, or use a machine with more memory");
+    return decoded.bytes();
+  }
+
+  // What the network reads of a picture; the latest extents' is kept.
+  const CentrePart& part_of(const data::ImageHeader& header) {
+    if (!part_ || header.height != part_height_ || header.width != part_width_)
+      part_ = std::make_shared<CentrePart>(centre_part(preprocess(), header.height, header.width));
+    part_height_ = header.height;
+    part_width_ = header.width;
+    return *part_;
   }
 
   void decode(size_t from, size_t to) {
@@ -168,8 +230,11 @@ class Predictor {
       if (!item.error.empty() || interrupted()) return;
       keep_error(item, [&] {
         item.place = data::read_georeference(item.path);
+        const CentrePart part = centre_part(preprocess(), item.header.height, item.header.width);
         item.image = data::with_channels(
-            data::read_sample(item.path, bands_, {options_.max_pixels}), preprocess().bands);
+            data::read_sample(item.path, bands_, limits_, {part.rows, part.columns}),
+            preprocess().bands);
+        item.sample = part.sample;
       });
     });
     stop_if_interrupted();
@@ -190,13 +255,21 @@ class Predictor {
   }
 
   void predict_batch(std::span<const size_t> members) {
-    const data::Image& first = items_[members[0]].image;
+    data::Image& first = items_[members[0]].image;
     const size_t bytes = first.data.size();
-    std::vector<uint8_t> pictures(members.size() * bytes);
-    for (size_t n = 0; n < members.size(); n++)
-      std::memcpy(pictures.data() + n * bytes, items_[members[n]].image.data.data(), bytes);
+    std::vector<uint8_t> together;
+    std::vector<WarpSample> samples;
+    for (const size_t i : members) {
+      samples.push_back(items_[i].sample);
+      if (members.size() == 1) break;
+      const std::vector<uint8_t>& data = items_[i].image.data;
+      together.resize(members.size() * bytes);
+      std::memcpy(together.data() + (samples.size() - 1) * bytes, data.data(), bytes);
+    }
+    void* const pictures = members.size() == 1 ? first.data.data() : together.data();
     const Shape shape{std::ssize(members), first.height, first.width, first.bands};
-    const model::Outputs outputs = classifier_.predict(view_of(pictures.data(), shape, first.type));
+    const model::Outputs outputs =
+        classifier_.predict(view_of(pictures, shape, first.type), samples);
     const auto classes = std::ssize(classifier_.info().classes);
     for (size_t n = 0; n < members.size(); n++) {
       const auto row = static_cast<std::ptrdiff_t>(n) * classes;
@@ -220,13 +293,17 @@ class Predictor {
         print_line({{"path", item.path}, {"error", item.error}});
       else
         say(item.error);
-      if (csv_) write_csv_row(item, "");
+      if (csv_) write_csv_row(item, "", nullptr);
       return;
     }
     const auto decided =
         static_cast<size_t>(model::decide(item.probabilities, info.positive_class, threshold_));
     const std::string& name = info.classes[decided];
-    if (csv_) write_csv_row(item, name);
+    notes_.add(item.path, item.header, &preprocess());
+    const SeenArea seen = seen_area(preprocess(), item.header.height, item.header.width);
+    const Whereabouts where(item.place, item.header, seen);
+    if (where.bounds && !where.centre) count_unplaced(item);
+    if (csv_) write_csv_row(item, name, &where);
     if (shared_.json) {
       Json line{{"path", item.path}, {"class", name}};
       line["probabilities"] = Json::object();
@@ -235,11 +312,23 @@ class Predictor {
       line["logits"] = Json::array();
       for (double logit : item.logits) line["logits"].push_back(shortest(logit));
       if (!bands_.empty()) line["files"] = bands_.files_of(item.path);
-      if (!item.place.empty()) line["georeference"] = json_of(item.place, item.header);
+      line["seen"] = {{"left", seen.left},
+                      {"top", seen.top},
+                      {"width", seen.width()},
+                      {"height", seen.height()}};
+      if (!item.place.empty()) line["georeference"] = json_of(item.place, where);
       print_line(line);
     } else {
       print(name + "\t" + fixed(item.probabilities[decided], 4) + "\t" + item.path + "\n");
     }
+  }
+
+  void count_unplaced(const Item& item) {
+    if (unplaced_.pictures++ > 0) return;
+    unplaced_.first = item.path;
+    unplaced_.system = item.place.epsg > 0           ? "EPSG:" + std::to_string(item.place.epsg)
+                       : item.place.geo_keys.empty() ? "the file names none"
+                                                     : "described in the file";
   }
 
   void write_csv(const std::vector<std::string>& cells) {
@@ -250,11 +339,14 @@ class Predictor {
     std::vector<std::string> cells{"path", "class"};
     for (const char* what : {"probability_", "logit_"})
       for (const std::string& name : classifier_.info().classes) cells.push_back(what + name);
-    if (places_) cells.insert(cells.end(), {"epsg", "west", "south", "east", "north"});
+    if (places_)
+      cells.insert(cells.end(), {"epsg", "west", "south", "east", "north", "seen_west",
+                                 "seen_south", "seen_east", "seen_north", "longitude", "latitude"});
     cells.emplace_back("error");
     write_csv(cells);
   }
-  void write_csv_row(const Item& item, const std::string& decided) {
+  // `where`: nullptr where nothing was predicted.
+  void write_csv_row(const Item& item, const std::string& decided, const Whereabouts* where) {
     std::vector<std::string> cells{item.path, decided};
     const size_t classes = classifier_.info().classes.size();
     if (item.error.empty()) {
@@ -264,10 +356,15 @@ class Predictor {
       cells.insert(cells.end(), 2 * classes, "");
     }
     if (places_) {
-      const auto bounds = data::bounds_of(item.place, item.header.height, item.header.width);
+      const auto add = [&](const auto& numbers, size_t count) {
+        for (size_t i = 0; i < count; i++)
+          cells.push_back(numbers ? Json((*numbers)[i]).dump() : "");
+      };
+      const Whereabouts found = where ? *where : Whereabouts({}, {}, {});
       cells.push_back(item.place.epsg > 0 ? std::to_string(item.place.epsg) : "");
-      for (size_t side = 0; side < 4; side++)
-        cells.push_back(bounds ? Json((*bounds)[side]).dump() : "");
+      add(found.bounds, 4);
+      add(found.seen_bounds, 4);
+      add(found.centre, 2);
     }
     cells.push_back(item.error);
     write_csv(cells);
@@ -284,6 +381,14 @@ class Predictor {
   double threshold_ = 0.5;
   int64_t batch_ = 1, failed_ = 0;
   bool dropped_alpha_ = false;
+  data::ImageLimits limits_;
+  PictureNotes notes_;
+  struct Unplaced {
+    int64_t pictures = 0;
+    std::string first, system;  // of one of them
+  } unplaced_;
+  std::shared_ptr<const CentrePart> part_;
+  int64_t part_height_ = 0, part_width_ = 0;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "engine/file.h"
 #include "kernels/error.h"
 #include "tools/console.h"
+#include "tools/memory.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -70,6 +71,8 @@ void AlphaNote::say_if(bool dropped) {
   note("transparency of some pictures is left out");
   said_ = true;
 }
+
+data::ImageLimits image_limits(int64_t max_pixels) { return {max_pixels, memory_left()}; }
 
 CLI::Option* add_max_pixels(CLI::App& app, int64_t& value) {
   return add_integer(

@@ -37,6 +37,9 @@ class AlphaNote {
   bool said_ = false;
 };
 
+// What pictures may be: --max-pixels, and no more than the memory that is left.
+data::ImageLimits image_limits(int64_t max_pixels);
+
 // --max-pixels
 CLI::Option* add_max_pixels(CLI::App& app, int64_t& value);
 

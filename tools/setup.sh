@@ -15,6 +15,13 @@ packages=(g++ cmake ninja-build ccache git ca-certificates
   libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev libcli11-dev
   doctest-dev libbenchmark-dev
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test
+# The library's older name, in Ubuntu 22.04.
+geographic=libgeographiclib-dev
+if command -v apt-cache >/dev/null && ! apt-cache show $geographic >/dev/null 2>&1 &&
+    apt-cache show libgeographic-dev >/dev/null 2>&1; then
+  geographic=libgeographic-dev
+fi
+packages+=("$geographic")
 all=(clang clang-format clang-tidy llvm shellcheck tidy)
 check=no
 into=
@@ -42,7 +49,7 @@ fi
 unpack() {
   local triplet package field name
   local wanted=(libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev
-    libcli11-dev doctest-dev libbenchmark-dev)
+    libcli11-dev doctest-dev libbenchmark-dev "$geographic")
   local options=(-qq -o APT::Sandbox::User=root)
   declare -A seen=()
   mkdir -p "$1"

@@ -12,7 +12,9 @@
 #include "kernels/error.h"
 #include "tools/audit_text.h"
 #include "tools/console.h"
+#include "tools/picture_notes.h"
 #include "tools/progress.h"
+#include "tools/results.h"
 #include "tools/signals.h"
 #include "tools/table.h"
 
@@ -29,7 +31,7 @@ data::PictureOptions picture_options(const TrainConfig& config, const TrainRunti
   data::PictureOptions options;
   options.bands = config.channels.value_or(0);
   options.band_files = config.band_files();
-  options.limits.max_pixels = runtime.max_pixels;
+  options.limits = image_limits(runtime.max_pixels);
   options.cache_folder = runtime.cache_folder;
   return options;
 }
@@ -264,6 +266,14 @@ void note_scenes(const RunSamples& samples) {
   note(text);
 }
 
+void say_remarks(const RunSamples& samples) {
+  PictureNotes notes;
+  for (const Samples* part : {&samples.train, &samples.validation, &samples.test})
+    for (size_t i = 0; i < part->headers.size(); i++)
+      notes.add(part->dataset.samples[i].path, part->headers[i], nullptr);
+  notes.say();
+}
+
 }  // namespace
 
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
@@ -288,6 +298,7 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                  name_of(part->type()) + ", those of " + samples.train.dataset.samples[0].path +
                  " " + name_of(samples.train.type()) + "; convert the pictures to one type");
   agree_on_nodata(samples, config);
+  say_remarks(samples);
   samples.digests = digest(samples, config, runtime, known, pool);
   choose_scale(samples.train, samples.digests, config, runtime, pool);
   return samples;

@@ -24,16 +24,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     if (image.data.size() != static_cast<size_t>(image.bytes()) ||
         image.pixels() > limits.max_pixels)
       __builtin_trap();
-    data::ImageHeader header;
-    // A start is either not enough, or tells the same.
-    if (data::tiff_format.probe(whole.first(size / 2), false, "input", header) &&
-        (header.height != image.height || header.width != image.width ||
-         header.bands != image.bands || header.type != image.type || header.nodata != image.nodata))
+    const data::ImageFile in_memory(whole, "input");
+    const data::ImageHeader header = data::tiff_format.probe(in_memory);
+    if (header.height != image.height || header.width != image.width ||
+        header.bands != image.bands || header.type != image.type || header.nodata != image.nodata)
+      __builtin_trap();
+    // A part by itself is that part of the whole.
+    const data::PicturePart part{{header.height / 3, header.height - 1}, {0, header.width / 2}};
+    if (data::decode_image(whole, "input", limits, part).data != data::cut(image, part).data)
       __builtin_trap();
   } catch (const Error&) {
   }
   try {
-    data::read_georeference(data::TiffFile(whole, true, "input"));
+    const data::ImageFile in_memory(whole, "input");
+    data::read_georeference(data::TiffFile(in_memory));
   } catch (const Error&) {
   }
   return 0;
