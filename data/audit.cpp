@@ -15,12 +15,45 @@ namespace {
 
 using Hash = std::pair<uint64_t, uint64_t>;
 
+// The values of a band that aren't missing.
+struct Range {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  int64_t values = 0;
+  double sum = 0, squares = 0;
+
+  void add(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
+    values++;
+    sum += value;
+    squares += value * value;
+  }
+  void add(const Range& other) {
+    low = std::min(low, other.low);
+    high = std::max(high, other.high);
+    values += other.values;
+    sum += other.sum;
+    squares += other.squares;
+  }
+  bool empty() const { return values == 0; }
+  bool is_noise(DType type) const {
+    const double most = type == DType::f32 ? 1e-5 * std::max(std::abs(low), std::abs(high)) : 2;
+    return empty() || high - low <= most;
+  }
+  Audit::Band band() const {
+    if (empty()) return {};
+    const auto n = static_cast<double>(values);
+    const double mean = sum / n;
+    return {values, low, high, mean, std::sqrt(std::max(squares / n - mean * mean, 0.0))};
+  }
+};
+
 // What is kept of a picture once it has been read.
 struct Seen {
   bool readable = false;
   ImageHeader header;
   bool dropped_alpha = false, wholly_black = false, constant = false;
-  double low = 0, high = 0;  // over the bands, of what isn't missing
+  std::vector<Range> ranges;  // by band
   Hash hash;
   double black_fraction = 0, missing_fraction = 0;
 };
@@ -68,30 +101,6 @@ Image as_grey(const Image& image) {
   return grey;
 }
 
-// The least and the greatest value of a band that isn't missing.
-struct Range {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-
-  bool empty() const { return low > high; }
-  bool is_noise(DType type) const {
-    const double most = type == DType::f32 ? 1e-5 * std::max(std::abs(low), std::abs(high)) : 2;
-    return empty() || high - low <= most;
-  }
-};
-
-void keep_ranges(const std::vector<Range>& bands, Seen& seen) {
-  seen.constant = std::all_of(bands.begin(), bands.end(),
-                              [&](const Range& band) { return band.is_noise(seen.header.type); });
-  Range all;
-  for (const Range& band : bands) {
-    all.low = std::min(all.low, band.low);
-    all.high = std::max(all.high, band.high);
-  }
-  if (all.empty()) return;
-  seen.low = all.low;
-  seen.high = all.high;
-}
-
 template <class T>
 Seen look_at(const Image& image) {
   std::vector<Range> ranges(static_cast<size_t>(image.bands));
@@ -106,9 +115,7 @@ Seen look_at(const Image& image) {
         lacks = true;
         continue;
       }
-      Range& range = ranges[static_cast<size_t>(band)];
-      range.low = std::min(range.low, v);
-      range.high = std::max(range.high, v);
+      ranges[static_cast<size_t>(band)].add(v);
     }
     missing += lacks;
     black += zero && !lacks;
@@ -121,7 +128,9 @@ Seen look_at(const Image& image) {
   seen.black_fraction = static_cast<double>(black) / static_cast<double>(image.pixels());
   seen.missing_fraction = static_cast<double>(missing) / static_cast<double>(image.pixels());
   seen.wholly_black = black + missing == image.pixels();
-  keep_ranges(ranges, seen);
+  seen.constant = std::all_of(ranges.begin(), ranges.end(),
+                              [&](const Range& band) { return band.is_noise(seen.header.type); });
+  seen.ranges = std::move(ranges);
   return seen;
 }
 
@@ -194,12 +203,26 @@ void list_constant(const std::vector<Entry>& entries, const std::vector<Seen>& s
   for (size_t i = 0; i < entries.size(); i++) {
     if (!seen[i].readable || !seen[i].constant) continue;
     audit.constant.push_back(entries[i].sample->path);
-    range.low = std::min(range.low, seen[i].low);
-    range.high = std::max(range.high, seen[i].high);
+    for (const Range& band : seen[i].ranges) range.add(band);
   }
   if (range.empty()) return;
   audit.constant_low = range.low;
   audit.constant_high = range.high;
+}
+
+void gather_values(const std::vector<Seen>& seen, Audit& audit) {
+  std::map<std::pair<DType, int64_t>, std::vector<Range>> ranges;
+  for (const Seen& one : seen) {
+    if (!one.readable) continue;
+    std::vector<Range>& all = ranges[{one.header.type, one.header.bands}];
+    all.resize(one.ranges.size());
+    for (size_t band = 0; band < all.size(); band++) all[band].add(one.ranges[band]);
+  }
+  for (const auto& [key, all] : ranges) {
+    Audit::Values values{key.first, {}};
+    for (const Range& range : all) values.bands.push_back(range.band());
+    audit.values.push_back(std::move(values));
+  }
 }
 
 void count_formats(const std::vector<Seen>& seen, Audit& audit) {
@@ -299,6 +322,7 @@ Audit audit_pictures(const Folder& folder, const ReadPicture& read, ThreadPool& 
   count_scenes(entries, audit);
   list_constant(entries, seen, audit);
   count_formats(seen, audit);
+  gather_values(seen, audit);
   return audit;
 }
 

@@ -37,6 +37,15 @@ struct Audit {
     ImageHeader header;
     int64_t pictures = 0;
   };
+  // Over all pictures of one type and number of bands, of what isn't missing.
+  struct Band {
+    int64_t values = 0;
+    double low = 0, high = 0, mean = 0, deviation = 0;
+  };
+  struct Values {
+    DType type;
+    std::vector<Band> bands;
+  };
   struct SharedScene {
     std::string scene;
     std::vector<Paths> parts;  // as `parts`, empty where it isn't
@@ -44,6 +53,7 @@ struct Audit {
 
   std::vector<Part> parts;                     // as Folder::parts
   std::vector<Format> formats;                 // extents, bands and types, the most frequent first
+  std::vector<Values> values;                  // by type and number of bands
   int64_t dropped_alpha = 0;                   // pictures whose transparency is left out
   std::string scenes;                          // of the training part, as describe_scenes
   Paths constant;                              // constant but for noise, such as tiles without data

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -139,6 +140,20 @@ TEST_CASE("faults are found, each by name") {
     CHECK(audit.formats.size() == 2);
     CHECK(audit.formats[0].pictures == 6);
   }
+}
+
+TEST_CASE("each band has its range, mean and deviation over what isn't missing") {
+  const auto tree = sound();
+  const Audit audit = tree->audit();
+  REQUIRE(audit.values.size() == 1);
+  CHECK(audit.values[0].type == DType::u8);
+  REQUIRE(audit.values[0].bands.size() == 3);
+  const Audit::Band& green = audit.values[0].bands[1];  // 180 times 2, and 60 black ones
+  CHECK(green.values == 240);
+  CHECK(green.low == 0);
+  CHECK(green.high == 2);
+  CHECK(green.mean == doctest::Approx(1.5));
+  CHECK(green.deviation == doctest::Approx(std::sqrt(.75)));
 }
 
 TEST_CASE("the real chips are sound") {

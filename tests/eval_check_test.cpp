@@ -154,9 +154,11 @@ TEST_CASE("check: a sound folder is told of and passes") {
   CHECK(json["sizes"][0]["width"] == 16);
   CHECK(json["sizes"][0]["pictures"] == 16);
   CHECK(json["sizes"][1]["pictures"] == 8);
+  CHECK(json["values"][0]["bands"][0]["high"] <= 255);
   const Ended text = fulmar_program({"check", files.data});
   CHECK(text.code == 0);
   CHECK(has(text.out, "nothing is wrong"));
+  CHECK(has(text.out, "least  greatest"));
 }
 
 TEST_CASE("check: everything that is wrong is named, exit 3") {

@@ -23,6 +23,17 @@ Json audit_json(const Audit& audit, const std::string& folder) {
                        {"bands", f.header.bands},
                        {"type", name_of(f.header.type)},
                        {"pictures", f.pictures}});
+  Json values = Json::array();
+  for (const Audit::Values& v : audit.values) {
+    Json bands = Json::array();
+    for (const Audit::Band& band : v.bands)
+      bands.push_back({{"values", band.values},
+                       {"low", band.low},
+                       {"high", band.high},
+                       {"mean", band.mean},
+                       {"deviation", band.deviation}});
+    values.push_back({{"type", name_of(v.type)}, {"bands", bands}});
+  }
   Json unreadable = Json::array(), scenes = Json::array();
   for (const Audit::Unreadable& u : audit.unreadable)
     unreadable.push_back({{"path", u.path}, {"reason", u.reason}});
@@ -37,6 +48,7 @@ Json audit_json(const Audit& audit, const std::string& folder) {
           {"parts", parts},
           {"scenes", audit.scenes},
           {"sizes", formats},
+          {"values", values},
           {"unreadable", unreadable},
           {"two_labels", audit.two_labels},
           {"in_both_parts", audit.in_both_parts},

@@ -60,6 +60,25 @@ std::string format_table(const Audit& audit) {
   return table.to_string();
 }
 
+// The range of each band, which tells what --range or --standardize has to do with.
+std::string value_table(const Audit& audit) {
+  using Align = Table::Align;
+  Table table({{"type", Align::left},
+               {"band", Align::left},
+               {"least", Align::right},
+               {"greatest", Align::right},
+               {"mean", Align::right},
+               {"deviation", Align::right}});
+  for (const Audit::Values& v : audit.values)
+    for (size_t i = 0; i < v.bands.size(); i++) {
+      const Audit::Band& band = v.bands[i];
+      const auto text = [&](double value) { return band.values > 0 ? rounded(value, 5) : "-"; };
+      table.add({name_of(v.type), std::to_string(i + 1) + " of " + std::to_string(v.bands.size()),
+                 text(band.low), text(band.high), text(band.mean), text(band.deviation)});
+    }
+  return table.to_string();
+}
+
 // How many, a heading and the first few of a list; nothing where it is empty.
 template <class List, class Text>
 std::string section(const std::string& one, const std::string& many, const List& list,
@@ -158,8 +177,8 @@ std::string constant_pictures(const Audit& audit) {
 }
 
 std::string report(const Audit& audit) {
-  std::string text = counts_table(audit) + "\n" + format_table(audit) + "\n" + audit.scenes +
-                     " to train on\n" + faults(audit);
+  std::string text = counts_table(audit) + "\n" + format_table(audit) + "\n" + value_table(audit) +
+                     "\n" + audit.scenes + " to train on\n" + faults(audit);
   // Equal ones with two labels are a fault, whatever they show.
   const std::string constant = constant_pictures(audit), noted = notes(audit);
   if (audit.has_faults()) return text + constant + "\nsomething is wrong: see above\n" + noted;

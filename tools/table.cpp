@@ -86,6 +86,13 @@ std::string fixed(double value, int decimals) {
   return {text.data(), end.ptr};
 }
 
+std::string rounded(double value, int digits) {
+  std::array<char, 400> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value,
+                                 std::chars_format::general, digits);
+  return {text.data(), end.ptr};
+}
+
 std::string readable_bytes(uint64_t bytes) {
   const Scaled s = scaled(static_cast<double>(bytes));
   return s.digits + " " + s.prefix + "B";
