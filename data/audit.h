@@ -13,7 +13,7 @@
 
 namespace fulmar::data {
 
-// What there is to know about a dataset before training on it.
+// The faults and facts of a dataset that a user must know before training on it.
 struct Audit {
   using Paths = std::vector<std::string>;
   struct Class {

@@ -29,12 +29,12 @@ class BandFiles {
     size_t band;       // of the patterns
     std::string stem;  // what the * stands for
   };
-  // Which file of a sample this is; the longest pattern counts where several match.
+  // The pattern that the file's name matches, the longest where several match.
   std::optional<Match> match(const std::string& path) const;
   // All files of the sample that a file belongs to, whether they are there or not; the file alone
   // without patterns, or where none matches.
   std::vector<std::string> files_of(const std::string& path) const;
-  // The path without what tells the files of a sample apart: "folder/a" of "folder/a_VH.tif".
+  // The path without the pattern's own letters: "folder/a" of "folder/a_VH.tif".
   std::string name_of_sample(const std::string& path) const;
 
  private:

@@ -39,7 +39,7 @@ struct Georeference {
   int key(uint16_t id) const;
   // The same of one that holds a real number, in geo_doubles.
   std::optional<double> real_key(uint16_t id) const;
-  // What `epsg` is by the keys.
+  // The EPSG code that the keys give.
   int epsg_of_keys() const;
 };
 

@@ -10,8 +10,8 @@
 
 namespace fulmar::data {
 
-// What a picture's header says. One band is grey, three are red, green and blue (or any three of a
-// raster), other counts are a raster's.
+// The facts of a picture's header. One band is grey, three are red, green and blue (or any three of
+// a raster), other counts are a raster's.
 struct ImageHeader {
   int64_t height = 0, width = 0, bands = 0;
   DType type = DType::u8;
@@ -77,7 +77,7 @@ std::string image_formats();  // "PNG, JPEG, BMP, TIFF"
 // (299 R + 587 G + 114 B) / 1000 with Pillow's convert("L") rounding; where a band is nodata, all
 // are. Error(usage) for other counts that differ.
 Image with_channels(Image image, int64_t channels);
-// Whether it can: the count is the same, or both are 1 or 3.
+// Whether with_channels() can: the count is the same, or both counts are 1 or 3.
 bool can_have_channels(const ImageHeader& header, int64_t channels);
 
 }  // namespace fulmar::data

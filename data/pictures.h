@@ -30,12 +30,12 @@ class Pictures {
   }
   DType type() const { return headers_.front().type; }
   int64_t bands() const { return headers_.front().bands; }
-  // Of whole numbers: what stands for "nothing was measured here" in all of them.
+  // The nodata value that all integer pictures share.
   std::optional<double> nodata() const { return headers_.front().nodata; }
   int64_t max_height() const;
   int64_t max_width() const;
 
-  // The picture's rows, `row_bytes` apart. Error(file) where it has to be read and can't.
+  // Copies the picture's rows to `to`, `row_bytes` apart. Error(file) where it can't be read.
   virtual void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const = 0;
   // How copy()'s picture is read for evaluation and prediction: centre_sample(), or, where only
   // what that reads was decoded, the sample of that part. Error(usage) with misfit().

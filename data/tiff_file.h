@@ -37,7 +37,7 @@ class TiffFile {
 
   // The file being read.
   const ImageFile& file() const { return *read_; }
-  // What libtiff said: the first error, else the first warning; empty where it said nothing.
+  // libtiff's first error, else its first warning; empty without either.
   std::string complaint() const { return error_[0] != 0 ? error_.data() : warning_.data(); }
   // A warning of the JPEG decoder: it fills in what is missing or wrong.
   bool jpeg_warned() const { return jpeg_warned_; }

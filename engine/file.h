@@ -14,15 +14,15 @@ namespace fulmar {
 // A write beyond the process's limit of file sizes (ulimit -f) is such an error only in a process
 // that ignores SIGXFSZ, as the program does; the library takes no signal.
 
-// A file that appears whole or not at all. Bytes go to `path`.tmp in the same folder; commit()
-// makes them durable (fsync of the file, rename over `path`, fsync of the folder). Without
-// commit(), or when a step up to the rename fails, the temporary file is removed and what was at
-// `path` stays as it was; where the last fsync fails the new file is there, whole, but a power cut
-// may bring the old one back. What a killed program leaves behind as `path`.tmp is overwritten by
-// the next writer; two writers at one time are refused. Where the file system can't lock, each
-// writes a file of its own, `path`.NUMBER.tmp, and the last commit() stays; nobody removes one that
-// a killed program leaves there. A link at `path` stays a link: the file it points to is replaced.
-// The new file gets the old one's mode where the file system lets that be set.
+// A file that appears whole or not at all. write() fills `path`.tmp in the same folder; commit()
+// makes it durable (fsync of the file, rename over `path`, fsync of the folder). Without commit(),
+// or when a step up to the rename fails, the temporary file is removed and the file at `path`
+// stays. When the last fsync fails the new file is there, whole, but a power cut may bring the old
+// one back. The next writer overwrites a `path`.tmp that a killed program left; a second writer at
+// the same time is refused. Where the file system can't lock, each writer has a file of its own,
+// `path`.NUMBER.tmp, and the last commit() wins; nobody removes such a file of a killed program. A
+// link at `path` stays a link: its target is replaced. The new file gets the old one's mode where
+// the file system allows it.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -74,8 +74,8 @@ class InputFile {
 // The whole file; one of more than `max_bytes` is refused before anything is allocated.
 std::string read_file(const std::string& path, uint64_t max_bytes);
 
-// A file that grows by records. A killed program leaves whole records but for perhaps the last; a
-// record that can't be written (full disk) is taken back.
+// A file that grows by records. A killed program leaves whole records, except perhaps the last one.
+// append() takes back a record that it can't write whole (full disk).
 class AppendFile {
  public:
   explicit AppendFile(const std::string& path);  // created where it is absent
@@ -86,7 +86,7 @@ class AppendFile {
   uint64_t bytes() const { return bytes_; }
   void append(std::string_view record);
   void truncate(uint64_t bytes);  // keeps the first `bytes` bytes
-  void sync();                    // what was appended survives a power cut
+  void sync();                    // appended records then survive a power cut
 
  private:
   std::string path_;
@@ -120,7 +120,7 @@ class LockFile {
   int file_ = -1;
 };
 
-// The folder and those above it that are missing.
+// Makes the folder and the missing folders above it.
 void make_folders(const std::string& path);
 
 }  // namespace fulmar

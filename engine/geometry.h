@@ -23,9 +23,9 @@ inline Affine compose(const Affine& outer, const Affine& inner) {
 FULMAR_API Affine resize_map(int64_t from_height, int64_t from_width, int64_t to_height,
                              int64_t to_width);
 
-// Where a picture of given extents lies when the network looks at it. The frame is the padded and
-// resized picture, out of whose centre the crop is cut (one pixel up and left of it where the rest
-// is odd, as Keras' CenterCrop does).
+// The maps between crop, frame and picture, for a picture of given extents. The frame is the padded
+// and resized picture. The crop is its centre (one pixel up and left where the rest is odd, as in
+// Keras' CenterCrop).
 struct FULMAR_API Geometry {
   // Error(usage) with misfit() where the picture can't be used.
   Geometry(const Preprocess& preprocess, int64_t height, int64_t width);
@@ -34,11 +34,11 @@ struct FULMAR_API Geometry {
   int64_t frame_height, frame_width;  // of the frame
   Affine crop_to_frame, frame_to_picture;
   bool padded;  // the frame is larger than the picture
-  bool clamps;  // positions outside the picture read its edge, so padding must be cut
+  bool clamps;  // positions outside the picture read its edge: cut_at_picture() for padding
 };
 
-// Why a picture of these extents can't be used, with what to do; empty where it can: resizing must
-// not stretch it, and it must not be smaller than the crop, unless the record pads.
+// Why a picture of these extents can't be used, and a remedy; empty where it can. Unless the record
+// pads, resizing must not stretch the picture, and the crop must fit into it.
 FULMAR_API std::string misfit(const Preprocess& preprocess, int64_t height, int64_t width);
 
 // How a picture of these extents is read for prediction. Error(usage) with misfit().

@@ -22,7 +22,7 @@ class FULMAR_API Classifier {
   ~Classifier();
 
   const ModelInfo& info() const { return checkpoint_.info(); }
-  const std::vector<std::string>& notes() const { return checkpoint_.notes(); }  // on the file
+  const std::vector<std::string>& notes() const { return checkpoint_.notes(); }  // as Checkpoint's
 
   // Logits and probabilities of pictures [N,H,W,bands], contiguous, as a decoder gives them: the
   // model's own preprocessing follows. Elements are of the type that the model was trained on

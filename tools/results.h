@@ -9,7 +9,7 @@
 #include "engine/checkpoint.h"
 #include "tools/cli.h"
 
-// What predict, eval and info share.
+// Helpers of predict, eval and info.
 namespace fulmar::tools {
 
 // The threshold asked for, or with -1 the model's. Error(usage): one is given and the model has
@@ -24,7 +24,7 @@ CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
                        const std::string& otherwise);
 // --scenes: which pictures belong together.
 CLI::Option* add_scenes(CLI::App& app, std::string& value);
-// What was asked for, or else what the model's pictures were. Error(usage) as BandFiles.
+// The band files of the option, else those of the model's pictures. Error(usage) as BandFiles.
 data::BandFiles band_files_of(const std::optional<std::string>& asked,
                               const Preprocess& preprocess);
 
