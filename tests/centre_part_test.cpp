@@ -57,13 +57,14 @@ TEST_CASE("a network says of the part that it sees what it says of the whole, to
     Model weights = model::new_model(info.network, preprocess, context.device("reference"), 7);
     save_checkpoint(path, info, weights);
     model::Classifier classifier(context, path, "cpu");
-    for (const auto& [height, width] : {std::array<int64_t, 2>{61, 90},
-                                        {90, 61},
-                                        {48, 48},
-                                        {17, 40},
-                                        {16, 16},
-                                        {18, 19},
-                                        {33, 16}}) {
+    for (const std::array<int64_t, 2>& extents : {std::array<int64_t, 2>{61, 90},
+                                                  {90, 61},
+                                                  {48, 48},
+                                                  {17, 40},
+                                                  {16, 16},
+                                                  {18, 19},
+                                                  {33, 16}}) {
+      const int64_t height = extents[0], width = extents[1];
       if (!misfit(preprocess, height, width).empty()) continue;
       CAPTURE(preprocess.size);
       CAPTURE(preprocess.crop);

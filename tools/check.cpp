@@ -30,17 +30,17 @@ std::string counts_table(const Audit& audit) {
   Table table({{"folder", Align::left},
                {"class", Align::left},
                {"pictures", Align::right},
+               {"scenes", Align::right},
+               {"constant", Align::right},
                {"black", Align::right},
                {"missing", Align::right},
-               {"wholly black", Align::right},
-               {"constant", Align::right},
-               {"scenes", Align::right}});
+               {"wholly black", Align::right}});
   for (const Audit::Part& part : audit.parts)
     for (const Audit::Class& c : part.classes)
       table.add({&c == &part.classes.front() ? part.folder : "", c.name,
-                 with_separators(c.pictures), fixed(100 * c.black_fraction, 1) + " %",
-                 fixed(100 * c.missing_fraction, 1) + " %", with_separators(c.wholly_black),
-                 with_separators(c.constant), with_separators(c.scenes)});
+                 with_separators(c.pictures), with_separators(c.scenes),
+                 with_separators(c.constant), fixed(100 * c.black_fraction, 1) + " %",
+                 fixed(100 * c.missing_fraction, 1) + " %", with_separators(c.wholly_black)});
   return table.to_string();
 }
 
