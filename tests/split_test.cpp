@@ -151,7 +151,8 @@ TEST_CASE("train --test holds scenes out of everything, and scores the best mode
     fs::copy_file(data + "/" + name, folder.path("held/" + name));
   }
   CHECK(held.size() == 5);
-  for (const Json& sample : json_in(run + "/evaluation-validation.json")["samples"])
+  const Json validation = json_in(run + "/evaluation-validation.json");
+  for (const Json& sample : validation["samples"])
     CHECK(held.count(
               fs::path(sample["file"].get<std::string>()).filename().string().substr(0, 4)) == 0);
   const Json other = Json::parse(
