@@ -38,8 +38,10 @@ Sums sums_of(const T* values, int64_t pixels, int64_t bands, std::optional<doubl
   };
   each([&](double value) {
     sums.valid++;
-    if constexpr (std::is_integral_v<T>)
-      sums.upper += value > static_cast<double>(std::numeric_limits<T>::max() / 2);
+    if constexpr (std::is_integral_v<T>) {
+      constexpr T half = std::numeric_limits<T>::max() / 2;
+      sums.upper += value > static_cast<double>(half);
+    }
     sums.mean += value;
   });
   if (sums.valid > 0) sums.mean /= static_cast<double>(sums.valid);

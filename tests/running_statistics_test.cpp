@@ -72,7 +72,8 @@ Measured expected(Device& device, int64_t batches) {
     const std::vector<double> values = session.read(conv);
     all.insert(all.end(), values.begin(), values.end());
   }
-  const auto n = static_cast<double>(all.size() / 4);
+  const size_t values = all.size() / 4;
+  const auto n = static_cast<double>(values);
   Measured m;
   for (size_t c = 0; c < 4; c++) {
     double mean = 0, squares = 0;
