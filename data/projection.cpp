@@ -205,14 +205,20 @@ std::optional<Projection> projection_of_keys(const Georeference& g) {
   }
 }
 
-// x and y without false easting and northing.
-Place transverse_mercator(const Projection& p, double x, double y) {
-  const GeographicLib::TransverseMercator map(p.spheroid.a, p.spheroid.f, p.scale);
+// Of a map whose y begins at another latitude than the projection's.
+template <class Map>
+Place from_origin(const Map& map, const Projection& p, double x, double y) {
   double zero_x = 0, zero_y = 0;
   map.Forward(p.longitude, p.latitude, p.longitude, zero_x, zero_y);
   Place place;
   map.Reverse(p.longitude, x, y + zero_y, place[1], place[0]);
   return place;
+}
+
+// x and y without false easting and northing.
+Place transverse_mercator(const Projection& p, double x, double y) {
+  const GeographicLib::TransverseMercator map(p.spheroid.a, p.spheroid.f, p.scale);
+  return from_origin(map, p, x, y);
 }
 
 Place polar_stereographic(const Projection& p, double x, double y) {
@@ -267,11 +273,7 @@ Place conformal_conic(const Projection& p, double x, double y) {
   const double first = p.parallel.value_or(p.latitude), second = p.second.value_or(first);
   const GeographicLib::LambertConformalConic map(p.spheroid.a, p.spheroid.f, first, second,
                                                  p.scale);
-  double zero_x = 0, zero_y = 0;
-  map.Forward(p.longitude, p.latitude, p.longitude, zero_x, zero_y);
-  Place place;
-  map.Reverse(p.longitude, x, y + zero_y, place[1], place[0]);
-  return place;
+  return from_origin(map, p, x, y);
 }
 
 Place inverse(const Projection& p, double x, double y) {
