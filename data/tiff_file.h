@@ -12,19 +12,20 @@
 
 namespace fulmar::data {
 
-// Tags that libtiff leaves to its users: GeoTIFF 1.1 (OGC 19-008r4), section 7, and GDAL's own.
+// libtiff leaves these tags to its users: GeoTIFF 1.1 (OGC 19-008r4), section 7, and GDAL's own.
 constexpr uint32_t tag_pixel_scale = 33550, tag_tiepoints = 33922, tag_transformation = 34264,
                    tag_geo_keys = 34735, tag_geo_doubles = 34736, tag_geo_ascii = 34737,
                    tag_gdal_nodata = 42113;
 
-// A TIFF opened by libtiff: its messages are kept here instead of being printed, and it can't read
-// past the end or ask for much more memory than the file is long.
+// A TIFF opened by libtiff. It keeps libtiff's messages and prints none. It lets libtiff neither
+// read past the file's end nor ask for much more memory than the file is long.
 class TiffFile {
  public:
-  // For reading, at its first page; `file` must outlive it. Error(file): libtiff can't make sense
-  // of it.
+  // Opens a file for reading, at its first page; `file` must outlive this. Error(file): libtiff
+  // can't make sense of it.
   explicit TiffFile(const ImageFile& file);
-  // For writing; bytes() is the file once close() was called. `big`: BigTIFF, beyond 4 GB.
+  // Opens a file in memory for writing: close() completes it, bytes() then holds it. `big`:
+  // BigTIFF, which files beyond 4 GB need.
   TiffFile(bool big, const std::string& name);
   ~TiffFile();
   TiffFile(const TiffFile&) = delete;
@@ -35,13 +36,13 @@ class TiffFile {
   void close();
   const std::vector<uint8_t>& bytes() const { return written_; }
 
-  // The file being read.
+  // The file that is read; not for one that is written.
   const ImageFile& file() const { return *read_; }
   // libtiff's first error, else its first warning; empty without either.
   std::string complaint() const { return error_[0] != 0 ? error_.data() : warning_.data(); }
-  // A warning of the JPEG decoder: it fills in what is missing or wrong.
+  // Whether the JPEG decoder warned: it makes up pixels where data are missing or wrong.
   bool jpeg_warned() const { return jpeg_warned_; }
-  // Error(file): damaged, with libtiff's complaint behind `what`.
+  // Throws Error(file) that says `what` and then libtiff's complaint.
   [[noreturn]] void fail(const std::string& what) const;
 
   // The value of a tag of one number, or its default by the standard, or `otherwise`.
@@ -50,7 +51,7 @@ class TiffFile {
     T found = otherwise;
     return TIFFGetFieldDefaulted(tiff_, tag, &found) ? found : otherwise;
   }
-  // Numbers of a tag that libtiff leaves to its users; none where it is not there.
+  // The numbers of a tag that libtiff leaves to its users; none where the page lacks the tag.
   template <class T>
   std::vector<T> values(uint32_t tag) const {
     uint32_t count = 0;
@@ -59,11 +60,11 @@ class TiffFile {
     return {found, found + count};
   }
   std::string text(uint32_t tag) const;
-  // How many values a tag of the page being read has, which libtiff doesn't tell of all; 0 where it
-  // is not there. Error(file): the page lies beyond the file.
+  // The number of values of a tag of the page that is read, 0 where the page lacks the tag: libtiff
+  // tells it of some tags only. Error(file): the page lies beyond the file.
   uint64_t count_of(uint32_t tag) const;
 
-  // For libtiff's callbacks.
+  // libtiff's callbacks use these.
   struct Callbacks;
   void note(bool is_error, const char* module, const char* format, va_list arguments) noexcept;
 

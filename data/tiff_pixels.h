@@ -10,7 +10,7 @@
 
 namespace fulmar::data {
 
-// How the first page of a TIFF stores its picture, as far as it is of a kind that is read.
+// The first page of a TIFF as it stores its picture, of a kind that this program reads.
 struct TiffLayout {
   uint32_t height = 0, width = 0;
   uint16_t samples = 0, bits = 0, format = 0;  // of a pixel; of a sample; SAMPLEFORMAT_...
@@ -33,12 +33,12 @@ struct TiffLayout {
   }
 };
 
-// Extents, bands, type and nodata of the picture that decode_tiff_pixels() makes of it.
+// The extents, bands, type and nodata of the picture that decode_tiff_pixels() makes of a layout.
 ImageHeader header_of(const TiffLayout& layout);
 
-// Decodes the blocks that the part touches. Memory, no more than `memory_bytes`, is asked for once
-// it is known that every block lies in the file and that the file is long enough to hold what it
-// claims. Error(file): damaged.
+// Decodes the blocks that the part touches. It first checks that every block lies in the file, and
+// that the file is long enough for what it claims; then it asks for memory, at most `memory_bytes`.
+// Error(file): the file is damaged.
 Image decode_tiff_pixels(const TiffFile& file, const TiffLayout& layout, const PicturePart& part,
                          uint64_t memory_bytes);
 

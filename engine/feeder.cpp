@@ -28,8 +28,6 @@ PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
 
 namespace {
 
-std::string text_of(const View& view) { return view.shape.to_string() + " " + name_of(view.type); }
-
 // A source is the caller's own class: what it gives is looked at before it is read.
 void check_batch(const BatchSource& source, const Batch& batch) {
   const std::vector<TensorSpec>& specs = source.tensors();
@@ -41,9 +39,10 @@ void check_batch(const BatchSource& source, const Batch& batch) {
     const View& view = batch.tensors[i];
     const View wanted = view_of(nullptr, specs[i].shape, specs[i].type);
     const auto refuse = [&](const std::string& what) {
-      usage_error("a batch's '" + specs[i].name + "' must be " + text_of(wanted) + what);
+      usage_error("a batch's '" + specs[i].name + "' must be " + wanted.to_string() + what);
     };
-    if (view.shape != wanted.shape || view.type != wanted.type) refuse(", it is " + text_of(view));
+    if (view.shape != wanted.shape || view.type != wanted.type)
+      refuse(", it is " + view.to_string());
     if (!view.data && view.bytes() > 0) refuse(", it is a null pointer");
     if (!view.is_contiguous()) refuse(" without gaps");
   }
@@ -64,7 +63,7 @@ void set_input(Session& session, Val input, const View& values) {
   const ValueInfo& info = session.tape().info(input);
   const View wanted = view_of(nullptr, info.shape, info.is_real() ? DType::f32 : info.type);
   if (values.shape != wanted.shape || values.type != wanted.type || !values.is_contiguous())
-    usage_error("an input takes " + text_of(wanted) + " without gaps, " + text_of(values) +
+    usage_error("an input takes " + wanted.to_string() + " without gaps, " + values.to_string() +
                 " given");
   if (!values.data && values.bytes() > 0) usage_error("an input was given a null pointer");
   if (info.is_real())

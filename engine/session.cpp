@@ -46,8 +46,6 @@ std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
   return values;
 }
 
-std::string text_of(const View& view) { return view.shape.to_string() + " " + name_of(view.type); }
-
 constexpr const char* arena_in_use = "a Session, or an Arena that several share,";
 
 // Graphs of a session: for inputs that lie in two places in turn, and some more.
@@ -101,7 +99,7 @@ void Session::set_bytes(Val input, const void* host, size_t bytes) {
   const std::string& name = ops::as_leaf(tape_->node(input.node))->key();
   if (bytes != wanted.bytes())
     usage_error("input '" + name + "' takes " + std::to_string(wanted.bytes()) + " bytes (" +
-                text_of(wanted) + "), " + std::to_string(bytes) + " given");
+                wanted.to_string() + "), " + std::to_string(bytes) + " given");
   if (!host && bytes > 0) usage_error("input '" + name + "' was given a null pointer");
   DeviceBuffer& memory = inputs_[input.node];
   if (memory.bytes() != bytes) {
@@ -119,10 +117,10 @@ void Session::bind(Val input, const View& device_memory) {
   const View wanted = input_view(input, "bound");
   const auto refuse = [&](const std::string& what) {
     usage_error("input '" + ops::as_leaf(tape_->node(input.node))->key() + "' takes " +
-                text_of(wanted) + ", " + what);
+                wanted.to_string() + ", " + what);
   };
   if (device_memory.shape != wanted.shape || device_memory.type != wanted.type)
-    refuse(text_of(device_memory) + " given");
+    refuse(device_memory.to_string() + " given");
   if (!device_memory.data && wanted.bytes() > 0) refuse("a null pointer given");
   if (!device_memory.is_contiguous()) refuse("contiguous; a view with gaps given");
   if (leaves_[input.node].data != device_memory.data) bound_.clear();  // views are bound anew

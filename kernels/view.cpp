@@ -59,6 +59,8 @@ bool View::is_contiguous() const {
          (shape.width() == 1 || stride[2] == dense.stride[2]);
 }
 
+std::string View::to_string() const { return shape.to_string() + " " + name_of(type); }
+
 View view_of(void* data, const Shape& shape, DType type) {
   const int64_t pixel = shape.channels();
   const int64_t row = pixel * shape.width();

@@ -86,6 +86,7 @@ struct View {
   DType type = DType::f32;
 
   bool is_contiguous() const;
+  std::string to_string() const;  // shape and type: "[16,128,128,16] f32"
   size_t bytes() const { return static_cast<size_t>(shape.elements()) * size_of(type); }
   explicit operator bool() const { return data != nullptr; }  // false: an optional operand left out
 

@@ -13,7 +13,7 @@
 
 namespace fulmar::model {
 
-// The running statistics of a Model as they were, to be put back.
+// A copy of a Model's running statistics, which restore() puts back.
 class FULMAR_API KeptStatistics {
  public:
   explicit KeptStatistics(Model& model);
@@ -26,22 +26,21 @@ class FULMAR_API KeptStatistics {
 
 // Measures the running statistics of batch normalisation with the weights as they are, instead of
 // averaging them over steps of weights that change ("precise BN": Wu & Johnson, Rethinking "Batch"
-// in BatchNorm, 2021, arXiv:2105.07576, section 3): right from the first epoch on, whatever the
-// momentum and however few the steps. Samples come as prediction sees them, without augmentation
-// and dropout, whose own statistics are others.
+// in BatchNorm, 2021, arXiv:2105.07576, section 3). So validation is right from the first epoch on,
+// whatever the momentum and the number of steps. The estimator sees samples as prediction does: no
+// augmentation, no dropout, which would give other statistics.
 class FULMAR_API StatisticsEstimator {
  public:
-  // `tensors`: as of TrainStep. Error(usage) as record_program; Error(device) where memory is
-  // short.
+  // `tensors`: those of TrainStep. Error(usage): record_program's; Error(device): memory is short.
   StatisticsEstimator(Context& context, Device& device, const ModelInfo& info, Model& model,
                       const std::vector<TensorSpec>& tensors, bool unbiased_variance,
                       std::shared_ptr<Arena> arena = nullptr);
 
-  // Over the first `batches` batches of an epoch of the training's feeder. Each running mean
-  // becomes the mean of the batches' means m; each running variance mean(v + m^2) - mean(m)^2, of
-  // their variances v, with n / (n - 1) of all n values where training stores it so.
-  // Error(cancelled) where the context's flag goes up, and errors of the source: the statistics are
-  // then those of some batch.
+  // Reads the first `batches` batches of an epoch from the training's feeder. Of the batches' means
+  // m and variances v, each running mean becomes mean(m), each running variance
+  // mean(v + m^2) - mean(m)^2, times n / (n - 1) for n values where training stores it so.
+  // Error(cancelled) where the context's flag goes up, and errors of the source leave some batch's
+  // statistics in the Model.
   void estimate(Feeder& feeder, int64_t epoch, int64_t batches);
 
  private:

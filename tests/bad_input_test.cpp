@@ -10,6 +10,7 @@
 
 #include "engine/file.h"
 #include "engine/safetensors.h"
+#include "tests/support/crc32.h"
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"
 #include "tests/support/refusal.h"
@@ -252,6 +253,27 @@ TEST_CASE("more memory than there is: exit 4 and what was planned, before anythi
             {"this network's weights takes about", "--widths"});
   f.refused({"info", "--new", "polar-low", "--widths", "16384,16384,16384", "--classes", "65536"},
             4, {"this network's weights takes about", "--widths"});
+}
+
+TEST_CASE("a picture of more memory than there is: predict goes on, eval ends with exit 4") {
+  const Files f;
+  // The header of a PNG of a million pixels a side.
+  std::vector<uint8_t> header{'I', 'H', 'D', 'R', 0, 15, 66, 64, 0, 15, 66, 64, 8, 2, 0, 0, 0};
+  const uint32_t crc = crc32(header);
+  for (int shift = 24; shift >= 0; shift -= 8) header.push_back(static_cast<uint8_t>(crc >> shift));
+  const std::string picture = f.data + "/pos/million.png";
+  write_file(picture, std::string("\x89PNG\r\n\x1a\n\0\0\0\x0d", 12) +
+                          std::string(header.begin(), header.end()) + std::string(64, '\0'));
+  // Bilinear resizing reads a picture whole.
+  const std::string model = f.path("bilinear.safetensors");
+  Preprocess preprocess = Preprocess::of_pictures(20, 16, 3);
+  preprocess.resize = Interpolation::bilinear;
+  save_model(model, {"neg", "pos"}, preprocess);
+  const Words limit{"--max-pixels", "2000000000000"};
+  f.refused(Words{"predict", model, picture} + limit, 3,
+            {picture, "it takes 6.00 TB of memory, and", "are free; cut the picture into parts"});
+  f.refused(Words{"eval", model, f.data} + limit, 4,
+            {"evaluating with batches of 1 pictures takes about", "--batch"});
 }
 
 TEST_CASE("a table that can't be written: exit 3 and nothing in its place") {

@@ -128,6 +128,14 @@ TEST_CASE("float GeoTIFF is trained on, and split bands are the same scenes") {
   };
   const std::vector<Json> said = predicted({model, whole});
   REQUIRE(said.size() == scenes);
+  // An oblique Mercator: Swiss, LV95.
+  const std::string swiss = folder.path("swiss.tif");
+  write_raster(
+      swiss, 24, 28, 2, [](auto...) { return -17.0; }, {}, 2056);
+  const Ended elsewhere = fulmar_program({"predict", model, swiss, "--json"});
+  CHECK(elsewhere.code == 0);
+  CHECK(has(elsewhere.err, "no longitude and latitude for 1 of the pictures, such as " + swiss));
+  CHECK(has(elsewhere.err, "2056"));
   CHECK(predicted({model, split, "--bands", patterns}) == said);
   CHECK(predicted({other, split}) == said);
   // Naming all files of a sample names it once.

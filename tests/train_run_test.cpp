@@ -89,6 +89,14 @@ TEST_CASE("what a run needs is said before pictures are decoded") {
   // 24 pictures of 16 x 16 x 3 bytes; 4 batches of 8 in two loaders.
   CHECK(has(whole.err, "49.2 kB for batches, 18.4 kB for decoded pictures"));
   CHECK(has(whole.err, "on disk for the run"));
+  CHECK_FALSE(has(whole.err, "2x2"));
+  fs::remove_all(files.run);
+
+  // Of 16 pixels a side block 5 gets one.
+  const Ended deep = fulmar_program({"train", files.data, "--out", files.run, "--crop", "16",
+                                     "--widths", "4,4,4,4,4", "--epochs", "1"});
+  CHECK_MESSAGE(deep.code == 0, deep.err);
+  CHECK(has(deep.err, "fewer than 2x2 pixels: a larger --crop or fewer --widths"));
   fs::remove_all(files.run);
 
   const std::string cache = files.folder.path("cache");

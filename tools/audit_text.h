@@ -11,19 +11,19 @@ namespace fulmar::tools {
 // Lists for people end after so many entries; --json has all.
 constexpr size_t shown_groups = 10, shown_names = 3;
 
-// The first names, " = " between where they are equal, and how many more there are.
+// The first names with `between` between them, and how many more there are: " = " joins equal ones.
 std::string first_names(const std::vector<std::string>& names, const char* between = ", ");
 
 // "1 scene", "1,234 scenes".
 std::string counted(int64_t count, const std::string& one, const std::string& many);
 
-// The groups of equal pictures that show something: not those that are constant but for noise.
+// The groups of equal pictures without those of pictures that are constant but for noise.
 std::vector<data::Audit::Paths> telling_groups(const std::vector<data::Audit::Paths>& groups,
                                                const data::Audit::Paths& constant);
 
 // "1,989 pictures are constant but for noise, with values from 0 to 1 (no data?)"; "" without any.
 std::string constant_heading(const data::Audit& audit);
-// How many of each class of each part, "train/neg: 700".
+// The number of constant pictures in each class of each part: "train/neg: 700".
 std::vector<std::string> constant_counts(const data::Audit& audit);
 
 // Notes the files and folders of a dataset's folder that are not used.

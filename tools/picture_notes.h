@@ -11,11 +11,11 @@
 
 namespace fulmar::tools {
 
-// What a user is told of pictures that a model looks at, once for each kind with their number:
-// remarks on their files, and how much of them the network doesn't see.
+// Notes on the pictures that a model looks at, each kind once with the number of its pictures:
+// remarks on their files, and how much of a picture the network doesn't see.
 class PictureNotes {
  public:
-  // `preprocess`: nullptr where no network looks. `header`: of the whole picture, which fits.
+  // `header`: the whole picture's. `preprocess`: the network's; nullptr where no network looks.
   void add(const std::string& path, const data::ImageHeader& header, const Preprocess* preprocess);
   std::vector<std::string> lines() const;
   void say() const;  // as notes

@@ -15,13 +15,13 @@
 namespace fulmar::test {
 
 // A small model with random weights for RGB pictures of 16 pixels a side or more.
-inline void save_model(const std::string& path, std::vector<std::string> classes) {
-  constexpr int64_t crop = 16;
+inline void save_model(const std::string& path, std::vector<std::string> classes,
+                       const Preprocess& preprocess = Preprocess::of_pictures(0, 16, 3)) {
   Context context;
   ModelInfo info;
   const auto count = static_cast<int64_t>(classes.size());
   info.network = model::polar_low({3, count, {4, 8}, 0.5});
-  info.preprocess = Preprocess::of_pictures(0, crop, 3);
+  info.preprocess = preprocess;
   info.classes = std::move(classes);
   info.positive_class = count == 2 ? 1 : -1;
   info.threshold = 0.25;

@@ -22,12 +22,12 @@ data::Image float_raster(int64_t height, int64_t width, int64_t bands, const Val
   return image;
 }
 
-// Writes one as GeoTIFF, 10 m a pixel in UTM zone 33.
+// Writes one as GeoTIFF, 10 m a pixel, in UTM zone 33 by default.
 template <class Value>
 void write_raster(const std::string& path, int64_t height, int64_t width, int64_t bands,
-                  const Value& value, std::optional<double> nodata = {}) {
+                  const Value& value, std::optional<double> nodata = {}, int epsg = 32633) {
   write_geotiff(path, float_raster(height, width, bands, value),
-                data::make_georeference(data::EarthModel::projected, 32633, 4e5, 5.3e6, 10, 10),
+                data::make_georeference(data::EarthModel::projected, epsg, 4e5, 5.3e6, 10, 10),
                 nodata);
 }
 
