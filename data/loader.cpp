@@ -60,7 +60,7 @@ struct Loader::State {
   int64_t epoch = 0, end = 0;  // `end`: batches of the epoch, 0 before start()
   int64_t to_fill = 0, to_give = 0;
   int64_t filling = 0;
-  bool augmented = true, next_augmented = true;  // since, and from the next start() on
+  bool calibrating = false, next_calibrating = false;  // since, and from the next start() on
   Slot* given = nullptr;
   std::vector<std::thread> threads;
 
@@ -140,13 +140,16 @@ void Loader::State::fill_sample(Slot& slot, size_t place, int64_t picture, int64
   if (!without_pictures)
     pictures->copy(picture, slot.images.get() + static_cast<int64_t>(place) * height * row_bytes,
                    row_bytes);
-  if (options.augment && augmented) {
+  AugmentDraw drawn;
+  if (options.augment) {
     const int64_t in_epoch = number * options.batch + static_cast<int64_t>(place);
-    slot.samples[place] =
-        augmented_sample(preprocess, header.height, header.width,
-                         draw_augment(*options.augment, options.seed, fill_epoch, in_epoch));
+    drawn = draw_augment(*options.augment, options.seed, fill_epoch, in_epoch);
+  }
+  if (options.augment && !calibrating) {
+    slot.samples[place] = augmented_sample(preprocess, header.height, header.width, drawn);
   } else {
     slot.samples[place] = pictures->centre(picture, preprocess);
+    slot.samples[place].gain = drawn.gain;
   }
   if (!picture_labels.empty()) slot.labels[place] = picture_labels[static_cast<size_t>(picture)];
   slot.weights[place] = 1;
@@ -235,16 +238,16 @@ void Loader::start(int64_t epoch, int64_t first) {
   s.slot_filled.wait(lock, [&] { return s.filling == 0; });
   for (Slot& slot : s.slots) slot.phase = Slot::Phase::free;
   s.given = nullptr;
-  s.augmented = s.next_augmented;
+  s.calibrating = s.next_calibrating;
   s.epoch = epoch;
   s.end = batches;
   s.to_fill = s.to_give = first;
   s.slot_freed.notify_all();
 }
 
-void Loader::set_augmented(bool augmented) {
+void Loader::set_calibrating(bool calibrating) {
   const std::lock_guard lock(state_->mutex);
-  state_->next_augmented = augmented;
+  state_->next_calibrating = calibrating;
 }
 
 const Batch* Loader::next() {

@@ -40,7 +40,7 @@ class Loader : public BatchSource {
   const std::vector<TensorSpec>& tensors() const override;
   int64_t batches_per_epoch() const override;
   void start(int64_t epoch, int64_t first) override;
-  void set_augmented(bool augmented) override;
+  void set_calibrating(bool calibrating) override;  // the gain stays
   const Batch* next() override;
   int64_t sample_count() const override;
   void leave_out(size_t tensor) override;  // the pictures; others cost nothing

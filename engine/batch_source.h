@@ -50,9 +50,10 @@ class BatchSource {
 
   // Starts at batch `first` of an epoch (a resumed run starts in the middle of one).
   virtual void start(int64_t epoch, int64_t first) = 0;
-  // Whether samples are varied at random (at first they are, where the source does so) or come as
-  // prediction sees them, from the next start() on.
-  virtual void set_augmented(bool /*augmented*/) {}
+  // From the next start() on: whether samples calibrate statistics that prediction will use. Of
+  // random variations such samples keep those alone amid whose range an unvaried sample lies, and
+  // not those of which it is an extreme (interpolation smooths, noise adds variance).
+  virtual void set_calibrating(bool /*calibrating*/) {}
   // The next batch, or nullptr after the epoch's last. Throws a loader thread's error.
   virtual const Batch* next() = 0;
 

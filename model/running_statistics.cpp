@@ -39,13 +39,13 @@ struct Moments {
   }
 };
 
-// For its life a source gives samples as prediction sees them.
-class Plain {
+// For its life a source gives samples that calibrate.
+class Calibrating {
  public:
-  explicit Plain(BatchSource& source) : source_(source) { source_.set_augmented(false); }
-  ~Plain() { source_.set_augmented(true); }
-  Plain(const Plain&) = delete;
-  Plain& operator=(const Plain&) = delete;
+  explicit Calibrating(BatchSource& source) : source_(source) { source_.set_calibrating(true); }
+  ~Calibrating() { source_.set_calibrating(false); }
+  Calibrating(const Calibrating&) = delete;
+  Calibrating& operator=(const Calibrating&) = delete;
 
  private:
   BatchSource& source_;
@@ -74,7 +74,7 @@ StatisticsEstimator::StatisticsEstimator(Context& context, Device& device, const
 
 void StatisticsEstimator::estimate(Feeder& feeder, int64_t epoch, int64_t batches) {
   std::vector<Moments> moments(updates_.size());
-  const Plain plain(feeder.source());
+  const Calibrating calibrating(feeder.source());
   feeder.start(epoch, 0);
   for (int64_t i = 0; i < batches; i++) {
     if (!feeder.next()) usage_error("the source gave fewer batches than it announced");

@@ -27,8 +27,8 @@ class FULMAR_API KeptStatistics {
 // Measures the running statistics of batch normalisation with the weights as they are, instead of
 // averaging them over steps of weights that change ("precise BN": Wu & Johnson, Rethinking "Batch"
 // in BatchNorm, 2021, arXiv:2105.07576, section 3). So validation is right from the first epoch on,
-// whatever the momentum and the number of steps. The estimator sees samples as prediction does: no
-// augmentation, no dropout, which would give other statistics.
+// whatever the momentum and the number of steps. The estimator drops no values, and asks the
+// source for calibrating samples (BatchSource::set_calibrating).
 class FULMAR_API StatisticsEstimator {
  public:
   // `tensors`: those of TrainStep. Error(usage): record_program's; Error(device): memory is short.

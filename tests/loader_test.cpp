@@ -152,7 +152,7 @@ TEST_CASE("the same batches with any number of threads, from any batch on") {
     }
 }
 
-TEST_CASE("from the next start on, batches are not augmented where that is asked for") {
+TEST_CASE("from the next start on, calibrating batches keep the augmentation's gain alone") {
   const Fixture f(23);
   const Preprocess p = Preprocess::of_pictures(0, 8, 3);
   LoaderOptions o = options(4, 2);
@@ -163,11 +163,26 @@ TEST_CASE("from the next start on, batches are not augmented where that is asked
   const auto augmented = epoch(loader, 2);
   CHECK(augmented != epoch(plain, 2));
   loader.start(2, 0);
-  loader.set_augmented(false);
+  loader.set_calibrating(true);
   CHECK(bytes_of(loader, *loader.next()) == augmented[0]);
   CHECK(epoch(loader, 2) == epoch(plain, 2));
-  loader.set_augmented(true);
+  loader.set_calibrating(false);
   CHECK(epoch(loader, 2) == augmented);
+
+  o.augment->gain = 1;
+  o.augment->speckle = 0.3;
+  Loader all = make();
+  all.set_calibrating(true);
+  all.start(2, 0);
+  plain.start(2, 0);
+  for (int64_t slot = 0; const Batch* batch = all.next();) {
+    auto* samples = named_tensor(all.tensors(), *batch, "image/samples").as<WarpSample>();
+    for (size_t i = 0; i < batch->samples.size(); i++, slot++) {
+      CHECK(samples[i].gain == draw_augment(*o.augment, o.seed, 2, slot).gain);
+      samples[i].gain = 1;
+    }
+    CHECK(bytes_of(all, *batch) == bytes_of(plain, *plain.next()));
+  }
 }
 
 TEST_CASE("a batch stays as it is until the next one is asked for") {
