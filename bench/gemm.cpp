@@ -13,7 +13,7 @@
 #include "bench/kernels/ceilings.h"
 #include "bench/kernels/measure.h"
 #include "hwy/targets.h"
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/ops.h"
 
 using namespace fulmar;
@@ -123,9 +123,9 @@ void measure(Stream& stream, const Product& p, int64_t batch, double budget) {
     print_direction(stream, {flop, read_and_written + w.bytes(), body}, copy, budget);
   };
   run(x_read + y.bytes(),
-      [&] { cpu::conv2d(stream, x.view(), w.view(), bias.view(), y.view(), window, 1); });
+      [&] { cpu::conv2d(stream, x.view(), w.view(), bias.view(), y.view(), window, 1, nullptr); });
   run(x.bytes() + y.bytes(),
-      [&] { cpu::conv2d_input_grad(stream, y.view(), w.view(), x.view(), window, 1); });
+      [&] { cpu::conv2d_input_grad(stream, y.view(), w.view(), x.view(), window, 1, nullptr); });
   run(x_read + y.bytes(), [&] {
     cpu::conv2d_weight_grad(stream, x.view(), y.view(), w.view(), window, 1, work.view().data);
   });

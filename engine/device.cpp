@@ -27,6 +27,7 @@ std::optional<Precision> precision_named(std::string_view name) {
 
 Device::Device(const Backend& backend, Stream stream, DeviceInfo info)
     : backend_(&backend), stream_(stream), info_(std::move(info)) {
+  require_complete(backend);
   if (info_.name.empty()) info_.name = backend.name;
   if (info_.hardware.empty()) info_.hardware = backend.isa();
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/kernel_list.h"
 #include "kernels/step_state.h"
 #include "kernels/thread_pool.h"
 #include "kernels/view.h"
@@ -189,6 +190,7 @@ struct Backend {
   void (*average_pool_grad)(Stream&, const View& dy, const View& dx, std::array<int64_t, 2> kernel,
                             const Window&);
 
+  // A source pixel of weight 0 adds nothing, be it NaN.
   void (*resize)(Stream&, const View& x, const View& y, const Resize&);
   void (*resize_grad)(Stream&, const View& dy, const View& dx, const Resize&);
 
@@ -226,6 +228,17 @@ struct Backend {
   void (*warp)(Stream&, const View& source, const WarpSample* samples, const View& y,
                const WarpOptions&);
 };
+
+#define FULMAR_ONE(...) +1
+static_assert(sizeof(Backend) == offsetof(Backend, copy) +
+                                     (0 FULMAR_KERNELS(FULMAR_ONE)
+                                          FULMAR_WORKSPACE_KERNELS(FULMAR_ONE)) *
+                                         sizeof(Backend::copy),
+              "kernels/kernel_list.h misses a kernel of the table, or names one twice");
+#undef FULMAR_ONE
+
+// Error(device) naming the first kernel for which a backend's table has no function.
+FULMAR_API void require_complete(const Backend& backend);
 
 // The backends that are built in.
 FULMAR_API const Backend& cpu_backend();

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
@@ -125,8 +125,8 @@ Results run(const Conv& c, int threads) {
              vb = view_of(bias.data(), {c.outputs}, DType::f32),
              vdy = view_of(dy.data(), c.y(), DType::f32);
   Guarded y(c.y()), dx(c.x()), dw(c.w());
-  cpu::conv2d(stream, vx, vw, vb, y.view(), c.window, c.groups);
-  cpu::conv2d_input_grad(stream, vdy, vw, dx.view(), c.window, c.groups);
+  cpu::conv2d(stream, vx, vw, vb, y.view(), c.window, c.groups, nullptr);
+  cpu::conv2d_input_grad(stream, vdy, vw, dx.view(), c.window, c.groups, nullptr);
   const size_t bytes =
       cpu::conv2d_weight_grad_workspace(stream, vx, vdy, dw.view(), c.window, c.groups);
   std::vector<float> work(bytes / sizeof(float) + 64, NAN);
@@ -257,7 +257,7 @@ TEST_CASE("conv2d is a dense layer on rank 2") {
   Stream stream{&pool};
   std::vector<float> x{1, 2, 3, 4, 5, 6}, w{1, 10, 100, 1000, 10000, 100000}, y(4);
   cpu::conv2d(stream, view_of(x.data(), {2, 3}, DType::f32), view_of(w.data(), {3, 2}, DType::f32),
-              View{}, view_of(y.data(), {2, 2}, DType::f32), Window{}, 1);
+              View{}, view_of(y.data(), {2, 2}, DType::f32), Window{}, 1, nullptr);
   CHECK(y == std::vector<float>{1 + 200 + 30000, 10 + 2000 + 300000, 4 + 500 + 60000,
                                 40 + 5000 + 600000});
 }
@@ -310,7 +310,7 @@ TEST_CASE("conv2d writes every element of a large aligned output") {
       cpu::fill(stream, y, -1);
       cpu::conv2d(stream, view_of(x.data(), thin, DType::f32),
                   view_of(w.data(), kernel, DType::f32),
-                  view_of(bias.data(), {outputs}, DType::f32), y, Window{}, 1);
+                  view_of(bias.data(), {outputs}, DType::f32), y, Window{}, 1, nullptr);
       int64_t wrong = 0;
       const float* at = y.as<float>();
       for (const float value : x)
@@ -330,7 +330,7 @@ TEST_CASE("conv2d names shapes that don't fit") {
   const auto message = [&](const View& x, const View& w, const View& y, const Window& window,
                            int64_t groups) -> std::string {
     try {
-      cpu::conv2d(stream, x, w, View{}, y, window, groups);
+      cpu::conv2d(stream, x, w, View{}, y, window, groups, nullptr);
     } catch (const Error& error) {
       CHECK(error.kind() == ErrorKind::usage);
       return error.what();

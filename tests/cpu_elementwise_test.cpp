@@ -1,5 +1,6 @@
 #include "kernels/error.h"
 #include "kernels/pointwise.h"
+#include "tests/support/functors.h"
 #include "tests/support/instruction_sets.h"
 #include "tests/support/parity.h"
 
@@ -95,22 +96,20 @@ TEST_CASE("cpu: count_nonfinite finds every NaN and infinity") {
 
 TEST_CASE("cpu: pointwise functions and their gradients") {
   const Shape shape{3, 7, 5, 11};
-  for (int functor = 0; functor <= functor_Abs; functor++) {
-    CAPTURE(functor);
-    const bool two = functor <= functor_Gate;
-    const bool positive = functor == functor_Log || functor == functor_Sqrt;
+  for (size_t functor = 0; functor < functor_traits().size(); functor++) {
+    const FunctorTraits& f = functor_traits()[functor];
+    CAPTURE(f.name);
+    const auto number = static_cast<int>(functor);
+    const bool positive = number == functor_Log || number == functor_Sqrt;
     Parity p;
     const int x = p.in(shape, positive ? 0.01 : -9, 9), z = p.in(shape, 0.5, 2);
     const int y = p.out(shape), dy = p.in(shape), dx = p.out(shape);
     p.check([&](const Backend& device) {
       const View both[] = {p[x], p[z]};
-      device.pointwise(p.stream(), functor, {both, two ? size_t{2} : size_t{1}}, p[y], 0.25, -0.5);
-      if (two) return;
-      // Output and input may be saved; y is positive where the function needs it.
-      const bool output = functor == functor_Sigmoid || functor == functor_Tanh ||
-                          functor == functor_Exp || functor == functor_Sqrt ||
-                          functor == functor_Relu;
-      device.pointwise_grad(p.stream(), functor, output ? p[y] : p[x], p[dy], p[dx], 0.25, -0.5);
+      device.pointwise(p.stream(), number, {both, static_cast<size_t>(f.arity)}, p[y], 0.25, -0.5);
+      if (f.arity != 1) return;
+      const View& saved = f.saved == pointwise::Saved::output ? p[y] : p[x];
+      device.pointwise_grad(p.stream(), number, saved, p[dy], p[dx], 0.25, -0.5);
     });
   }
 }
@@ -128,9 +127,10 @@ TEST_CASE("cpu: functions saturate, and let NaN through") {
   const std::vector<double> values = {nan,   infinity, -infinity, 0,     -0.0, 3e38,  -3e38, 89,
                                       104.5, -87,      -104,      1e-40, 1e-9, -1e-9, 1000,  -1000};
   const Shape shape{static_cast<int64_t>(values.size())};
-  for (const int functor : {functor_Exp, functor_Log, functor_Sqrt, functor_Tanh, functor_Abs,
-                            functor_Sigmoid, functor_Relu, functor_Square}) {
-    CAPTURE(functor);
+  for (size_t number = 0; number < functor_traits().size(); number++) {
+    const auto functor = static_cast<int>(number);
+    if (functor_traits()[number].arity != 1) continue;
+    CAPTURE(functor_traits()[number].name);
     Array<float> x(shape), y(shape);
     Reals wide(shape), expected(shape);
     for (size_t i = 0; i < values.size(); i++) {
@@ -139,12 +139,12 @@ TEST_CASE("cpu: functions saturate, and let NaN through") {
     }
     Stream none;
     const View in = wide.view();
-    reference_backend().pointwise(none, functor, {&in, 1}, expected.view(), 0, 0);
+    reference_backend().pointwise(none, functor, {&in, 1}, expected.view(), 0.25, -0.5);
     for_each_instruction_set([&] {
       ThreadPool pool(1);
       Stream stream{&pool, nullptr};
       const View narrow = x.view();
-      cpu_backend().pointwise(stream, functor, {&narrow, 1}, y.view(), 0, 0);
+      cpu_backend().pointwise(stream, functor, {&narrow, 1}, y.view(), 0.25, -0.5);
       for (size_t i = 0; i < values.size(); i++) {
         CAPTURE(values[i]);
         const float want = static_cast<float>(expected.values[i]), got = y.values[i];

@@ -8,6 +8,7 @@
 #include "bench/kernels/measure.h"
 #include "kernels/error.h"
 #include "kernels/simt/backend.h"
+#include "tests/support/functors.h"
 #include "tests/support/slow_build.h"
 
 // The kernel benchmarks: that they miss no kernel, count traffic as said, and run on any device.
@@ -52,43 +53,11 @@ struct Noted<Member> {
 TEST_CASE("kernel benchmarks: every kernel of the backend table is timed") {
   Backend backend = cpu_backend();
   std::set<std::string> all;
-#define NOTED(member)                               \
+#define NOTED(member, ...)                          \
   Noted<& Backend::member>::name = #member;         \
   backend.member = Noted<&Backend::member>::kernel; \
   all.insert(#member);
-  NOTED(copy)
-  NOTED(fill)
-  NOTED(broadcast)
-  NOTED(reduce_sum)
-  NOTED(count_nonfinite)
-  NOTED(pointwise)
-  NOTED(pointwise_grad)
-  NOTED(conv2d)
-  NOTED(conv2d_input_grad)
-  NOTED(conv2d_weight_grad)
-  NOTED(depthwise_conv2d)
-  NOTED(depthwise_conv2d_input_grad)
-  NOTED(depthwise_conv2d_weight_grad)
-  NOTED(channel_sums)
-  NOTED(moments)
-  NOTED(update_running)
-  NOTED(batch_norm)
-  NOTED(batch_norm_grad_sums)
-  NOTED(batch_norm_grad)
-  NOTED(batch_norm_param_grad)
-  NOTED(max_pool)
-  NOTED(max_pool_grad)
-  NOTED(average_pool)
-  NOTED(average_pool_grad)
-  NOTED(resize)
-  NOTED(resize_grad)
-  NOTED(softmax)
-  NOTED(softmax_cross_entropy)
-  NOTED(softmax_cross_entropy_grad)
-  NOTED(dropout)
-  NOTED(accumulate)
-  NOTED(adamw)
-  NOTED(warp)
+  FULMAR_KERNELS(NOTED)
 #undef NOTED
   Context context;
   Device device(backend, context.device("cpu").stream());
@@ -100,6 +69,15 @@ TEST_CASE("kernel benchmarks: every kernel of the backend table is timed") {
     timed.insert(called.begin(), called.end());
   }
   for (const std::string& name : all) CHECK_MESSAGE(timed.count(name) == 1, name);
+}
+
+TEST_CASE("kernel benchmarks: every pointwise function is timed") {
+  std::set<std::string, std::less<>> timed;
+  for (const op_table::Case& row : op_table::benchmark_cases(small))
+    for (const Kernel& kernel : record(row).kernels)
+      timed.insert(kernel.name.substr(0, kernel.name.find('/')));
+  for (const test::FunctorTraits& f : test::functor_traits())
+    CHECK_MESSAGE(timed.count(f.name) == 1, f.name);
 }
 
 TEST_CASE("kernel benchmarks: traffic is what must be read and written, in the device's types") {

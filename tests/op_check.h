@@ -36,6 +36,9 @@ struct Result {
   bool exact;  // an index: compared for equality
 };
 
+// Whether all values are equal, a NaN to a NaN.
+bool same_values(const Result& a, const Result& b);
+
 void set(Session& session, Val input, const Operand& operand);
 std::vector<Result> run(const Recording& recording, Context& context, Device& device);
 

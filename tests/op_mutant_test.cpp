@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "tests/op_check.h"
@@ -13,13 +14,30 @@
 namespace fulmar::test {
 namespace {
 
+template <class T>
+void spoil_as(const View& out) {
+  T& value = out.as<T>()[0];
+  if constexpr (std::is_integral_v<T>)
+    value ^= 1;
+  else
+    value += static_cast<T>(1e-3) * (1 + std::abs(value));
+}
+
 void spoil(const View& out) {
   if (out.shape.elements() == 0) return;
-  if (out.type == DType::u8) {
-    out.as<uint8_t>()[0] ^= 1;
-  } else {
-    double& value = out.as<double>()[0];
-    value += 1e-3 * (1 + std::abs(value));
+  switch (out.type) {
+    case DType::u8:
+      return spoil_as<uint8_t>(out);
+    case DType::u16:
+      return spoil_as<uint16_t>(out);
+    case DType::i32:
+      return spoil_as<int32_t>(out);
+    case DType::f32:
+      return spoil_as<float>(out);
+    case DType::f64:
+      return spoil_as<double>(out);
+    case DType::bf16:
+      FAIL("the reference has no bf16");
   }
 }
 
@@ -35,59 +53,30 @@ struct Damage<Member, Out> {
 };
 
 struct Mutant {
-  const char* name;
+  std::string name;
   std::function<void(Backend&)> apply;
+  bool is_gradient = false;
 };
 
-template <auto Member, size_t Out>
-Mutant damaged(const char* name) {
-  return {name, [](Backend& backend) { backend.*Member = Damage<Member, Out>::kernel; }};
+// A mutant for each argument that a kernel writes.
+template <auto Member, size_t... Outs>
+void add_mutants(std::vector<Mutant>& mutants, const std::string& kernel) {
+  [[maybe_unused]] const bool is_gradient = kernel.find("_grad") != std::string::npos;
+  (mutants.push_back({kernel + ": argument " + std::to_string(Outs),
+                      [](Backend& backend) { backend.*Member = Damage<Member, Outs>::kernel; },
+                      is_gradient}),
+   ...);
 }
 
-const Mutant forward_mutants[] = {
-    damaged<&Backend::copy, 2>("copy"),
-    damaged<&Backend::fill, 1>("fill"),
-    damaged<&Backend::broadcast, 2>("broadcast"),
-    damaged<&Backend::reduce_sum, 2>("reduce_sum"),
-    damaged<&Backend::pointwise, 3>("pointwise"),
-    damaged<&Backend::conv2d, 4>("conv2d"),
-    damaged<&Backend::depthwise_conv2d, 3>("depthwise_conv2d"),
-    damaged<&Backend::channel_sums, 3>("channel_sums"),
-    damaged<&Backend::moments, 3>("moments: mean"),
-    damaged<&Backend::moments, 4>("moments: var"),
-    damaged<&Backend::update_running, 4>("update_running: mean"),
-    damaged<&Backend::update_running, 5>("update_running: var"),
-    damaged<&Backend::batch_norm, 6>("batch_norm"),
-    damaged<&Backend::max_pool, 2>("max_pool: y"),
-    damaged<&Backend::max_pool, 3>("max_pool: argmax"),
-    damaged<&Backend::average_pool, 2>("average_pool"),
-    damaged<&Backend::resize, 2>("resize"),
-    damaged<&Backend::softmax, 2>("softmax"),
-    damaged<&Backend::softmax_cross_entropy, 5>("softmax_cross_entropy: row_loss"),
-    damaged<&Backend::softmax_cross_entropy, 6>("softmax_cross_entropy: row_weight"),
-    damaged<&Backend::dropout, 2>("dropout"),
-    damaged<&Backend::accumulate, 2>("accumulate"),
-    damaged<&Backend::adamw, 2>("adamw: theta"),
-    damaged<&Backend::adamw, 3>("adamw: m"),
-    damaged<&Backend::adamw, 4>("adamw: v"),
-    damaged<&Backend::warp, 3>("warp"),
-};
-
-const Mutant gradient_mutants[] = {
-    damaged<&Backend::pointwise_grad, 4>("pointwise_grad"),
-    damaged<&Backend::conv2d_input_grad, 3>("conv2d_input_grad"),
-    damaged<&Backend::conv2d_weight_grad, 3>("conv2d_weight_grad"),
-    damaged<&Backend::depthwise_conv2d_input_grad, 3>("depthwise_conv2d_input_grad"),
-    damaged<&Backend::depthwise_conv2d_weight_grad, 3>("depthwise_conv2d_weight_grad"),
-    damaged<&Backend::batch_norm_grad_sums, 4>("batch_norm_grad_sums"),
-    damaged<&Backend::batch_norm_grad, 8>("batch_norm_grad"),
-    damaged<&Backend::batch_norm_param_grad, 3>("batch_norm_param_grad: dgamma"),
-    damaged<&Backend::batch_norm_param_grad, 4>("batch_norm_param_grad: dbeta"),
-    damaged<&Backend::max_pool_grad, 3>("max_pool_grad"),
-    damaged<&Backend::average_pool_grad, 2>("average_pool_grad"),
-    damaged<&Backend::resize_grad, 2>("resize_grad"),
-    damaged<&Backend::softmax_cross_entropy_grad, 6>("softmax_cross_entropy_grad"),
-};
+// Of every kernel that has an output; count_nonfinite gives a number, which no op records.
+std::vector<Mutant> all_mutants() {
+  std::vector<Mutant> mutants;
+#define FULMAR_MUTANTS(name, ...) \
+  add_mutants<&Backend::name __VA_OPT__(, ) __VA_ARGS__>(mutants, #name);
+  FULMAR_KERNELS(FULMAR_MUTANTS)
+#undef FULMAR_MUTANTS
+  return mutants;
+}
 
 using Check = Complaints (*)(const Case&, Context&, Device&);
 
@@ -105,11 +94,7 @@ bool noticed(const Mutant& mutant, Check check, Context& context) {
 
 TEST_CASE("op checks: parity notices every damaged kernel") {
   Context context;
-  for (const Mutant& mutant : forward_mutants) {
-    CAPTURE(mutant.name);
-    CHECK(noticed(mutant, check_parity, context));
-  }
-  for (const Mutant& mutant : gradient_mutants) {
+  for (const Mutant& mutant : all_mutants()) {
     CAPTURE(mutant.name);
     CHECK(noticed(mutant, check_parity, context));
   }
@@ -117,7 +102,8 @@ TEST_CASE("op checks: parity notices every damaged kernel") {
 
 TEST_CASE("op checks: finite differences notice every damaged gradient") {
   Context context;
-  for (const Mutant& mutant : gradient_mutants) {
+  for (const Mutant& mutant : all_mutants()) {
+    if (!mutant.is_gradient) continue;
     CAPTURE(mutant.name);
     CHECK(noticed(mutant, check_gradients, context));
   }

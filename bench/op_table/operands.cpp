@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <set>
 
 #include "bench/op_table/op_table.h"
 #include "bench/op_table/uniform.h"
@@ -83,6 +85,37 @@ Operand state_of(Operand operand) {
   return operand;
 }
 
+namespace {
+
+// A NaN first, +infinity last and -infinity between them, as far as there is room.
+void put_not_finite(std::vector<double>& values) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (values.size() > 2) values[values.size() / 2] = -infinity;
+  if (values.size() > 1) values.back() = infinity;
+  values.front() = std::numeric_limits<double>::quiet_NaN();
+}
+
+// For each op's first case and each operand that it differentiates: the case with NaN and
+// infinities in that operand. No kernel may hide them, or spread them beyond what they reach.
+void add_not_finite_cases(std::vector<Case>& cases) {
+  std::set<std::string> seen;
+  const size_t count = cases.size();
+  for (size_t i = 0; i < count; i++) {
+    if (cases[i].parity_only || !seen.insert(cases[i].op).second) continue;
+    for (size_t k = 0; k < cases[i].operands.size(); k++) {
+      if (!cases[i].operands[k].differentiable) continue;
+      Case c = cases[i];
+      c.what += "; NaN and infinities in " + c.operands[k].name;
+      put_not_finite(c.operands[k].values);
+      c.parity_only = true;
+      c.elementwise.clear();
+      cases.push_back(std::move(c));
+    }
+  }
+}
+
+}  // namespace
+
 const std::vector<Case>& op_cases() {
   static const std::vector<Case> all = [] {
     std::vector<Case> cases;
@@ -96,6 +129,7 @@ const std::vector<Case>& op_cases() {
     add_warp_cases(cases);
     for (Case& c : cases)
       for (Operand& operand : c.operands) operand = listed(std::move(operand));
+    add_not_finite_cases(cases);
     return cases;
   }();
   return all;

@@ -1,4 +1,4 @@
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/ops.h"
 
 #include <cstring>
 #include <vector>
@@ -56,8 +56,9 @@ namespace fulmar::cpu {
 
 HWY_EXPORT(conv2d_target);
 
+// A matrix product over patches that are copied a block at a time (implicit im2col).
 void conv2d(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
-            const Window& window, int64_t groups) {
+            const Window& window, int64_t groups, void*) {
   check_conv2d(x, w, y, window, groups);
   if (y.shape.elements() == 0) return;
   HWY_DYNAMIC_DISPATCH(conv2d_target)(*stream.pool, x, w, bias, y, window, groups);

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "kernels/cpu/caller_memory.h"
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/conv2d_check.h"
 #include "kernels/cpu/patches.h"
 
@@ -109,7 +109,7 @@ namespace fulmar::cpu {
 HWY_EXPORT(conv2d_input_grad_target);
 
 void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
-                       const Window& window, int64_t groups) {
+                       const Window& window, int64_t groups, void*) {
   check_conv2d(dx, w, dy, window, groups);
   if (dx.shape.elements() == 0) return;
   if (dy.shape.elements() == 0) {

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/conv2d_check.h"
 #include "kernels/cpu/patches.h"
 

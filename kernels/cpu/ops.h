@@ -4,8 +4,8 @@
 
 #include "kernels/backend.h"
 
-// The CPU kernels except the dense convolution (conv2d.h): float32, channels last.
-// kernels/backend.h says what each does; each has the type of its line in that table.
+// The CPU kernels: float32, channels last. kernels/backend.h says what each does; each has the type
+// of its line in that table.
 namespace fulmar::cpu {
 
 template <class Pointer>
@@ -14,43 +14,12 @@ using Function = std::remove_pointer_t<Pointer>;
 Function<decltype(Backend::allocate)> allocate;
 Function<decltype(Backend::release)> release;
 
-Function<decltype(Backend::copy)> copy;
-Function<decltype(Backend::fill)> fill;
-Function<decltype(Backend::broadcast)> broadcast;
-Function<decltype(Backend::reduce_sum)> reduce_sum;
-Function<decltype(Backend::count_nonfinite)> count_nonfinite;
+#define FULMAR_DECLARE(name, ...) Function<decltype(Backend::name)> name;
+FULMAR_KERNELS(FULMAR_DECLARE)
+#undef FULMAR_DECLARE
 
-Function<decltype(Backend::pointwise)> pointwise;
-Function<decltype(Backend::pointwise_grad)> pointwise_grad;
-
-Function<decltype(Backend::depthwise_conv2d)> depthwise_conv2d;
-Function<decltype(Backend::depthwise_conv2d_input_grad)> depthwise_conv2d_input_grad;
-Function<decltype(Backend::depthwise_conv2d_weight_grad)> depthwise_conv2d_weight_grad;
+Function<decltype(Backend::conv2d_weight_grad_workspace)> conv2d_weight_grad_workspace;
 Function<decltype(Backend::depthwise_conv2d_weight_grad_workspace)>
     depthwise_conv2d_weight_grad_workspace;
-
-Function<decltype(Backend::channel_sums)> channel_sums;
-Function<decltype(Backend::moments)> moments;
-Function<decltype(Backend::update_running)> update_running;
-Function<decltype(Backend::batch_norm)> batch_norm;
-Function<decltype(Backend::batch_norm_grad_sums)> batch_norm_grad_sums;
-Function<decltype(Backend::batch_norm_grad)> batch_norm_grad;
-Function<decltype(Backend::batch_norm_param_grad)> batch_norm_param_grad;
-
-Function<decltype(Backend::max_pool)> max_pool;
-Function<decltype(Backend::max_pool_grad)> max_pool_grad;
-Function<decltype(Backend::average_pool)> average_pool;
-Function<decltype(Backend::average_pool_grad)> average_pool_grad;
-Function<decltype(Backend::resize)> resize;
-Function<decltype(Backend::resize_grad)> resize_grad;
-
-Function<decltype(Backend::softmax)> softmax;
-Function<decltype(Backend::softmax_cross_entropy)> softmax_cross_entropy;
-Function<decltype(Backend::softmax_cross_entropy_grad)> softmax_cross_entropy_grad;
-
-Function<decltype(Backend::dropout)> dropout;
-Function<decltype(Backend::accumulate)> accumulate;
-Function<decltype(Backend::adamw)> adamw;
-Function<decltype(Backend::warp)> warp;
 
 }  // namespace fulmar::cpu

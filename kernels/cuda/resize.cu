@@ -73,6 +73,11 @@ Axes axes_of(const Shape& in, const Shape& out, const Resize& how) {
           {in.width(), out.width(), how.align_corners, nearest}};
 }
 
+// A position of weight 0 adds nothing, be it NaN.
+FULMAR_DEVICE float mix(float low, float high, float fraction) {
+  return fraction == 0 ? low : (1 - fraction) * low + fraction * high;
+}
+
 template <class T>
 struct Forward {
   const T* x;
@@ -91,8 +96,8 @@ struct Forward {
     Vec<float, lanes> value;
     FULMAR_UNROLL
     for (int k = 0; k < lanes; k++)
-      value.v[k] = (1 - down) * ((1 - right) * low_low.v[k] + right * low_high.v[k]) +
-                   down * ((1 - right) * high_low.v[k] + right * high_high.v[k]);
+      value.v[k] = mix(mix(low_low.v[k], low_high.v[k], right),
+                       mix(high_low.v[k], high_high.v[k], right), down);
     store<lanes>(y + out.at(p.image, p.row, p.column) + p.channel, value);
   }
 };

@@ -33,6 +33,11 @@ Taps taps_of(int64_t out, int64_t in_extent, int64_t out_extent, const Resize& r
   return {low, std::min(low + 1, in_extent - 1), position - static_cast<double>(low)};
 }
 
+// A position of weight 0 adds nothing, be it NaN.
+double mix(double low, double high, double fraction) {
+  return fraction == 0 ? low : (1 - fraction) * low + fraction * high;
+}
+
 // body(row taps, column taps, row, column) for every pixel of an output of extents [height, width].
 template <class Body>
 void for_each_output(const Shape& in, const Shape& out, const Resize& resize, const Body& body) {
@@ -54,8 +59,8 @@ void resize(Stream& stream, const View& x, const View& y, const Resize& resize) 
                    *high_high = x.at<double>(n, r.high, c.high);
       double* out = y.at<double>(n, h, w);
       for (int64_t k = 0; k < y.shape.channels(); k++)
-        out[k] = (1 - r.fraction) * ((1 - c.fraction) * low_low[k] + c.fraction * low_high[k]) +
-                 r.fraction * ((1 - c.fraction) * high_low[k] + c.fraction * high_high[k]);
+        out[k] = mix(mix(low_low[k], low_high[k], c.fraction),
+                     mix(high_low[k], high_high[k], c.fraction), r.fraction);
     });
   });
 }

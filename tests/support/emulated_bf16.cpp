@@ -121,42 +121,12 @@ Backend emulated(const char* name) {
   b.name = name;
   b.real = DType::f32;
   b.activation = DType::bf16;
-#define FULMAR_EMULATE(function) b.function = Emulated<base, Wide, &Backend::function>::run
-  FULMAR_EMULATE(copy);
-  FULMAR_EMULATE(fill);
-  FULMAR_EMULATE(broadcast);
-  FULMAR_EMULATE(reduce_sum);
-  FULMAR_EMULATE(count_nonfinite);
-  FULMAR_EMULATE(pointwise);
-  FULMAR_EMULATE(pointwise_grad);
-  FULMAR_EMULATE(conv2d_workspace);
-  FULMAR_EMULATE(conv2d_input_grad_workspace);
-  FULMAR_EMULATE(conv2d_weight_grad);
-  FULMAR_EMULATE(conv2d_weight_grad_workspace);
-  FULMAR_EMULATE(depthwise_conv2d);
-  FULMAR_EMULATE(depthwise_conv2d_input_grad);
-  FULMAR_EMULATE(depthwise_conv2d_weight_grad);
-  FULMAR_EMULATE(depthwise_conv2d_weight_grad_workspace);
-  FULMAR_EMULATE(channel_sums);
-  FULMAR_EMULATE(moments);
-  FULMAR_EMULATE(update_running);
-  FULMAR_EMULATE(batch_norm);
-  FULMAR_EMULATE(batch_norm_grad_sums);
-  FULMAR_EMULATE(batch_norm_grad);
-  FULMAR_EMULATE(batch_norm_param_grad);
-  FULMAR_EMULATE(max_pool);
-  FULMAR_EMULATE(max_pool_grad);
-  FULMAR_EMULATE(average_pool);
-  FULMAR_EMULATE(average_pool_grad);
-  FULMAR_EMULATE(resize);
-  FULMAR_EMULATE(resize_grad);
-  FULMAR_EMULATE(softmax);
-  FULMAR_EMULATE(softmax_cross_entropy);
-  FULMAR_EMULATE(softmax_cross_entropy_grad);
-  FULMAR_EMULATE(dropout);
-  FULMAR_EMULATE(accumulate);
-  FULMAR_EMULATE(adamw);
-  FULMAR_EMULATE(warp);
+#define FULMAR_EMULATE(function, ...) b.function = Emulated<base, Wide, &Backend::function>::run;
+  FULMAR_KERNELS(FULMAR_EMULATE)
+#undef FULMAR_EMULATE
+#define FULMAR_EMULATE(function) \
+  b.function##_workspace = Emulated<base, Wide, &Backend::function##_workspace>::run;
+  FULMAR_WORKSPACE_KERNELS(FULMAR_EMULATE)
 #undef FULMAR_EMULATE
   b.conv2d = [](Stream& stream, const View& x, const View& w, const View& bias, const View& y,
                 const Window& window, int64_t groups, void* work) {
