@@ -14,7 +14,6 @@
 #include "bench/kernels/measure.h"
 #include "hwy/targets.h"
 #include "kernels/cpu/ops.h"
-#include "kernels/cpu/ops.h"
 
 using namespace fulmar;
 

@@ -230,10 +230,10 @@ struct Backend {
 };
 
 #define FULMAR_ONE(...) +1
-static_assert(sizeof(Backend) == offsetof(Backend, copy) +
-                                     (0 FULMAR_KERNELS(FULMAR_ONE)
-                                          FULMAR_WORKSPACE_KERNELS(FULMAR_ONE)) *
-                                         sizeof(Backend::copy),
+static_assert(sizeof(Backend) ==
+                  offsetof(Backend, copy) +
+                      (0 FULMAR_KERNELS(FULMAR_ONE) FULMAR_WORKSPACE_KERNELS(FULMAR_ONE)) *
+                          sizeof(Backend::copy),
               "kernels/kernel_list.h misses a kernel of the table, or names one twice");
 #undef FULMAR_ONE
 

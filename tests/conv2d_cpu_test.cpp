@@ -7,7 +7,6 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/ops.h"
-#include "kernels/cpu/ops.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 #include "tests/support/guard.h"

@@ -57,6 +57,20 @@ TEST_CASE("session: runs what was set, as often as it is asked") {
   }
 }
 
+TEST_CASE("a backend whose table has a gap is refused by the kernel's name") {
+  const auto refused = [](Backend table) {
+    return error_of(ErrorKind::device, [&] { const Device device(table, Stream{}); });
+  };
+  Backend table = cpu_backend();
+  table.moments = nullptr;
+  CHECK(refused(table) ==
+        "cpu: its table of kernels has no 'moments': add it to the backend, or "
+        "build the backend's library anew");
+  table = cpu_backend();
+  table.conv2d_weight_grad_workspace = nullptr;
+  CHECK(refused(table).find("'conv2d_weight_grad_workspace'") != std::string::npos);
+}
+
 TEST_CASE("session: memory of the caller is used as it is") {
   Context context;
   Device& device = context.device("cpu");

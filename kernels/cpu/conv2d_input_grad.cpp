@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "kernels/cpu/caller_memory.h"
-#include "kernels/cpu/ops.h"
 #include "kernels/cpu/conv2d_check.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/patches.h"
 
 #undef HWY_TARGET_INCLUDE

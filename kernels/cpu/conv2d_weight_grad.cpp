@@ -2,8 +2,8 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/cpu/ops.h"
 #include "kernels/cpu/conv2d_check.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/patches.h"
 
 // How the product (patch columns x output channels, summed over pixels) is cut: by shape alone.
