@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/attributes.h"
 #include "engine/device.h"
 #include "kernels/view.h"
 
@@ -95,6 +96,8 @@ class FULMAR_API Op {
   virtual ~Op() = default;
 
   virtual std::string_view name() const = 0;
+  // The op's settings, for whoever prints, compares or exports a tape. Its own struct has them too.
+  virtual Attributes attributes() const { return {}; }
 
   // Shapes and roles of the outputs. Throws Error(usage) where the inputs don't fit; the tape puts
   // the op's and the layer's name before the message.
@@ -124,5 +127,11 @@ class FULMAR_API Op {
   // producers write there. -1: not such an op.
   virtual int64_t join_offset(int) const { return -1; }
 };
+
+// A node's op as one kind of op, or nullptr: as<ops::Conv>(node). engine/ops/ declares the kinds.
+template <class T>
+const T* as(const Node& node) {
+  return dynamic_cast<const T*>(node.op.get());
+}
 
 }  // namespace fulmar

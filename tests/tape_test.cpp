@@ -11,6 +11,8 @@
 
 #include "engine/network.h"
 #include "engine/ops.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/pointwise.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/program.h"
@@ -357,6 +359,32 @@ TEST_CASE("grad by a batch's own statistics is refused where x accounts for them
   }
   CHECK(error_of(ErrorKind::usage, [&] { grad(tape, y, x); }) == "no error");
   CHECK(error_of(ErrorKind::usage, [&] { grad(tape, y, gamma); }) == "no error");
+}
+
+TEST_CASE("an op on a tape is recognised, its settings are fields and attributes") {
+  Tape t;
+  const Val x = ops::input(t, "x", {{1, 8, 8, 4}});
+  const Val w = ops::input(t, "w", {{3, 3, 2, 6}, Role::parameter});
+  const Window window{{2, 1}, {1, 1}, {0, 1, 1, 1}};
+  const Val y = ops::leaky_relu(t, ops::conv2d(t, x, w, {}, window, 2), 0.25);
+  const Val dx = grad(t, ops::sum_all(t, y), x);
+
+  const Node& relu = t.node(y.node);
+  REQUIRE(as<ops::Pointwise>(relu));
+  CHECK(as<ops::Pointwise>(relu)->alpha == 0.25);
+  CHECK(relu.op->attributes() == Attributes{{"alpha", 0.25}});
+  CHECK(as<ops::Conv>(relu) == nullptr);
+
+  const ops::Conv* conv = as<ops::Conv>(t.node(relu.inputs[0].node));
+  REQUIRE(conv);
+  CHECK(conv->how.groups == 2);
+  CHECK(conv->how.window.stride == std::array<int64_t, 2>{2, 1});
+  const Attributes attributes = conv->attributes();
+  CHECK(attributes.at("padding") == Attribute(std::vector<int64_t>{0, 1, 1, 1}));
+  const ops::ConvInputGrad* of_x = as<ops::ConvInputGrad>(t.node(dx.node));
+  REQUIRE(of_x);
+  CHECK(of_x->x == t.shape(x));
+  CHECK(of_x->attributes() == attributes);
 }
 
 TEST_CASE("a cotangent of another shape is refused") {

@@ -5,20 +5,6 @@
 namespace fulmar::ops {
 namespace {
 
-class Constant : public Op {
- public:
-  Constant(const ValueInfo& info, double value) : info_(info), value_(value) {}
-  std::string_view name() const override { return "constant"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {info_}; }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().fill(device.stream(), args.out[0], value_);
-  }
-
- private:
-  ValueInfo info_;
-  double value_;
-};
-
 // Whether a leaf is what is asked for by its key. An input may stand in for a Model's buffer: such
 // a tape runs without a Model.
 bool same_leaf(const Leaf& known, Leaf::Kind kind) {
@@ -62,7 +48,11 @@ std::string_view Leaf::name() const {
   return "leaf";
 }
 
-const Leaf* as_leaf(const Node& node) { return dynamic_cast<const Leaf*>(node.op.get()); }
+Attributes Leaf::attributes() const { return {{"key", key_}}; }
+
+void Constant::run(Device& device, const RunArgs& args) const {
+  device.backend().fill(device.stream(), args.out[0], value);
+}
 
 Val input(Tape& tape, const std::string& name, const ValueInfo& info) {
   require(!tape.has(name), "there are two inputs named '" + name + "'");

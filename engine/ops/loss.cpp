@@ -1,3 +1,5 @@
+#include "engine/ops/loss.h"
+
 #include <vector>
 
 #include "engine/ops.h"
@@ -8,79 +10,68 @@ namespace {
 
 Shape per_pixel(const Shape& x) { return {x.images(), x.height(), x.width(), 1}; }
 
-class Softmax : public Op {
- public:
-  std::string_view name() const override { return "softmax"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    require_rank4(in[0], "x");
-    require(in[0].role != Role::sum, "takes float tensors");
-    return {of_role(in[0].role, in[0].shape)};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    Tape& t = v.tape;
-    const Val y = v.y[0], dy = v.dy[0];
-    const Val mean = sum(t, mul(t, dy, y), per_pixel(t.shape(y)));
-    return {mul(t, y, sub(t, dy, mean))};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().softmax(device.stream(), args.in[0], args.out[0]);
-  }
-};
-
-// logits, labels, class_weight?, pixel_weight?, drow_loss -> dlogits
-class SoftmaxCrossEntropyGrad : public Op {
- public:
-  explicit SoftmaxCrossEntropyGrad(const CrossEntropy& how) : how_(how) {}
-  std::string_view name() const override { return "softmax_cross_entropy_grad"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    return {of_role(in[0].role, in[0].shape)};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().softmax_cross_entropy_grad(device.stream(), args.in[0], args.in[1], args.in[2],
-                                                args.in[3], args.in[4], args.out[0], how_);
-  }
-
- private:
-  CrossEntropy how_;
-};
-
-// logits, labels, class_weight?, pixel_weight? -> row_loss, row_weight
-class SoftmaxCrossEntropy : public Op {
- public:
-  explicit SoftmaxCrossEntropy(const CrossEntropy& how) : how_(how) {}
-  std::string_view name() const override { return "softmax_cross_entropy"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    require_rank4(in[0], "logits");
-    require(in[0].role != Role::sum, "takes float tensors");
-    require(how_.label_smoothing >= 0 && how_.label_smoothing < 1,
-            "label smoothing must be in [0, 1)");
-    const Shape rows = per_pixel(in[0].shape);
-    const bool indices = !in[1].is_real();
-    require(!indices || in[1].type == DType::i32, "class indices must be i32");
-    require_same(in[1], indices ? rows : in[0].shape, "labels");
-    if (in[2].shape.rank() > 0) require_same(in[2], Shape{in[0].shape[3]}, "class_weight");
-    if (in[3].shape.rank() > 0) require_same(in[3], rows, "pixel_weight");
-    return {of_role(Role::statistic, rows), of_role(Role::statistic, rows)};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    require(!v.wanted[1] && !v.wanted[2] && !v.wanted[3], "has a gradient for its logits only");
-    if (!v.dy[0]) return std::vector<Val>(4);  // the weights of rows don't depend on the logits
-    return {v.tape.append(std::make_shared<SoftmaxCrossEntropyGrad>(how_),
-                          {v.x[0], v.x[1], v.x[2], v.x[3], v.dy[0]}),
-            {},
-            {},
-            {}};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().softmax_cross_entropy(device.stream(), args.in[0], args.in[1], args.in[2],
-                                           args.in[3], args.out[0], args.out[1], how_);
-  }
-
- private:
-  CrossEntropy how_;
-};
+Attributes described(const CrossEntropy& how) {
+  return {{"label_smoothing", how.label_smoothing}, {"ignore_index", how.ignore_index}};
+}
 
 }  // namespace
+
+std::vector<ValueInfo> Softmax::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "x");
+  require(in[0].role != Role::sum, "takes float tensors");
+  return {of_role(in[0].role, in[0].shape)};
+}
+
+std::vector<Val> Softmax::vjp(const Vjp& v) const {
+  Tape& t = v.tape;
+  const Val y = v.y[0], dy = v.dy[0];
+  const Val mean = sum(t, mul(t, dy, y), per_pixel(t.shape(y)));
+  return {mul(t, y, sub(t, dy, mean))};
+}
+
+void Softmax::run(Device& device, const RunArgs& args) const {
+  device.backend().softmax(device.stream(), args.in[0], args.out[0]);
+}
+
+std::vector<ValueInfo> SoftmaxCrossEntropyGrad::infer(std::span<const ValueInfo> in) const {
+  return {of_role(in[0].role, in[0].shape)};
+}
+
+void SoftmaxCrossEntropyGrad::run(Device& device, const RunArgs& args) const {
+  device.backend().softmax_cross_entropy_grad(device.stream(), args.in[0], args.in[1], args.in[2],
+                                              args.in[3], args.in[4], args.out[0], how);
+}
+
+std::vector<ValueInfo> SoftmaxCrossEntropy::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "logits");
+  require(in[0].role != Role::sum, "takes float tensors");
+  require(how.label_smoothing >= 0 && how.label_smoothing < 1, "label smoothing must be in [0, 1)");
+  const Shape rows = per_pixel(in[0].shape);
+  const bool indices = !in[1].is_real();
+  require(!indices || in[1].type == DType::i32, "class indices must be i32");
+  require_same(in[1], indices ? rows : in[0].shape, "labels");
+  if (in[2].shape.rank() > 0) require_same(in[2], Shape{in[0].shape[3]}, "class_weight");
+  if (in[3].shape.rank() > 0) require_same(in[3], rows, "pixel_weight");
+  return {of_role(Role::statistic, rows), of_role(Role::statistic, rows)};
+}
+
+std::vector<Val> SoftmaxCrossEntropy::vjp(const Vjp& v) const {
+  require(!v.wanted[1] && !v.wanted[2] && !v.wanted[3], "has a gradient for its logits only");
+  if (!v.dy[0]) return std::vector<Val>(4);  // the weights of rows don't depend on the logits
+  return {v.tape.append(std::make_shared<SoftmaxCrossEntropyGrad>(how),
+                        {v.x[0], v.x[1], v.x[2], v.x[3], v.dy[0]}),
+          {},
+          {},
+          {}};
+}
+
+void SoftmaxCrossEntropy::run(Device& device, const RunArgs& args) const {
+  device.backend().softmax_cross_entropy(device.stream(), args.in[0], args.in[1], args.in[2],
+                                         args.in[3], args.out[0], args.out[1], how);
+}
+
+Attributes SoftmaxCrossEntropy::attributes() const { return described(how); }
+Attributes SoftmaxCrossEntropyGrad::attributes() const { return described(how); }
 
 Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(), {x}); }
 

@@ -1,3 +1,5 @@
+#include "engine/ops/norm.h"
+
 #include "engine/ops.h"
 #include "engine/ops/check.h"
 #include "engine/ops/leaf.h"
@@ -11,169 +13,116 @@ ValueInfo sums_info(int64_t rows, int64_t channels) {
   return {Shape{rows, channels}, Role::sum, DType::f64};
 }
 
-// x, shift -> sums [3,C]
-class ChannelSums : public Op {
- public:
-  std::string_view name() const override { return "channel_sums"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    require_rank4(in[0], "x");
-    require_same(in[1], Shape{in[0].shape[3]}, "shift");
-    return {sums_info(3, in[0].shape[3])};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().channel_sums(device.stream(), args.in[0], args.in[1], args.out[0]);
-  }
-};
-
-// sums, shift -> mean, var
-class Moments : public Op {
- public:
-  std::string_view name() const override { return "moments"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    const int64_t channels = in[0].shape.channels();
-    return {statistic_info(channels), statistic_info(channels)};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().moments(device.stream(), args.in[0], args.in[1], args.out[0], args.out[1]);
-  }
-};
-
-// mean, var, sums, running mean, running var; the last two in place
-class UpdateRunning : public Op {
- public:
-  UpdateRunning(double momentum, bool unbiased) : momentum_(momentum), unbiased_(unbiased) {}
-  std::string_view name() const override { return "update_running"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
-  bool updates_state() const override { return true; }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().update_running(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
-                                    args.in[4], momentum_, unbiased_);
-  }
-
- private:
-  double momentum_;
-  bool unbiased_;
-};
-
-// dy, x, mean -> sums [2,C]
-class BatchNormGradSums : public Op {
- public:
-  std::string_view name() const override { return "batch_norm_grad_sums"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    return {sums_info(2, in[1].shape.channels())};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().batch_norm_grad_sums(device.stream(), args.in[0], args.in[1], args.in[2],
-                                          args.out[0]);
-  }
-};
-
-// grad sums, var -> dgamma, dbeta
-class BatchNormParamGrad : public Op {
- public:
-  explicit BatchNormParamGrad(double epsilon) : epsilon_(epsilon) {}
-  std::string_view name() const override { return "batch_norm_param_grad"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    const Shape shape{in[0].shape.channels()};
-    return {of_role(Role::parameter, shape), of_role(Role::parameter, shape)};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().batch_norm_param_grad(device.stream(), args.in[0], args.in[1], args.out[0],
-                                           args.out[1], epsilon_);
-  }
-
- private:
-  double epsilon_;
-};
-
-// dy, x, gamma, mean, var, sums, grad sums -> dx through the batch's own statistics
-class BatchNormGrad : public Op {
- public:
-  explicit BatchNormGrad(double epsilon) : epsilon_(epsilon) {}
-  std::string_view name() const override { return "batch_norm_grad"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    return {activation(in[1].shape)};
-  }
-  bool may_overwrite(int input) const override { return input == 0; }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().batch_norm_grad(device.stream(), args.in[0], args.in[1], args.in[2],
-                                     args.in[3], args.in[4], args.in[5], args.in[6], args.out[0],
-                                     epsilon_);
-  }
-
- private:
-  double epsilon_;
-};
-
-// What both forms share: x, gamma, beta, mean, var -> y.
-class BatchNormBase : public Op {
- public:
-  explicit BatchNormBase(double epsilon) : epsilon_(epsilon) {}
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
-    require_rank4(in[0], "x");
-    const char* names[] = {"x", "gamma", "beta", "mean", "var"};
-    for (size_t i = 1; i < 5; i++) require_same(in[i], Shape{in[0].shape[3]}, names[i]);
-    return {activation(in[0].shape)};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().batch_norm(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
-                                args.in[4], args.out[0], epsilon_);
-  }
-
- protected:
-  // Adds the gradients of gamma and beta, where wanted, to d.
-  void param_grads(const Vjp& v, Val grad_sums, std::vector<Val>& d) const {
-    const Val dgamma =
-        v.tape.append(std::make_shared<BatchNormParamGrad>(epsilon_), {grad_sums, v.x[4]});
-    d[1] = dgamma;
-    d[2] = Val{dgamma.node, 1};
-  }
-
-  double epsilon_;
-};
-
-class BatchNorm : public BatchNormBase {
- public:
-  using BatchNormBase::BatchNormBase;
-  std::string_view name() const override { return "batch_norm"; }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    require(!v.wanted[3] && !v.wanted[4], "the mean and variance given are constants");
-    std::vector<Val> d(5);
-    if (v.wanted[0]) {
-      const Val zero = constant(v.tape, v.tape.shape(v.x[1]), 0, Role::statistic);
-      d[0] = batch_norm(v.tape, v.dy[0], v.x[1], zero, zero, v.x[4], epsilon_);
-    }
-    if (v.wanted[1] || v.wanted[2])
-      param_grads(
-          v, v.tape.append(std::make_shared<BatchNormGradSums>(), {v.dy[0], v.x[0], v.x[3]}), d);
-    return d;
-  }
-};
-
-// x, gamma, beta, mean, var, sums; mean and var are functions of x by way of sums, and this op's
-// gradient accounts for that.
-class BatchNormTrain : public BatchNormBase {
- public:
-  using BatchNormBase::BatchNormBase;
-  std::string_view name() const override { return "batch_norm_train"; }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    // A cotangent of theirs would count the way through the statistics twice.
-    for (size_t statistic = 3; statistic < v.x.size(); statistic++)
-      require(!v.asked[statistic],
-              "the batch's mean, variance and sums have no gradient of their own: that of x "
-              "accounts for them; ask for it, or normalise by ops::batch_norm");
-    std::vector<Val> d(6);
-    const Val dy = v.dy[0], x = v.x[0], gamma = v.x[1], mean = v.x[3], var = v.x[4], sums = v.x[5];
-    const Val grad_sums = v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});
-    if (v.wanted[1] || v.wanted[2]) param_grads(v, grad_sums, d);
-    if (v.wanted[0])
-      d[0] = v.tape.append(std::make_shared<BatchNormGrad>(epsilon_),
-                           {dy, x, gamma, mean, var, sums, grad_sums});
-    return d;
-  }
-};
+// Adds the gradients of gamma and beta to d. v: of a BatchNormBase.
+void param_grads(const Vjp& v, double epsilon, Val grad_sums, std::vector<Val>& d) {
+  const Val dgamma =
+      v.tape.append(std::make_shared<BatchNormParamGrad>(epsilon), {grad_sums, v.x[4]});
+  d[1] = dgamma;
+  d[2] = Val{dgamma.node, 1};
+}
 
 }  // namespace
+
+std::vector<ValueInfo> ChannelSums::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "x");
+  require_same(in[1], Shape{in[0].shape[3]}, "shift");
+  return {sums_info(3, in[0].shape[3])};
+}
+
+void ChannelSums::run(Device& device, const RunArgs& args) const {
+  device.backend().channel_sums(device.stream(), args.in[0], args.in[1], args.out[0]);
+}
+
+std::vector<ValueInfo> ChannelMoments::infer(std::span<const ValueInfo> in) const {
+  const int64_t channels = in[0].shape.channels();
+  return {statistic_info(channels), statistic_info(channels)};
+}
+
+void ChannelMoments::run(Device& device, const RunArgs& args) const {
+  device.backend().moments(device.stream(), args.in[0], args.in[1], args.out[0], args.out[1]);
+}
+
+std::vector<ValueInfo> UpdateRunning::infer(std::span<const ValueInfo>) const { return {}; }
+void UpdateRunning::run(Device& device, const RunArgs& args) const {
+  device.backend().update_running(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
+                                  args.in[4], momentum, unbiased);
+}
+
+std::vector<ValueInfo> BatchNormGradSums::infer(std::span<const ValueInfo> in) const {
+  return {sums_info(2, in[1].shape.channels())};
+}
+
+void BatchNormGradSums::run(Device& device, const RunArgs& args) const {
+  device.backend().batch_norm_grad_sums(device.stream(), args.in[0], args.in[1], args.in[2],
+                                        args.out[0]);
+}
+
+std::vector<ValueInfo> BatchNormParamGrad::infer(std::span<const ValueInfo> in) const {
+  const Shape shape{in[0].shape.channels()};
+  return {of_role(Role::parameter, shape), of_role(Role::parameter, shape)};
+}
+
+void BatchNormParamGrad::run(Device& device, const RunArgs& args) const {
+  device.backend().batch_norm_param_grad(device.stream(), args.in[0], args.in[1], args.out[0],
+                                         args.out[1], epsilon);
+}
+
+std::vector<ValueInfo> BatchNormGrad::infer(std::span<const ValueInfo> in) const {
+  return {activation(in[1].shape)};
+}
+
+void BatchNormGrad::run(Device& device, const RunArgs& args) const {
+  device.backend().batch_norm_grad(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
+                                   args.in[4], args.in[5], args.in[6], args.out[0], epsilon);
+}
+
+std::vector<ValueInfo> BatchNormBase::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "x");
+  const char* names[] = {"x", "gamma", "beta", "mean", "var"};
+  for (size_t i = 1; i < 5; i++) require_same(in[i], Shape{in[0].shape[3]}, names[i]);
+  return {activation(in[0].shape)};
+}
+
+void BatchNormBase::run(Device& device, const RunArgs& args) const {
+  device.backend().batch_norm(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
+                              args.in[4], args.out[0], epsilon);
+}
+
+std::vector<Val> BatchNorm::vjp(const Vjp& v) const {
+  require(!v.wanted[3] && !v.wanted[4], "the mean and variance given are constants");
+  std::vector<Val> d(5);
+  if (v.wanted[0]) {
+    const Val zero = constant(v.tape, v.tape.shape(v.x[1]), 0, Role::statistic);
+    d[0] = batch_norm(v.tape, v.dy[0], v.x[1], zero, zero, v.x[4], epsilon);
+  }
+  if (v.wanted[1] || v.wanted[2])
+    param_grads(v, epsilon,
+                v.tape.append(std::make_shared<BatchNormGradSums>(), {v.dy[0], v.x[0], v.x[3]}), d);
+  return d;
+}
+
+std::vector<Val> BatchNormTrain::vjp(const Vjp& v) const {
+  // A cotangent of theirs would count the way through the statistics twice.
+  for (size_t statistic = 3; statistic < v.x.size(); statistic++)
+    require(!v.asked[statistic],
+            "the batch's mean, variance and sums have no gradient of their own: that of x "
+            "accounts for them; ask for it, or normalise by ops::batch_norm");
+  std::vector<Val> d(6);
+  const Val dy = v.dy[0], x = v.x[0], gamma = v.x[1], mean = v.x[3], var = v.x[4], sums = v.x[5];
+  const Val grad_sums = v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});
+  if (v.wanted[1] || v.wanted[2]) param_grads(v, epsilon, grad_sums, d);
+  if (v.wanted[0])
+    d[0] = v.tape.append(std::make_shared<BatchNormGrad>(epsilon),
+                         {dy, x, gamma, mean, var, sums, grad_sums});
+  return d;
+}
+
+Attributes UpdateRunning::attributes() const {
+  return {{"momentum", momentum}, {"unbiased", unbiased}};
+}
+Attributes BatchNormParamGrad::attributes() const { return {{"epsilon", epsilon}}; }
+Attributes BatchNormGrad::attributes() const { return {{"epsilon", epsilon}}; }
+Attributes BatchNormBase::attributes() const { return {{"epsilon", epsilon}}; }
 
 Val batch_norm(Tape& tape, Val x, Val gamma, Val beta, Val mean, Val var, double epsilon) {
   const auto real = [&](Val v) { return as_role(tape, v, Role::parameter); };
@@ -188,7 +137,7 @@ Val batch_norm_train(Tape& tape, Val x, Val gamma, Val beta, const RunningStatis
   gamma = as_role(tape, gamma, Role::parameter);
   beta = as_role(tape, beta, Role::parameter);
   const Val sums = tape.append(std::make_shared<ChannelSums>(), {x, running.mean});
-  const Val mean = tape.append(std::make_shared<Moments>(), {sums, running.mean});
+  const Val mean = tape.append(std::make_shared<ChannelMoments>(), {sums, running.mean});
   const Val var{mean.node, 1};
   const Val y =
       tape.append(std::make_shared<BatchNormTrain>(epsilon), {x, gamma, beta, mean, var, sums});
@@ -201,7 +150,7 @@ std::vector<RunningUpdate> running_updates(const Tape& tape) {
   std::vector<RunningUpdate> updates;
   for (int n = 0; n < tape.size(); n++) {
     const Node& node = tape.node(n);
-    if (!dynamic_cast<const UpdateRunning*>(node.op.get())) continue;
+    if (!as<UpdateRunning>(node)) continue;
     const auto key = [&](size_t input) {
       const Leaf* leaf = as_leaf(tape.node(node.inputs[input].node));
       if (!leaf) usage_error(tape.describe(n) + ": its running statistics live in no Model");

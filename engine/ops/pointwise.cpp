@@ -1,3 +1,5 @@
+#include "engine/ops/pointwise.h"
+
 #include <array>
 #include <cstring>
 
@@ -104,98 +106,32 @@ int functor_index(std::string_view name) {
   usage_error("there is no pointwise function '" + std::string(name) + "'");
 }
 
-class PointwiseGrad : public Op {
- public:
-  PointwiseGrad(int functor, double alpha, double beta)
-      : functor_(functor),
-        alpha_(alpha),
-        beta_(beta),
-        name_(std::string(functor_table[functor].name) + "_grad") {}
+std::vector<Val> binary_vjp(const Vjp& v, std::string_view f) {
+  Tape& t = v.tape;
+  const Val a = v.x[0], b = v.x[1], y = v.y[0], dy = v.dy[0];
+  const auto pick = [&](auto da, auto db) {
+    return std::vector<Val>{v.wanted[0] ? da() : Val{}, v.wanted[1] ? db() : Val{}};
+  };
+  if (f == "add") return {dy, dy};
+  if (f == "sub") return pick([&] { return dy; }, [&] { return affine(t, dy, -1, 0); });
+  if (f == "mul") return pick([&] { return mul(t, dy, b); }, [&] { return mul(t, dy, a); });
+  if (f == "gate") return pick([&] { return Val{}; }, [&] { return gate(t, a, dy); });
+  if (f == "div")
+    return pick([&] { return div(t, dy, b); },
+                [&] { return affine(t, mul(t, dy, div(t, y, b)), -1, 0); });
+  if (f == "div_no_nan")
+    return pick([&] { return div_no_nan(t, dy, b); },
+                [&] { return affine(t, mul(t, dy, div_no_nan(t, y, b)), -1, 0); });
+  return {};
+}
 
-  std::string_view name() const override { return name_; }
-  bool may_overwrite(int) const override { return true; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require_same(x[1], x[0].shape, "dy");
-    require_role(x[1], x[0].role, "dy");
-    return {of_role(x[0].role, x[0].shape)};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    const Functor& functor = functor_table[functor_];
-    // On copies of its own: dy may itself be computed from the saved value, or be the same one.
-    const std::array<Val, 2> x{affine(v.tape, v.x[0], 1, 0), affine(v.tape, v.x[1], 1, 0)};
-    const Recorded dx = functor.df(Recorded(v.tape, x[0]), Recorded(v.tape, x[1]), Recorded(alpha_),
-                                   Recorded(beta_));
-    if (functor.saved == Saved::none) return {Val{}, grad(v.tape, dx.val, x[1], v.dy[0])};
-    return grad(v.tape, dx.val, x, v.dy[0]);
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().pointwise_grad(device.stream(), functor_, args.in[0], args.in[1], args.out[0],
-                                    alpha_, beta_);
-  }
-
- private:
-  int functor_;
-  double alpha_, beta_;
-  std::string name_;
-};
-
-class Pointwise : public Op {
- public:
-  Pointwise(int functor, double alpha, double beta)
-      : functor_(functor), alpha_(alpha), beta_(beta) {}
-
-  std::string_view name() const override { return functor().name; }
-  bool may_overwrite(int) const override { return true; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(static_cast<int>(x.size()) == functor().arity,
-            "takes " + text(functor().arity) + " operands, " + text(std::ssize(x)) + " given");
-    for (const ValueInfo& info : x) {
-      require(info.is_real() && info.role != Role::sum, "takes float tensors");
-      require_same(info, x[0].shape, "an operand");
-      require_role(info, x[0].role, "an operand");
-    }
-    return {of_role(x[0].role, x[0].shape)};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    const Val dy = v.dy[0];
-    if (functor().arity == 1) {
-      const Val saved = functor().saved == Saved::input    ? v.x[0]
-                        : functor().saved == Saved::output ? v.y[0]
-                                                           : dy;
-      return {v.tape.append(std::make_shared<PointwiseGrad>(functor_, alpha_, beta_), {saved, dy})};
-    }
-    return binary_vjp(v, dy);
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().pointwise(device.stream(), functor_, args.in, args.out[0], alpha_, beta_);
-  }
-
- private:
-  const Functor& functor() const { return functor_table[functor_]; }
-
-  std::vector<Val> binary_vjp(const Vjp& v, Val dy) const {
-    Tape& t = v.tape;
-    const Val a = v.x[0], b = v.x[1], y = v.y[0];
-    const std::string_view f = functor().name;
-    const auto pick = [&](auto da, auto db) {
-      return std::vector<Val>{v.wanted[0] ? da() : Val{}, v.wanted[1] ? db() : Val{}};
-    };
-    if (f == "add") return {dy, dy};
-    if (f == "sub") return pick([&] { return dy; }, [&] { return affine(t, dy, -1, 0); });
-    if (f == "mul") return pick([&] { return mul(t, dy, b); }, [&] { return mul(t, dy, a); });
-    if (f == "gate") return pick([&] { return Val{}; }, [&] { return gate(t, a, dy); });
-    if (f == "div")
-      return pick([&] { return div(t, dy, b); },
-                  [&] { return affine(t, mul(t, dy, div(t, y, b)), -1, 0); });
-    if (f == "div_no_nan")
-      return pick([&] { return div_no_nan(t, dy, b); },
-                  [&] { return affine(t, mul(t, dy, div_no_nan(t, y, b)), -1, 0); });
-    return Op::vjp(v);
-  }
-
-  int functor_;
-  double alpha_, beta_;
-};
+// The constants that a function uses are not told apart from those that it doesn't.
+Attributes described(double alpha, double beta) {
+  Attributes attributes;
+  if (alpha != 0) attributes["alpha"] = alpha;
+  if (beta != 0) attributes["beta"] = beta;
+  return attributes;
+}
 
 // The shape that both broadcast to: extents equal, or 1 in one of them; aligned at the channels.
 Shape common_shape(const Shape& a, const Shape& b) {
@@ -212,6 +148,66 @@ Shape common_shape(const Shape& a, const Shape& b) {
 }
 
 }  // namespace
+
+std::string_view Pointwise::name() const { return functor_table[functor].name; }
+
+Attributes Pointwise::attributes() const { return described(alpha, beta); }
+
+std::vector<ValueInfo> Pointwise::infer(std::span<const ValueInfo> x) const {
+  const int arity = functor_table[functor].arity;
+  require(static_cast<int>(x.size()) == arity,
+          "takes " + text(arity) + " operands, " + text(std::ssize(x)) + " given");
+  for (const ValueInfo& info : x) {
+    require(info.is_real() && info.role != Role::sum, "takes float tensors");
+    require_same(info, x[0].shape, "an operand");
+    require_role(info, x[0].role, "an operand");
+  }
+  return {of_role(x[0].role, x[0].shape)};
+}
+
+std::vector<Val> Pointwise::vjp(const Vjp& v) const {
+  const Functor& f = functor_table[functor];
+  if (f.arity != 1) {
+    const std::vector<Val> d = binary_vjp(v, f.name);
+    return d.empty() ? Op::vjp(v) : d;
+  }
+  const Val dy = v.dy[0];
+  const Val saved = f.saved == Saved::input ? v.x[0] : f.saved == Saved::output ? v.y[0] : dy;
+  return {v.tape.append(std::make_shared<PointwiseGrad>(functor, alpha, beta), {saved, dy})};
+}
+
+void Pointwise::run(Device& device, const RunArgs& args) const {
+  device.backend().pointwise(device.stream(), functor, args.in, args.out[0], alpha, beta);
+}
+
+PointwiseGrad::PointwiseGrad(int number, double first, double second)
+    : functor(number),
+      alpha(first),
+      beta(second),
+      full_name(std::string(functor_table[number].name) + "_grad") {}
+
+Attributes PointwiseGrad::attributes() const { return described(alpha, beta); }
+
+std::vector<ValueInfo> PointwiseGrad::infer(std::span<const ValueInfo> x) const {
+  require_same(x[1], x[0].shape, "dy");
+  require_role(x[1], x[0].role, "dy");
+  return {of_role(x[0].role, x[0].shape)};
+}
+
+std::vector<Val> PointwiseGrad::vjp(const Vjp& v) const {
+  const Functor& f = functor_table[functor];
+  // On copies of its own: dy may itself be computed from the saved value, or be the same one.
+  const std::array<Val, 2> x{affine(v.tape, v.x[0], 1, 0), affine(v.tape, v.x[1], 1, 0)};
+  const Recorded dx =
+      f.df(Recorded(v.tape, x[0]), Recorded(v.tape, x[1]), Recorded(alpha), Recorded(beta));
+  if (f.saved == Saved::none) return {Val{}, grad(v.tape, dx.val, x[1], v.dy[0])};
+  return grad(v.tape, dx.val, x, v.dy[0]);
+}
+
+void PointwiseGrad::run(Device& device, const RunArgs& args) const {
+  device.backend().pointwise_grad(device.stream(), functor, args.in[0], args.in[1], args.out[0],
+                                  alpha, beta);
+}
 
 Val pointwise(Tape& tape, std::string_view functor, std::span<const Val> x, double alpha,
               double beta) {

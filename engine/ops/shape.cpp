@@ -1,3 +1,5 @@
+#include "engine/ops/shape.h"
+
 #include <algorithm>
 
 #include "engine/ops.h"
@@ -20,52 +22,6 @@ bool can_become(const ValueInfo& x, Role role) {
   return x.is_real() && (same_type(x.role, role) || (x.role != Role::sum && role != Role::sum));
 }
 
-class Broadcast : public Op {
- public:
-  explicit Broadcast(const ValueInfo& y) : y_(y) {}
-  std::string_view name() const override { return "broadcast"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(can_become(x[0], y_.role) && spreads_to(x[0].shape, y_.shape),
-            "x " + text(x[0].shape) + " can't be broadcast to " + text(y_.shape));
-    return {y_};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    const ValueInfo x = v.tape.info(v.x[0]);
-    return {sum(v.tape, v.dy[0], x.shape, x.role)};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    const View &x = args.in[0], &y = args.out[0];
-    if (x.shape == y.shape && x.type == y.type)
-      device.backend().copy(device.stream(), x, y);
-    else
-      device.backend().broadcast(device.stream(), x, y);
-  }
-
- private:
-  ValueInfo y_;
-};
-
-class Sum : public Op {
- public:
-  explicit Sum(const ValueInfo& y) : y_(y) {}
-  std::string_view name() const override { return "sum"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(can_become(x[0], y_.role) && spreads_to(y_.shape, x[0].shape),
-            "x " + text(x[0].shape) + " can't be summed to " + text(y_.shape));
-    return {y_};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    const ValueInfo x = v.tape.info(v.x[0]);
-    return {broadcast(v.tape, v.dy[0], x.shape, x.role)};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().reduce_sum(device.stream(), args.in[0], args.out[0]);
-  }
-
- private:
-  ValueInfo y_;
-};
-
 // The part of `whole` that begins at `begin` and has `shape`.
 View part(const View& whole, std::array<int64_t, 4> begin, const Shape& shape) {
   View view = whole;
@@ -85,89 +41,117 @@ bool fits(const Shape& shape, std::array<int64_t, 4> begin, const Shape& whole) 
          begin[3] + shape.channels() <= whole.channels();
 }
 
-class Slice : public Op {
- public:
-  Slice(std::array<int64_t, 4> begin, const Shape& shape) : begin_(begin), shape_(shape) {}
-  std::string_view name() const override { return "slice"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(fits(shape_, begin_, x[0].shape),
-            "a part " + text(shape_) + " at [" + text(begin_[0]) + "," + text(begin_[1]) + "," +
-                text(begin_[2]) + "," + text(begin_[3]) + "] is not inside x " + text(x[0].shape));
-    return {{shape_, x[0].role, x[0].type}};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    return {embed(v.tape, v.dy[0], begin_, v.tape.shape(v.x[0]))};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().copy(device.stream(), part(args.in[0], begin_, shape_), args.out[0]);
-  }
-
- private:
-  std::array<int64_t, 4> begin_;
-  Shape shape_;
-};
-
-class Embed : public Op {
- public:
-  Embed(std::array<int64_t, 4> begin, const Shape& shape) : begin_(begin), shape_(shape) {}
-  std::string_view name() const override { return "embed"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(fits(x[0].shape, begin_, shape_),
-            "x " + text(x[0].shape) + " does not fit into " + text(shape_));
-    return {{shape_, x[0].role, x[0].type}};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    return {slice(v.tape, v.dy[0], begin_, v.tape.shape(v.x[0]))};
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    const Backend& backend = device.backend();
-    if (args.in[0].shape != shape_) backend.fill(device.stream(), args.out[0], 0);
-    backend.copy(device.stream(), args.in[0], part(args.out[0], begin_, args.in[0].shape));
-  }
-
- private:
-  std::array<int64_t, 4> begin_;
-  Shape shape_;
-};
-
-class Concat : public Op {
- public:
-  std::string_view name() const override { return "concat"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override {
-    require(!x.empty(), "needs at least one operand");
-    Shape shape = x[0].shape;
-    shape[3] = 0;
-    for (const ValueInfo& info : x) {
-      require_rank4(info, "an operand");
-      Shape rest = info.shape;
-      rest[3] = shape[3];
-      require(rest == shape, "operands " + text(x[0].shape) + " and " + text(info.shape) +
-                                 " differ in more than their channels");
-      require_role(info, x[0].role, "an operand");
-      shape[3] += info.shape[3];
-    }
-    return {of_role(x[0].role, shape)};
-  }
-  std::vector<Val> vjp(const Vjp& v) const override {
-    std::vector<Val> dx;
-    int64_t channel = 0;
-    for (size_t i = 0; i < v.x.size(); i++) {
-      const Shape& shape = v.tape.shape(v.x[i]);
-      dx.push_back(v.wanted[i] ? slice(v.tape, v.dy[0], {0, 0, 0, channel}, shape) : Val{});
-      channel += shape.channels();
-    }
-    return dx;
-  }
-  void run(Device& device, const RunArgs& args) const override {
-    int64_t channel = 0;
-    for (const View& x : args.in) {
-      device.backend().copy(device.stream(), x, part(args.out[0], {0, 0, 0, channel}, x.shape));
-      channel += x.shape.channels();
-    }
-  }
-};
-
 }  // namespace
+
+std::vector<ValueInfo> Broadcast::infer(std::span<const ValueInfo> x) const {
+  require(can_become(x[0], y.role) && spreads_to(x[0].shape, y.shape),
+          "x " + text(x[0].shape) + " can't be broadcast to " + text(y.shape));
+  return {y};
+}
+
+std::vector<Val> Broadcast::vjp(const Vjp& v) const {
+  const ValueInfo x = v.tape.info(v.x[0]);
+  return {sum(v.tape, v.dy[0], x.shape, x.role)};
+}
+
+void Broadcast::run(Device& device, const RunArgs& args) const {
+  const View &x = args.in[0], &y = args.out[0];
+  if (x.shape == y.shape && x.type == y.type)
+    device.backend().copy(device.stream(), x, y);
+  else
+    device.backend().broadcast(device.stream(), x, y);
+}
+
+std::vector<ValueInfo> Sum::infer(std::span<const ValueInfo> x) const {
+  require(can_become(x[0], y.role) && spreads_to(y.shape, x[0].shape),
+          "x " + text(x[0].shape) + " can't be summed to " + text(y.shape));
+  return {y};
+}
+
+std::vector<Val> Sum::vjp(const Vjp& v) const {
+  const ValueInfo x = v.tape.info(v.x[0]);
+  return {broadcast(v.tape, v.dy[0], x.shape, x.role)};
+}
+
+void Sum::run(Device& device, const RunArgs& args) const {
+  device.backend().reduce_sum(device.stream(), args.in[0], args.out[0]);
+}
+
+std::vector<ValueInfo> Slice::infer(std::span<const ValueInfo> x) const {
+  require(fits(shape, begin, x[0].shape),
+          "a part " + text(shape) + " at [" + text(begin[0]) + "," + text(begin[1]) + "," +
+              text(begin[2]) + "," + text(begin[3]) + "] is not inside x " + text(x[0].shape));
+  return {{shape, x[0].role, x[0].type}};
+}
+
+std::vector<Val> Slice::vjp(const Vjp& v) const {
+  return {embed(v.tape, v.dy[0], begin, v.tape.shape(v.x[0]))};
+}
+
+void Slice::run(Device& device, const RunArgs& args) const {
+  device.backend().copy(device.stream(), part(args.in[0], begin, shape), args.out[0]);
+}
+
+std::vector<ValueInfo> Embed::infer(std::span<const ValueInfo> x) const {
+  require(fits(x[0].shape, begin, shape),
+          "x " + text(x[0].shape) + " does not fit into " + text(shape));
+  return {{shape, x[0].role, x[0].type}};
+}
+
+std::vector<Val> Embed::vjp(const Vjp& v) const {
+  return {slice(v.tape, v.dy[0], begin, v.tape.shape(v.x[0]))};
+}
+
+void Embed::run(Device& device, const RunArgs& args) const {
+  const Backend& backend = device.backend();
+  if (args.in[0].shape != shape) backend.fill(device.stream(), args.out[0], 0);
+  backend.copy(device.stream(), args.in[0], part(args.out[0], begin, args.in[0].shape));
+}
+
+std::vector<ValueInfo> Concat::infer(std::span<const ValueInfo> x) const {
+  require(!x.empty(), "needs at least one operand");
+  Shape shape = x[0].shape;
+  shape[3] = 0;
+  for (const ValueInfo& info : x) {
+    require_rank4(info, "an operand");
+    Shape rest = info.shape;
+    rest[3] = shape[3];
+    require(rest == shape, "operands " + text(x[0].shape) + " and " + text(info.shape) +
+                               " differ in more than their channels");
+    require_role(info, x[0].role, "an operand");
+    shape[3] += info.shape[3];
+  }
+  return {of_role(x[0].role, shape)};
+}
+
+std::vector<Val> Concat::vjp(const Vjp& v) const {
+  std::vector<Val> dx;
+  int64_t channel = 0;
+  for (size_t i = 0; i < v.x.size(); i++) {
+    const Shape& shape = v.tape.shape(v.x[i]);
+    dx.push_back(v.wanted[i] ? slice(v.tape, v.dy[0], {0, 0, 0, channel}, shape) : Val{});
+    channel += shape.channels();
+  }
+  return dx;
+}
+
+void Concat::run(Device& device, const RunArgs& args) const {
+  int64_t channel = 0;
+  for (const View& x : args.in) {
+    device.backend().copy(device.stream(), x, part(args.out[0], {0, 0, 0, channel}, x.shape));
+    channel += x.shape.channels();
+  }
+}
+
+// The shape that results is printed with every node; a role that changes is not.
+Attributes Broadcast::attributes() const { return {{"role", std::string(name_of(y.role))}}; }
+Attributes Sum::attributes() const { return {{"role", std::string(name_of(y.role))}}; }
+Attributes Slice::attributes() const {
+  return {{"begin", std::vector<int64_t>(begin.begin(), begin.end())}};
+}
+Attributes Embed::attributes() const {
+  return {{"begin", std::vector<int64_t>(begin.begin(), begin.end())}};
+}
 
 Val broadcast(Tape& tape, Val x, const Shape& shape, Role role) {
   if (tape.shape(x) == shape && same_type(tape.info(x).role, role)) return x;

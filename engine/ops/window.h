@@ -36,4 +36,10 @@ inline std::array<int64_t, 2> window_output(const Shape& x, std::array<int64_t, 
   return out;
 }
 
+inline Attributes window_attributes(const Window& w) {
+  return {{"stride", std::vector<int64_t>(w.stride.begin(), w.stride.end())},
+          {"dilation", std::vector<int64_t>(w.dilation.begin(), w.dilation.end())},
+          {"padding", std::vector<int64_t>(w.padding.begin(), w.padding.end())}};
+}
+
 }  // namespace fulmar::ops

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "engine/op.h"
+#include "kernels/backend.h"
+
+namespace fulmar::ops {
+
+// x -> y, over the channels
+struct FULMAR_API Softmax final : Op {
+  std::string_view name() const override { return "softmax"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  std::vector<Val> vjp(const Vjp& v) const override;
+  void run(Device& device, const RunArgs& args) const override;
+};
+
+// logits, labels, class_weight?, pixel_weight? -> row_loss, row_weight
+struct FULMAR_API SoftmaxCrossEntropy final : Op {
+  explicit SoftmaxCrossEntropy(const CrossEntropy& settings) : how(settings) {}
+  std::string_view name() const override { return "softmax_cross_entropy"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  std::vector<Val> vjp(const Vjp& v) const override;
+  void run(Device& device, const RunArgs& args) const override;
+
+  const CrossEntropy how;
+};
+
+// logits, labels, class_weight?, pixel_weight?, drow_loss -> dlogits
+struct FULMAR_API SoftmaxCrossEntropyGrad final : Op {
+  explicit SoftmaxCrossEntropyGrad(const CrossEntropy& settings) : how(settings) {}
+  std::string_view name() const override { return "softmax_cross_entropy_grad"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  void run(Device& device, const RunArgs& args) const override;
+
+  const CrossEntropy how;
+};
+
+}  // namespace fulmar::ops

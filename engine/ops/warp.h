@@ -1,0 +1,21 @@
+#pragma once
+
+#include "engine/op.h"
+#include "kernels/warp.h"
+
+namespace fulmar::ops {
+
+// source, samples -> y. Sources are data, not values of a function: there is no gradient.
+struct FULMAR_API Warp final : Op {
+  Warp(int64_t rows, int64_t columns, const WarpOptions& settings)
+      : height(rows), width(columns), how(settings) {}
+  std::string_view name() const override { return "warp"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  void run(Device& device, const RunArgs& args) const override;
+
+  const int64_t height, width;
+  const WarpOptions how;
+};
+
+}  // namespace fulmar::ops
