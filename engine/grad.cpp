@@ -62,7 +62,7 @@ void check_cotangents(const Tape& tape, std::span<const Val> inputs, std::span<c
 
 }  // namespace
 
-std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
+std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy, const GradRules& rules) {
   if (!dy) dy = constant_like(tape, y, 1);
   if (tape.shape(dy) != tape.shape(y))
     usage_error("grad: the cotangent has shape " + tape.shape(dy).to_string() +
@@ -89,15 +89,22 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
     }
     if (!reached) continue;
 
-    std::vector<bool> wanted, asked;
+    std::vector<bool> wanted, asked, added(node.inputs.size(), false);
+    std::vector<Val> so_far;
     for (const Val x : node.inputs) {
       wanted.push_back(x && behind.wants(x));
       asked.push_back(x && behind.asks(x));
+      const auto found = cotangent.find(x);
+      const auto before = node.inputs.begin() + std::ssize(so_far);
+      const bool again = std::find(node.inputs.begin(), before, x) != before;
+      so_far.push_back(!x || again || found == cotangent.end() ? Val{} : found->second);
     }
     const auto scope = tape.scope_of(n);
     std::vector<Val> dx;
     try {
-      dx = node.op->vjp(Vjp{tape, node.inputs, outputs, dys, wanted, asked});
+      const Vjp v{tape, node.inputs, outputs, dys, wanted, asked, so_far, added};
+      const auto rule = rules.find(node.op->name());
+      dx = rule == rules.end() ? node.op->vjp(v) : rule->second(v);
       check_cotangents(tape, node.inputs, dx, wanted);
     } catch (const Error& error) {
       throw Error(error.kind(), "grad through " + tape.describe(n), error.what());
@@ -105,7 +112,7 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
     for (size_t i = 0; i < node.inputs.size(); i++) {
       if (!wanted[i] || !dx[i]) continue;
       const auto [at, first] = cotangent.emplace(node.inputs[i], dx[i]);
-      if (!first) at->second = ops::add(tape, at->second, dx[i]);
+      if (!first) at->second = so_far[i] && added[i] ? dx[i] : ops::add(tape, at->second, dx[i]);
     }
   }
 
@@ -117,6 +124,8 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy) {
   return result;
 }
 
-Val grad(Tape& tape, Val y, Val wrt, Val dy) { return grad(tape, y, std::span(&wrt, 1), dy)[0]; }
+Val grad(Tape& tape, Val y, Val wrt, Val dy, const GradRules& rules) {
+  return grad(tape, y, std::span(&wrt, 1), dy, rules)[0];
+}
 
 }  // namespace fulmar

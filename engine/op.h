@@ -83,6 +83,11 @@ struct Vjp {
   std::span<const Val> dy;          // cotangents of the outputs; empty Val: zero
   const std::vector<bool>& wanted;  // which inputs' cotangents are wanted
   const std::vector<bool>& asked;   // which inputs grad itself was asked for
+  // For each input the sum of the cotangents that its later consumers gave; empty Val: none yet, or
+  // an earlier operand of this node has the same value. A rule that adds it to its own cotangent
+  // (a kernel may do so in one pass) says so: then grad doesn't add it again.
+  std::span<const Val> so_far;
+  std::vector<bool>& added;
 };
 
 struct RunArgs {

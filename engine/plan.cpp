@@ -209,6 +209,13 @@ Plan plan(const Tape& tape, std::span<const Val> outputs, Device& device,
   return Planner(tape, outputs, device, options).make();
 }
 
+std::vector<int> nodes_of(const Plan& plan) {
+  std::vector<int> nodes = plan.leaves;
+  for (const Plan::Step& step : plan.steps) nodes.push_back(step.node);
+  std::sort(nodes.begin(), nodes.end());
+  return nodes;
+}
+
 std::string overlap_in(const Plan& plan) {
   for (size_t i = 0; i < plan.buffers.size(); i++)
     for (size_t j = i + 1; j < plan.buffers.size(); j++) {

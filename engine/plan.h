@@ -52,6 +52,9 @@ struct PlanOptions {
 FULMAR_API Plan plan(const Tape& tape, std::span<const Val> outputs, Device& device,
                      const PlanOptions& options = {});
 
+// The numbers of the nodes that run and of the leaves that they read, ascending.
+FULMAR_API std::vector<int> nodes_of(const Plan& plan);
+
 // Names two buffers that are alive at the same time and share memory; empty where no two do.
 FULMAR_API std::string overlap_in(const Plan& plan);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -64,12 +65,17 @@ class FULMAR_API Tape {
   std::map<std::string, Val> names_;
 };
 
+// Gradient rules by the name of the op ("relu"), such as guided backpropagation's.
+using GradRules = std::map<std::string, std::function<std::vector<Val>(const Vjp&)>, std::less<>>;
+
 // Appends the nodes that compute the gradient of sum(y * dy) by each value in `wrt`: parameters,
 // activations, inputs alike. An empty `dy` stands for ones. A value that y does not depend on
 // gets zeros. Error(usage) names an op on the way without a gradient rule. Error(usage) too for
 // a batch's mean, variance or sums in `wrt`: batch_norm_train includes their gradient in that of
 // x.
-FULMAR_API std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy = {});
-FULMAR_API Val grad(Tape& tape, Val y, Val wrt, Val dy = {});
+// `rules` take the place of the ops' own; what they give is checked like theirs.
+FULMAR_API std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy = {},
+                                 const GradRules& rules = {});
+FULMAR_API Val grad(Tape& tape, Val y, Val wrt, Val dy = {}, const GradRules& rules = {});
 
 }  // namespace fulmar

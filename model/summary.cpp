@@ -4,8 +4,6 @@
 
 #include "engine/model.h"
 #include "engine/ops/leaf.h"
-#include "engine/plan.h"
-#include "model/program.h"
 
 namespace fulmar::model {
 namespace {
@@ -20,11 +18,6 @@ std::vector<TensorSpec> tensors_of(const Preprocess& p, int64_t batch, bool labe
     tensors.push_back({"weight", DType::f32, {batch, 1, 1, 1}});
   }
   return tensors;
-}
-
-Program record(const Network& network, const Preprocess& p, int64_t batch, Mode mode) {
-  return record_program(network, tensors_of(p, batch, mode == Mode::train),
-                        program_options(p, mode));
 }
 
 double flops_of(const Tape& tape, int n) {
@@ -88,23 +81,35 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 
 }  // namespace
 
+PlannedProgram planned_program(const Network& network, const Preprocess& preprocess, int64_t batch,
+                               Mode mode, Device& device) {
+  const bool trains = mode == Mode::train;
+  PlannedProgram planned{record_program(network, tensors_of(preprocess, batch, trains),
+                                        program_options(preprocess, mode)),
+                         {}};
+  const Program& p = planned.program;
+  if (trains) {
+    const Model model(device, *p.tape, 0);
+    record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss.mean));
+  }
+  planned.plan =
+      plan(*p.tape, std::vector{trains ? p.loss.mean : p.logits, p.probabilities}, device);
+  return planned;
+}
+
 Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
                   Device& device) {
   Summary summary;
   {
-    const Program p = record(network, preprocess, 1, Mode::eval);
-    const Plan run = plan(*p.tape, std::vector{p.logits, p.probabilities}, device);
+    const auto [p, run] = planned_program(network, preprocess, 1, Mode::eval, device);
     describe_layers(network, *p.tape, run, summary);
     summary.inference = memory_of(*p.tape, run, device, 1);
   }
-  const Program p = record(network, preprocess, batch, Mode::train);
-  const Model model(device, *p.tape, 0);
-  record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss.mean));
-  const Plan step = plan(*p.tape, std::vector{p.loss.mean, p.probabilities}, device);
+  const auto [p, step] = planned_program(network, preprocess, batch, Mode::train, device);
   for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
   summary.training_flops /= static_cast<double>(batch);
   summary.training = memory_of(*p.tape, step, device, batch);
-  const View flat = view_of(nullptr, model.flat_info().shape, device.real());
+  const View flat = view_of(nullptr, p.tape->shape(p.tape->find("/gradient_sum")), device.real());
   summary.training.optimizer = 3 * flat.bytes();  // one sum, two moments
   return summary;
 }

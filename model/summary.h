@@ -5,9 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/device.h"
-#include "engine/network.h"
-#include "engine/preprocess.h"
+#include "engine/plan.h"
+#include "model/program.h"
 
 namespace fulmar::model {
 
@@ -38,6 +37,16 @@ struct Summary {
 
   int64_t parameters() const { return trainable + statistics; }  // as Keras counts
 };
+
+// A program and what runs of it on a device.
+struct PlannedProgram {
+  Program program;
+  Plan plan;
+};
+// Of inference, or in Mode::train of a training step up to the sum of its gradients, for batches of
+// 8-bit pictures as below.
+FULMAR_API PlannedProgram planned_program(const Network& network, const Preprocess& preprocess,
+                                          int64_t batch, Mode mode, Device& device);
 
 // A network's layers, and the arithmetic and memory of inference and training on a device. Training
 // is by AdamW with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the

@@ -1,15 +1,24 @@
 #include <doctest/doctest.h>
 
+#include <cxxabi.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
+#include <memory>
+#include <regex>
 #include <set>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
+#include "engine/file.h"
 #include "kernels/error.h"
 #include "tests/op_check.h"
 #include "tests/support/functors.h"
 #include "tests/support/instruction_sets.h"
+#include "tests/support/paths.h"
 
 namespace fulmar::test {
 namespace {
@@ -32,6 +41,13 @@ void for_each_device(const Body& body) {
   for_each_fast_device(body);
 }
 
+// "fulmar::ops::Conv"
+std::string readable(const std::type_info& type) {
+  const std::unique_ptr<char, void (*)(void*)> name(
+      abi::__cxa_demangle(type.name(), nullptr, nullptr, nullptr), std::free);
+  return name.get();
+}
+
 bool has_gradient(const Case& c) {
   return std::any_of(c.operands.begin(), c.operands.end(),
                      [](const Operand& o) { return o.differentiable; });
@@ -50,6 +66,29 @@ TEST_CASE("ops: every pointwise function and its gradient has rows") {
     CHECK(recorded.count(f.name) == 1);
     if (f.arity == 1) CHECK(recorded.count(std::string(f.name) + "_grad") == 1);
   }
+}
+
+TEST_CASE("ops: every op that engine/ops declares is reached by a row") {
+  std::set<std::string> reached;
+  for (const Case& c : op_cases()) {
+    const Recording r = record(c, true);
+    for (int n = 0; n < r.tape->size(); n++) {
+      const Op& op = *r.tape->node(n).op;
+      reached.insert(readable(typeid(op)));
+    }
+  }
+  const std::regex declaration("(?:struct|class) FULMAR_API (\\w+) final : ");
+  int declared = 0;
+  for (const auto& file : std::filesystem::directory_iterator(golden("../../engine/ops"))) {
+    if (file.path().extension() != ".h") continue;
+    const std::string header = read_file(file.path().string(), 1 << 20);
+    for (std::sregex_iterator at(header.begin(), header.end(), declaration), end; at != end; ++at) {
+      declared++;
+      CAPTURE((*at)[1].str());
+      CHECK(reached.count("fulmar::ops::" + (*at)[1].str()) == 1);
+    }
+  }
+  CHECK(declared > 25);
 }
 
 TEST_CASE("ops: every float32 device agrees with the reference, forward and gradients") {

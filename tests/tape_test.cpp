@@ -13,6 +13,8 @@
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/pointwise.h"
+#include "engine/session.h"
+#include "engine/tape_text.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/program.h"
@@ -141,6 +143,52 @@ TEST_CASE("what a gradient rule gives is checked, and named with the op and the 
   CHECK(refusal([](const Vjp& v) {
           return std::vector<Val>{v.dy[0], ops::sum(v.tape, v.dy[0], {2}, Role::statistic)};
         }) == "no error");  // of one type everywhere
+}
+
+TEST_CASE("a gradient rule given by an op's name takes the place of its own") {
+  const auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{4}}), dy = ops::input(*tape, "dy", {{4}});
+  // Guided backpropagation (Springenberg et al. 2015).
+  const GradRules guided{{"relu", [](const Vjp& v) {
+                            const Val positive = ops::relu(v.tape, v.dy[0]);
+                            return std::vector<Val>{ops::gate(v.tape, v.y[0], positive)};
+                          }}};
+  const Val y = ops::relu(*tape, x);
+  const std::array dx{grad(*tape, y, x, dy), grad(*tape, y, x, dy, guided)};
+  Context context;
+  Session session(context, context.device("reference"), tape, dx);
+  session.set(x, std::vector<double>{-1, 2, 3, 4});
+  session.set(dy, std::vector<double>{1, -1, 2, -2});
+  session.run();
+  CHECK(session.read(dx[0]) == std::vector<double>{0, -1, 2, -2});
+  CHECK(session.read(dx[1]) == std::vector<double>{0, 0, 2, 0});
+  const GradRules wrong{{"relu", [](const Vjp&) { return std::vector<Val>{}; }}};
+  CHECK(error_of(ErrorKind::usage, [&] { grad(*tape, y, x, dy, wrong); }) ==
+        "grad through relu: its gradient rule gave 0 values for 1 operands");
+}
+
+TEST_CASE("a gradient rule may take in what later consumers gave") {
+  const auto count = [](const Tape& tape, int from, std::string_view op) {
+    int found = 0;
+    for (int n = from; n < tape.size(); n++) found += tape.node(n).op->name() == op;
+    return found;
+  };
+  for (const bool takes : {false, true}) {
+    Tape tape;
+    const Val x = image(tape, {1, 4, 4, 2});
+    const Val y = tape.append(std::make_shared<TwoOperands>([takes](const Vjp& v) {
+                                CHECK(v.so_far[0]);
+                                CHECK_FALSE(v.so_far[1]);  // the same value: once is enough
+                                v.added[0] = takes;
+                                return std::vector<Val>{ops::sub(v.tape, v.so_far[0], v.dy[0]), {}};
+                              }),
+                              {x, x});
+    const Val sum = ops::mul(tape, y, ops::tanh(tape, x));
+    const int forward = tape.size();
+    const Val dx = grad(tape, sum, x);
+    CHECK(tape.node(dx.node).op->name() == (takes ? "sub" : "add"));
+    CHECK(count(tape, forward, "add") == (takes ? 0 : 1));
+  }
 }
 
 TEST_CASE("a gradient rule may give what nobody wants, of any shape") {
@@ -385,6 +433,38 @@ TEST_CASE("an op on a tape is recognised, its settings are fields and attributes
   REQUIRE(of_x);
   CHECK(of_x->x == t.shape(x));
   CHECK(of_x->attributes() == attributes);
+}
+
+TEST_CASE("a tape is printed as text and as a graph, a layer's nodes together") {
+  Tape t;
+  const Val x = ops::input(t, "x", {{1, 8, 8, 4}});
+  Val y;
+  {
+    const auto block = t.scope("block 1");
+    const auto layer = t.scope("conv \"a\"");
+    const Val w = ops::parameter(t, "conv/w", {1, 1, 4, 6}, {}, true);
+    y = ops::conv2d(t, x, w, {}, Window{});
+  }
+  ops::max_pool(t, y, {2, 2}, Window{{2, 2}, {1, 1}, {}});
+  CHECK(tape_as_text(t, {0, 1, 2, 3}) ==
+        "%0 = input 'x' [1,8,8,4]\n"
+        "block 1 / conv \"a\"\n"
+        "  %1 = parameter 'conv/w' [1,1,4,6] parameter\n"
+        "  %2 = conv2d(%0, %1, -) [1,8,8,6]  dilation=1,1 padding=0,0,0,0 stride=1,1\n"
+        "%3 = max_pool(%2) [1,4,4,6], [1,4,4,6] index u8  dilation=1,1 kernel=2,2 "
+        "padding=0,0,0,0 stride=2,2\n");
+  CHECK(tape_as_graphviz(t, {0, 1, 2}) ==
+        "digraph tape {\n  node [shape=box, fontname=Helvetica];\n"
+        "    n0 [label=\"input 'x'\\n[1,8,8,4]\", shape=ellipse];\n"
+        "  subgraph cluster1 {\n    label=\"block 1 / conv \\\"a\\\"\";\n"
+        "    n1 [label=\"parameter 'conv/w'\\n[1,1,4,6] parameter\", shape=ellipse];\n"
+        "    n2 [label=\"conv2d\\n[1,8,8,6]\"];\n  }\n"
+        "  n0 -> n2;\n  n1 -> n2;\n}\n");
+  // What stands before the nodes shown has no arrow.
+  CHECK(tape_as_mermaid(t, {1, 2}) ==
+        "flowchart TD\n  subgraph s0[\"block 1 / conv #quot;a#quot;\"]\n"
+        "    n1([\"parameter 'conv/w'<br/>[1,1,4,6] parameter\"])\n"
+        "    n2[\"conv2d<br/>[1,8,8,6]\"]\n  end\n  n1 --> n2\n");
 }
 
 TEST_CASE("a cotangent of another shape is refused") {

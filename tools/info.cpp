@@ -9,6 +9,7 @@
 #include "model/summary.h"
 #include "tools/cli.h"
 #include "tools/console.h"
+#include "tools/info_tape.h"
 #include "tools/memory.h"
 #include "tools/output.h"
 #include "tools/results.h"
@@ -22,6 +23,8 @@ struct Options {
   std::string model;    // a file
   std::string network;  // or one to be made
   int64_t size = 1536, crop = 1024, batch = 16;
+  std::string tape;  // "", "inference", "training"
+  std::string tape_format = "text";
   model::PolarLowOptions polar_low;
 };
 
@@ -171,6 +174,18 @@ std::string lines_of(const Json& object) {
   return lines;
 }
 
+// The tape instead of all else.
+void show_tape(const Network& network, const Preprocess& preprocess, const Options& options,
+               const SharedOptions& shared, Device& device) {
+  const bool trains = options.tape == "training";
+  const auto [program, plan] = model::planned_program(
+      network, preprocess, trains ? options.batch : 1, trains ? Mode::train : Mode::eval, device);
+  if (shared.json)
+    print_pretty({{"tape", options.tape}, {"nodes", tape_as_json(*program.tape, plan)}});
+  else
+    print(tape_in(options.tape_format, *program.tape, plan));
+}
+
 void show_new(const Options& options, const SharedOptions& shared) {
   if (options.crop > options.size)
     usage_error("--crop " + std::to_string(options.crop) + " is larger than --size " +
@@ -180,6 +195,8 @@ void show_new(const Options& options, const SharedOptions& shared) {
       Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels);
   CommandContext command(shared);
   require_memory_for_weights(network, preprocess, command.device());
+  if (!options.tape.empty())
+    return show_tape(network, preprocess, options, shared, command.device());
   const model::Summary summary =
       model::summarize(network, preprocess, options.batch, command.device());
   const std::string small = small_crop_word(network, summary, options.crop);
@@ -201,6 +218,8 @@ void show_model(const Options& options, const SharedOptions& shared) {
   for (const std::string& note : checkpoint.notes()) say(note);
   const ModelInfo& info = checkpoint.info();
   CommandContext command(shared);
+  if (!options.tape.empty())
+    return show_tape(info.network, info.preprocess, options, shared, command.device());
   model::load_model(checkpoint, command.device());  // none is missing
   const model::Summary summary =
       model::summarize(info.network, info.preprocess, options.batch, command.device());
@@ -267,6 +286,12 @@ void add_info(Cli& cli) {
       ->needs(fresh);
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a training step (default 16)");
+  CLI::Option* tape = add_choice(command, "--tape", options->tape, {"inference", "training"},
+                                 "Instead of tables: the nodes that run, of inference or of a "
+                                 "training step up to the sum of its gradients");
+  add_choice(command, "--tape-format", options->tape_format, {"text", "graphviz", "mermaid"},
+             "How (default text; with --json nodes with all their settings)")
+      ->needs(tape);
   add_device(command, cli.shared, "cpu");
   add_precision(command, cli.shared.precision);
 }
