@@ -40,14 +40,20 @@ double tap_count(std::array<int64_t, 2> kernel) {
   return static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
 }
 
+// Frozen where the layer doesn't train.
+Val parameter(LayerArgs& l, const std::string& what, const Shape& shape,
+              const Initializer& initializer, bool decays) {
+  return ops::parameter(l.tape, l.weights() + "/" + what, shape, initializer, decays, l.trains());
+}
+
 Val weight(LayerArgs& l, const std::string& what, const Shape& shape, double fan_in,
            double fan_out) {
-  return ops::parameter(l.tape, l.name() + "/" + what, shape, glorot(fan_in, fan_out), true);
+  return parameter(l, what, shape, glorot(fan_in, fan_out), true);
 }
 
 Val bias_of(LayerArgs& l, int64_t channels) {
   if (!l.flag("use_bias", true)) return {};
-  return ops::parameter(l.tape, l.name() + "/bias", Shape{channels}, {}, false);
+  return parameter(l, "bias", Shape{channels}, {}, false);
 }
 
 int64_t positive(LayerArgs& l, const std::string& attribute) {
@@ -63,6 +69,15 @@ Val input(LayerArgs& l) {
   if (x.channels() != channels)
     usage_error("x " + x.to_string() + " has " + std::to_string(x.channels()) +
                 " channels, the network takes " + std::to_string(channels));
+  const int64_t grid = l.integer("grid", 1);
+  if (grid < 1) usage_error("'grid' must be at least 1, it is " + std::to_string(grid));
+  if (l.x.size() < 2) return l.x[0];
+  const Shape& first = l.tape.shape(l.x[1]);
+  const auto cells = [&](int64_t pixels) { return (pixels + grid - 1) / grid; };
+  if (x.height() != cells(first.height()) || x.width() != cells(first.width()))
+    usage_error("x " + x.to_string() + " is not " + std::to_string(cells(first.height())) + " x " +
+                std::to_string(cells(first.width())) + ", which the first input " +
+                first.to_string() + " gives on a grid of " + std::to_string(grid));
   return l.x[0];
 }
 
@@ -112,14 +127,12 @@ Val batch_normalization(LayerArgs& l) {
   const int64_t channels = l.tape.shape(l.x[0]).channels();
   const Shape shape{channels};
   const double epsilon = l.number("epsilon", 1e-3);
-  const std::string& n = l.name();
-  const Val gamma =
-      ops::parameter(l.tape, n + "/gamma", shape, {Initializer::Kind::ones, 0, 0}, false);
-  const Val beta = ops::parameter(l.tape, n + "/beta", shape, {}, false);
-  const Val mean = ops::statistic(l.tape, n + "/moving_mean", shape, 0);
-  const Val var = ops::statistic(l.tape, n + "/moving_variance", shape, 1);
+  const Val gamma = parameter(l, "gamma", shape, {Initializer::Kind::ones, 0, 0}, false);
+  const Val beta = parameter(l, "beta", shape, {}, false);
+  const Val mean = ops::statistic(l.tape, l.weights() + "/moving_mean", shape, 0);
+  const Val var = ops::statistic(l.tape, l.weights() + "/moving_variance", shape, 1);
   const double momentum = l.number("momentum", 0.99);
-  if (l.options.mode == Mode::eval)
+  if (l.options.mode == Mode::eval || !l.trains())
     return ops::batch_norm(l.tape, l.x[0], gamma, beta, mean, var, epsilon);
   const bool estimate = l.options.mode == Mode::estimate;
   const ops::RunningStatistics running{mean, var, estimate ? 0 : momentum,
@@ -167,7 +180,69 @@ Val resize(LayerArgs& l) {
     usage_error("interpolation '" + interpolation + "' is neither bilinear nor nearest");
   how.interpolation = interpolation == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
   how.align_corners = l.flag("align_corners", false);
+  if (l.x.size() > 1) {
+    const Shape& like = l.tape.shape(l.x[1]);
+    return ops::resize(l.tape, l.x[0], like.height(), like.width(), how);
+  }
   return ops::resize(l.tape, l.x[0], positive(l, "height"), positive(l, "width"), how);
+}
+
+// Rows and columns at the sides of a picture: of attributes PREFIX_top and so on.
+struct Margin {
+  int64_t top, bottom, left, right;
+};
+Margin margin(const LayerArgs& l, const std::string& prefix) {
+  const auto side = [&](const char* name) {
+    const int64_t pixels = l.integer(prefix + name, 0);
+    if (pixels < 0)
+      usage_error("'" + prefix + name + "' must be at least 0, it is " + std::to_string(pixels));
+    return pixels;
+  };
+  return {side("_top"), side("_bottom"), side("_left"), side("_right")};
+}
+
+Val zero_padding2d(LayerArgs& l) {
+  const Shape x = l.tape.shape(l.x[0]);
+  Shape y = x;
+  if (l.x.size() > 1) {
+    const Shape& like = l.tape.shape(l.x[1]);
+    y[1] = like.height(), y[2] = like.width();
+    return ops::embed(l.tape, l.x[0], {0, 0, 0, 0}, y);
+  }
+  const Margin m = margin(l, "pad");
+  y[1] += m.top + m.bottom, y[2] += m.left + m.right;
+  return ops::embed(l.tape, l.x[0], {0, m.top, m.left, 0}, y);
+}
+
+Val cropping2d(LayerArgs& l) {
+  Shape y = l.tape.shape(l.x[0]);
+  if (l.x.size() > 1) {
+    const Shape& like = l.tape.shape(l.x[1]);
+    y[1] = like.height(), y[2] = like.width();
+    return ops::slice(l.tape, l.x[0], {0, 0, 0, 0}, y);
+  }
+  const Margin m = margin(l, "crop");
+  y[1] -= m.top + m.bottom, y[2] -= m.left + m.right;
+  if (y[1] < 1 || y[2] < 1) usage_error("nothing is left of x " + l.tape.shape(l.x[0]).to_string());
+  return ops::slice(l.tape, l.x[0], {0, m.top, m.left, 0}, y);
+}
+
+Val reshape(LayerArgs& l) {
+  const int64_t images = l.tape.shape(l.x[0]).images();
+  return ops::reshape(
+      l.tape, l.x[0],
+      {images, positive(l, "height"), positive(l, "width"), positive(l, "channels")});
+}
+
+Val flatten(LayerArgs& l) {
+  const Shape& x = l.tape.shape(l.x[0]);
+  return ops::reshape(l.tape, l.x[0], {x.images(), 1, 1, x.height() * x.width() * x.channels()});
+}
+
+Val multiply(LayerArgs& l) {
+  Val product = l.x[0];
+  for (size_t i = 1; i < l.x.size(); i++) product = ops::mul(l.tape, product, l.x[i]);
+  return product;
 }
 
 Val add(LayerArgs& l) {
@@ -186,15 +261,22 @@ const std::map<std::string, Layer>& layers() {
       {"batch_normalization", {batch_normalization, 1}},
       {"concatenate", {[](LayerArgs& l) { return ops::concat(l.tape, l.x); }, -1}},
       {"conv2d", {conv2d, 1}},
+      {"cropping2d", {cropping2d, 1, 1}},
       {"dense", {dense, 1}},
       {"depthwise_conv2d", {depthwise_conv2d, 1}},
       {"dropout", {dropout, 1}},
+      {"flatten", {flatten, 1}},
       {"global_average_pooling2d",
        {[](LayerArgs& l) { return ops::global_average_pool(l.tape, l.x[0]); }, 1}},
+      {"global_max_pooling2d",
+       {[](LayerArgs& l) { return ops::global_max_pool(l.tape, l.x[0]); }, 1}},
       {"input", {input, 0}},
       {"max_pooling2d", {max_pooling2d, 1}},
-      {"resize", {resize, 1}},
+      {"multiply", {multiply, -1}},
+      {"reshape", {reshape, 1}},
+      {"resize", {resize, 1, 1}},
       {"separable_conv2d", {separable_conv2d, 1}},
+      {"zero_padding2d", {zero_padding2d, 1, 1}},
   };
   return table;
 }

@@ -65,13 +65,15 @@ void unpack(const std::vector<std::byte>& bytes, std::vector<double>& values) {
 
 }  // namespace
 
-Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device) {
+Model::Model(Device& device, const Tape& tape, std::optional<uint64_t> seed) : device_(&device) {
   std::vector<const Leaf*> weights, statistics;
   for (int n = 0; n < tape.size(); n++) {
     const Leaf* leaf = ops::as_leaf(tape.node(n));
     if (!leaf) continue;
-    const bool weight = leaf->kind() == Leaf::Kind::parameter;
-    if (!weight && leaf->kind() != Leaf::Kind::statistic) continue;
+    const bool lasts =
+        leaf->kind() == Leaf::Kind::parameter || leaf->kind() == Leaf::Kind::statistic;
+    if (!lasts) continue;
+    const bool weight = leaf->kind() == Leaf::Kind::parameter && leaf->trainable;
     if (std::count(std::begin(buffer_names), std::end(buffer_names), leaf->key()) > 0)
       usage_error("a weight is named '" + leaf->key() + "', as one of the model's own buffers is");
     (weight ? weights : statistics).push_back(leaf);
@@ -94,10 +96,12 @@ Model::Model(Device& device, const Tape& tape, uint64_t seed) : device_(&device)
     DeviceBuffer& memory =
         buffers_.emplace(leaf->key(), DeviceBuffer(device, view.bytes())).first->second;
     views_[leaf->key()] = view_of(memory.data(), view.shape, view.type);
+    if (!seed) device.backend().fill(device.stream(), views_[leaf->key()], 0);
   }
-  for (const auto& leaves : {weights, statistics})
-    for (const Leaf* leaf : leaves)
-      write(leaf->key(), initial_values(*leaf, shape_of(leaf).elements(), seed));
+  if (seed)
+    for (const auto& leaves : {weights, statistics})
+      for (const Leaf* leaf : leaves)
+        write(leaf->key(), initial_values(*leaf, shape_of(leaf).elements(), *seed));
 
   DeviceBuffer& segments =
       buffers_.emplace("/segments", DeviceBuffer(device, parameters_.size() * sizeof(Segment)))

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ class FULMAR_API Model {
     int64_t begin = 0;    // element in the flat arenas; a multiple of `parameter_alignment`
     bool decays = false;  // weight decay applies
   };
+  // A running statistic, or a weight that is frozen: no gradient and no moments.
   struct Statistic {
     std::string name;
     Shape shape;
@@ -30,9 +32,9 @@ class FULMAR_API Model {
   static constexpr int64_t parameter_alignment = 32;  // elements
 
   // The parameters and statistics that a tape's leaves ask for, initialised from `seed`: each
-  // tensor from its own stream of random numbers, whatever the order. Error(usage) where one is
-  // named as a buffer is: see view().
-  Model(Device& device, const Tape& tape, uint64_t seed);
+  // tensor from its own stream of random numbers, whatever the order. Without a seed all are 0,
+  // for whoever writes them anyway. Error(usage) where one is named as a buffer is: see view().
+  Model(Device& device, const Tape& tape, std::optional<uint64_t> seed);
 
   Device& device() const { return *device_; }
   const std::vector<Parameter>& parameters() const { return parameters_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "kernels/error.h"
@@ -38,28 +39,66 @@ std::string label(const Call& call) { return call.op + " '" + call.name + "'"; }
 
 std::string Network::add(const std::string& op, const std::string& name,
                          const std::vector<std::string>& inputs, const Attributes& attributes) {
-  const Call call{op, name, inputs, attributes, scope_};
-  const auto layer = layers().find(op);
-  if (layer == layers().end())
-    usage_error("there is no layer '" + op + "' (wanted by '" + name + "')");
-  if ((op == "input") != calls_.empty())
-    usage_error(label(call) + ": a network starts with its one input");
-  const auto known = [&](const std::string& input) { return index_.count(input) > 0; };
-  if (name.empty() || known(name)) usage_error(label(call) + ": the name is empty or taken");
-  const int wanted = layer->second.inputs;
-  if (wanted >= 0 ? std::ssize(inputs) != wanted : inputs.empty())
-    usage_error(label(call) + ": takes " + (wanted < 0 ? "one or more" : std::to_string(wanted)) +
-                " inputs, " + std::to_string(inputs.size()) + " given");
-  for (const std::string& input : inputs)
-    if (!known(input)) usage_error(label(call) + ": there is no layer '" + input + "' before it");
-  index_.emplace(name, calls_.size());
-  calls_.push_back(call);
-  return name;
+  return add(Call{op, name, inputs, attributes, scope_, {}, true});
 }
 
-const std::string& Network::output() const {
-  if (calls_.empty()) usage_error("the network has no layers");
+std::string Network::add(Call call) {
+  const auto layer = layers().find(call.op);
+  if (layer == layers().end())
+    usage_error("there is no layer '" + call.op + "' (wanted by '" + call.name + "')");
+  if (calls_.empty() && call.op != "input")
+    usage_error(label(call) + ": a network starts with an input");
+  const auto known = [&](const std::string& input) { return index_.count(input) > 0; };
+  if (call.name.empty() || known(call.name))
+    usage_error(label(call) + ": the name is empty or taken");
+  const int least = layer->second.inputs, most = least + layer->second.more_inputs;
+  const auto given = static_cast<int>(call.inputs.size());
+  if (least >= 0 ? given < least || given > most : given == 0)
+    usage_error(label(call) + ": takes " +
+                (least < 0      ? "one or more"
+                 : most > least ? std::to_string(least) + " to " + std::to_string(most)
+                                : std::to_string(least)) +
+                " inputs, " + std::to_string(given) + " given");
+  for (const std::string& input : call.inputs)
+    if (!known(input)) usage_error(label(call) + ": there is no layer '" + input + "' before it");
+  if (!call.weights.empty()) {
+    const auto owner = index_.find(call.weights);
+    if (owner == index_.end() || calls_[owner->second].op != call.op ||
+        !calls_[owner->second].weights.empty())
+      usage_error(label(call) + ": there is no " + call.op + " '" + call.weights +
+                  "' before it whose weights it could use");
+  }
+  index_.emplace(call.name, calls_.size());
+  calls_.push_back(std::move(call));
   return calls_.back().name;
+}
+
+std::vector<std::string> Network::inputs() const {
+  std::vector<std::string> names;
+  for (const Call& call : calls_)
+    if (call.op == "input") names.push_back(call.name);
+  return names;
+}
+
+std::vector<std::string> Network::outputs() const {
+  if (calls_.empty()) usage_error("the network has no layers");
+  return outputs_.empty() ? std::vector{calls_.back().name} : outputs_;
+}
+
+void Network::set_outputs(const std::vector<std::string>& names) {
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    call(name);
+    if (!seen.insert(name).second) usage_error("the output '" + name + "' is named twice");
+  }
+  outputs_ = names;
+}
+
+std::string Network::output() const {
+  const std::vector<std::string> all = outputs();
+  if (all.size() != 1)
+    usage_error("the network has " + std::to_string(all.size()) + " outputs, one is expected");
+  return all[0];
 }
 
 const Call& Network::call(std::string_view name) const {
@@ -76,13 +115,22 @@ std::string Network::to_json() const {
     Json entry{
         {"op", call.op}, {"name", call.name}, {"inputs", call.inputs}, {"attributes", attributes}};
     if (!call.scope.empty()) entry["scope"] = call.scope;
+    if (!call.weights.empty()) entry["weights"] = call.weights;
+    if (!call.trainable) entry["trainable"] = false;
     list.push_back(entry);
   }
-  return list.dump();
+  if (outputs_.empty()) return list.dump();
+  return Json{{"outputs", outputs_}, {"calls", list}}.dump();
 }
 
 Network Network::from_json(const std::string& text) {
-  const Json list = Json::parse(text, nullptr, false);
+  const auto is_text = [](const Json& j) { return j.is_string(); };
+  const auto are_texts = [&](const Json& j) {
+    return j.is_array() && std::all_of(j.begin(), j.end(), is_text);
+  };
+  const Json json = Json::parse(text, nullptr, false);
+  const bool with_outputs = json.is_object() && json.contains("outputs") && json.contains("calls");
+  const Json& list = with_outputs ? json["calls"] : json;
   if (!list.is_array() || list.empty()) usage_error("the network is not a JSON list of layers");
   if (list.size() > static_cast<size_t>(max_calls))
     usage_error("the network has " + std::to_string(list.size()) + " layers, at most " +
@@ -91,11 +139,9 @@ Network Network::from_json(const std::string& text) {
   size_t inputs = 0;
   for (const Json& entry : list) {
     const std::string where = "layer " + std::to_string(network.calls_.size() + 1);
-    const auto is_text = [](const Json& j) { return j.is_string(); };
     if (!entry.is_object() || !entry.contains("op") || !entry["op"].is_string() ||
         !entry.contains("name") || !entry["name"].is_string() || !entry.contains("inputs") ||
-        !entry["inputs"].is_array() ||
-        !std::all_of(entry["inputs"].begin(), entry["inputs"].end(), is_text))
+        !are_texts(entry["inputs"]))
       usage_error(where + " needs op, name and inputs");
     inputs += entry["inputs"].size();
     if (inputs > static_cast<size_t>(max_inputs))
@@ -106,31 +152,58 @@ Network Network::from_json(const std::string& text) {
       for (const auto& [key, value] : entry["attributes"].items())
         attributes[key] = attribute_of(value, where + ", '" + key + "'");
     }
-    const auto scope = entry.find("scope");
-    network.set_scope(scope != entry.end() && scope->is_string() ? scope->get<std::string>() : "");
-    network.add(entry["op"], entry["name"], entry["inputs"].get<std::vector<std::string>>(),
-                attributes);
+    const auto text_at = [&](const char* key) {
+      const auto found = entry.find(key);
+      return found != entry.end() && found->is_string() ? found->get<std::string>() : "";
+    };
+    const auto trainable = entry.find("trainable");
+    if (trainable != entry.end() && !trainable->is_boolean())
+      usage_error(where + ": trainable must be true or false");
+    network.add(Call{entry["op"], entry["name"], entry["inputs"].get<std::vector<std::string>>(),
+                     attributes, text_at("scope"), text_at("weights"),
+                     trainable == entry.end() || trainable->get<bool>()});
+  }
+  if (with_outputs) {
+    if (!are_texts(json["outputs"]) || json["outputs"].empty())
+      usage_error("the network's outputs are not a list of names");
+    network.set_outputs(json["outputs"].get<std::vector<std::string>>());
   }
   return network;
 }
 
-Val record(const Network& network, Tape& tape, Val input, const RecordOptions& options) {
+std::map<std::string, Val> record(const Network& network, Tape& tape,
+                                  const std::map<std::string, Val>& inputs,
+                                  const RecordOptions& options) {
+  const std::vector<std::string> outputs = network.outputs();  // throws where there is no layer
+  for (const auto& [name, value] : inputs)
+    if (network.call(name).op != "input")
+      usage_error("'" + name + "' is a layer of the network, not an input");
   std::map<std::string, Val> values;
-  uint64_t index = 0;
+  uint64_t number = 0;
   for (const Call& call : network.calls()) {
     std::vector<Val> x;
     for (const std::string& name : call.inputs) x.push_back(values.at(name));
-    if (call.op == "input") x.push_back(input);
+    if (call.op == "input") {
+      const auto given = inputs.find(call.name);
+      if (given == inputs.end()) usage_error("the network's input '" + call.name + "' is missing");
+      x.push_back(given->second);
+      if (const std::string& first = network.calls()[0].name; call.name != first)
+        x.push_back(inputs.at(first));
+    }
     const auto outer = tape.scope(call.scope.empty() ? "network" : call.scope);
-    const auto inner = tape.scope(call.name);
-    LayerArgs args(tape, call, std::move(x), options, index++);
+    const auto inner = tape.scope(options.prefix + call.name);
+    // Recorded again, a layer draws other masks.
+    const uint64_t index =
+        options.prefix.empty() ? number++ : static_cast<uint64_t>(Network::max_calls + tape.size());
+    LayerArgs args(tape, call, std::move(x), options, index);
     Val y;
     try {
       y = layers().at(call.op).record(args);
       for (const std::string& attribute : args.unread())
         usage_error("has no use for the attribute '" + attribute + "'");
-      if (!tape.has(call.name)) tape.name(y, call.name);
-      if (tape.find(call.name) != y) usage_error("another value on the tape has this name");
+      const std::string name = options.prefix + call.name;
+      if (!tape.has(name)) tape.name(y, name);
+      if (tape.find(name) != y) usage_error("another value on the tape has this name");
     } catch (const Error& error) {
       // An op's error names the layer already; one of the layer's own does not.
       if (!error.where().empty()) throw;
@@ -138,7 +211,17 @@ Val record(const Network& network, Tape& tape, Val input, const RecordOptions& o
     }
     values[call.name] = y;
   }
-  return values.at(network.output());
+  std::map<std::string, Val> results;
+  for (const std::string& name : outputs) results[name] = values.at(name);
+  return results;
+}
+
+Val record(const Network& network, Tape& tape, Val input, const RecordOptions& options) {
+  const std::string output = network.output();
+  const std::vector<std::string> inputs = network.inputs();
+  if (inputs.size() != 1)
+    usage_error("the network has " + std::to_string(inputs.size()) + " inputs, one was given");
+  return record(network, tape, {{inputs[0], input}}, options).at(output);
 }
 
 template <class T>

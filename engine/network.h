@@ -22,6 +22,10 @@ struct Call {
   std::vector<std::string> inputs;  // names of calls before it
   Attributes attributes;
   std::string scope;  // where it stands, for messages: "block 3"; may be empty
+  // The call of the same op whose weights and statistics it uses; empty: its own.
+  std::string weights;
+  // false: training leaves its weights as they are, and it normalises as in evaluation.
+  bool trainable = true;
 };
 
 // A network as data: a model file holds it, and an importer makes it.
@@ -30,15 +34,26 @@ class FULMAR_API Network {
   // Appends a call and gives its name. Error(usage) for an unknown op or input, or a name taken.
   std::string add(const std::string& op, const std::string& name,
                   const std::vector<std::string>& inputs, const Attributes& attributes = {});
+  // The same with all that a call may have, its own scope instead of the network's. Error(usage)
+  // too where `weights` names no earlier call of this op.
+  std::string add(Call call);
   // Calls added from now on stand in this scope.
   void set_scope(const std::string& scope) { scope_ = scope; }
 
   const std::vector<Call>& calls() const { return calls_; }
-  // The first call is the input; the last gives the logits. Error(usage) where there is no call.
-  const std::string& output() const;
+  // The names of the calls of op "input", in order; the first call is one.
+  std::vector<std::string> inputs() const;
+  // The names of the outputs: those that were set, else the last call's. Error(usage) where there
+  // is no call.
+  std::vector<std::string> outputs() const;
+  // Error(usage) for a name that is no call's, or that is there twice.
+  void set_outputs(const std::vector<std::string>& names);
+  // The only output. Error(usage) where there are several.
+  std::string output() const;
   const Call& call(std::string_view name) const;  // Error(usage) where there is none of that name
 
-  // A JSON array of calls, as in the model file.
+  // As in the model file: a JSON array of calls; where outputs were set, an object of "outputs" and
+  // such an array, "calls".
   std::string to_json() const;
   // Error(usage) that names the call and what is wrong with it, or where there are more calls, or
   // inputs of all calls, than anybody needs: reading a file takes seconds at most.
@@ -47,6 +62,7 @@ class FULMAR_API Network {
 
  private:
   std::vector<Call> calls_;
+  std::vector<std::string> outputs_;               // empty: the last call
   std::unordered_map<std::string, size_t> index_;  // of a call, by its name
   std::string scope_;
 };
@@ -61,11 +77,19 @@ struct RecordOptions {
   Mode mode = Mode::eval;
   // Running variances store the batch's variance with n / (n - 1) (PyTorch; Keras' fused kernel).
   bool unbiased_running_variance = true;
+  // Stands before the names of all values, so that a network can be recorded onto a tape several
+  // times: its weights are the same, its dropout masks differ.
+  std::string prefix{};
 };
 
-// Records the network onto a tape, with `input` [N,H,W,C]; every call's value gets the call's name.
-// Gives the output value. Error(usage) naming the layer where shapes don't fit, the tape has its
-// name already, or the layer has no use for an attribute.
+// Records the network onto a tape, with a value [N,H,W,C] for each of its inputs; every call's
+// value gets the call's name. Gives the outputs by their names. Error(usage) naming the layer where
+// shapes don't fit, the tape has its name already, or the layer has no use for an attribute; and
+// naming an input that is missing, or one that the network doesn't have.
+FULMAR_API std::map<std::string, Val> record(const Network& network, Tape& tape,
+                                             const std::map<std::string, Val>& inputs,
+                                             const RecordOptions& options);
+// The same of a network with one input and one output.
 FULMAR_API Val record(const Network& network, Tape& tape, Val input, const RecordOptions& options);
 
 // The arguments of a layer's recorder. It notes which attributes the recorder asks for.
@@ -78,9 +102,12 @@ class FULMAR_API LayerArgs {
   Tape& tape;
   std::vector<Val> x;
   const RecordOptions& options;
-  uint64_t index;  // of the call in its network
+  uint64_t index;  // unlike that of any other call on the tape
 
   const std::string& name() const { return call_.name; }
+  // The layer that the weights are named after.
+  const std::string& weights() const { return call_.weights.empty() ? call_.name : call_.weights; }
+  bool trains() const { return call_.trainable; }
   bool has(const std::string& attribute) const { return call_.attributes.count(attribute) > 0; }
   // An attribute, or the default. Error(usage) where it has another type, or is an integer beyond
   // max_integer either way.
@@ -107,12 +134,15 @@ class FULMAR_API LayerArgs {
 
 struct Layer {
   Val (*record)(LayerArgs&);
-  int inputs;  // how many; -1: one or more
+  int inputs;           // how many; -1: one or more
+  int more_inputs = 0;  // and at most so many that may be left out
 };
 
 // The builders by name. Layers and weights are called as in Keras; attributes are Fulmar's own, and
 // so are some defaults (Keras' convolutions default to `valid`):
-//   input               channels (as x has)
+//   input               channels (as x has), grid (1: so many pixels of the first input along a
+//                       side make one of this input's; its extents are the first's over the grid,
+//                       rounded up)
 //   conv2d              filters, kernel (1), groups (1), use_bias (true), window (same)
 //   depthwise_conv2d    kernel (3), use_bias (true), window (same)
 //   separable_conv2d    filters, kernel (3), use_bias (true), window (same; of the depthwise part)
@@ -121,9 +151,16 @@ struct Layer {
 //   activation          function (relu): "softmax" or one of kernels/pointwise.h; alpha, beta (0)
 //   dense               units, use_bias (true)
 //   dropout             rate (0.5)
-//   resize              height, width, interpolation ("bilinear" or "nearest"), align_corners
-//                       (false)
-//   add, concatenate (one input or more), global_average_pooling2d   none
+//   resize              height, width, or those of a second input; interpolation ("bilinear" or
+//                       "nearest"), align_corners (false)
+//   zero_padding2d      pad_top, pad_bottom, pad_left, pad_right (0), or at the bottom and the
+//                       right up to the extents of a second input
+//   cropping2d          crop_top, crop_bottom, crop_left, crop_right (0), or at the bottom and the
+//                       right down to the extents of a second input
+//   reshape             height, width, channels: the same elements in the same order
+//   flatten             none; all elements of an image become channels, in order
+//   add, multiply, concatenate (one input or more), global_average_pooling2d,
+//   global_max_pooling2d                                               none
 // window: stride (1), dilation (1), padding: "same" as Keras pads, "valid", or "explicit" with
 // pad_top, pad_bottom, pad_left, pad_right. kernel, pool_size, stride and dilation are one integer
 // or two (rows, columns).

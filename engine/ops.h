@@ -21,8 +21,9 @@ struct Initializer {
   double fan_in = 0, fan_out = 0;  // limit of Glorot's uniform: sqrt(6 / (fan_in + fan_out))
 };
 // A weight that lives in the Model under this name; `decays`: weight decay applies to it.
+// Training leaves a frozen one as it is.
 FULMAR_API Val parameter(Tape&, const std::string& name, const Shape&, const Initializer&,
-                         bool decays);
+                         bool decays, bool trainable = true);
 // A statistic that lives in the Model (running mean, running variance).
 FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double initial);
 // A buffer that the Model keeps beside the weights: "/step_state", "/parameters", "/moment1", …
@@ -46,6 +47,14 @@ FULMAR_API Val gate(Tape&, Val x, Val a);                        // 0 where x <=
 FULMAR_API Val affine(Tape&, Val x, double alpha, double beta);  // alpha x + beta
 FULMAR_API Val relu(Tape&, Val x);
 FULMAR_API Val leaky_relu(Tape&, Val x, double alpha);
+FULMAR_API Val prelu(Tape&, Val x, Val a);  // x where x > 0, else a x; a [C]
+FULMAR_API Val relu6(Tape&, Val x);         // min(max(x, 0), 6)
+FULMAR_API Val elu(Tape&, Val x, double alpha = 1);
+FULMAR_API Val selu(Tape&, Val x);
+FULMAR_API Val silu(Tape&, Val x);       // swish: x sigmoid(x)
+FULMAR_API Val gelu_tanh(Tape&, Val x);  // GELU's approximation by tanh
+// min(max(slope x + offset, 0), 1): slope 1/6 as PyTorch and Keras 3, 0.2 as Keras 2
+FULMAR_API Val hard_sigmoid(Tape&, Val x, double slope = 1.0 / 6, double offset = 0.5);
 FULMAR_API Val sigmoid(Tape&, Val x);
 FULMAR_API Val tanh(Tape&, Val x);
 FULMAR_API Val softplus(Tape&, Val x);
@@ -64,6 +73,7 @@ FULMAR_API Val sum(Tape&, Val x, const Shape&, Role);
 FULMAR_API Val sum_all(Tape&, Val x);                  // to [1]; of activations a statistic
 FULMAR_API Val global_average_pool(Tape&, Val x);      // [N,H,W,C] -> [N,1,1,C]
 FULMAR_API Val concat(Tape&, std::span<const Val> x);  // along the channels
+FULMAR_API Val reshape(Tape&, Val x, const Shape&);    // the same elements in the same order
 FULMAR_API Val slice(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);
 FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);  // zeros around x
 
@@ -74,6 +84,8 @@ FULMAR_API Val dense(Tape&, Val x, Val w, Val bias);  // over the channels: w [C
 FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,Kw,C]
 FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
 FULMAR_API Val average_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
+// [N,H,W,C] -> [N,1,1,C], by maxima over windows of at most 16x16 pixels and maxima of these.
+FULMAR_API Val global_max_pool(Tape&, Val x);
 FULMAR_API Val resize(Tape&, Val x, int64_t height, int64_t width, const Resize&);
 // Padding (before, after) that gives ceil(in / stride) positions; an odd pixel of it goes after
 // (Keras' and TensorFlow's 'same').

@@ -23,7 +23,13 @@
   X(Log)                    \
   X(Sqrt)                   \
   X(Square)                 \
-  X(Abs)
+  X(Abs)                    \
+  X(Elu)                    \
+  X(Selu)                   \
+  X(Relu6)                  \
+  X(HardSigmoid)            \
+  X(Silu)                   \
+  X(GeluTanh)
 
 namespace fulmar {
 

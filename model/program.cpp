@@ -49,7 +49,7 @@ Program record_program(const Network& network, std::span<const TensorSpec> tenso
 }
 
 Model new_model(const Network& network, const Preprocess& preprocess, Device& device,
-                uint64_t seed) {
+                std::optional<uint64_t> seed) {
   Tape tape;
   const Shape shape{1, preprocess.crop, preprocess.crop, preprocess.bands};
   record(network, tape, ops::input(tape, "input", {shape}), {Mode::train});
@@ -57,7 +57,7 @@ Model new_model(const Network& network, const Preprocess& preprocess, Device& de
 }
 
 Model load_model(const Checkpoint& checkpoint, Device& device) {
-  Model model = new_model(checkpoint.info().network, checkpoint.info().preprocess, device, 0);
+  Model model = new_model(checkpoint.info().network, checkpoint.info().preprocess, device, {});
   checkpoint.restore(model);
   return model;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "engine/batch_source.h"
@@ -37,10 +38,10 @@ struct Program {
 FULMAR_API Program record_program(const Network& network, std::span<const TensorSpec> tensors,
                                   const ProgramOptions& options);
 
-// A network's weights and statistics before training, drawn by `seed`. Error(usage) naming the
-// layer where shapes don't fit.
+// A network's weights and statistics before training, drawn by `seed`; without one all are 0.
+// Error(usage) naming the layer where shapes don't fit.
 FULMAR_API Model new_model(const Network& network, const Preprocess& preprocess, Device& device,
-                           uint64_t seed);
+                           std::optional<uint64_t> seed);
 // The weights and statistics of a model file. Error(file) as Checkpoint::restore.
 FULMAR_API Model load_model(const Checkpoint& checkpoint, Device& device);
 

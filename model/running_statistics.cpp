@@ -1,6 +1,7 @@
 #include "model/running_statistics.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 
 #include "kernels/error.h"
@@ -70,7 +71,14 @@ StatisticsEstimator::StatisticsEstimator(Context& context, Device& device, const
       program_(
           record_program(info.network, tensors, program_options(info.preprocess, Mode::estimate))),
       updates_(ops::running_updates(*program_.tape)),
-      session_(context, device, program_.tape, {}, &model, std::move(arena)) {}
+      session_(context, device, program_.tape, {}, &model, std::move(arena)) {
+  std::set<std::string> known;
+  for (const ops::RunningUpdate& update : updates_)
+    if (!known.insert(update.mean).second)
+      usage_error("'" + update.mean +
+                  "' belongs to a layer that is used twice: its statistics can't be measured; keep "
+                  "running averages");
+}
 
 void StatisticsEstimator::estimate(Feeder& feeder, int64_t epoch, int64_t batches) {
   std::vector<Moments> moments(updates_.size());

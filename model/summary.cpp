@@ -1,6 +1,7 @@
 #include "model/summary.h"
 
 #include <map>
+#include <optional>
 
 #include "engine/model.h"
 #include "engine/ops/leaf.h"
@@ -66,9 +67,11 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
   for (int n : plan.leaves)
     if (LayerSummary* layer = layer_of(n)) {
       const int64_t elements = tape.node(n).outputs[0].shape.elements();
-      const auto kind = ops::as_leaf(tape.node(n))->kind();
-      if (kind == ops::Leaf::Kind::parameter) layer->trainable += elements;
-      if (kind == ops::Leaf::Kind::statistic) layer->statistics += elements;
+      const ops::Leaf& leaf = *ops::as_leaf(tape.node(n));
+      const bool weight = leaf.kind() == ops::Leaf::Kind::parameter;
+      if (weight && leaf.trainable) layer->trainable += elements;
+      if ((weight && !leaf.trainable) || leaf.kind() == ops::Leaf::Kind::statistic)
+        layer->statistics += elements;
     }
   for (const Plan::Step& step : plan.steps)
     if (LayerSummary* layer = layer_of(step.node)) layer->flops += flops_of(tape, step.node);
@@ -89,7 +92,7 @@ PlannedProgram planned_program(const Network& network, const Preprocess& preproc
                          {}};
   const Program& p = planned.program;
   if (trains) {
-    const Model model(device, *p.tape, 0);
+    const Model model(device, *p.tape, std::nullopt);
     record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss.mean));
   }
   planned.plan =

@@ -72,6 +72,16 @@ const std::map<std::string, Build>& builders() {
          return ops::depthwise_conv2d(t, in.at("x"), in.at("w"), window(row));
        }},
       {"div", binary(ops::div)},
+      {"elu", [](Tape& t, const Inputs& in, const Json&) { return ops::elu(t, in.at("x"), 0.5); }},
+      {"global_max_pool",
+       [](Tape& t, const Inputs& in, const Json&) { return ops::global_max_pool(t, in.at("x")); }},
+      {"hard_sigmoid",
+       [](Tape& t, const Inputs& in, const Json&) { return ops::hard_sigmoid(t, in.at("x")); }},
+      {"prelu", [](Tape& t, const Inputs& in,
+                   const Json&) { return ops::prelu(t, in.at("x"), in.at("a")); }},
+      // Of twice x, so that it reaches beyond 6.
+      {"relu6", [](Tape& t, const Inputs& in,
+                   const Json&) { return ops::relu6(t, ops::affine(t, in.at("x"), 2, 0)); }},
       {"global_average_pool", [](Tape& t, const Inputs& in,
                                  const Json&) { return ops::global_average_pool(t, in.at("x")); }},
       {"max_pool2d",
@@ -100,8 +110,8 @@ const std::map<std::string, Build>& builders() {
 
 // The pointwise functions that the table knows under the engine's own name.
 bool is_pointwise(const std::string& op) {
-  for (const char* name :
-       {"relu", "tanh", "sigmoid", "softplus", "exp", "log", "sqrt", "square", "abs"})
+  for (const char* name : {"relu", "tanh", "sigmoid", "softplus", "exp", "log", "sqrt", "square",
+                           "abs", "selu", "silu", "gelu_tanh"})
     if (op == name) return true;
   return false;
 }

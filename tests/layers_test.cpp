@@ -249,6 +249,39 @@ std::vector<Row> rows() {
        resize({Interpolation::bilinear, true})},
       {"resize", size + interpolation("nearest"), resize({Interpolation::nearest, false})},
 
+      // Like the second input, which here has x's extents.
+      {"resize", none,
+       [](Tape& t, std::span<const Val> x) { return ops::resize(t, x[0], 9, 8, {}); }, 2},
+
+      {"zero_padding2d", none, identity()},
+      {"zero_padding2d", Attributes{{"pad_top", int64_t{2}}, {"pad_right", int64_t{3}}},
+       [](Tape& t, std::span<const Val> x) {
+         return ops::embed(t, x[0], {0, 2, 0, 0}, {2, 11, 11, 6});
+       }},
+      {"zero_padding2d", none, identity(), 2},
+      {"cropping2d", none, identity()},
+      {"cropping2d", Attributes{{"crop_left", int64_t{2}}, {"crop_bottom", int64_t{3}}},
+       [](Tape& t, std::span<const Val> x) {
+         return ops::slice(t, x[0], {0, 0, 2, 0}, {2, 6, 6, 6});
+       }},
+      {"cropping2d", none, identity(), 2},
+      {"reshape",
+       {{"height", int64_t{3}}, {"width", int64_t{12}}, {"channels", int64_t{12}}},
+       [](Tape& t, std::span<const Val> x) {
+         return ops::reshape(t, x[0], {2, 3, 12, 12});
+       }},
+      {"flatten", none,
+       [](Tape& t, std::span<const Val> x) {
+         return ops::reshape(t, x[0], {2, 1, 1, 432});
+       }},
+      {"global_max_pooling2d", none,
+       [](Tape& t, std::span<const Val> x) {
+         return ops::max_pool(t, x[0], {9, 8}, {});
+       }},
+      {"multiply", none,
+       [](Tape& t, std::span<const Val> x) { return ops::mul(t, ops::mul(t, x[0], x[1]), x[2]); },
+       3},
+
       {"add", none, identity()},
       {"add", none,
        [](Tape& t, std::span<const Val> x) { return ops::add(t, ops::add(t, x[0], x[1]), x[2]); },

@@ -58,6 +58,27 @@ void add_pointwise_cases(std::vector<Case>& cases) {
   add("leaky_relu", "slope 0.1", {off_zero("x", wide)}, [](Tape& t, std::span<const Val> x) {
     return std::vector<Val>{ops::leaky_relu(t, x[0], 0.1)};
   });
+  add("prelu", "a slope per channel", {off_zero("x", wide), weight("a", {33})}, binary(ops::prelu));
+  add("elu", "alpha 0.5", {off_zero("x", wide)},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::elu(t, x[0], 0.5)}; });
+  add("elu", "tiny", {given("x", {4}, {-1e-4, -1e-6, 1e-5, 1e-3})},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::elu(t, x[0], 1)}; });
+  cases.back().elementwise = {"output 0"};
+  cases.back().parity_only = true;  // the kink is nearer than a difference's step
+  add("selu", "either sign", {off_zero("x", wide)}, unary(ops::selu));
+  // Kinks at 0 and 6.
+  add("relu6", "below, within and above", {given("x", {7}, {-3, -0.25, 0.25, 3, 5.75, 6.25, 9})},
+      unary(ops::relu6));
+  add("relu6", "at the kinks", {given("x", {4}, {0, 6, -0.0, 1e-30})}, unary(ops::relu6));
+  cases.back().parity_only = true;
+  add("hard_sigmoid", "below, within and above",
+      {given("x", {7}, {-9, -3.25, -2.75, 0, 2.75, 3.25, 9})},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::hard_sigmoid(t, x[0])}; });
+  add("hard_sigmoid", "slope 0.2", {real("x", wide, -2, 2)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::hard_sigmoid(t, x[0], 0.2)};
+  });
+  add("silu", "near 0", {real("x", wide, -4, 4)}, unary(ops::silu));
+  add("gelu_tanh", "near 0", {real("x", wide, -3, 3)}, unary(ops::gelu_tanh));
   add("sigmoid", "near 0", {real("x", wide, -4, 4)}, unary(ops::sigmoid));
   add("tanh", "near 0", {real("x", wide, -3, 3)}, unary(ops::tanh));
   add("softplus", "near 0", {off_zero("x", wide, 0.1, 4)}, unary(ops::softplus));
@@ -122,6 +143,14 @@ void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases)
   add("leaky_relu", what, {off_zero("x", shape)}, [](Tape& t, std::span<const Val> x) {
     return std::vector<Val>{ops::leaky_relu(t, x[0], 0.1)};
   });
+  add("elu", what, {off_zero("x", shape)},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::elu(t, x[0], 1)}; });
+  add("selu", what, {off_zero("x", shape)}, unary(ops::selu));
+  add("relu6", what, {real("x", shape, -4, 9)}, unary(ops::relu6));
+  add("hard_sigmoid", what, {real("x", shape, -4, 4)},
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::hard_sigmoid(t, x[0])}; });
+  add("silu", what, {real("x", shape, -4, 4)}, unary(ops::silu));
+  add("gelu_tanh", what, {real("x", shape, -4, 4)}, unary(ops::gelu_tanh));
   add("sigmoid", what, {real("x", shape, -4, 4)}, unary(ops::sigmoid));
   add("tanh", what, {real("x", shape, -3, 3)}, unary(ops::tanh));
   add("softplus", what, {off_zero("x", shape, 0.1, 4)}, unary(ops::softplus));

@@ -62,6 +62,13 @@ void add_pool_cases(std::vector<Case>& cases) {
     add("max_pool", p.what, {distinct("x", p.x)}, max_pool(p.kernel, p.window), {"x"});
     add("average_pool", p.what, {real("x", p.x)}, average_pool(p.kernel, p.window), {});
   }
+  for (const Shape& x : {Shape{2, 5, 7, 3}, Shape{1, 17, 40, 2}, Shape{2, 1, 1, 4}})
+    add(
+        "global_max_pool", x.to_string(), {distinct("x", x)},
+        [](Tape& t, std::span<const Val> in) {
+          return std::vector<Val>{ops::global_max_pool(t, in[0])};
+        },
+        x.height() > 1 ? std::vector<std::string>{"x"} : std::vector<std::string>{});
   const Pool& same = pools[0];
   // The first of equals wins on every device; after a ReLU most windows are all 0.
   add("max_pool", "all equal", {given("x", {1, 6, 4, 3}, std::vector<double>(72, -1.5))},

@@ -84,6 +84,13 @@ void add_shape_cases(std::vector<Case>& cases) {
   });
   add("slice", "inside", {real("x", odd)}, slice({1, 1, 2, 3}, {1, 2, 2, 3}));
   add("slice", "all", {real("x", odd)}, slice({0, 0, 0, 0}, odd));
+  add("reshape", "other extents", {real("x", odd)}, [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::reshape(t, x[0], {2, 1, 15, 7})};
+  });
+  add("reshape", "of what is still used", {real("x", odd)}, [](Tape& t, std::span<const Val> x) {
+    const Val y = ops::tanh(t, x[0]), z = ops::reshape(t, y, {1, 5, 6, 7});
+    return std::vector<Val>{ops::mul(t, z, ops::reshape(t, ops::square(t, y), {1, 5, 6, 7}))};
+  });
   add("embed", "inside", {real("x", {1, 2, 2, 3})}, embed({1, 1, 2, 3}, odd));
   add("embed", "all", {real("x", odd)}, embed({0, 0, 0, 0}, odd));
 

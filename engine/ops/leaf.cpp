@@ -13,12 +13,13 @@ bool same_leaf(const Leaf& known, Leaf::Kind kind) {
 
 // A leaf with the same key is the same value.
 Val leaf(Tape& tape, Leaf::Kind kind, const std::string& key, const ValueInfo& info,
-         const Initializer& initializer, bool decays, double initial) {
+         const Initializer& initializer, bool decays, double initial, bool trainable = true) {
   if (tape.has(key)) {
     const Val known = tape.find(key);
     const Node& node = tape.node(known.node);
     const Leaf* other = as_leaf(node);
-    require(other && other->key() == key && same_leaf(*other, kind) && node.outputs[0] == info,
+    require(other && other->key() == key && same_leaf(*other, kind) && node.outputs[0] == info &&
+                other->trainable == trainable,
             "'" + key + "' is already a value: " + std::string(node.op->name()) + " " +
                 text(tape.shape(known)));
     return known;
@@ -27,6 +28,7 @@ Val leaf(Tape& tape, Leaf::Kind kind, const std::string& key, const ValueInfo& i
   op->initializer = initializer;
   op->decays = decays;
   op->initial = initial;
+  op->trainable = trainable;
   const Val value = tape.append(std::move(op), {});
   tape.name(value, key);
   return value;
@@ -60,9 +62,9 @@ Val input(Tape& tape, const std::string& name, const ValueInfo& info) {
 }
 
 Val parameter(Tape& tape, const std::string& name, const Shape& shape,
-              const Initializer& initializer, bool decays) {
+              const Initializer& initializer, bool decays, bool trainable) {
   return leaf(tape, Leaf::Kind::parameter, name, {shape, Role::parameter, DType::f32}, initializer,
-              decays, 0);
+              decays, 0, trainable);
 }
 
 Val statistic(Tape& tape, const std::string& name, const Shape& shape, double initial) {

@@ -27,6 +27,7 @@ class FULMAR_API Leaf final : public Op {
   // Of parameters and statistics: a new Model reads them.
   Initializer initializer;
   bool decays = false;
+  bool trainable = true;
   double initial = 0;
 
  private:

@@ -236,6 +236,17 @@ Val relu(Tape& tape, Val x) { return pointwise(tape, "relu", std::array{x}); }
 Val leaky_relu(Tape& tape, Val x, double alpha) {
   return pointwise(tape, "leaky_relu", std::array{x}, alpha);
 }
+Val prelu(Tape& tape, Val x, Val a) {
+  return sub(tape, relu(tape, x), mul(tape, relu(tape, affine(tape, x, -1, 0)), a));
+}
+Val relu6(Tape& tape, Val x) { return pointwise(tape, "relu6", std::array{x}); }
+Val elu(Tape& tape, Val x, double alpha) { return pointwise(tape, "elu", std::array{x}, alpha); }
+Val selu(Tape& tape, Val x) { return pointwise(tape, "selu", std::array{x}); }
+Val silu(Tape& tape, Val x) { return pointwise(tape, "silu", std::array{x}); }
+Val gelu_tanh(Tape& tape, Val x) { return pointwise(tape, "gelu_tanh", std::array{x}); }
+Val hard_sigmoid(Tape& tape, Val x, double slope, double offset) {
+  return pointwise(tape, "hard_sigmoid", std::array{x}, slope, offset);
+}
 Val sigmoid(Tape& tape, Val x) { return pointwise(tape, "sigmoid", std::array{x}); }
 Val tanh(Tape& tape, Val x) { return pointwise(tape, "tanh", std::array{x}); }
 Val softplus(Tape& tape, Val x) { return pointwise(tape, "softplus", std::array{x}); }

@@ -133,6 +133,19 @@ Val max_pool(Tape& tape, Val x, std::array<int64_t, 2> kernel, const Window& win
                      {as_role(tape, x, Role::activation)});
 }
 
+Val global_max_pool(Tape& tape, Val x) {
+  require_rank4(tape.info(x), "x of global_max_pool");
+  constexpr int64_t most = 16;  // squared: max_pool_taps
+  const int64_t height = tape.shape(x).height(), width = tape.shape(x).width();
+  require(height > 0 && width > 0, "global_max_pool: x " + text(tape.shape(x)) + " has no pixels");
+  if (height == 1 && width == 1) return x;
+  const std::array kernel{std::min(height, most), std::min(width, most)};
+  // Windows side by side from the first pixel on; the last may reach beyond the picture.
+  const auto beyond = [](int64_t extent, int64_t taps) { return (taps - extent % taps) % taps; };
+  const Window window{kernel, {1, 1}, {0, beyond(height, kernel[0]), 0, beyond(width, kernel[1])}};
+  return global_max_pool(tape, max_pool(tape, x, kernel, window));
+}
+
 Val average_pool(Tape& tape, Val x, std::array<int64_t, 2> kernel, const Window& window) {
   return tape.append(std::make_shared<AveragePool>(kernel, window),
                      {as_role(tape, x, Role::activation)});

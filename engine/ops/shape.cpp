@@ -108,6 +108,22 @@ void Embed::run(Device& device, const RunArgs& args) const {
   backend.copy(device.stream(), args.in[0], part(args.out[0], begin, args.in[0].shape));
 }
 
+std::vector<ValueInfo> Reshape::infer(std::span<const ValueInfo> x) const {
+  require(x[0].shape.elements() == shape.elements(),
+          "x " + text(x[0].shape) + " has not as many elements as " + text(shape));
+  return {{shape, x[0].role, x[0].type}};
+}
+
+std::vector<Val> Reshape::vjp(const Vjp& v) const {
+  return {reshape(v.tape, v.dy[0], v.tape.shape(v.x[0]))};
+}
+
+void Reshape::run(Device& device, const RunArgs& args) const {
+  const View& x = args.in[0];
+  if (x.data != args.out[0].data)
+    device.backend().copy(device.stream(), view_of(x.data, shape, x.type), args.out[0]);
+}
+
 std::vector<ValueInfo> Concat::infer(std::span<const ValueInfo> x) const {
   require(!x.empty(), "needs at least one operand");
   Shape shape = x[0].shape;
@@ -191,6 +207,11 @@ Val global_average_pool(Tape& tape, Val x) {
 
 Val concat(Tape& tape, std::span<const Val> x) {
   return tape.append(std::make_shared<Concat>(), in_one_role(tape, x));
+}
+
+Val reshape(Tape& tape, Val x, const Shape& shape) {
+  if (tape.shape(x) == shape) return x;
+  return tape.append(std::make_shared<Reshape>(shape), {x});
 }
 
 Val slice(Tape& tape, Val x, std::array<int64_t, 4> begin, const Shape& shape) {

@@ -56,6 +56,18 @@ struct FULMAR_API Embed final : Op {
   const Shape shape;
 };
 
+// The same elements in the same order.
+struct FULMAR_API Reshape final : Op {
+  explicit Reshape(const Shape& extents) : shape(extents) {}
+  std::string_view name() const override { return "reshape"; }
+  bool may_overwrite(int) const override { return true; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override;
+  std::vector<Val> vjp(const Vjp& v) const override;
+  void run(Device& device, const RunArgs& args) const override;
+
+  const Shape shape;
+};
+
 // Along the channels.
 struct FULMAR_API Concat final : Op {
   std::string_view name() const override { return "concat"; }

@@ -43,6 +43,10 @@ struct Number {
     const V result = hn::Exp(D(), bounded(a.v, -200.0f, 104.0f));
     return hn::IfThenElse(hn::IsNaN(a.v), a.v, result);
   }
+  friend HWY_INLINE Number expm1(Number a) {
+    const V result = hn::Expm1(D(), bounded(a.v, -200.0f, 104.0f));
+    return hn::IfThenElse(hn::IsNaN(a.v), a.v, result);
+  }
   friend HWY_INLINE Number log(Number a) {
     const D d;
     const V zero = hn::Zero(d);

@@ -11,6 +11,7 @@ namespace {
 namespace functors {
 FULMAR_DEVICE float abs(float x) { return ::fabsf(x); }
 FULMAR_DEVICE float exp(float x) { return ::expf(x); }
+FULMAR_DEVICE float expm1(float x) { return ::expm1f(x); }
 FULMAR_DEVICE float log(float x) { return ::logf(x); }
 FULMAR_DEVICE float log1p(float x) { return ::log1pf(x); }
 FULMAR_DEVICE float sqrt(float x) { return ::sqrtf(x); }

@@ -174,6 +174,13 @@ UNARY = {
     "abs": torch.abs,
     "neg": torch.neg,
     "reciprocal": torch.reciprocal,
+    "elu": lambda x: F.elu(x, 0.5),
+    "selu": F.selu,
+    "relu6": lambda x: F.relu6(2 * x),
+    "hard_sigmoid": F.hardsigmoid,
+    "silu": F.silu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "global_max_pool": lambda x: torch.amax(x, (1, 2), keepdim=True),
 }
 for op, f in UNARY.items():
     shape = (2, 3, 4, 5)
@@ -183,6 +190,12 @@ for op, f in UNARY.items():
         else (4 * signed(f"{op}/x", *shape))
     )
     case(op, op, {"x": value}, lambda x, f=f: f(x))
+case(
+    "prelu",
+    "prelu",
+    {"x": 4 * signed("prelu/x", 2, 3, 4, 5), "a": signed("prelu/a", 5)},
+    lambda x, a: torch.where(x > 0, x, a * x),
+)
 # Far out, where a naive exp overflows or cancels. softplus switches to x in PyTorch above its
 # threshold of 20, so its far row is computed as max(x, 0) + log1p(exp(-|x|)).
 FAR = np.array([-800.0, -745.0, -100.0, -40.0, -21.0, -1e-9, 1e-9, 21.0, 40.0, 100.0, 745.0, 800.0])
