@@ -81,6 +81,10 @@ FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&); 
 // w [Kh,Kw,Ci/groups,Co], bias [Co] or empty
 FULMAR_API Val conv2d(Tape&, Val x, Val w, Val bias, const Window&, int64_t groups = 1);
 FULMAR_API Val dense(Tape&, Val x, Val w, Val bias);  // over the channels: w [Ci,Co]
+// Matrices: a b with a [M,K], b [K,N]; a^T b with a [K,M]; a b^T with b [N,K]. Both become
+// activations, and so is the product [M,N].
+enum class Transposed { none, a, b };
+FULMAR_API Val product(Tape&, Val a, Val b, Transposed which = Transposed::none);
 FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,Kw,C]
 FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
 FULMAR_API Val average_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
@@ -115,6 +119,9 @@ FULMAR_API std::vector<RunningUpdate> running_updates(const Tape&);
 // ---- classification
 // Both compute in the type of x or the logits, which keep their role.
 FULMAR_API Val softmax(Tape&, Val x);  // over the channels
+// [N,H,W,C] -> [N,H,W,1], index u8, or i32 beyond 256 channels: the place of the largest channel,
+// the first of equals, the first NaN before all. Without a gradient.
+FULMAR_API Val argmax(Tape&, Val x);
 struct Loss {
   Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/fnv1a.h"
 #include "kernels/kernel_list.h"
 #include "kernels/step_state.h"
 #include "kernels/thread_pool.h"
@@ -79,7 +80,13 @@ struct MemoryInfo {
 // pointwise and pointwise_grad may be an input, and dx of batch_norm_grad may be its dy. Results
 // don't depend on the number of threads.
 struct Backend {
-  static constexpr uint32_t current_version = 1;
+  // Other names or another order of kernels are another version; `revision` counts changes of what
+  // they take.
+  static constexpr uint32_t revision = 1;
+#define FULMAR_NAME(name, ...) #name " "
+  static constexpr uint32_t current_version =
+      static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME))) + revision;
+#undef FULMAR_NAME
   uint32_t version;
   const char* name;      // "cpu", "reference", "cuda", "simt"
   const char* (*isa)();  // instruction set or device in use: "AVX2"
@@ -196,6 +203,9 @@ struct Backend {
 
   // y = softmax of x over the last axis (classes); rows are pixels.
   void (*softmax)(Stream&, const View& x, const View& y);
+  // y [...,1], u8 or i32: the place of the largest of x's channels; the first of equals, and the
+  // first NaN before all.
+  void (*argmax)(Stream&, const View& x, const View& y);
   // labels: i32 [...,1] class indices, or `real` [...,K] soft targets t; class_weight? c [K];
   // pixel_weight? q [...,1]; log p = log softmax(logits):
   // row_loss [...,1] = -q sum_k c_k t'_k log p_k (t' smoothed), row_weight [...,1] = q sum_k c_k

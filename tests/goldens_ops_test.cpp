@@ -44,6 +44,12 @@ Build binary(Val (*op)(Tape&, Val, Val)) {
   return [op](Tape& t, const Inputs& in, const Json&) { return op(t, in.at("a"), in.at("b")); };
 }
 
+Build product(ops::Transposed which) {
+  return [which](Tape& t, const Inputs& in, const Json&) {
+    return ops::product(t, in.at("a"), in.at("b"), which);
+  };
+}
+
 const std::map<std::string, Build>& builders() {
   static const std::map<std::string, Build> table{
       {"add", binary(ops::add)},
@@ -77,6 +83,9 @@ const std::map<std::string, Build>& builders() {
        [](Tape& t, const Inputs& in, const Json&) { return ops::global_max_pool(t, in.at("x")); }},
       {"hard_sigmoid",
        [](Tape& t, const Inputs& in, const Json&) { return ops::hard_sigmoid(t, in.at("x")); }},
+      {"product", product(ops::Transposed::none)},
+      {"product_transposed_a", product(ops::Transposed::a)},
+      {"product_transposed_b", product(ops::Transposed::b)},
       {"prelu", [](Tape& t, const Inputs& in,
                    const Json&) { return ops::prelu(t, in.at("x"), in.at("a")); }},
       // Of twice x, so that it reaches beyond 6.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/simt/launch.h"
+#include "kernels/cuda/launch.h"
 
 // Kernels for the emulator's own tests: right ones, and by `bug` some that break a rule.
 namespace fulmar::test {

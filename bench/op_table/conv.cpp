@@ -170,6 +170,29 @@ void add_conv_cases(std::vector<Case>& cases) {
                    },
                    default_tolerance});
   for (const Depthwise& c : depthwise_cases) cases.push_back(depthwise_case(c));
+
+  const auto add_product = [&](const std::string& what, const Shape& a, const Shape& b,
+                               ops::Transposed which) {
+    cases.push_back({"product",
+                     what,
+                     {real("a", a), real("b", b)},
+                     [which](Tape& t, std::span<const Val> x) {
+                       return std::vector<Val>{ops::product(t, x[0], x[1], which)};
+                     },
+                     default_tolerance});
+  };
+  add_product("a b", {5, 7}, {7, 3}, ops::Transposed::none);
+  add_product("transposed a", {7, 5}, {7, 3}, ops::Transposed::a);
+  add_product("transposed b", {5, 7}, {3, 7}, ops::Transposed::b);
+  add_product("vectors", {1, 19}, {1, 19}, ops::Transposed::b);
+  // As the similarities of embeddings.
+  cases.push_back({"product",
+                   "a matrix with itself",
+                   {real("a", {6, 17})},
+                   [](Tape& t, std::span<const Val> x) {
+                     return std::vector<Val>{ops::product(t, x[0], x[0], ops::Transposed::b)};
+                   },
+                   default_tolerance});
 }
 
 void add_conv_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {

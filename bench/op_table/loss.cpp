@@ -1,3 +1,4 @@
+#include <limits>
 #include <utility>
 
 #include "bench/op_table/op_table.h"
@@ -23,6 +24,14 @@ Case softmax_case(const std::string& what, Operand x) {
           what,
           {std::move(x)},
           [](Tape& t, std::span<const Val> in) { return std::vector<Val>{ops::softmax(t, in[0])}; },
+          tolerance};
+}
+
+Case argmax_case(const std::string& what, Operand x) {
+  return {"argmax",
+          what,
+          {constant_of(std::move(x))},
+          [](Tape& t, std::span<const Val> in) { return std::vector<Val>{ops::argmax(t, in[0])}; },
           tolerance};
 }
 
@@ -65,6 +74,18 @@ void add_loss_cases(std::vector<Case>& cases) {
   cases.push_back(
       softmax_case("large logits", given("x", {2, 1, 1, 3}, {500, 499, 498, -700, -702, -701.5})));
 
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  cases.push_back(argmax_case("a map of 7 classes", distinct("x", {2, 3, 5, 7})));
+  cases.push_back(argmax_case("one class", real("x", {1, 2, 3, 1})));
+  cases.push_back(argmax_case("300 classes", distinct("x", {1, 1, 4, 300})));
+  cases.push_back(
+      argmax_case("of statistics", in_role(Role::statistic, distinct("x", {1, 2, 3, 5}))));
+  cases.push_back(argmax_case("equals, NaN and infinities",
+                              given("x", {1, 1, 6, 3},
+                                    {1, 1, 1, 0, 2, 2, nan, 3, 4, 5, nan, nan, -infinity, -infinity,
+                                     -infinity, infinity, nan, infinity})));
+
   const Loss losses[] = {
       {"index labels", {3, 1, 1, 4}},
       {"two classes", {5, 1, 1, 2}},
@@ -106,6 +127,7 @@ void add_loss_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
   const Shape map{size.batch, size.crop / 4, size.crop / 4, 10};
   cases.push_back(softmax_case("two classes", real("x", logits, -5, 5)));
   cases.push_back(softmax_case("a map of 10 classes", real("x", map, -5, 5)));
+  cases.push_back(argmax_case("a map of 10 classes", real("x", map, -5, 5)));
   cases.push_back(loss_case({"two classes", logits}));
   cases.push_back(loss_case({"a map of 10 classes", map}));
 }

@@ -185,6 +185,37 @@ Val dense(Tape& tape, Val x, Val w, Val bias) {
   return conv2d(tape, x, w, bias, {});
 }
 
+// A dense layer's product and its two gradients are the three products of matrices.
+Val product(Tape& tape, Val a, Val b, Transposed which) {
+  const auto require_matrix = [&](Val x, const char* name) {
+    require(tape.info(x).is_real() && tape.shape(x).rank() == 2,
+            std::string("product: ") + name + " must be a matrix of floats, it is " +
+                text(tape.shape(x)));
+  };
+  require_matrix(a, "a");
+  require_matrix(b, "b");
+  const Shape x = tape.shape(a), y = tape.shape(b);
+  const int64_t inner = x[which == Transposed::a ? 0 : 1];
+  require(inner == y[which == Transposed::b ? 1 : 0],
+          "product: a " + text(x) + " and b " + text(y) + " don't fit together");
+  const Convolution how;
+  const auto as_row = [&](Val m) {
+    const Shape& shape = tape.shape(m);
+    return reshape(tape, as_role(tape, m, Role::activation), {1, 1, shape[0], shape[1]});
+  };
+  switch (which) {
+    case Transposed::none:
+      return reshape(tape, dense(tape, as_row(a), b, {}), {x[0], y[1]});
+    case Transposed::a:
+      return as_role(tape, weight_grad(tape, how, as_row(a), as_row(b), {x[1], y[1]}),
+                     Role::activation);
+    case Transposed::b:
+      break;
+  }
+  const Val w = as_role(tape, b, Role::parameter);
+  return reshape(tape, input_grad(tape, how, as_row(a), w, {1, 1, x[0], y[0]}), {x[0], y[0]});
+}
+
 Val depthwise_conv2d(Tape& tape, Val x, Val w, const Window& window) {
   return forward(tape, Convolution{window, 1, true}, x, w, {});
 }

@@ -33,6 +33,18 @@ void Softmax::run(Device& device, const RunArgs& args) const {
   device.backend().softmax(device.stream(), args.in[0], args.out[0]);
 }
 
+std::vector<ValueInfo> Argmax::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "x");
+  require(in[0].role != Role::sum, "takes float tensors");
+  const int64_t channels = in[0].shape[3];
+  require(channels > 0, "x " + text(in[0].shape) + " has no channels");
+  return {{per_pixel(in[0].shape), Role::index, channels <= 256 ? DType::u8 : DType::i32}};
+}
+
+void Argmax::run(Device& device, const RunArgs& args) const {
+  device.backend().argmax(device.stream(), args.in[0], args.out[0]);
+}
+
 std::vector<ValueInfo> SoftmaxCrossEntropyGrad::infer(std::span<const ValueInfo> in) const {
   return {of_role(in[0].role, in[0].shape)};
 }
@@ -74,6 +86,8 @@ Attributes SoftmaxCrossEntropy::attributes() const { return described(how); }
 Attributes SoftmaxCrossEntropyGrad::attributes() const { return described(how); }
 
 Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(), {x}); }
+
+Val argmax(Tape& tape, Val x) { return tape.append(std::make_shared<Argmax>(), {x}); }
 
 Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntropy& how,
                            Val class_weight, Val pixel_weight) {

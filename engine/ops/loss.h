@@ -13,6 +13,13 @@ struct FULMAR_API Softmax final : Op {
   void run(Device& device, const RunArgs& args) const override;
 };
 
+// x -> the place of its largest channel, index u8 or beyond 256 channels i32. It has no gradient.
+struct FULMAR_API Argmax final : Op {
+  std::string_view name() const override { return "argmax"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  void run(Device& device, const RunArgs& args) const override;
+};
+
 // logits, labels, class_weight?, pixel_weight? -> row_loss, row_weight
 struct FULMAR_API SoftmaxCrossEntropy final : Op {
   explicit SoftmaxCrossEntropy(const CrossEntropy& settings) : how(settings) {}

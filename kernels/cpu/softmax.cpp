@@ -1,7 +1,9 @@
 #include <limits>
+#include <type_traits>
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/first_largest.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/softmax.cpp"
@@ -200,6 +202,22 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace fulmar::cpu {
+
+void argmax(Stream& stream, const View& x, const View& y) {
+  const int64_t channels = x.shape.channels();
+  const auto write = [&](auto* to) {
+    for_chunks(stream, x.shape.pixels(), rows_per_chunk(channels, elementwise_grain),
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t row = begin; row < end; row++)
+                   to[row] = static_cast<std::remove_pointer_t<decltype(to)>>(
+                       first_largest(x.as<float>() + row * channels, channels));
+               });
+  };
+  if (y.type == DType::u8)
+    write(y.as<uint8_t>());
+  else
+    write(y.as<int32_t>());
+}
 
 HWY_EXPORT(softmax);
 void softmax(Stream& stream, const View& x, const View& y) {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/queue.h"
 #include "kernels/cuda/vectors.cuh"
-#include "kernels/simt/launch.h"
 
 namespace fulmar::cuda {
 

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/first_largest.h"
 
 // A row of classes is one thread's, or one warp's where there are many.
 namespace fulmar::cuda {
@@ -186,6 +187,17 @@ struct LossGrad {
   }
 };
 
+// A pixel a thread.
+template <class T, class Index>
+struct Argmax {
+  const T* x;
+  Index* y;
+  int64_t channels;
+  FULMAR_DEVICE void operator()(int64_t pixel) const {
+    y[pixel] = static_cast<Index>(first_largest(x + pixel * channels, channels));
+  }
+};
+
 }  // namespace
 
 void softmax(Stream& stream, const View& x, const View& y) {
@@ -219,6 +231,19 @@ void softmax_cross_entropy_grad(Stream& stream, const View& logits, const View& 
     using T = decltype(zero);
     for_rows(stream, "softmax_cross_entropy_grad", logits.shape.pixels(), classes,
              LossGrad<T>{elements<T>(logits), targets, reals(drow_loss), elements<T>(dlogits)});
+  });
+}
+
+void argmax(Stream& stream, const View& x, const View& y) {
+  for_type_of(x, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t pixels = x.shape.pixels(), channels = x.shape.channels();
+    if (y.type == DType::u8)
+      each(stream, "argmax", pixels,
+           Argmax<T, uint8_t>{elements<T>(x), elements<uint8_t>(y), channels});
+    else
+      each(stream, "argmax", pixels,
+           Argmax<T, int32_t>{elements<T>(x), elements<int32_t>(y), channels});
   });
 }
 

@@ -3,7 +3,7 @@
 #include <type_traits>
 
 #include "kernels/bf16.h"
-#include "kernels/simt/launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace fulmar::cuda {
 

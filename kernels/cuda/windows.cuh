@@ -2,7 +2,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/each.cuh"
-#include "kernels/simt/launch.h"
+#include "kernels/cuda/launch.h"
 
 namespace fulmar::cuda {
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/first_largest.h"
 #include "kernels/reference/kernels.h"
 #include "kernels/reference/loops.h"
 
@@ -72,6 +73,17 @@ void softmax(Stream&, const View& x, const View& y) {
     const double* z = reals(x) + row * classes;
     const double normaliser = log_sum_exp(z, classes);
     for (int64_t k = 0; k < classes; k++) reals(y)[row * classes + k] = std::exp(z[k] - normaliser);
+  }
+}
+
+void argmax(Stream&, const View& x, const View& y) {
+  const int64_t channels = x.shape.channels();
+  for (int64_t row = 0; row < x.shape.pixels(); row++) {
+    const int64_t place = first_largest(reals(x) + row * channels, channels);
+    if (y.type == DType::u8)
+      y.as<uint8_t>()[row] = static_cast<uint8_t>(place);
+    else
+      y.as<int32_t>()[row] = static_cast<int32_t>(place);
   }
 }
 

@@ -190,6 +190,13 @@ for op, f in UNARY.items():
         else (4 * signed(f"{op}/x", *shape))
     )
     case(op, op, {"x": value}, lambda x, f=f: f(x))
+for tag, a, b, f in (
+    ("", (5, 7), (7, 3), lambda a, b: a @ b),
+    ("_transposed_a", (7, 5), (7, 3), lambda a, b: a.T @ b),
+    ("_transposed_b", (5, 7), (3, 7), lambda a, b: a @ b.T),
+):
+    name = f"product{tag}"
+    case(name, name, {"a": signed(f"{name}/a", *a), "b": signed(f"{name}/b", *b)}, f)
 case(
     "prelu",
     "prelu",
