@@ -143,7 +143,9 @@ Val batch_normalization(LayerArgs& l) {
 Val activation(LayerArgs& l) {
   const std::string function = l.text("function", "relu");
   if (function == "softmax") return ops::softmax(l.tape, l.x[0]);
-  return ops::pointwise(l.tape, function, l.x, l.number("alpha", 0), l.number("beta", 0));
+  const bool hard = function == "hard_sigmoid";
+  const double alpha = l.number("alpha", hard ? 1.0 / 6 : function == "elu" ? 1 : 0);
+  return ops::pointwise(l.tape, function, l.x, alpha, l.number("beta", hard ? 0.5 : 0));
 }
 
 Val max_pooling2d(LayerArgs& l) {

@@ -148,7 +148,8 @@ struct Layer {
 //   separable_conv2d    filters, kernel (3), use_bias (true), window (same; of the depthwise part)
 //   max_pooling2d, average_pooling2d   pool_size (2), window (valid; stride as pool_size)
 //   batch_normalization epsilon (1e-3), momentum (0.99)
-//   activation          function (relu): "softmax" or one of kernels/pointwise.h; alpha, beta (0)
+//   activation          function (relu): "softmax" or one of kernels/pointwise.h; alpha, beta
+//                       (0; of elu alpha 1, of hard_sigmoid 1/6 and 0.5)
 //   dense               units, use_bias (true)
 //   dropout             rate (0.5)
 //   resize              height, width, or those of a second input; interpolation ("bilinear" or

@@ -101,7 +101,8 @@ class FULMAR_API Op {
   virtual ~Op() = default;
 
   virtual std::string_view name() const = 0;
-  // The op's settings, for whoever prints, compares or exports a tape. Its own struct has them too.
+  // Settings that its outputs don't show, for whoever prints or compares tapes. An op's own struct
+  // has all of them.
   virtual Attributes attributes() const { return {}; }
 
   // Shapes and roles of the outputs. Throws Error(usage) where the inputs don't fit; the tape puts

@@ -98,7 +98,8 @@ TEST_CASE("cpu: pointwise functions and their gradients") {
   const Shape shape{3, 7, 5, 11};
   for (size_t functor = 0; functor < functor_traits().size(); functor++) {
     const FunctorTraits& f = functor_traits()[functor];
-    CAPTURE(f.name);
+    const std::string name = f.name;
+    CAPTURE(name);
     const auto number = static_cast<int>(functor);
     const bool positive = number == functor_Log || number == functor_Sqrt;
     Parity p;

@@ -267,5 +267,22 @@ TEST_CASE("info of a model file: classes, threshold, preprocessing, how it was t
         "val loss            0.03125", "separable_conv2d_1"})
     CHECK(has(text.out, part));
   CHECK(fulmar_program({"info", files.model, "--size", "64"}).code == 2);
+  const auto tape = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"info", files.model});
+    const Ended printed = fulmar_program(more);
+    CHECK_MESSAGE(printed.code == 0, printed.err);
+    return printed.out;
+  };
+  const std::string inference = tape({"--tape", "inference"});
+  CHECK(has(inference, "\n  %2 = warp(%0, %1) [1,16,16,3]  interpolation=nearest"));
+  CHECK(has(inference, "= batch_norm("));
+  CHECK(has(tape({"--tape", "training", "--batch", "3"}), "= conv2d_weight_grad("));
+  CHECK(tape({"--tape", "inference", "--tape-format", "graphviz"}).find("digraph tape {") == 0);
+  CHECK(tape({"--tape", "inference", "--tape-format", "mermaid"}).find("flowchart TD") == 0);
+  const Json nodes = Json::parse(tape({"--tape", "inference", "--json"}))["nodes"];
+  CHECK(nodes[2]["op"] == "warp");
+  CHECK(nodes[2]["inputs"] == Json{{0, 0}, {1, 0}});
+  CHECK(nodes[2]["outputs"][0] == Json{{"shape", {1, 16, 16, 3}}, {"role", "activation"}});
+  CHECK(fulmar_program({"info", files.model, "--tape-format", "mermaid"}).code == 2);
   CHECK(fulmar_program({"info", files.model, "--new", "polar-low"}).code == 2);
 }

@@ -450,9 +450,8 @@ TEST_CASE("a tape is printed as text and as a graph, a layer's nodes together") 
         "%0 = input 'x' [1,8,8,4]\n"
         "block 1 / conv \"a\"\n"
         "  %1 = parameter 'conv/w' [1,1,4,6] parameter\n"
-        "  %2 = conv2d(%0, %1, -) [1,8,8,6]  dilation=1,1 padding=0,0,0,0 stride=1,1\n"
-        "%3 = max_pool(%2) [1,4,4,6], [1,4,4,6] index u8  dilation=1,1 kernel=2,2 "
-        "padding=0,0,0,0 stride=2,2\n");
+        "  %2 = conv2d(%0, %1, -) [1,8,8,6]\n"
+        "%3 = max_pool(%2) [1,4,4,6], [1,4,4,6] index u8  kernel=2,2 stride=2,2\n");
   CHECK(tape_as_graphviz(t, {0, 1, 2}) ==
         "digraph tape {\n  node [shape=box, fontname=Helvetica];\n"
         "    n0 [label=\"input 'x'\\n[1,8,8,4]\", shape=ellipse];\n"

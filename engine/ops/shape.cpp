@@ -159,9 +159,6 @@ void Concat::run(Device& device, const RunArgs& args) const {
   }
 }
 
-// The shape that results is printed with every node; a role that changes is not.
-Attributes Broadcast::attributes() const { return {{"role", std::string(name_of(y.role))}}; }
-Attributes Sum::attributes() const { return {{"role", std::string(name_of(y.role))}}; }
 Attributes Slice::attributes() const {
   return {{"begin", std::vector<int64_t>(begin.begin(), begin.end())}};
 }

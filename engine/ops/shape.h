@@ -10,7 +10,6 @@ namespace fulmar::ops {
 struct FULMAR_API Broadcast final : Op {
   explicit Broadcast(const ValueInfo& info) : y(info) {}
   std::string_view name() const override { return "broadcast"; }
-  Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override;
   std::vector<Val> vjp(const Vjp& v) const override;
   void run(Device& device, const RunArgs& args) const override;
@@ -22,7 +21,6 @@ struct FULMAR_API Broadcast final : Op {
 struct FULMAR_API Sum final : Op {
   explicit Sum(const ValueInfo& info) : y(info) {}
   std::string_view name() const override { return "sum"; }
-  Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override;
   std::vector<Val> vjp(const Vjp& v) const override;
   void run(Device& device, const RunArgs& args) const override;

@@ -36,10 +36,17 @@ inline std::array<int64_t, 2> window_output(const Shape& x, std::array<int64_t, 
   return out;
 }
 
+// What differs from a window without stride, dilation and padding.
 inline Attributes window_attributes(const Window& w) {
-  return {{"stride", std::vector<int64_t>(w.stride.begin(), w.stride.end())},
-          {"dilation", std::vector<int64_t>(w.dilation.begin(), w.dilation.end())},
-          {"padding", std::vector<int64_t>(w.padding.begin(), w.padding.end())}};
+  Attributes attributes;
+  const Window plain;
+  const auto add = [&](const char* name, const auto& values, const auto& usual) {
+    if (values != usual) attributes[name] = std::vector<int64_t>(values.begin(), values.end());
+  };
+  add("stride", w.stride, plain.stride);
+  add("dilation", w.dilation, plain.dilation);
+  add("padding", w.padding, plain.padding);
+  return attributes;
 }
 
 }  // namespace fulmar::ops

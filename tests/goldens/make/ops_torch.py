@@ -177,7 +177,8 @@ UNARY = {
     "elu": lambda x: F.elu(x, 0.5),
     "selu": F.selu,
     "relu6": lambda x: F.relu6(2 * x),
-    "hard_sigmoid": F.hardsigmoid,
+    # F.hardsigmoid's gradient has 1/6 in float32.
+    "hard_sigmoid": lambda x: torch.clamp(x / 6 + 0.5, 0, 1),
     "silu": F.silu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "global_max_pool": lambda x: torch.amax(x, (1, 2), keepdim=True),
