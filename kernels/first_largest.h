@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/bf16.h"
@@ -17,9 +18,9 @@ template <class T>
 FULMAR_HOST_DEVICE inline int64_t first_largest(const T* values, int64_t count) {
   int64_t place = 0;
   auto largest = as_number(values[0]);
-  for (int64_t k = 1; k < count && largest == largest; k++) {
+  for (int64_t k = 1; k < count && largest <= INFINITY; k++) {  // a NaN ends it
     const auto value = as_number(values[k]);
-    if (value > largest || value != value) place = k, largest = value;
+    if (!(value <= largest)) place = k, largest = value;  // larger, or NaN
   }
   return place;
 }
