@@ -48,6 +48,15 @@ std::string readable(const std::type_info& type) {
   return name.get();
 }
 
+// body(op) for each node that the rows and their gradients record.
+template <class Body>
+void for_each_recorded_op(const Body& body) {
+  for (const Case& c : op_cases()) {
+    const Recording r = record(c, true);
+    for (int n = 0; n < r.tape->size(); n++) body(*r.tape->node(n).op);
+  }
+}
+
 bool has_gradient(const Case& c) {
   return std::any_of(c.operands.begin(), c.operands.end(),
                      [](const Operand& o) { return o.differentiable; });
@@ -57,10 +66,7 @@ bool has_gradient(const Case& c) {
 
 TEST_CASE("ops: every pointwise function and its gradient has rows") {
   std::set<std::string, std::less<>> recorded;
-  for (const Case& c : op_cases()) {
-    const Recording r = record(c, true);
-    for (int n = 0; n < r.tape->size(); n++) recorded.emplace(r.tape->node(n).op->name());
-  }
+  for_each_recorded_op([&](const Op& op) { recorded.emplace(op.name()); });
   for (const FunctorTraits& f : functor_traits()) {
     CAPTURE(f.name);
     CHECK(recorded.count(f.name) == 1);
@@ -70,13 +76,7 @@ TEST_CASE("ops: every pointwise function and its gradient has rows") {
 
 TEST_CASE("ops: every op that engine/ops declares is reached by a row") {
   std::set<std::string> reached;
-  for (const Case& c : op_cases()) {
-    const Recording r = record(c, true);
-    for (int n = 0; n < r.tape->size(); n++) {
-      const Op& op = *r.tape->node(n).op;
-      reached.insert(readable(typeid(op)));
-    }
-  }
+  for_each_recorded_op([&](const Op& op) { reached.insert(readable(typeid(op))); });
   const std::regex declaration("(?:struct|class) FULMAR_API (\\w+) final : ");
   int declared = 0;
   for (const auto& file : std::filesystem::directory_iterator(golden("../../engine/ops"))) {
