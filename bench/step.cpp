@@ -30,6 +30,7 @@
 #include "kernels/fnv1a.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 #include "model/train_step.h"
 
 using namespace fulmar;
@@ -173,19 +174,20 @@ class Work {
         device_(device),
         noise_(args),
         feeder_(device, noise_, size_t{1} << 40),
-        info_{network_of(args), Preprocess::of_pictures(0, args.crop, 3), {"neg", "pos"}, 1},
-        weights_(model::new_model(info_.network, info_.preprocess, device, 1)) {
+        info_(model::classifier_of(network_of(args), Preprocess::of_pictures(0, args.crop, 3),
+                                   model::Classification({"neg", "pos"}, 1))),
+        weights_(model::new_model(info_, device, 1)) {
+    const model::Heads heads = model::heads_of(info_);
     weights_.decay_all();
     if (args.check) set_formula_weights(weights_);
     if (args.inference) {
-      const auto options = model::program_options(info_.preprocess, Mode::eval);
-      program_ = model::record_program(info_.network, noise_.tensors(), options);
-      inference_.emplace(context, device, program_.tape, std::vector{program_.probabilities},
-                         &weights_);
+      program_ = model::record_program(info_, heads, noise_.tensors(), {Mode::eval});
+      probabilities_ = program_.heads[0].results[0].second;
+      inference_.emplace(context, device, program_.tape, std::vector{probabilities_}, &weights_);
     } else {
       model::TrainStepOptions options;
       options.adamw = {0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
-      step_.emplace(context, device, info_, weights_, noise_.tensors(), options);
+      step_.emplace(context, device, info_, heads, weights_, noise_.tensors(), options);
     }
     feeder_.start(0, 0);
   }
@@ -196,7 +198,7 @@ class Work {
       feeder_.bind(*inference_, program_.inputs);
       inference_->run();
       feeder_.fetch_ahead();
-      inference_->read(program_.probabilities);
+      inference_->read(probabilities_);
       return 0;
     }
     StepState state;
@@ -230,6 +232,7 @@ class Work {
   ModelInfo info_;
   Model weights_;
   model::Program program_;
+  Val probabilities_;
   std::optional<Session> inference_;
   std::optional<model::TrainStep> step_;
   int64_t done_ = 0;

@@ -40,6 +40,10 @@ endforeach()
 
 # Installs headers of the calling folder under include/fulmar, with the folder's name kept.
 function(fulmar_public_headers)
-  file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
-  install(FILES ${ARGN} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulmar/${folder} COMPONENT library)
+  foreach(header ${ARGN})
+    get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR}/${header} DIRECTORY)
+    file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${folder})
+    install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulmar/${folder}
+            COMPONENT library)
+  endforeach()
 endfunction()

@@ -1,7 +1,9 @@
 #include "engine/checkpoint.h"
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -90,6 +92,7 @@ TrainingState state_of(const Safetensors& file) {
     if (tensor.name.compare(0, state_prefix.size(), state_prefix) != 0) continue;
     const std::string name = tensor.name.substr(state_prefix.size());
     if (tensor.type == StoredType::f32) state.floats[name] = array_of<float>(tensor);
+    if (tensor.type == StoredType::f64) state.doubles[name] = array_of<double>(tensor);
     if (tensor.type == StoredType::i32) state.integers[name] = array_of<int32_t>(tensor);
   }
   return state;
@@ -99,6 +102,52 @@ bool is_float(const StoredTensor& tensor) {
   return tensor.type == StoredType::f32 || tensor.type == StoredType::f64;
 }
 
+// The metadata that the engine writes itself.
+constexpr const char* own_entries[] = {"fulmar", "network", "preprocess", "summary",
+                                       "training_state"};
+
+bool is_own(const std::string& entry) {
+  return std::find(std::begin(own_entries), std::end(own_entries), entry) != std::end(own_entries);
+}
+
+void check(const ModelInfo& info) {
+  const std::vector<std::string> inputs = info.network.inputs();
+  for (const auto& [name, preprocess] : info.preprocess)
+    if (std::find(inputs.begin(), inputs.end(), name) == inputs.end())
+      usage_error("the description of a model: it preprocesses '" + name +
+                  "', which is no input of its network");
+  for (const auto& [entry, text] : info.task)
+    if (is_own(entry))
+      usage_error("the description of a model: its task uses the name '" + entry +
+                  "', which is the engine's");
+}
+
+// Of a network with one input the record itself, else an object of records, "inputs".
+std::string preprocess_text(const ModelInfo& info) {
+  if (info.network.inputs().size() == 1 && info.preprocess.size() == 1)
+    return info.preprocess.begin()->second.to_json();
+  Json inputs = Json::object();
+  for (const auto& [name, preprocess] : info.preprocess)
+    inputs[name] = Json::parse(preprocess.to_json());
+  return Json{{"inputs", inputs}}.dump();
+}
+
+std::map<std::string, Preprocess> preprocess_of(const std::string& text, const Network& network) {
+  const std::vector<std::string> inputs = network.inputs();
+  const Json json = Json::parse(text, nullptr, false);
+  std::map<std::string, Preprocess> all;
+  if (json.is_object() && json.contains("inputs") && json["inputs"].is_object()) {
+    for (const auto& [name, record] : json["inputs"].items())
+      all[name] = Preprocess::from_json(record.dump());
+  } else if (inputs.size() == 1) {
+    all[inputs[0]] = Preprocess::from_json(text);
+  } else {
+    usage_error("its preprocessing is for one input, and its network has " +
+                std::to_string(inputs.size()));
+  }
+  return all;
+}
+
 std::span<const double> segment(const std::vector<double>& flat, const Model::Parameter& p) {
   return std::span(flat).subspan(static_cast<size_t>(p.begin),
                                  static_cast<size_t>(p.shape.elements()));
@@ -106,17 +155,15 @@ std::span<const double> segment(const std::vector<double>& flat, const Model::Pa
 
 }  // namespace
 
-void check(const ModelInfo& info) {
-  const auto require = [](bool condition, const std::string& message) {
-    if (!condition) usage_error("the description of a model: " + message);
-  };
-  const auto classes = static_cast<int64_t>(info.classes.size());
-  require(classes >= 2, "it names fewer than two classes");
-  require(info.positive_class >= -1 && info.positive_class < classes,
-          "its positive class is none of its classes");
-  require((info.positive_class >= 0) == (classes == 2),
-          "a positive class goes with two classes, and only with two");
-  require(info.threshold >= 0 && info.threshold <= 1, "its threshold is outside 0..1");
+const Preprocess& ModelInfo::picture() const {
+  const std::vector<std::string> inputs = network.inputs();
+  if (inputs.size() != 1)
+    usage_error("the network has " + std::to_string(inputs.size()) +
+                " inputs, where one picture is expected");
+  const auto found = preprocess.find(inputs[0]);
+  if (found == preprocess.end())
+    usage_error("the network's input '" + inputs[0] + "' takes no pictures");
+  return found->second;
 }
 
 void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model) {
@@ -129,12 +176,10 @@ void save_checkpoint(const std::string& path, const ModelInfo& info, Model& mode
   std::map<std::string, std::string> metadata{
       {"fulmar", "model"},
       {"network", info.network.to_json()},
-      {"preprocess", info.preprocess.to_json()},
-      {"classes", Json(info.classes).dump()},
-      {"positive_class", Json(info.positive_class).dump()},
-      {"threshold", Json(info.threshold).dump()},
+      {"preprocess", preprocess_text(info)},
       {"summary", info.summary},
   };
+  metadata.insert(info.task.begin(), info.task.end());
   if (!info.training_state.empty()) {
     metadata["training_state"] = info.training_state.json;
     for (const char* moment : moments) {
@@ -146,6 +191,8 @@ void save_checkpoint(const std::string& path, const ModelInfo& info, Model& mode
       tensors.add(name, StoredType::i32, values);
     for (const auto& [name, values] : info.training_state.floats)
       tensors.add(name, StoredType::f32, values);
+    for (const auto& [name, values] : info.training_state.doubles)
+      tensors.add(name, StoredType::f64, values);
   }
   write_safetensors(path, tensors.list(), metadata);
 }
@@ -165,18 +212,15 @@ Checkpoint Checkpoint::read(const std::string& path) {
   try {
     ModelInfo& info = c.info_;
     info.network = Network::from_json(c.file_->text("network"));
-    info.preprocess = Preprocess::from_json(c.file_->text("preprocess"));
-    info.classes = Json::parse(c.file_->text("classes")).get<std::vector<std::string>>();
-    info.positive_class = Json::parse(c.file_->text("positive_class")).get<int64_t>();
-    info.threshold = Json::parse(c.file_->text("threshold")).get<double>();
+    info.preprocess = preprocess_of(c.file_->text("preprocess"), info.network);
+    for (const auto& [entry, text] : metadata)
+      if (!is_own(entry)) info.task[entry] = text;
     info.summary = c.file_->text("summary");
     info.training_state = state_of(*c.file_);
     check(info);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::file) throw;
     file_error(path + ": not a usable model: " + error.what());
-  } catch (const nlohmann::json::exception& error) {
-    file_error(path + ": not a usable model: its metadata is not the JSON expected");
   }
   return c;
 }

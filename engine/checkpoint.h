@@ -19,27 +19,29 @@ struct TrainingState {
   std::string json;  // empty: there is none
   // Arrays by name. The file keeps every bit of them; an empty array equals an absent one.
   std::map<std::string, std::vector<float>> floats{};
+  std::map<std::string, std::vector<double>> doubles{};
   std::map<std::string, std::vector<int32_t>> integers{};
 
   bool empty() const { return json.empty(); }
 };
 
 // The contents of a model file beside its weights.
-struct ModelInfo {
+struct FULMAR_API ModelInfo {
   Network network;
-  Preprocess preprocess;
-  std::vector<std::string> classes;  // in the order of the logits
-  int64_t positive_class = -1;       // of two classes, the one that F1 is about; -1: more classes
-  double threshold = 0.5;            // of two classes: positive from this probability on
-  std::string summary{};             // JSON for people: how it was trained and how well
-  TrainingState training_state{};    // for resuming; empty in best.safetensors
+  // By the names of the network's inputs. An input without one takes numbers as they are.
+  std::map<std::string, Preprocess> preprocess{};
+  // What the outputs mean: entries of the file's metadata, which the engine keeps as they are.
+  std::map<std::string, std::string> task{};
+  std::string summary{};           // JSON for people: how it was trained and how well
+  TrainingState training_state{};  // for resuming; empty in best.safetensors
+
+  // The preprocessing of a network with one input. Error(usage) where it has several, or none.
+  const Preprocess& picture() const;
 };
 
-// Error(usage) where its classes, positive class and threshold don't go together.
-FULMAR_API void check(const ModelInfo& info);
-
 // Writes weights, statistics and, with a training state, the optimiser's moments. The file appears
-// whole or not at all. Error(usage) as check(); Error(file) where it can't be written.
+// whole or not at all. Error(usage) where the description names an input that the network lacks, or
+// its task uses a name of the engine's; Error(file) where the file can't be written.
 FULMAR_API void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model);
 
 // A model file: a safetensors file whose metadata holds the rest.

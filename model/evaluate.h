@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -8,51 +9,45 @@
 #include "engine/checkpoint.h"
 #include "engine/feeder.h"
 #include "engine/session.h"
-#include "model/metrics.h"
 #include "model/program.h"
 
 namespace fulmar::model {
 
-// A model's results for every sample of a source, in the source's order.
-struct Outputs {
-  std::vector<int64_t> sample;       // number within the dataset
-  std::vector<double> logits;        // [samples, classes]
-  std::vector<float> probabilities;  // [samples, classes]
-  Predictions predictions;  // probabilities with labels and losses, where the source has labels
+// How a model does on all samples of a source.
+struct Evaluated {
+  std::vector<int64_t> sample;  // numbers within the dataset, in the source's order
+  double loss_sum = 0, loss_weight = 0;
+  std::vector<std::unique_ptr<Meter>> meters;  // one for each head
+
+  double loss() const { return loss_sum / loss_weight; }  // NaN without samples
 };
 
-// A model in inference on batches of one shape: running statistics, no dropout.
+// A model in inference on labelled batches of one shape: running statistics, no dropout.
 class FULMAR_API Evaluator {
  public:
-  // `tensors`: image, image/samples and optionally label and weight. Error(usage) as
-  // record_program; Error(device) where memory is short.
-  Evaluator(Context& context, Device& device, const ModelInfo& info, Model& model,
-            const std::vector<TensorSpec>& tensors, const CrossEntropy& loss = {},
+  // Error(usage) as record_program, and where a head's tensor of labels is missing; Error(device)
+  // where memory is short.
+  Evaluator(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
+            Model& model, const std::vector<TensorSpec>& tensors, const LossOptions& loss = {},
             std::shared_ptr<Arena> arena = nullptr);
 
-  // Appends one batch's results to `all`. Error(usage): more than one row of logits a picture, or a
-  // label that is none of the classes. Error(cancelled) where the context's flag is up.
-  void predict(const Batch& batch, Outputs& all);
-  // Results of all batches of an epoch. Calls `progress` after each batch with the number of
-  // batches done. Throws the errors of predict() and of the source.
-  Outputs predict_all(BatchSource& source, const std::function<void(int64_t)>& progress = {});
-  Outputs predict_all(Feeder& feeder, const std::function<void(int64_t)>& progress = {});
+  // Goes through the batches of an epoch. Calls `progress` after each batch with the number of
+  // batches done. Throws the errors of the source and of Meter::add; Error(cancelled) where the
+  // context's flag is up.
+  Evaluated evaluate(BatchSource& source, const std::function<void(int64_t)>& progress = {});
+  Evaluated evaluate(Feeder& feeder, const std::function<void(int64_t)>& progress = {});
 
   Session& session() { return session_; }
   size_t arena_bytes() const { return session_.plan().arena_bytes; }
 
  private:
-  void read_results(const Batch& batch, Outputs& all);
-  void predict_labelled(const Batch& batch, Outputs& all);
+  void read_results(const Batch& batch, Evaluated& all);
 
   Device* device_;
+  Heads heads_;
   std::vector<TensorSpec> tensors_;
   Program program_;
   Session session_;
 };
-
-// Copies a batch into the inputs of a program, in the order of its tensors. Error(usage) where they
-// are not as the program takes them.
-FULMAR_API void set_inputs(Session& session, const Program& program, const Batch& batch);
 
 }  // namespace fulmar::model

@@ -1,63 +1,209 @@
 #include "model/program.h"
 
+#include <algorithm>
+#include <array>
+
 #include "kernels/error.h"
 
 namespace fulmar::model {
 namespace {
 
-Val input_of(Tape& tape, const TensorSpec& spec) {
-  const bool real = spec.type == DType::f32 && spec.name != "image";
+const std::string samples_suffix = "/samples", given_suffix = "/given";
+
+bool has_tensor(std::span<const TensorSpec> tensors, const std::string& name) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [&](const TensorSpec& spec) { return spec.name == name; });
+}
+
+// The tensor that an input of the network reads.
+std::string tensor_of(const std::string& input, const Network& network,
+                      std::span<const TensorSpec> tensors) {
+  if (has_tensor(tensors, input)) return input;
+  if (network.inputs().size() == 1 && has_tensor(tensors, "image")) return "image";
+  usage_error("the batches have no tensor '" + input + "' for the network's input of that name");
+}
+
+// What a tensor of a batch is on the tape.
+Role role_of(const TensorSpec& spec, std::span<const TensorSpec> tensors, bool of_network) {
+  if (has_tensor(tensors, spec.name + samples_suffix) || spec.name.ends_with(samples_suffix))
+    return Role::source;
+  if (of_network) return Role::activation;
   // Floats beside pictures are weights and soft labels of a loss.
-  const Role role = real ? Role::statistic : spec.type == DType::i32 ? Role::index : Role::source;
-  return ops::input(tape, spec.name, {spec.shape, role, spec.type});
+  return spec.type == DType::f32 ? Role::statistic : Role::index;
+}
+
+// The network's inputs, by the tensors' values.
+std::map<std::string, Val> record_inputs(Tape& tape, const ModelInfo& info,
+                                         std::span<const TensorSpec> tensors,
+                                         const std::map<std::string, Val>& values) {
+  std::map<std::string, Val> inputs;
+  const auto scope = tape.scope("preprocessing");
+  for (const std::string& name : info.network.inputs()) {
+    const std::string tensor = tensor_of(name, info.network, tensors);
+    const auto preprocess = info.preprocess.find(name);
+    if (preprocess == info.preprocess.end()) {
+      inputs[name] = values.at(tensor);
+      continue;
+    }
+    const auto samples = values.find(tensor + samples_suffix);
+    if (samples == values.end())
+      usage_error("the batches have no tensor '" + tensor + samples_suffix +
+                  "', which says how pictures are sampled");
+    const Preprocess& p = preprocess->second;
+    inputs[name] =
+        ops::warp(tape, values.at(tensor), samples->second, p.crop, p.crop, p.warp_options());
+  }
+  return inputs;
+}
+
+Recorded record_head(Tape& tape, const Head& head, const Program& program,
+                     const std::map<std::string, Val>& tensors, const LossOptions& options) {
+  const auto given = [&](const std::string& name) {
+    const auto found = tensors.find(name);
+    return found == tensors.end() ? Val{} : found->second;
+  };
+  return head.task->record(tape, program.outputs.at(head.output),
+                           {given(head.label), given(head.weight)}, options);
+}
+
+// The loss of all heads as one sum and one weight.
+void join_losses(Program& p, const Heads& heads) {
+  Tape& tape = *p.tape;
+  if (p.heads.empty() ||
+      std::any_of(p.heads.begin(), p.heads.end(), [](const Recorded& r) { return !r.loss_sum; }))
+    return;
+  const auto scaled = [&](Val x, double by) { return by == 1 ? x : ops::affine(tape, x, by, 0); };
+  if (p.heads.size() == 1) {
+    p.loss_sum = scaled(p.heads[0].loss_sum, heads[0].loss_weight);
+    p.loss_weight = p.heads[0].loss_weight;
+  } else {
+    Val mean, weights;
+    for (size_t i = 0; i < p.heads.size(); i++) {
+      const Recorded& r = p.heads[i];
+      const Val part =
+          scaled(ops::div_no_nan(tape, r.loss_sum, r.loss_weight), heads[i].loss_weight);
+      mean = mean ? ops::add(tape, mean, part) : part;
+      weights = weights ? ops::add(tape, weights, r.loss_weight) : r.loss_weight;
+    }
+    p.loss_weight = scaled(weights, 1 / static_cast<double>(p.heads.size()));
+    p.loss_sum = ops::mul(tape, mean, p.loss_weight);
+  }
+  p.loss = ops::div_no_nan(tape, p.loss_sum, p.loss_weight);
+}
+
+// The extents of an input that was not told any: the first input's over its grid.
+Shape shape_of_input(const Call& call, const Shape& first) {
+  const auto integer = [&](const char* name) {
+    const auto found = call.attributes.find(name);
+    const auto* value =
+        found == call.attributes.end() ? nullptr : std::get_if<int64_t>(&found->second);
+    return value ? *value : 0;
+  };
+  const int64_t grid = std::max<int64_t>(1, integer("grid"));
+  const auto cells = [&](int64_t pixels) { return (pixels + grid - 1) / grid; };
+  const int64_t channels = integer("channels");
+  return {1, cells(first.height()), cells(first.width()),
+          channels > 0 ? channels : first.channels()};
+}
+
+// What the network's inputs are of one sample, by name.
+std::map<std::string, Shape> input_shapes(const ModelInfo& info) {
+  std::map<std::string, Shape> shapes;
+  Shape first;
+  for (const std::string& name : info.network.inputs()) {
+    const auto preprocess = info.preprocess.find(name);
+    if (preprocess == info.preprocess.end() && first.rank() == 0)
+      usage_error("the network's first input '" + name +
+                  "' has no preprocessing that says how large it is");
+    shapes[name] =
+        preprocess == info.preprocess.end()
+            ? shape_of_input(info.network.call(name), first)
+            : Shape{1, preprocess->second.crop, preprocess->second.crop, preprocess->second.bands};
+    if (first.rank() == 0) first = shapes[name];
+  }
+  return shapes;
+}
+
+Shape of_batch(const Shape& one, int64_t batch) {
+  return {batch, one.height(), one.width(), one.channels()};
 }
 
 }  // namespace
 
-ProgramOptions program_options(const Preprocess& preprocess, Mode mode) {
-  ProgramOptions options;
-  options.mode = mode;
-  options.height = options.width = preprocess.crop;
-  options.warp = preprocess.warp_options();
-  return options;
-}
-
-Program record_program(const Network& network, std::span<const TensorSpec> tensors,
-                       const ProgramOptions& options) {
+Program record_program(const ModelInfo& info, const Heads& heads,
+                       std::span<const TensorSpec> tensors, const ProgramOptions& options) {
   Program p;
   p.tape = std::make_shared<Tape>();
   Tape& tape = *p.tape;
-  for (const TensorSpec& spec : tensors) p.inputs.push_back(input_of(tape, spec));
-  {
-    const auto scope = tape.scope("preprocessing");
-    p.input = ops::warp(tape, tape.find("image"), tape.find("image/samples"), options.height,
-                        options.width, options.warp);
+  std::map<std::string, Val> values;
+  const std::vector<std::string> inputs = info.network.inputs();
+  for (const TensorSpec& spec : tensors) {
+    const bool of_network = std::find(inputs.begin(), inputs.end(), spec.name) != inputs.end();
+    const Role role = role_of(spec, tensors, of_network);
+    // The network gives the name itself to what it makes of the tensor.
+    const std::string name = of_network ? spec.name + given_suffix : spec.name;
+    p.inputs.push_back(ops::input(tape, name, {spec.shape, role, spec.type}));
+    values[spec.name] = p.inputs.back();
   }
-  p.logits = record(network, tape, p.input, {options.mode, options.unbiased_running_variance});
-  // In float32 everywhere: in bf16 all that are near 1 would be equal.
-  p.probabilities = ops::softmax(tape, ops::as_role(tape, p.logits, Role::statistic));
-  tape.name(p.probabilities, "probabilities");
-  // Of the tensors given: a layer may have such a name too.
-  const auto given = [&](const char* name) {
-    for (size_t i = 0; i < tensors.size(); i++)
-      if (tensors[i].name == name) return p.inputs[i];
-    return Val{};
-  };
-  if (const Val label = given("label"))
-    p.loss = ops::softmax_cross_entropy(tape, p.logits, label, options.loss, {}, given("weight"));
+  p.outputs = record(info.network, tape, record_inputs(tape, info, tensors, values),
+                     {options.mode, options.unbiased_running_variance});
+  for (size_t i = 0; i < heads.size(); i++) {
+    p.heads.push_back(record_head(tape, heads[i], p, values, options.loss));
+    for (const auto& [name, value] : p.heads.back().results)
+      tape.name(value, prefix_of(heads, i, "/") + name);
+  }
+  join_losses(p, heads);
   return p;
 }
 
-Model new_model(const Network& network, const Preprocess& preprocess, Device& device,
-                std::optional<uint64_t> seed) {
+void require_labels(const Program& program, const Heads& heads, const std::string& what) {
+  if (heads.empty()) usage_error(what + " needs a model with a task");
+  for (size_t i = 0; i < heads.size(); i++)
+    if (!program.heads[i].loss_sum)
+      usage_error(what + " needs batches with a tensor '" + heads[i].label + "'");
+}
+
+std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch) {
+  std::vector<TensorSpec> tensors;
   Tape tape;
-  const Shape shape{1, preprocess.crop, preprocess.crop, preprocess.bands};
-  record(network, tape, ops::input(tape, "input", {shape}), {Mode::train});
+  std::map<std::string, Val> inputs;
+  for (const auto& [name, shape] : input_shapes(info)) {
+    inputs[name] = ops::input(tape, name + given_suffix, {shape});
+    const auto preprocess = info.preprocess.find(name);
+    if (preprocess == info.preprocess.end()) {
+      tensors.push_back({name, DType::f32, of_batch(shape, batch)});
+      continue;
+    }
+    const Preprocess& p = preprocess->second;
+    const int64_t side = p.size > 0 ? p.size : p.crop;
+    const std::string tensor = info.network.inputs().size() == 1 ? "image" : name;
+    tensors.push_back({tensor, DType::u8, {batch, side, side, p.bands}});
+    tensors.push_back(
+        {tensor + samples_suffix, DType::u8, {batch, static_cast<int64_t>(sizeof(WarpSample))}});
+  }
+  if (heads.empty()) return tensors;
+  const auto outputs = record(info.network, tape, inputs, {Mode::eval});
+  for (const Head& head : heads) {
+    TensorSpec label = head.task->label_of(of_batch(tape.shape(outputs.at(head.output)), batch));
+    label.name = head.label;
+    if (!has_tensor(tensors, label.name)) tensors.push_back(label);
+    if (!has_tensor(tensors, head.weight))
+      tensors.push_back({head.weight, DType::f32, {batch, 1, 1, 1}});
+  }
+  return tensors;
+}
+
+Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed) {
+  Tape tape;
+  std::map<std::string, Val> inputs;
+  for (const auto& [name, shape] : input_shapes(info))
+    inputs[name] = ops::input(tape, name + given_suffix, {shape});
+  record(info.network, tape, inputs, {Mode::train});
   return Model(device, tape, seed);
 }
 
 Model load_model(const Checkpoint& checkpoint, Device& device) {
-  Model model = new_model(checkpoint.info().network, checkpoint.info().preprocess, device, {});
+  Model model = new_model(checkpoint.info(), device, {});
   checkpoint.restore(model);
   return model;
 }

@@ -1,47 +1,59 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "engine/batch_source.h"
 #include "engine/checkpoint.h"
 #include "engine/ops.h"
+#include "model/task.h"
 
 namespace fulmar::model {
 
 struct ProgramOptions {
   Mode mode = Mode::eval;
-  int64_t height = 0, width = 0;  // of the crop, which the network sees
-  WarpOptions warp{};             // how the warp op reads the crop from the source
-  CrossEntropy loss{};
+  LossOptions loss{};
   bool unbiased_running_variance = true;
 };
 
-// The options for a model's preprocessing: training, evaluation and prediction read pictures alike.
-// Error(usage) for a preprocessing record that makes no sense.
-FULMAR_API ProgramOptions program_options(const Preprocess& preprocess, Mode mode);
-
-// A network on a tape between its preprocessing and, for batches with labels, its loss.
+// A network on a tape between its preprocessing and its heads.
 struct Program {
   std::shared_ptr<Tape> tape;
-  std::vector<Val> inputs;  // one for each tensor of the source, in their order
-  Val input;                // [N,height,width,C]: the network's input, named "input"
-  Val logits;               // [N,1,1,K]
-  Val probabilities;        // softmax of them, named "probabilities"
-  ops::Loss loss;           // from label and weight; empty without labels
+  std::vector<Val> inputs;             // one for each tensor of the source, in their order
+  std::map<std::string, Val> outputs;  // of the network
+  std::vector<Recorded> heads;         // one for each head
+  // [1], statistics, of all heads together; empty where a head's batches have no labels.
+  // loss = loss_sum / loss_weight, 0 where the weight is 0.
+  Val loss, loss_sum, loss_weight;
 };
 
-// Records a program for batches of these tensors: `image`, `image/samples`, and optionally `label`
-// and `weight`. Error(usage) where one of the first two is missing or the pictures' bands are not
-// the network's, and naming the layer where shapes don't fit.
-FULMAR_API Program record_program(const Network& network, std::span<const TensorSpec> tensors,
+// Records a program for batches of these tensors. An input NAME of the network reads the tensor
+// NAME; where it has a Preprocess, source pictures, and NAME/samples says how each is sampled. A
+// network's only input may be called "image" there.
+// Of several heads, sum / weight of a batch is the sum of the heads' losses times their
+// loss_weights, and its weight is the mean of the heads' weights: so a head with few labels in a
+// batch counts as much there as one with many, and batches count by their labels.
+// Error(usage) where a tensor is missing or the pictures' bands are not the network's, naming the
+// layer where shapes don't fit, and the head whose task can't use its output.
+FULMAR_API Program record_program(const ModelInfo& info, const Heads& heads,
+                                  std::span<const TensorSpec> tensors,
                                   const ProgramOptions& options);
 
+// The tensors of batches of 8-bit pictures, as large as they are before the crop, and of what the
+// heads learn from. Error(usage) as new_model.
+std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch);
+
+// Error(usage) naming the tensor of labels that a head lacks: `what` (training, …) needs it.
+void require_labels(const Program& program, const Heads& heads, const std::string& what);
+
 // A network's weights and statistics before training, drawn by `seed`; without one all are 0.
-// Error(usage) naming the layer where shapes don't fit.
-FULMAR_API Model new_model(const Network& network, const Preprocess& preprocess, Device& device,
-                           std::optional<uint64_t> seed);
+// Error(usage) naming the layer where shapes don't fit, or where the first input has no Preprocess
+// that says how large pictures are.
+FULMAR_API Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed);
 // The weights and statistics of a model file. Error(file) as Checkpoint::restore.
 FULMAR_API Model load_model(const Checkpoint& checkpoint, Device& device);
 

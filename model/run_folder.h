@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/api.h"
+#include "model/named_values.h"
 
 namespace fulmar {
 
@@ -17,8 +17,6 @@ namespace model {
 
 class MetricsCsv;
 class EventFile;
-
-using NamedValues = std::vector<std::pair<std::string, double>>;
 
 // The folder of a training. The training writes config.json, metrics.csv, best.safetensors,
 // last.safetensors and events.out.tfevents.fulmar. Programs add convolutions.txt (a GPU's

@@ -68,8 +68,7 @@ StatisticsEstimator::StatisticsEstimator(Context& context, Device& device, const
                                          bool unbiased_variance, std::shared_ptr<Arena> arena)
     : model_(model),
       unbiased_(unbiased_variance),
-      program_(
-          record_program(info.network, tensors, program_options(info.preprocess, Mode::estimate))),
+      program_(record_program(info, {}, tensors, {Mode::estimate})),
       updates_(ops::running_updates(*program_.tape)),
       session_(context, device, program_.tape, {}, &model, std::move(arena)) {
   std::set<std::string> known;

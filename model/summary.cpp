@@ -5,21 +5,10 @@
 
 #include "engine/model.h"
 #include "engine/ops/leaf.h"
+#include "model/observe.h"
 
 namespace fulmar::model {
 namespace {
-
-std::vector<TensorSpec> tensors_of(const Preprocess& p, int64_t batch, bool labels) {
-  const int64_t side = p.size > 0 ? p.size : p.crop;
-  std::vector<TensorSpec> tensors{
-      {"image", DType::u8, {batch, side, side, p.bands}},
-      {"image/samples", DType::u8, {batch, static_cast<int64_t>(sizeof(WarpSample))}}};
-  if (labels) {
-    tensors.push_back({"label", DType::i32, {batch, 1, 1, 1}});
-    tensors.push_back({"weight", DType::f32, {batch, 1, 1, 1}});
-  }
-  return tensors;
-}
 
 double flops_of(const Tape& tape, int n) {
   const Node& node = tape.node(n);
@@ -84,31 +73,35 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 
 }  // namespace
 
-PlannedProgram planned_program(const Network& network, const Preprocess& preprocess, int64_t batch,
-                               Mode mode, Device& device) {
+PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, Device& device) {
   const bool trains = mode == Mode::train;
-  PlannedProgram planned{record_program(network, tensors_of(preprocess, batch, trains),
-                                        program_options(preprocess, mode)),
-                         {}};
+  const Heads heads = heads_of(info);
+  const std::vector<TensorSpec> tensors = tensors_of(info, trains ? heads : Heads{}, batch);
+  PlannedProgram planned{record_program(info, heads, tensors, {mode}), {}};
   const Program& p = planned.program;
+  std::vector<Val> outputs = watched_values(p);
   if (trains) {
+    require_labels(p, heads, "a training step");
     const Model model(device, *p.tape, std::nullopt);
-    record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss.mean));
+    record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss));
+    outputs.push_back(p.loss);
+  } else {
+    for (const auto& [name, value] : p.outputs) outputs.push_back(value);
+    for (const Recorded& head : p.heads)
+      for (const auto& result : head.results) outputs.push_back(result.second);
   }
-  planned.plan =
-      plan(*p.tape, std::vector{trains ? p.loss.mean : p.logits, p.probabilities}, device);
+  planned.plan = plan(*p.tape, outputs, device);
   return planned;
 }
 
-Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
-                  Device& device) {
+Summary summarize(const ModelInfo& info, int64_t batch, Device& device) {
   Summary summary;
   {
-    const auto [p, run] = planned_program(network, preprocess, 1, Mode::eval, device);
-    describe_layers(network, *p.tape, run, summary);
+    const auto [p, run] = planned_program(info, 1, Mode::eval, device);
+    describe_layers(info.network, *p.tape, run, summary);
     summary.inference = memory_of(*p.tape, run, device, 1);
   }
-  const auto [p, step] = planned_program(network, preprocess, batch, Mode::train, device);
+  const auto [p, step] = planned_program(info, batch, Mode::train, device);
   for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
   summary.training_flops /= static_cast<double>(batch);
   summary.training = memory_of(*p.tape, step, device, batch);

@@ -45,14 +45,13 @@ struct PlannedProgram {
 };
 // Of inference, or in Mode::train of a training step up to the sum of its gradients, for batches of
 // 8-bit pictures as below.
-FULMAR_API PlannedProgram planned_program(const Network& network, const Preprocess& preprocess,
-                                          int64_t batch, Mode mode, Device& device);
+FULMAR_API PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode,
+                                          Device& device);
 
 // A network's layers, and the arithmetic and memory of inference and training on a device. Training
 // is by AdamW with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the
 // size is 0. Error(usage) naming the layer where shapes don't fit.
-FULMAR_API Summary summarize(const Network& network, const Preprocess& preprocess, int64_t batch,
-                             Device& device);
+FULMAR_API Summary summarize(const ModelInfo& info, int64_t batch, Device& device);
 
 // The first layer that halves what has fewer than 2x2 pixels already, since the crop is small for
 // so many layers; nullptr where none does.

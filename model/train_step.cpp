@@ -4,25 +4,24 @@
 #include <cmath>
 
 #include "kernels/error.h"
-#include "model/evaluate.h"
+#include "model/observe.h"
 
 namespace fulmar::model {
 namespace {
 
-ProgramOptions train_options(const ModelInfo& info, const TrainStepOptions& options) {
-  ProgramOptions program = program_options(info.preprocess, Mode::train);
-  program.loss = options.loss;
-  program.unbiased_running_variance = options.unbiased_running_variance;
+Program record_training(const ModelInfo& info, const Heads& heads, Model& model,
+                        const std::vector<TensorSpec>& tensors, const TrainStepOptions& options) {
+  Program program = record_program(info, heads, tensors,
+                                   {Mode::train, options.loss, options.unbiased_running_variance});
+  require_labels(program, heads, "training");
+  record_accumulate(*program.tape, model, joined_gradients(*program.tape, model, program.loss));
   return program;
 }
 
-Program record_training(const ModelInfo& info, Model& model, const std::vector<TensorSpec>& tensors,
-                        const TrainStepOptions& options) {
-  Program program = record_program(info.network, tensors, train_options(info, options));
-  if (!program.loss.mean) usage_error("training needs batches with a tensor 'label'");
-  record_accumulate(*program.tape, model,
-                    joined_gradients(*program.tape, model, program.loss.mean));
-  return program;
+std::vector<Val> outputs_of(const Program& program) {
+  std::vector<Val> outputs = watched_values(program);
+  outputs.insert(outputs.end(), {program.loss, program.loss_weight});
+  return outputs;
 }
 
 std::shared_ptr<const Tape> record_update(Model& model, const AdamW& adamw) {
@@ -33,16 +32,17 @@ std::shared_ptr<const Tape> record_update(Model& model, const AdamW& adamw) {
 
 }  // namespace
 
-TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Model& model,
-                     const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
-                     std::shared_ptr<Arena> arena)
+TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
+                     Model& model, const std::vector<TensorSpec>& tensors,
+                     const TrainStepOptions& options, std::shared_ptr<Arena> arena)
     : context_(context),
       device_(device),
       model_(model),
-      program_(record_training(info, model, tensors, options)),
+      heads_(heads),
+      tensors_(tensors),
+      program_(record_training(info, heads, model, tensors, options)),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
-      session_(context, device, program_.tape,
-               std::array{program_.loss.mean, program_.probabilities}, &model, arena_,
+      session_(context, device, program_.tape, outputs_of(program_), &model, arena_,
                {.debug = options.debug, .cancellable = false}),
       update_(context, device, record_update(model, options.adamw), {}, &model, arena_,
               {.debug = options.debug, .cancellable = false}) {}
@@ -67,11 +67,9 @@ TrainStep::Result TrainStep::accumulate(Feeder& feeder, const Batch& batch,
 
 TrainStep::Result TrainStep::read_result(const Batch& batch, const Feed& feed) {
   Result result;
-  result.loss = session_.read(program_.loss.mean)[0];
-  const std::vector<double> probabilities = session_.read(program_.probabilities);
-  result.probabilities.assign(probabilities.begin(), probabilities.end());
-  const int64_t classes = program_.tape->shape(program_.logits).channels();
-  result.probabilities.resize(batch.samples.size() * static_cast<size_t>(classes));
+  result.loss = session_.read(program_.loss)[0];
+  result.weight = session_.read(program_.loss_weight)[0];
+  result.heads = observe(session_, program_, heads_, tensors_, batch);
   if (!std::isfinite(result.loss) || !gradients_finite()) report_divergence(feed);
   return result;
 }
@@ -94,7 +92,7 @@ void TrainStep::apply(const StepState& state) {
 void TrainStep::report_divergence(const Feed& feed) {
   // The same micro-batch again, node by node; running statistics are already beyond repair. Who
   // interrupts the program now still learns that it diverged.
-  Session debug(context_, device_, program_.tape, std::array{program_.loss.mean}, &model_, arena_,
+  Session debug(context_, device_, program_.tape, std::array{program_.loss}, &model_, arena_,
                 {.debug = true, .cancellable = false});
   feed(debug);
   debug.run();

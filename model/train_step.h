@@ -15,7 +15,7 @@ namespace fulmar::model {
 
 struct TrainStepOptions {
   AdamW adamw{};
-  CrossEntropy loss{};
+  LossOptions loss{};
   bool unbiased_running_variance = true;
   bool debug = false;  // see SessionOptions
 };
@@ -24,15 +24,15 @@ struct TrainStepOptions {
 // that the host can check the gradients before the weights change.
 class FULMAR_API TrainStep {
  public:
-  // `tensors`: image, image/samples, label, and weight where there is one. Error(usage) as
-  // record_program, and without labels; Error(device) where memory is short.
-  TrainStep(Context& context, Device& device, const ModelInfo& info, Model& model,
-            const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
+  // Error(usage) as record_program, and where a head's tensor of labels is missing; Error(device)
+  // where memory is short.
+  TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
+            Model& model, const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
             std::shared_ptr<Arena> arena = nullptr);
 
   struct Result {
-    double loss = 0;                   // mean over the micro-batch
-    std::vector<float> probabilities;  // [samples, classes], of the used slots
+    double loss = 0, weight = 0;  // mean over the micro-batch, and the weight that it has
+    std::vector<Observed> heads;
   };
   // Runs forward and backward of one micro-batch. Adds its gradients, divided by the number of
   // micro-batches in `state`, to the model's sum. Error(diverged) naming the first bad layer where
@@ -55,6 +55,8 @@ class FULMAR_API TrainStep {
   Context& context_;
   Device& device_;
   Model& model_;
+  Heads heads_;
+  std::vector<TensorSpec> tensors_;
   Program program_;
   std::shared_ptr<Arena> arena_;
   Session session_, update_;

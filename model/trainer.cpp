@@ -20,39 +20,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Metrics of one side of an epoch, as columns: "loss" or "val_loss", …
-void add_scores(NamedValues& metrics, const std::string& prefix, const Scores& scores,
-                bool two_classes) {
-  const auto add = [&](const char* name, double value) {
-    metrics.emplace_back(prefix + name, value);
-  };
-  add("loss", scores.loss);
-  add("accuracy", scores.accuracy);
-  add("macro_f1", scores.macro.f1);
-  add("roc_auc", scores.roc_auc);
-  add("pr_auc", scores.pr_auc);
-  if (!two_classes) return;
-  add("f1", scores.f1);
-  add("fp", static_cast<double>(scores.false_positives));
-  add("fn", static_cast<double>(scores.false_negatives));
-}
-
-std::vector<std::string> columns_of(bool two_classes, bool validation) {
-  NamedValues metrics{{"epoch", 0}, {"step", 0}, {"learning_rate", 0}};
-  add_scores(metrics, "", {}, two_classes);
-  if (validation) add_scores(metrics, "val_", {}, two_classes);
-  if (validation && two_classes) metrics.emplace_back("threshold", 0);
-  metrics.emplace_back("seconds", 0);
-  std::vector<std::string> columns;
-  for (const auto& metric : metrics) columns.push_back(metric.first);
-  return columns;
-}
-
 constexpr const char *epoch_key = "epoch", *metrics_key = "metrics";
 
 // A description that can be saved, with the program that trains it.
 ModelInfo described(ModelInfo info) {
-  check(info);
   Json summary = Json::object();
   if (!info.summary.empty()) summary = Json::parse(info.summary, nullptr, false);
   if (!summary.is_object()) usage_error("the summary of a model must be a JSON object");
@@ -87,6 +58,26 @@ std::string with_results_of(const std::string& summary, const std::string& other
   return all.dump();
 }
 
+void append(NamedValues& to, const NamedValues& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+bool same_preprocessing(const ModelInfo& a, const ModelInfo& b) {
+  return std::equal(a.preprocess.begin(), a.preprocess.end(), b.preprocess.begin(),
+                    b.preprocess.end(), [](const auto& x, const auto& y) {
+                      return x.first == y.first && x.second.to_json() == y.second.to_json();
+                    });
+}
+
+// But for what validation settles.
+bool same_tasks(const Heads& a, const Heads& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Head& x, const Head& y) {
+    return x.output == y.output && x.label == y.label && x.weight == y.weight &&
+           x.loss_weight == y.loss_weight && x.task->kind() == y.task->kind() &&
+           x.task->with(y.task->settings())->to_json() == y.task->to_json();
+  });
+}
+
 }  // namespace
 
 Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model, BatchSource& train,
@@ -94,6 +85,7 @@ Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model,
     : context_(context),
       device_(device),
       info_(described(std::move(info))),
+      heads_(heads_of(info_)),
       model_(model),
       train_(train),
       validation_(validation),
@@ -101,22 +93,16 @@ Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model,
       options_(options),
       options_text_(options_text(options, model, train, validation != nullptr)),
       arena_(std::make_shared<Arena>()),
-      step_(context, device, info_, model, train.tensors(), options.step, arena_) {
+      step_(context, device, info_, heads_, model, train.tensors(), options.step, arena_) {
   if (validation_)
-    evaluator_ = std::make_unique<Evaluator>(context, device, info_, model, validation_->tensors(),
-                                             options.step.loss, arena_);
+    evaluator_ = std::make_unique<Evaluator>(context, device, info_, heads_, model,
+                                             validation_->tensors(), options.step.loss, arena_);
   if (options_.statistics_samples > 0 && !model.statistics().empty())
     estimator_ =
         std::make_unique<StatisticsEstimator>(context, device, info_, model, train.tensors(),
                                               options.step.unbiased_running_variance, arena_);
-  const auto classes = static_cast<int64_t>(info_.classes.size());
-  const Tape& tape = step_.session().tape();
-  const Shape& logits = tape.shape(tape.find(info_.network.output()));
-  if (logits != Shape{logits.images(), 1, 1, classes})
-    usage_error("the network gives " + logits.to_string() + " for " + std::to_string(classes) +
-                " classes, not one row of that many logits a picture");
   if (options_.micro_batches < 1) usage_error("a step takes one micro-batch or more");
-  state_ = std::make_unique<State>(options_, classes);
+  state_ = std::make_unique<TrainerState>(options_, heads_);
 }
 
 // When all else that the run needs is known: the rest of a GPU's memory may keep samples.
@@ -143,16 +129,16 @@ void Trainer::make_feeders() {
 Trainer::~Trainer() = default;
 
 TrainOutcome Trainer::run(TrainObserver& observer) {
-  State& s = *state_;
+  TrainerState& s = *state_;
   make_feeders();
   if (const std::string word = folder_.hold(); !word.empty()) context_.log(word);
-  folder_.open(columns_of(info_.classes.size() == 2, validation_ != nullptr), s.epochs_step);
+  folder_.open(columns(), s.epochs_step);
   while (s.epoch < options_.epochs && !s.should_stop) run_epoch(observer);
   return {s.epoch, s.best.epoch(), s.best.best(), s.should_stop};
 }
 
 void Trainer::run_epoch(TrainObserver& observer) {
-  State& s = *state_;
+  TrainerState& s = *state_;
   const int64_t batches = train_.batches_per_epoch();
   const auto start = Clock::now();
   const double seconds_before = s.seconds;
@@ -170,22 +156,14 @@ void Trainer::run_epoch(TrainObserver& observer) {
     step.learning_rate = s.learning_rate.rate(s.step);
     step.micro_batches = std::min(options_.micro_batches, batches - s.batch);
     for (; step.micro_batch < step.micro_batches; step.micro_batch++) {
-      const fulmar::Batch* batch = feeder_->next();
-      if (!batch) usage_error("the source gave fewer batches than it announced");
       step.draw = s.draw++;
-      const TrainStep::Result result = step_.accumulate(*feeder_, *batch, step);
-      const auto* labels = named_tensor(train_.tensors(), *batch, "label").as<const int32_t>();
-      const auto classes = static_cast<size_t>(s.seen.classes);
-      for (size_t i = 0; i < batch->samples.size(); i++)
-        s.seen.add(labels[i], std::span(result.probabilities).subspan(i * classes, classes),
-                   result.loss);
+      train_micro_batch(step);
     }
     step_.apply(step);
     s.step++;
     s.batch += step.micro_batches;
-    observer.on_batch({s.epoch + 1, options_.epochs, s.seen.size(),
-                       s.seen.size() / s.batch * batches, s.seen.loss_sum / s.seen.weight_sum,
-                       step.learning_rate});
+    observer.on_batch({s.epoch + 1, options_.epochs, s.samples, s.samples / s.batch * batches,
+                       s.loss_sum / s.loss_weight, step.learning_rate});
     if (context_.cancel) {
       save_here();
       throw_interrupted();
@@ -208,20 +186,30 @@ void Trainer::run_epoch(TrainObserver& observer) {
   if (context_.cancel && s.epoch < options_.epochs && !s.should_stop) throw_interrupted();
 }
 
+void Trainer::train_micro_batch(const StepState& step) {
+  TrainerState& s = *state_;
+  const Batch* batch = feeder_->next();
+  if (!batch) usage_error("the source gave fewer batches than it announced");
+  const TrainStep::Result result = step_.accumulate(*feeder_, *batch, step);
+  for (size_t i = 0; i < s.meters.size(); i++) s.meters[i]->add(result.heads[i]);
+  s.samples += std::ssize(batch->samples);
+  s.loss_sum += result.loss * result.weight;
+  s.loss_weight += result.weight;
+}
+
 void Trainer::throw_interrupted() const {
   throw Error(ErrorKind::cancelled,
               "interrupted; " + folder_.last() + " holds all that resuming the run needs");
 }
 
 void Trainer::finish_epoch(TrainObserver& observer) {
-  State& s = *state_;
-  const bool two_classes = info_.classes.size() == 2;
+  TrainerState& s = *state_;
   NamedValues metrics{{"epoch", static_cast<double>(s.epoch + 1)},
                       {"step", static_cast<double>(s.step)},
                       {"learning_rate", s.learning_rate.rate(s.step - 1)}};
-  const Scores train_scores = score(s.seen, info_.positive_class);
-  add_scores(metrics, "", train_scores, two_classes);
-  double monitored = train_scores.loss;
+  double monitored = s.loss_sum / s.loss_weight;
+  metrics.emplace_back("loss", monitored);
+  append(metrics, metrics_of(s.meters, "", {}));
   const auto start = Clock::now();
   estimate_statistics();
   if (validation_) {
@@ -231,10 +219,8 @@ void Trainer::finish_epoch(TrainObserver& observer) {
   metrics.emplace_back("seconds", s.seconds + seconds_since(start));
 
   s.epoch++;
-  s.batch = 0;
   s.epochs_step = s.step;
-  s.seconds = 0;
-  s.seen = Predictions(s.seen.classes);
+  s.begin_epoch();
   s.learning_rate.epoch_ended(monitored);
   if (s.stopping) s.should_stop = s.stopping->epoch_ended(monitored);
   const bool best = s.best.epoch_ended(s.epoch, monitored);
@@ -254,27 +240,61 @@ void Trainer::estimate_statistics() {
 
 double Trainer::validate(TrainObserver& observer, NamedValues& metrics) {
   const int64_t batches = validation_->batches_per_epoch();
-  const Outputs outputs = evaluator_->predict_all(
+  const Evaluated found = evaluator_->evaluate(
       *validation_feeder_, [&](int64_t done) { observer.on_validation(done, batches); });
-  if (info_.positive_class >= 0)
-    info_.threshold = best_f1_threshold(outputs.predictions.scores_of(info_.positive_class),
-                                        outputs.predictions.truth_of(info_.positive_class))
-                          .threshold;
-  const Scores scores = score(outputs.predictions, info_.positive_class, info_.threshold);
-  add_scores(metrics, "val_", scores, info_.classes.size() == 2);
-  if (info_.positive_class >= 0) metrics.emplace_back("threshold", info_.threshold);
-  return scores.loss;
+  std::vector<NamedValues> settings;
+  for (size_t i = 0; i < heads_.size(); i++) {
+    settings.push_back(found.meters[i]->settle());
+    heads_[i].task = heads_[i].task->with(settings.back());
+  }
+  set_heads(info_, heads_);
+  metrics.emplace_back("val_loss", found.loss());
+  append(metrics, metrics_of(found.meters, "val_", settings));
+  for (size_t i = 0; i < heads_.size(); i++)
+    for (const auto& [name, value] : settings[i])
+      metrics.emplace_back(prefix_of(heads_, i, "_") + name, value);
+  return found.loss();
+}
+
+NamedValues Trainer::metrics_of(const std::vector<std::unique_ptr<Meter>>& meters,
+                                const std::string& prefix,
+                                const std::vector<NamedValues>& settings) const {
+  NamedValues all;
+  for (size_t i = 0; i < meters.size(); i++)
+    for (const auto& [name, value] :
+         meters[i]->metrics(settings.empty() ? NamedValues{} : settings[i]))
+      all.emplace_back(prefix + prefix_of(heads_, i, "_") + name, value);
+  return all;
+}
+
+std::vector<std::string> Trainer::columns() const {
+  std::vector<std::unique_ptr<Meter>> meters;
+  for (const Head& head : heads_) meters.push_back(head.task->meter());
+  std::vector<std::string> names{"epoch", "step", "learning_rate"};
+  const auto add = [&](const std::string& prefix) {
+    names.push_back(prefix + "loss");
+    for (const auto& metric : metrics_of(meters, prefix, {})) names.push_back(metric.first);
+  };
+  add("");
+  if (validation_) {
+    add("val_");
+    for (size_t i = 0; i < meters.size(); i++)
+      for (const auto& setting : meters[i]->settle())
+        names.push_back(prefix_of(heads_, i, "_") + setting.first);
+  }
+  names.emplace_back("seconds");
+  return names;
 }
 
 void Trainer::resume(const Checkpoint& checkpoint) {
   const ModelInfo& from = checkpoint.info();
   if (from.training_state.empty())
     file_error(checkpoint.path() + ": holds no training state; resume from last.safetensors");
-  if (from.network.to_json() != info_.network.to_json() ||
-      from.preprocess.to_json() != info_.preprocess.to_json() || from.classes != info_.classes ||
-      from.positive_class != info_.positive_class)
+  const Heads heads = heads_of(checkpoint);
+  if (from.network.to_json() != info_.network.to_json() || !same_preprocessing(from, info_) ||
+      !same_tasks(heads, heads_))
     file_error(checkpoint.path() +
-               ": its network, preprocessing or classes are not those of this run");
+               ": its network, preprocessing or task are not those of this run");
   try {
     state_->restore(from.training_state, options_text_);
   } catch (const Error& error) {
@@ -282,7 +302,8 @@ void Trainer::resume(const Checkpoint& checkpoint) {
   }
   folder_.check_history(state_->epoch, state_->epochs_step);
   checkpoint.restore(model_);
-  info_.threshold = from.threshold;
+  heads_ = heads;
+  info_.task = from.task;
   info_.summary = with_results_of(info_.summary, from.summary);
 }
 

@@ -11,7 +11,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char *labels_name = "seen/labels", *probabilities_name = "seen/probabilities";
+// Before the names of the meters' arrays.
+std::string seen_prefix(const Heads& heads, size_t head) {
+  return "seen/" + prefix_of(heads, head, "/");
+}
 
 Json json_of(const Schedule& schedule) {
   if (const auto* plateau = std::get_if<PlateauSchedule>(&schedule)) {
@@ -60,12 +63,19 @@ void compare(const std::string& before, const std::string& now) {
 
 }  // namespace
 
-Trainer::State::State(const TrainerOptions& options, int64_t classes)
-    : learning_rate(options.schedule), seen(classes) {
+TrainerState::TrainerState(const TrainerOptions& options, const Heads& heads)
+    : learning_rate(options.schedule), heads_(heads) {
   if (options.early_stopping) stopping.emplace(*options.early_stopping);
+  for (const Head& head : heads) meters.push_back(head.task->meter());
 }
 
-TrainingState Trainer::State::stored(const std::string& options) const {
+void TrainerState::begin_epoch() {
+  batch = samples = 0;
+  loss_sum = loss_weight = seconds = 0;
+  for (const auto& meter : meters) meter->clear();
+}
+
+TrainingState TrainerState::stored(const std::string& options) const {
   // Sums go as their bits: JSON has no NaN.
   const Json state{{"epoch", epoch},
                    {"batch", batch},
@@ -76,18 +86,18 @@ TrainingState Trainer::State::stored(const std::string& options) const {
                    {"stopping", stopping ? stopping->state() : std::string()},
                    {"should_stop", should_stop},
                    {"best", best.state()},
-                   {"loss_sum_bits", std::bit_cast<uint64_t>(seen.loss_sum)},
-                   {"weight_sum_bits", std::bit_cast<uint64_t>(seen.weight_sum)},
+                   {"loss_sum_bits", std::bit_cast<uint64_t>(loss_sum)},
+                   {"weight_sum_bits", std::bit_cast<uint64_t>(loss_weight)},
+                   {"samples", samples},
                    {"seconds", seconds},
                    {"options", options}};
   TrainingState to;
   to.json = state.dump();
-  to.integers[labels_name] = seen.labels;
-  to.floats[probabilities_name] = seen.probabilities;
+  for (size_t i = 0; i < meters.size(); i++) meters[i]->store(to, seen_prefix(heads_, i));
   return to;
 }
 
-void Trainer::State::restore(const TrainingState& from, const std::string& options) {
+void TrainerState::restore(const TrainingState& from, const std::string& options) {
   try {
     const Json state = Json::parse(from.json);
     compare(state.at("options"), options);
@@ -101,23 +111,20 @@ void Trainer::State::restore(const TrainingState& from, const std::string& optio
     should_stop = state.at("should_stop");
     best.restore(state.at("best"));
     seconds = state.at("seconds");
-    seen.loss_sum = std::bit_cast<double>(state.at("loss_sum_bits").get<uint64_t>());
-    seen.weight_sum = std::bit_cast<double>(state.at("weight_sum_bits").get<uint64_t>());
+    loss_sum = std::bit_cast<double>(state.at("loss_sum_bits").get<uint64_t>());
+    loss_weight = std::bit_cast<double>(state.at("weight_sum_bits").get<uint64_t>());
+    // Versions before this entry weighed every sample 1.
+    samples = state.value("samples", static_cast<int64_t>(loss_weight));
   } catch (const nlohmann::json::exception&) {
     usage_error(
         "it is not one that this version of fulmar writes; train anew, into another folder");
   }
-  const auto labels = from.integers.find(labels_name);
-  const auto probabilities = from.floats.find(probabilities_name);
-  if (labels != from.integers.end()) seen.labels = labels->second;
-  if (probabilities != from.floats.end()) seen.probabilities = probabilities->second;
-  seen.check();
+  for (size_t i = 0; i < meters.size(); i++) meters[i]->restore(from, seen_prefix(heads_, i));
 }
 
 std::string options_text(const TrainerOptions& options, const Model& model,
                          const BatchSource& train, bool validation) {
   const AdamW& adamw = options.step.adamw;
-  const CrossEntropy& loss = options.step.loss;
   const auto decaying = std::count_if(model.parameters().begin(), model.parameters().end(),
                                       [](const Model::Parameter& p) { return p.decays; });
   return Json{{"seed", options.seed},
@@ -132,8 +139,7 @@ std::string options_text(const TrainerOptions& options, const Model& model,
                 {"decay_scaled_by_lr", adamw.decay_scaled_by_lr},
                 {"keras_epsilon", adamw.keras_epsilon}}},
               {"decaying_parameters", decaying},
-              {"label_smoothing", loss.label_smoothing},
-              {"ignore_index", loss.ignore_index},
+              {"label_smoothing", options.step.loss.label_smoothing},
               {"unbiased_running_variance", options.step.unbiased_running_variance},
               {"schedule", json_of(options.schedule)},
               {"early_stopping", json_of(options.early_stopping)},

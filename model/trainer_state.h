@@ -1,17 +1,20 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "model/metrics.h"
-#include "model/trainer.h"
+#include "engine/batch_source.h"
+#include "engine/model.h"
+#include "model/task.h"
+#include "model/trainer_options.h"
 
 namespace fulmar::model {
 
 // Where a run stands, between two steps. All but `seconds` decides what comes next.
-struct Trainer::State {
-  State(const TrainerOptions& options, int64_t classes);
+struct TrainerState {
+  TrainerState(const TrainerOptions& options, const Heads& heads);
 
   TrainingState stored(const std::string& options) const;
   // Error(usage), also where the run that it comes from had other options.
@@ -25,8 +28,16 @@ struct Trainer::State {
   std::optional<EarlyStopping> stopping;
   bool should_stop = false;
   BestEpoch best{Goal::lowest};
-  Predictions seen;    // of this epoch so far
-  double seconds = 0;  // of this epoch so far, wall clock
+  // Of this epoch so far; seconds by the wall clock.
+  int64_t samples = 0;
+  double loss_sum = 0, loss_weight = 0;
+  std::vector<std::unique_ptr<Meter>> meters;  // one for each head
+  double seconds = 0;
+
+  void begin_epoch();
+
+ private:
+  Heads heads_;
 };
 
 // All that decides what a run gives beside its network, the device, the contents of its batches and

@@ -12,6 +12,7 @@
 #include "model/classifier.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 #include "tests/support/array.h"
 #include "tests/support/raster.h"
 #include "tests/support/temp_folder.h"
@@ -49,12 +50,9 @@ TEST_CASE("a network says of the part that it sees what it says of the whole, to
         record(100, 16, true, nearest), record(16, 20, true, nearest),
         record(24, 16, true, bilinear)}) {
     Context context(Context::Options{1});
-    ModelInfo info;
-    info.network = model::polar_low({2, 2, {4}, 0.5});
-    info.preprocess = preprocess;
-    info.classes = {"neg", "pos"};
-    info.positive_class = 1;
-    Model weights = model::new_model(info.network, preprocess, context.device("reference"), 7);
+    const ModelInfo info = model::classifier_of(model::polar_low({2, 2, {4}, 0.5}), preprocess,
+                                                model::Classification({"neg", "pos"}, 1));
+    Model weights = model::new_model(info, context.device("reference"), 7);
     save_checkpoint(path, info, weights);
     model::Classifier classifier(context, path, "cpu");
     for (const std::array<int64_t, 2>& extents : {std::array<int64_t, 2>{61, 90},

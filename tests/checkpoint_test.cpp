@@ -26,9 +26,8 @@ ModelInfo description(int64_t units) {
   info.network.add("input", "input", {});
   info.network.add("batch_normalization", "bn", {"input"});
   info.network.add("dense", "dense", {"bn"}, {{"units", units}});
-  info.preprocess = Preprocess::of_pictures(0, 1, 3);
-  for (int64_t i = 0; i < units; i++) info.classes.push_back(std::string(1, 'a' + char(i)));
-  info.positive_class = units == 2 ? 1 : -1;
+  info.preprocess["input"] = Preprocess::of_pictures(0, 1, 3);
+  info.task["units"] = std::to_string(units);
   return info;
 }
 
@@ -56,7 +55,8 @@ TEST_CASE("checkpoint: weights, statistics and description come back") {
     save_checkpoint(folder.path("m"), info, saved);
     const Checkpoint file = Checkpoint::read(folder.path("m"));
     CHECK(file.info().network.to_json() == info.network.to_json());
-    CHECK(file.info().classes == info.classes);
+    CHECK(file.info().task == info.task);
+    CHECK(file.info().picture().to_json() == info.picture().to_json());
     CHECK(file.info().training_state.empty());
     CHECK(file.notes().empty());
     CHECK(other.read("dense/kernel") != saved.read("dense/kernel"));

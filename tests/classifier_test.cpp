@@ -1,4 +1,5 @@
 #include "model/classifier.h"
+#include "model/tasks/classification.h"
 
 #include <doctest/doctest.h>
 
@@ -26,11 +27,10 @@ struct Saved {
   std::string path = folder.path("model.safetensors");
 
   explicit Saved(Context& context, DType type = DType::u8) {
-    ModelInfo info;
-    info.network = model::polar_low({1, 3, {4, 8}, 0.5});
-    info.preprocess = Preprocess::of_pictures(0, 16, 1);
-    info.preprocess.type = type;
-    info.classes = {"a", "b", "c"};
+    Preprocess preprocess = Preprocess::of_pictures(0, 16, 1);
+    preprocess.type = type;
+    const ModelInfo info = model::classifier_of(model::polar_low({1, 3, {4, 8}, 0.5}), preprocess,
+                                                model::Classification({"a", "b", "c"}));
     Tape tape;
     record(info.network, tape, ops::input(tape, "input", {Shape{1, 16, 16, 1}}), {});
     Model model(context.device("reference"), tape, 7);
@@ -51,7 +51,7 @@ TEST_CASE("a classifier predicts the centre of pictures from arrays of any size"
   Context context;
   const Saved saved(context);
   model::Classifier classifier(context, saved.path, "reference");
-  CHECK(classifier.info().classes == std::vector<std::string>{"a", "b", "c"});
+  CHECK(classifier.task().classes == std::vector<std::string>{"a", "b", "c"});
 
   Array<uint8_t> large = pictures({2, 20, 24, 1});
   const model::Outputs both = classifier.predict(large.view());

@@ -12,6 +12,7 @@
 #include "engine/context.h"
 #include "engine/session.h"
 #include "model/evaluate.h"
+#include "model/observe.h"
 #include "model/polar_low.h"
 #include "model/program.h"
 #include "tests/support/array.h"
@@ -73,16 +74,18 @@ std::vector<double> seen_by_network(const std::vector<std::string>& paths, const
   model::PolarLowOptions small;
   small.channels = record.bands;
   small.widths = {2, 2};
-  const model::Program program = record_program(model::polar_low(small), loader.tensors(),
-                                                model::program_options(record, Mode::eval));
-  Model model = model::new_model(model::polar_low(small), record, device, 1);
-  Session session(context, device, program.tape, std::vector<Val>{program.input, program.logits},
-                  &model);
+  ModelInfo info;
+  info.network = model::polar_low(small);
+  info.preprocess["input"] = record;
+  const model::Program program = model::record_program(info, {}, loader.tensors(), {Mode::eval});
+  Model model = model::new_model(info, device, 1);
+  const Val input = program.tape->find("input"), logits = program.outputs.begin()->second;
+  Session session(context, device, program.tape, std::vector<Val>{input, logits}, &model);
   loader.start(0, 0);
   model::set_inputs(session, program, *loader.next());
   session.run();
-  for (const double logit : session.read(program.logits)) CHECK(std::isfinite(logit));
-  return session.read(program.input);
+  for (const double logit : session.read(logits)) CHECK(std::isfinite(logit));
+  return session.read(input);
 }
 
 }  // namespace

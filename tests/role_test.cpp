@@ -14,6 +14,7 @@
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 #include "tests/op_check.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/golden_network.h"
@@ -118,20 +119,23 @@ TEST_CASE("roles: a program's probabilities are float32, and those of the logits
       {"image", DType::u8, {3, 16, 16, 1}},
       {"image/samples", DType::u8, {3, static_cast<int64_t>(sizeof(WarpSample))}}};
   const Preprocess preprocess = Preprocess::of_pictures(0, 16, 1);
+  const ModelInfo info =
+      model::classifier_of(network, preprocess, model::Classification({"a", "b", "c"}));
   const model::Program p =
-      model::record_program(network, tensors, model::program_options(preprocess, Mode::eval));
-  CHECK(e.type(*p.tape, p.logits) == DType::bf16);
-  REQUIRE(e.type(*p.tape, p.probabilities) == DType::f32);
+      model::record_program(info, model::heads_of(info), tensors, {Mode::eval});
+  const Val logits = p.outputs.at(network.output()), probabilities = p.tape->find("probabilities");
+  CHECK(e.type(*p.tape, logits) == DType::bf16);
+  REQUIRE(e.type(*p.tape, probabilities) == DType::f32);
 
-  Model model = model::new_model(network, preprocess, e.device, 3);
-  Session session(e.context, e.device, p.tape, std::array{p.logits, p.probabilities}, &model);
+  Model model = model::new_model(info, e.device, 3);
+  Session session(e.context, e.device, p.tape, std::array{logits, probabilities}, &model);
   std::vector<uint8_t> pictures(size_t{3} * 16 * 16);
   for (size_t i = 0; i < pictures.size(); i++) pictures[i] = static_cast<uint8_t>(i * i % 251);
   const std::vector<WarpSample> samples(3, centre_sample(preprocess, 16, 16));
   session.set_bytes(p.inputs[0], pictures.data(), pictures.size());
   session.set_bytes(p.inputs[1], samples.data(), samples.size() * sizeof(WarpSample));
   session.run();
-  const Values z = session.read(p.logits), found = session.read(p.probabilities);
+  const Values z = session.read(logits), found = session.read(probabilities);
   for (size_t row = 0; row < 3; row++) {
     Values expected(3);
     double sum = 0;

@@ -1,4 +1,5 @@
 #include "model/running_statistics.h"
+#include "model/tasks/classification.h"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +7,7 @@
 #include <string>
 
 #include "kernels/simt/backend.h"
-#include "model/evaluate.h"
+#include "model/observe.h"
 #include "tests/support/noise_source.h"
 
 using namespace fulmar;
@@ -31,11 +32,8 @@ Network network() {
 }
 
 ModelInfo described() {
-  ModelInfo info;
-  info.network = network();
-  info.preprocess = Preprocess::of_pictures(0, NoiseSource::crop, NoiseSource::bands);
-  info.classes = {"a", "b"};
-  return info;
+  return classifier_of(network(), Preprocess::of_pictures(0, NoiseSource::crop, NoiseSource::bands),
+                       Classification({"a", "b"}, 1));
 }
 
 struct Measured {
@@ -46,7 +44,7 @@ Measured measure(Device& device, bool unbiased, int64_t batches) {
   Context context({1, {}});
   NoiseSource source;
   const ModelInfo info = described();
-  Model model = new_model(info.network, info.preprocess, device, 5);
+  Model model = new_model(info, device, 5);
   Feeder feeder(device, source);
   StatisticsEstimator estimator(context, device, info, model, source.tensors(), unbiased);
   estimator.estimate(feeder, 1, batches);
@@ -59,9 +57,8 @@ Measured expected(Device& device, int64_t batches) {
   Context context({1, {}});
   NoiseSource source;
   const ModelInfo info = described();
-  Model model = new_model(info.network, info.preprocess, device, 5);
-  Program p =
-      record_program(info.network, source.tensors(), program_options(info.preprocess, Mode::eval));
+  Model model = new_model(info, device, 5);
+  Program p = record_program(info, {}, source.tensors(), {Mode::eval});
   const Val conv = p.tape->find("conv");
   Session session(context, device, p.tape, std::vector{conv}, &model);
   std::vector<double> all;
@@ -114,7 +111,7 @@ TEST_CASE("what was measured can be taken back") {
   Device& device = context.device("cpu");
   NoiseSource source;
   const ModelInfo info = described();
-  Model model = new_model(info.network, info.preprocess, device, 5);
+  Model model = new_model(info, device, 5);
   const KeptStatistics before(model);
   Feeder feeder(device, source);
   StatisticsEstimator(context, device, info, model, source.tensors(), true).estimate(feeder, 0, 2);

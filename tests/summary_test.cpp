@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/polar_low.h"
+#include "model/tasks/classification.h"
 
 using namespace fulmar;
 
@@ -15,11 +16,17 @@ Device& reference() {
   return device;
 }
 
+ModelInfo described(const Network& network, const Preprocess& preprocess,
+                    const std::vector<std::string>& classes = {"neg", "pos"}) {
+  return model::classifier_of(network, preprocess,
+                              model::Classification(classes, classes.size() == 2 ? 1 : -1));
+}
+
 }  // namespace
 
 TEST_CASE("the published network has the published parameters and arithmetic") {
-  const model::Summary s =
-      model::summarize(model::polar_low(), Preprocess::of_pictures(1536, 1024, 3), 2, reference());
+  const model::Summary s = model::summarize(
+      described(model::polar_low(), Preprocess::of_pictures(1536, 1024, 3)), 2, reference());
   CHECK(s.parameters() == 1260322);
   CHECK(s.statistics == 6128);
   CHECK(s.training_flops == doctest::Approx(1.88e9).epsilon(0.005));
@@ -42,7 +49,7 @@ TEST_CASE("a crop that leaves a block fewer than 2x2 pixels to halve is found") 
   const auto layer_at = [](int64_t crop, const std::vector<int64_t>& widths) {
     const Network network = model::polar_low({1, 2, widths, 0.5});
     const model::Summary s =
-        model::summarize(network, Preprocess::of_pictures(0, crop, 1), 1, reference());
+        model::summarize(described(network, Preprocess::of_pictures(0, crop, 1)), 1, reference());
     const model::LayerSummary* layer = model::layer_without_pixels(network, s);
     return layer ? layer->name : "";
   };
@@ -58,7 +65,8 @@ TEST_CASE("a crop that leaves a block fewer than 2x2 pixels to halve is found") 
 TEST_CASE("memory: a training batch costs more than inference, and grows with the batch") {
   const Network network = model::polar_low({1, 3, {4, 8}, 0.5});
   const auto of_batch = [&](int64_t batch) {
-    return model::summarize(network, Preprocess::of_pictures(40, 32, 1), batch, reference());
+    return model::summarize(described(network, Preprocess::of_pictures(40, 32, 1), {"a", "b", "c"}),
+                            batch, reference());
   };
   const model::Summary two = of_batch(2), four = of_batch(4);
   CHECK(two.inference.activations == four.inference.activations);

@@ -18,6 +18,7 @@
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 #include "tests/support/error_of.h"
 
 using namespace fulmar;
@@ -332,9 +333,9 @@ TEST_CASE("a layer's name does not make its value the labels") {
   const std::vector<TensorSpec> tensors{
       {"image", DType::u8, {2, 4, 4, 3}},
       {"image/samples", DType::u8, {2, static_cast<int64_t>(sizeof(WarpSample))}}};
-  model::ProgramOptions options;
-  options.height = options.width = 1;
-  CHECK(!model::record_program(network, tensors, options).loss.mean);
+  const ModelInfo info = model::classifier_of(network, Preprocess::of_pictures(0, 1, 3),
+                                              model::Classification({"neg", "pos"}, 1));
+  CHECK(!model::record_program(info, model::heads_of(info), tensors, {}).loss);
 }
 
 TEST_CASE("a network without layers is refused") {

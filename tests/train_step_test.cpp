@@ -8,6 +8,7 @@
 
 #include "engine/geometry.h"
 #include "model/evaluate.h"
+#include "model/tasks/classification.h"
 #include "tests/support/array.h"
 #include "tests/support/error_of.h"
 
@@ -22,6 +23,10 @@ Network linear_network() {
   n.add("global_average_pooling2d", "pool", {"input"});
   n.add("dense", "dense", {"pool"}, {{"units", int64_t{2}}});
   return n;
+}
+
+ModelInfo classifier(const Network& network, const Preprocess& preprocess) {
+  return model::classifier_of(network, preprocess, model::Classification({"neg", "pos"}, 1));
 }
 
 // What the network sees in a recorded program.
@@ -55,13 +60,11 @@ TEST_CASE(
       {"label", DType::i32, {2, 1, 1, 1}}};
   Context context;
   Device& device = context.device("cpu");
-  ModelInfo info;
-  info.network = network;
-  info.preprocess = Preprocess::of_pictures(0, side, 1);
-  Model model = model::new_model(info.network, info.preprocess, device, 1);
-  model::TrainStep step(context, device, info, model, specs, {});
+  const ModelInfo info = classifier(network, Preprocess::of_pictures(0, side, 1));
+  Model model = model::new_model(info, device, 1);
+  model::TrainStep step(context, device, info, model::heads_of(info), model, specs, {});
 
-  std::vector<WarpSample> samples(2, centre_sample(info.preprocess, side, side));
+  std::vector<WarpSample> samples(2, centre_sample(info.picture(), side, side));
   Array<int32_t> labels({2, 1, 1, 1}, {0, 1});
   const auto batch = [&](Array<uint8_t>& image) {
     return Batch{{image.view(), view_of(samples.data(), specs[1].shape, DType::u8), labels.view()},
@@ -90,17 +93,15 @@ TEST_CASE(
 TEST_CASE("a batch that is not as its source announced is refused before it is read") {
   Context context;
   Device& device = context.device("cpu");
-  ModelInfo info;
-  info.network = linear_network();
-  info.preprocess = Preprocess::of_pictures(0, 8, 1);
+  const ModelInfo info = classifier(linear_network(), Preprocess::of_pictures(0, 8, 1));
   const std::vector<TensorSpec> specs{
       {"image", DType::u8, {1, 8, 8, 1}},
       {"image/samples", DType::u8, {1, int64_t{sizeof(WarpSample)}}},
       {"label", DType::i32, {1, 1, 1, 1}}};
-  Model model = model::new_model(info.network, info.preprocess, device, 1);
-  model::TrainStep step(context, device, info, model, specs, {});
+  Model model = model::new_model(info, device, 1);
+  model::TrainStep step(context, device, info, model::heads_of(info), model, specs, {});
   Array<uint8_t> image(specs[0].shape);
-  std::vector<WarpSample> samples(1, centre_sample(info.preprocess, 8, 8));
+  std::vector<WarpSample> samples(1, centre_sample(info.picture(), 8, 8));
   Array<int32_t> labels({1, 1, 1, 1});
   Array<float> soft({1, 1, 1, 1});
   const View records = view_of(samples.data(), specs[1].shape, DType::u8);
@@ -136,17 +137,17 @@ TEST_CASE("without augmentation, training sees to the bit the pixels that evalua
         CAPTURE(name);
         CAPTURE(size);
         Device& device = context.device(name);
-        ModelInfo info;
-        info.network = linear_network();
-        info.preprocess = Preprocess::of_pictures(size, 16, bands);
-        info.preprocess.resize = resize;
-        Model model = model::new_model(info.network, info.preprocess, device, 1);
-        std::vector<WarpSample> samples(2, centre_sample(info.preprocess, height, width));
+        Preprocess preprocess = Preprocess::of_pictures(size, 16, bands);
+        preprocess.resize = resize;
+        const ModelInfo info = classifier(linear_network(), preprocess);
+        const model::Heads heads = model::heads_of(info);
+        Model model = model::new_model(info, device, 1);
+        std::vector<WarpSample> samples(2, centre_sample(preprocess, height, width));
         const Batch batch{
             {image.view(), view_of(samples.data(), specs[1].shape, DType::u8), labels.view()},
             {0, 1}};
-        model::TrainStep step(context, device, info, model, specs, {});
-        model::Evaluator evaluator(context, device, info, model, specs);
+        model::TrainStep step(context, device, info, heads, model, specs, {});
+        model::Evaluator evaluator(context, device, info, heads, model, specs);
         const auto trained = input_of(context, device, model, step.session().tape(), specs, batch);
         CHECK(trained ==
               input_of(context, device, model, evaluator.session().tape(), specs, batch));

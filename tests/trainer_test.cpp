@@ -20,6 +20,7 @@
 #include "model/metrics_csv.h"
 #include "model/program.h"
 #include "model/run_folder.h"
+#include "model/tasks/classification.h"
 #include "tests/support/error_of.h"
 
 using namespace fulmar;
@@ -143,8 +144,7 @@ struct Run {
       : device(context.device("reference")),
         train(parts.batch),
         validation(parts.batch, parts.inverted_validation),
-        info{parts.network, Preprocess::of_pictures(0, side, 1), {"neg", "pos"}, 1, 0.5,
-             parts.summary},
+        info(described(parts)),
         model(model_of(info, device, parts)),
         folder(folder_path),
         trainer(context, device, info, model, train, &validation, folder, options) {}
@@ -156,8 +156,14 @@ struct Run {
     options.seed = 9;
     return options;
   }
+  static ModelInfo described(const Parts& parts) {
+    ModelInfo info = classifier_of(parts.network, Preprocess::of_pictures(0, side, 1),
+                                   Classification({"neg", "pos"}, 1));
+    info.summary = parts.summary;
+    return info;
+  }
   static Model model_of(const ModelInfo& info, Device& device, const Parts& parts) {
-    Model model = new_model(info.network, info.preprocess, device, 3);
+    Model model = new_model(info, device, 3);
     if (parts.decay_all) model.decay_all();
     return model;
   }
@@ -221,7 +227,7 @@ TEST_CASE("a small network learns a simple task") {
   REQUIRE(table.rows.size() == 20);
   CHECK(value_in(table, 19, "val_accuracy") == 1.0);
   CHECK(value_in(table, 19, "val_loss") < 0.5);  // guessing: 0.69
-  CHECK(Checkpoint::read(run.folder.best()).info().classes[1] == "pos");
+  CHECK(classification_of(Checkpoint::read(run.folder.best())).classes[1] == "pos");
 }
 
 TEST_CASE("a run stopped at any batch and resumed gives the same bits") {
@@ -277,7 +283,7 @@ TEST_CASE("a run stopped while it validates and resumed gives the same bits") {
   CHECK(state.integers.at("seen/labels").size() == samples);
   CHECK(state.floats.at("seen/probabilities").size() == 2 * samples);
   CHECK(last.info().summary.find("\"epoch\":2,\"metrics\":{") != std::string::npos);
-  CHECK(last.info().threshold != 0.5);
+  CHECK(classification_of(last).threshold != 0.5);
   {
     // Stopped again before another epoch ends: what the last whole one gave is still told.
     Run again(folder.path);
@@ -285,7 +291,7 @@ TEST_CASE("a run stopped while it validates and resumed gives the same bits") {
     again.validation.on_batch = [&](int64_t) { again.context.cancel = true; };
     CHECK_THROWS_AS(again.run(), Error);
     const Checkpoint later = Checkpoint::read(again.folder.last());
-    CHECK(later.info().threshold == last.info().threshold);
+    CHECK(later.info().task == last.info().task);
     CHECK(later.info().summary == last.info().summary);
   }
   Run resumed(folder.path);
@@ -391,7 +397,7 @@ TEST_CASE("resuming with other options, batches or another network is refused wi
       {"another monitor_training_loss",
        [](TrainerOptions& o, Run::Parts&) { o.monitor_training_loss = true; }},
       {"another batches_per_epoch: 5, here 3", [](TrainerOptions&, Run::Parts& p) { p.batch = 8; }},
-      {"its network, preprocessing or classes are not those of this run",
+      {"its network, preprocessing or task are not those of this run",
        [](TrainerOptions&, Run::Parts& p) { p.network = separable_network(); }},
   };
   for (const auto& row : rows) {
@@ -448,10 +454,13 @@ TEST_CASE("best.safetensors: the best epoch's weights, threshold and metrics, an
     short_run.run();
     CHECK(weights_of(model) == weights_of(short_run.model));
 
-    Evaluator evaluator(run.context, run.device, file.info(), model, run.validation.tensors());
-    const Predictions seen = evaluator.predict_all(run.validation).predictions;
+    Evaluator evaluator(run.context, run.device, file.info(), heads_of(file), model,
+                        run.validation.tensors());
+    const Evaluated found = evaluator.evaluate(run.validation);
+    const Predictions seen =
+        dynamic_cast<const ClassificationMeter&>(*found.meters[0]).predictions();
     const BestThreshold threshold = best_f1_threshold(seen.scores_of(1), seen.truth_of(1));
-    CHECK(file.info().threshold == threshold.threshold);
+    CHECK(classification_of(file).threshold == threshold.threshold);
     CHECK(value_in(table, best, "threshold") == threshold.threshold);
     CHECK(value_in(table, best, "val_f1") == threshold.f1);
 
@@ -496,7 +505,8 @@ TEST_CASE("parts of a run that don't go together are refused before it begins") 
   std::vector<TensorSpec> unlabelled = run.train.tensors();
   unlabelled.resize(2);
   CHECK(error_of(ErrorKind::usage, [&] {
-          TrainStep(run.context, run.device, run.info, run.model, unlabelled, {});
+          TrainStep(run.context, run.device, run.info, heads_of(run.info), run.model, unlabelled,
+                    {});
         }) == "training needs batches with a tensor 'label'");
 }
 

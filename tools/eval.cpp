@@ -77,26 +77,26 @@ data::LoaderOptions loading_of(const data::Pictures& pictures, const Options& op
 
 Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
                          const Checkpoint& checkpoint, CommandContext& command) {
-  const ModelInfo& info = checkpoint.info();
+  const Preprocess& preprocess = checkpoint.info().picture();
   std::vector<std::string> paths;
   for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
   data::PictureOptions pictures;
-  pictures.bands = info.preprocess.bands;
+  pictures.bands = preprocess.bands;
   pictures.limits = image_limits(options.max_pixels);
   pictures.once = true;
   pictures.band_files = dataset.bands;
   ThreadPool& pool = command.context().pool();
   const std::vector<data::ImageHeader> headers = data::probe_pictures(paths, pictures, pool);
   data::PictureOptions seen = pictures;  // what the network sees of them
-  seen.centre_of = info.preprocess;
+  seen.centre_of = preprocess;
   const std::shared_ptr<const data::Pictures> opened =
       data::open_pictures(paths, headers, seen, pool);
   PictureNotes notes;
-  for (size_t i = 0; i < paths.size(); i++) notes.add(paths[i], headers[i], &info.preprocess);
+  for (size_t i = 0; i < paths.size(); i++) notes.add(paths[i], headers[i], &preprocess);
   notes.say();
-  const data::LoaderOptions loading = loading_of(*opened, options, info.preprocess, pool.threads());
+  const data::LoaderOptions loading = loading_of(*opened, options, preprocess, pool.threads());
   data::Loader loader(opened, dataset.labels(),
-                      data::sequential_sampler(opened->count(), loading.batch), info.preprocess,
+                      data::sequential_sampler(opened->count(), loading.batch), preprocess,
                       loading);
   Progress progress(opened->count(), "images");
   Evaluation evaluation = evaluate(
@@ -104,9 +104,9 @@ Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
         progress.update(std::min(batches * loading.batch, opened->count()));
       });
   AlphaNote().say_if(opened->dropped_alpha() > 0);
-  evaluation.threshold = threshold_of(info, options.threshold);
+  evaluation.threshold = threshold_of(model::classification_of(checkpoint), options.threshold);
   if (wants_report(options))  // which shows whole pictures
-    add_mistakes(evaluation, *data::open_pictures(paths, headers, pictures, pool), info.preprocess);
+    add_mistakes(evaluation, *data::open_pictures(paths, headers, pictures, pool), preprocess);
   return evaluation;
 }
 
@@ -128,7 +128,7 @@ void report_evaluation(Evaluation evaluation, const Options& options, const Shar
   note("report: " + options.report_file);
 }
 
-std::string class_report(const model::Scores& scores, const ModelInfo& info) {
+std::string class_report(const model::Scores& scores, const model::Classification& task) {
   using Align = Table::Align;
   Table table({{"class", Align::left},
                {"precision", Align::right},
@@ -139,9 +139,9 @@ std::string class_report(const model::Scores& scores, const ModelInfo& info) {
                        int64_t support) {
     table.add({name, text_of(precision), text_of(recall), text_of(f1), with_separators(support)});
   };
-  for (size_t k = 0; k < info.classes.size(); k++) {
+  for (size_t k = 0; k < task.classes.size(); k++) {
     const model::ClassScores& s = scores.classes[k];
-    add(info.classes[k], s.precision, s.recall, s.f1, s.support);
+    add(task.classes[k], s.precision, s.recall, s.f1, s.support);
   }
   table.add_rule();
   const model::Averages &macro = scores.macro, &weighted = scores.weighted;
@@ -150,13 +150,13 @@ std::string class_report(const model::Scores& scores, const ModelInfo& info) {
   return table.to_string();
 }
 
-std::string confusion_table(const model::Scores& scores, const ModelInfo& info) {
+std::string confusion_table(const model::Scores& scores, const model::Classification& task) {
   std::vector<Table::Column> columns{{"true \\ predicted", Table::Align::left}};
-  for (const std::string& name : info.classes) columns.push_back({name, Table::Align::right});
+  for (const std::string& name : task.classes) columns.push_back({name, Table::Align::right});
   Table table(columns);
-  const size_t count = info.classes.size();
+  const size_t count = task.classes.size();
   for (size_t truth = 0; truth < count; truth++) {
-    std::vector<std::string> cells{info.classes[truth]};
+    std::vector<std::string> cells{task.classes[truth]};
     for (size_t called = 0; called < count; called++)
       cells.push_back(with_separators(scores.confusion[truth * count + called]));
     table.add(cells);
@@ -164,7 +164,7 @@ std::string confusion_table(const model::Scores& scores, const ModelInfo& info) 
   return table.to_string();
 }
 
-std::string totals(const Measured& measured, const ModelInfo& info, double threshold) {
+std::string totals(const Measured& measured, const model::Classification& task, double threshold) {
   const model::Scores& scores = measured.scores;
   std::string text;
   const auto line = [&](const std::string& name, const std::string& value) {
@@ -172,8 +172,8 @@ std::string totals(const Measured& measured, const ModelInfo& info, double thres
   };
   line("accuracy", text_of(scores.accuracy));
   line("macro f1", text_of(scores.macro.f1));
-  if (info.positive_class >= 0) {
-    const std::string& name = info.classes[static_cast<size_t>(info.positive_class)];
+  if (task.two_classes()) {
+    const std::string& name = task.classes[static_cast<size_t>(task.positive_class)];
     line("f1", text_of(scores.f1) + " of " + name + " at the threshold");
     line("threshold", fixed(threshold, 4) + ": " + name + " where its probability is no less");
   }
@@ -188,13 +188,13 @@ std::string totals(const Measured& measured, const ModelInfo& info, double thres
 int run(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
-  const ModelInfo& info = checkpoint.info();
-  const double threshold = threshold_of(info, options.threshold);
+  const model::Classification task = model::classification_of(checkpoint);
+  const double threshold = threshold_of(task, options.threshold);
   require_places(options);
   data::LeftOut left;
   const data::Dataset dataset =
-      data::scan_for_classes(options.folder, info.classes, data::SceneRule::name,
-                             band_files_of(options.bands, info.preprocess), &left);
+      data::scan_for_classes(options.folder, task.classes, data::SceneRule::name,
+                             band_files_of(options.bands, checkpoint.info().picture()), &left);
   note_left_out(left);
   for (const std::string& name : data::absent_classes(dataset))
     note(dataset.folder + ": there is no picture of the class '" + name +
@@ -206,8 +206,8 @@ int run(const Options& options, const SharedOptions& shared) {
     print_pretty(numbers_json(evaluation));
   else
     print(std::to_string(measured.scores.samples) + " pictures of " + dataset.folder + "\n\n" +
-          class_report(measured.scores, info) + "\n" + totals(measured, info, threshold) + "\n" +
-          confusion_table(measured.scores, info));
+          class_report(measured.scores, task) + "\n" + totals(measured, task, threshold) + "\n" +
+          confusion_table(measured.scores, task));
   flush_output();
   if (wants_report(options)) report_evaluation(std::move(evaluation), options, shared);
   return exit_ok;

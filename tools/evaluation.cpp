@@ -9,8 +9,9 @@
 #include "data/thumbnail.h"
 #include "engine/geometry.h"
 #include "kernels/error.h"
-#include "model/classifier.h"
 #include "model/evaluate.h"
+#include "model/program.h"
+#include "model/tasks/classification.h"
 
 namespace fulmar::tools {
 namespace {
@@ -140,19 +141,23 @@ Json numbers_json(const Evaluation& e) {
 Evaluation evaluate(const Checkpoint& checkpoint, BatchSource& source, const data::Dataset& dataset,
                     Context& context, Device& device,
                     const std::function<void(int64_t)>& progress) {
-  const ModelInfo& info = checkpoint.info();
+  const model::Classification task = model::classification_of(checkpoint);
   Model model = model::load_model(checkpoint, device);
-  model::Evaluator evaluator(context, device, info, model, source.tensors());
-  model::Outputs outputs = evaluator.predict_all(source, progress);
+  model::Evaluator evaluator(context, device, checkpoint.info(), model::heads_of(checkpoint), model,
+                             source.tensors());
+  const model::Evaluated found = evaluator.evaluate(source, progress);
   Evaluation evaluation;
   evaluation.model = checkpoint.path();
   evaluation.folder = dataset.folder;
-  evaluation.classes = info.classes;
-  evaluation.positive_class = info.positive_class;
-  evaluation.threshold = info.threshold;
-  for (const int64_t sample : outputs.sample)
+  evaluation.classes = task.classes;
+  evaluation.positive_class = task.positive_class;
+  evaluation.threshold = task.threshold;
+  for (const int64_t sample : found.sample)
     evaluation.files.push_back(dataset.samples[static_cast<size_t>(sample)].name);
-  evaluation.predictions = std::move(outputs.predictions);
+  evaluation.predictions =
+      dynamic_cast<const model::ClassificationMeter&>(*found.meters[0]).predictions();
+  evaluation.predictions.loss_sum = found.loss_sum;
+  evaluation.predictions.weight_sum = found.loss_weight;
   return evaluation;
 }
 

@@ -7,6 +7,7 @@
 #include "model/polar_low.h"
 #include "model/program.h"
 #include "model/summary.h"
+#include "model/tasks/classification.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/info_tape.h"
@@ -175,31 +176,38 @@ std::string lines_of(const Json& object) {
 }
 
 // The tape instead of all else.
-void show_tape(const Network& network, const Preprocess& preprocess, const Options& options,
-               const SharedOptions& shared, Device& device) {
+void show_tape(const ModelInfo& info, const Options& options, const SharedOptions& shared,
+               Device& device) {
   const bool trains = options.tape == "training";
-  const auto [program, plan] = model::planned_program(
-      network, preprocess, trains ? options.batch : 1, trains ? Mode::train : Mode::eval, device);
+  const auto [program, plan] = model::planned_program(info, trains ? options.batch : 1,
+                                                      trains ? Mode::train : Mode::eval, device);
   if (shared.json)
     print_pretty({{"tape", options.tape}, {"nodes", tape_as_json(*program.tape, plan)}});
   else
     print(tape_in(options.tape_format, *program.tape, plan));
 }
 
+// Of the network with classes that have no names yet.
+ModelInfo new_info(const Options& options) {
+  std::vector<std::string> classes;
+  for (int64_t k = 0; k < options.polar_low.classes; k++) classes.push_back(std::to_string(k));
+  return model::classifier_of(
+      model::polar_low(options.polar_low),
+      Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels),
+      model::Classification(classes, classes.size() == 2 ? 1 : -1));
+}
+
 void show_new(const Options& options, const SharedOptions& shared) {
   if (options.crop > options.size)
     usage_error("--crop " + std::to_string(options.crop) + " is larger than --size " +
                 std::to_string(options.size));
-  const Network network = model::polar_low(options.polar_low);
-  const Preprocess preprocess =
-      Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels);
+  const ModelInfo info = new_info(options);
+  const Preprocess& preprocess = info.picture();
   CommandContext command(shared);
-  require_memory_for_weights(network, preprocess, command.device());
-  if (!options.tape.empty())
-    return show_tape(network, preprocess, options, shared, command.device());
-  const model::Summary summary =
-      model::summarize(network, preprocess, options.batch, command.device());
-  const std::string small = small_crop_word(network, summary, options.crop);
+  require_memory_for_weights(info, command.device());
+  if (!options.tape.empty()) return show_tape(info, options, shared, command.device());
+  const model::Summary summary = model::summarize(info, options.batch, command.device());
+  const std::string small = small_crop_word(info.network, summary, options.crop);
   if (!small.empty()) say(small);
   if (shared.json) {
     Json json{{"network", options.network}, {"classes", options.polar_low.classes}};
@@ -217,21 +225,20 @@ void show_model(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
   const ModelInfo& info = checkpoint.info();
+  const model::Classification task = model::classification_of(checkpoint);
   CommandContext command(shared);
-  if (!options.tape.empty())
-    return show_tape(info.network, info.preprocess, options, shared, command.device());
+  if (!options.tape.empty()) return show_tape(info, options, shared, command.device());
   model::load_model(checkpoint, command.device());  // none is missing
-  const model::Summary summary =
-      model::summarize(info.network, info.preprocess, options.batch, command.device());
+  const model::Summary summary = model::summarize(info, options.batch, command.device());
   Json training = Json::parse(info.summary, nullptr, false);
   if (!training.is_object()) training = Json::object();
-  const bool two = info.positive_class >= 0;
-  const std::string positive = two ? info.classes[static_cast<size_t>(info.positive_class)] : "";
+  const bool two = task.two_classes();
+  const std::string positive = two ? task.classes[static_cast<size_t>(task.positive_class)] : "";
 
   if (shared.json) {
-    Json json{{"model", options.model}, {"classes", info.classes}};
-    if (two) json.update({{"positive_class", positive}, {"threshold", info.threshold}});
-    json["preprocess"] = Json::parse(info.preprocess.to_json());
+    Json json{{"model", options.model}, {"classes", task.classes}};
+    if (two) json.update({{"positive_class", positive}, {"threshold", task.threshold}});
+    json["preprocess"] = Json::parse(info.picture().to_json());
     json["resumable"] = !info.training_state.empty();
     json["training"] = training;
     json.update(json_of(summary));
@@ -239,12 +246,12 @@ void show_model(const Options& options, const SharedOptions& shared) {
     return;
   }
   std::string classes;
-  for (const std::string& name : info.classes) classes += (classes.empty() ? "" : ", ") + name;
+  for (const std::string& name : task.classes) classes += (classes.empty() ? "" : ", ") + name;
   std::string text = options.model + "\n\nclasses     " + classes + "\n";
   if (two)
-    text += "threshold   " + fixed(info.threshold, 4) + ": " + positive +
+    text += "threshold   " + fixed(task.threshold, 4) + ": " + positive +
             " where its probability is no less\n";
-  text += "pictures    " + text_of(info.preprocess) + "\n";
+  text += "pictures    " + text_of(info.picture()) + "\n";
   if (!training.empty()) text += "training\n" + lines_of(training);
   print(text + "\n" + layer_table(summary) + "\n" + totals(summary) + "\n" + memory_table(summary));
 }

@@ -10,6 +10,7 @@
 #include "engine/ops.h"
 #include "engine/ops/leaf.h"
 #include "kernels/error.h"
+#include "model/program.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -78,11 +79,10 @@ void require_device_memory(double bytes, Device& device, const std::string& what
                (fits > 0 ? "a batch of " + std::to_string(fits) + " fits; " : "") + remedy);
 }
 
-void require_memory_for_weights(const Network& network, const Preprocess& preprocess,
-                                Device& device) {
-  Tape tape;
-  const int64_t side = preprocess.crop;
-  record(network, tape, ops::input(tape, "input", {{1, side, side, preprocess.bands}}), {});
+void require_memory_for_weights(const ModelInfo& info, Device& device) {
+  const model::Program program =
+      model::record_program(info, {}, model::tensors_of(info, {}, 1), {Mode::eval});
+  const Tape& tape = *program.tape;
   double weights = 0;
   for (int n = 0; n < tape.size(); n++) {
     const ops::Leaf* leaf = ops::as_leaf(tape.node(n));

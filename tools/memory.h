@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/checkpoint.h"
 #include "engine/device.h"
 #include "engine/network.h"
-#include "engine/preprocess.h"
 
 namespace fulmar::tools {
 
@@ -26,7 +26,6 @@ void require_device_memory(double bytes, Device& device, const std::string& what
 
 // The same for a network's weights: with their gradients and moments, or while the program draws
 // them.
-void require_memory_for_weights(const Network& network, const Preprocess& preprocess,
-                                Device& device);
+void require_memory_for_weights(const ModelInfo& info, Device& device);
 
 }  // namespace fulmar::tools

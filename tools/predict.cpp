@@ -134,14 +134,13 @@ class Predictor {
         shared_(shared),
         command_(shared),
         classifier_(command_.context(), options.model, command_.device()),
-        bands_(band_files_of(options.bands, classifier_.info().preprocess)),
+        bands_(band_files_of(options.bands, classifier_.preprocess())),
         items_(find_items(options.paths, bands_)),
         limits_(image_limits(options.max_pixels)) {
-    const ModelInfo& info = classifier_.info();
     for (const std::string& note : classifier_.notes()) say(note);
-    threshold_ = threshold_of(info, options.threshold);
+    threshold_ = threshold_of(classifier_.task(), options.threshold);
     batch_ = options.batch;
-    if (batch_ == 0) batch_ = customary_batch(info.preprocess);
+    if (batch_ == 0) batch_ = customary_batch(preprocess());
   }
 
   int run() {
@@ -178,7 +177,7 @@ class Predictor {
   }
 
  private:
-  const Preprocess& preprocess() const { return classifier_.info().preprocess; }
+  const Preprocess& preprocess() const { return classifier_.preprocess(); }
 
   // Looks at the headers of the next pictures; gives the end of those that are handled together.
   size_t probe_window(size_t from) {
@@ -270,7 +269,7 @@ class Predictor {
     const Shape shape{std::ssize(members), first.height, first.width, first.bands};
     const model::Outputs outputs =
         classifier_.predict(view_of(pictures, shape, first.type), samples);
-    const auto classes = std::ssize(classifier_.info().classes);
+    const auto classes = std::ssize(classifier_.task().classes);
     for (size_t n = 0; n < members.size(); n++) {
       const auto row = static_cast<std::ptrdiff_t>(n) * classes;
       const auto of_picture = [&](const auto& all) {
@@ -286,7 +285,7 @@ class Predictor {
   }
 
   void report(const Item& item) {
-    const ModelInfo& info = classifier_.info();
+    const model::Classification& task = classifier_.task();
     if (!item.error.empty()) {
       failed_++;
       if (shared_.json)
@@ -297,8 +296,8 @@ class Predictor {
       return;
     }
     const auto decided =
-        static_cast<size_t>(model::decide(item.probabilities, info.positive_class, threshold_));
-    const std::string& name = info.classes[decided];
+        static_cast<size_t>(model::decide(item.probabilities, task.positive_class, threshold_));
+    const std::string& name = task.classes[decided];
     notes_.add(item.path, item.header, &preprocess());
     const SeenArea seen = seen_area(preprocess(), item.header.height, item.header.width);
     const Whereabouts where(item.place, item.header, seen);
@@ -307,8 +306,8 @@ class Predictor {
     if (shared_.json) {
       Json line{{"path", item.path}, {"class", name}};
       line["probabilities"] = Json::object();
-      for (size_t k = 0; k < info.classes.size(); k++)
-        line["probabilities"][info.classes[k]] = shortest(item.probabilities[k]);
+      for (size_t k = 0; k < task.classes.size(); k++)
+        line["probabilities"][task.classes[k]] = shortest(item.probabilities[k]);
       line["logits"] = Json::array();
       for (double logit : item.logits) line["logits"].push_back(shortest(logit));
       if (!bands_.empty()) line["files"] = bands_.files_of(item.path);
@@ -338,7 +337,7 @@ class Predictor {
   void write_csv_header() {
     std::vector<std::string> cells{"path", "class"};
     for (const char* what : {"probability_", "logit_"})
-      for (const std::string& name : classifier_.info().classes) cells.push_back(what + name);
+      for (const std::string& name : classifier_.task().classes) cells.push_back(what + name);
     if (places_)
       cells.insert(cells.end(), {"epsg", "west", "south", "east", "north", "seen_west",
                                  "seen_south", "seen_east", "seen_north", "longitude", "latitude"});
@@ -348,7 +347,7 @@ class Predictor {
   // `where`: nullptr where nothing was predicted.
   void write_csv_row(const Item& item, const std::string& decided, const Whereabouts* where) {
     std::vector<std::string> cells{item.path, decided};
-    const size_t classes = classifier_.info().classes.size();
+    const size_t classes = classifier_.task().classes.size();
     if (item.error.empty()) {
       for (float probability : item.probabilities) cells.push_back(number_text(probability));
       for (double logit : item.logits) cells.push_back(number_text(logit));

@@ -16,11 +16,11 @@
 
 namespace fulmar::tools {
 
-double threshold_of(const ModelInfo& info, double asked) {
-  if (asked < 0) return info.threshold;
-  if (info.classes.size() != 2)
+double threshold_of(const model::Classification& task, double asked) {
+  if (asked < 0) return task.threshold;
+  if (task.classes.size() != 2)
     usage_error("--threshold goes with two classes, and the model has " +
-                std::to_string(info.classes.size()) + ": leave it out");
+                std::to_string(task.classes.size()) + ": leave it out");
   return asked;
 }
 

@@ -7,6 +7,7 @@
 
 #include "data/band_files.h"
 #include "engine/checkpoint.h"
+#include "model/tasks/classification.h"
 #include "tools/cli.h"
 
 // Helpers of predict, eval and info.
@@ -14,7 +15,7 @@ namespace fulmar::tools {
 
 // The threshold asked for, or with -1 the model's. Error(usage): one is given and the model has
 // more than two classes.
-double threshold_of(const ModelInfo& info, double asked);
+double threshold_of(const model::Classification& task, double asked);
 
 // Pictures that go through a network together where nobody says how many: some 4 million pixels.
 int64_t customary_batch(const Preprocess& preprocess);

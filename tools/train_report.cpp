@@ -88,7 +88,7 @@ Evaluation evaluate_best(const std::string& set, const model::RunFolder& folder,
   evaluation.model_crc32c = crc32c_of_file(folder.best());
   evaluation.time = utc_now();
   evaluation.command = command;
-  add_mistakes(evaluation, pictures, best.info().preprocess);
+  add_mistakes(evaluation, pictures, best.info().picture());
   write_file(evaluation_path(folder.path(), evaluation), evaluation_text(evaluation));
   return evaluation;
 }
@@ -112,7 +112,7 @@ Json evaluate_test(const model::RunFolder& folder, const RunSamples& samples,
                    const Sources& sources, const std::string& command, Context& context,
                    Device& device) {
   if (samples.test.empty() || !std::filesystem::exists(folder.best())) return nullptr;
-  const Preprocess preprocess = Checkpoint::read(folder.best()).info().preprocess;
+  const Preprocess preprocess = Checkpoint::read(folder.best()).info().picture();
   data::LoaderOptions options;
   options.batch = std::min(samples.test.count(), sources.train->tensors().front().shape[0]);
   data::Loader loader(sources.test_pictures, samples.test.dataset.labels(),

@@ -20,7 +20,7 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-void Reporter::on_batch(const Batch& b) {
+void Reporter::on_batch(const Position& b) {
   each_batch_();
   estimate(b);
   if (!bar_ || validating_ || epoch_ != b.epoch) {
@@ -68,7 +68,7 @@ void Reporter::on_epoch(const model::NamedValues& metrics, bool best) {
 }
 
 // From the second batch on, for the first one also touches memory anew.
-void Reporter::estimate(const Batch& b) {
+void Reporter::estimate(const Position& b) {
   if (++batches_ > 2) return;
   if (batches_ == 1) {
     first_batch_ = clock_();

@@ -19,12 +19,12 @@ class Reporter : public model::TrainObserver {
                     Progress::Clock clock = Progress::steady_seconds)
       : each_batch_(std::move(each_batch)), console_(console), clock_(std::move(clock)) {}
 
-  void on_batch(const Batch& b) override;
+  void on_batch(const Position& b) override;
   void on_validation(int64_t batches, int64_t of_batches) override;
   void on_epoch(const model::NamedValues& metrics, bool best) override;
 
  private:
-  void estimate(const Batch& b);
+  void estimate(const Position& b);
 
   std::function<void()> each_batch_;
   Console& console_;

@@ -10,6 +10,7 @@
 #include "model/metrics_csv.h"
 #include "model/program.h"
 #include "model/summary.h"
+#include "model/tasks/classification.h"
 #include "tools/console.h"
 #include "tools/machine.h"
 #include "tools/memory.h"
@@ -63,17 +64,14 @@ Json counts_of(const data::Dataset& dataset) {
 // All but the summary.
 ModelInfo describe(TrainConfig& config, const RunSamples& samples) {
   const data::Dataset& train = samples.train.dataset;
-  ModelInfo info;
   model::PolarLowOptions network;
   network.channels = *config.channels;
   network.classes = static_cast<int64_t>(train.classes.size());
   network.widths = config.widths;
   network.dropout = config.dropout;
-  info.network = model::polar_low(network);
-  info.preprocess = config.preprocess(samples.train.type());
-  info.classes = train.classes;
-  info.positive_class = choose_positive(config, info.classes);
-  return info;
+  return model::classifier_of(
+      model::polar_low(network), config.preprocess(samples.train.type()),
+      model::Classification(train.classes, choose_positive(config, train.classes)));
 }
 
 std::string summary_of(const TrainConfig& config, const RunSamples& samples, Device& device) {
@@ -91,9 +89,8 @@ std::string summary_of(const TrainConfig& config, const RunSamples& samples, Dev
 }
 
 Model make_model(const ModelInfo& info, const TrainConfig& config, Device& device) {
-  require_memory_for_weights(info.network, info.preprocess, device);
-  Model model =
-      model::new_model(info.network, info.preprocess, device, static_cast<uint64_t>(config.seed));
+  require_memory_for_weights(info, device);
+  Model model = model::new_model(info, device, static_cast<uint64_t>(config.seed));
   if (config.adamw == "tfa") model.decay_all();  // as tensorflow-addons does
   return model;
 }
@@ -130,8 +127,7 @@ void say_needs(const RunSamples& samples, const TrainConfig& config, const Train
        with_separators(batches) + " batches an epoch), validating on " +
        with_separators(samples.validation.count()));
 
-  const model::Summary summary =
-      model::summarize(info.network, info.preprocess, config.batch, device);
+  const model::Summary summary = model::summarize(info, config.batch, device);
   const std::string small = small_crop_word(info.network, summary, config.crop);
   if (!small.empty()) note(small);
   const model::MemoryNeed& step = summary.training;
@@ -201,11 +197,12 @@ Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info) {
 
 // Gives the model the weights of config.init, whose CRC the configuration then tells; where it
 // tells one already, the file must still be that one.
-void initialize(Model& model, TrainConfig& config) {
+void initialize(Model& model, const Network& network, TrainConfig& config) {
   const std::string& path = *config.init;
   const std::vector<std::string> missing = Checkpoint::read(path).initialize(model);
-  const auto stray = std::find_if(missing.begin(), missing.end(), [](const std::string& name) {
-    return name.rfind("dense/", 0) != 0;
+  const std::string head = network.output() + "/";
+  const auto stray = std::find_if(missing.begin(), missing.end(), [&](const std::string& name) {
+    return name.rfind(head, 0) != 0;
   });
   if (stray != missing.end())
     file_error(path + ": its weights don't fit this network, such as " + *stray +
@@ -379,7 +376,7 @@ TrainedRun train_held(Context& context, Device& device, TrainConfig config,
   ModelInfo info = describe(config, samples);
   Model model = make_model(info, config, device);
   const bool has_last = runtime.resume && std::filesystem::exists(folder.last());
-  if (config.init && !has_last) initialize(model, config);
+  if (config.init && !has_last) initialize(model, info.network, config);
   info.summary = summary_of(config, samples, device);
   std::optional<Checkpoint> last;
   if (has_last) last = read_last(folder, info);

@@ -15,16 +15,16 @@ int main(int argc, char** argv) {
   try {
     fulmar::Context context;
     fulmar::model::Classifier classifier(context, argv[1]);
-    const auto& info = classifier.info();
+    const auto& classes = classifier.task().classes;
 
-    const int64_t side = info.preprocess.crop, bands = info.preprocess.bands;
+    const int64_t side = classifier.preprocess().crop, bands = classifier.preprocess().bands;
     std::vector<uint8_t> pixels(static_cast<size_t>(side * side * bands));
     for (size_t i = 0; i < pixels.size(); i++) pixels[i] = static_cast<uint8_t>(i * i % 251);
 
     const auto outputs = classifier.predict(
         fulmar::view_of(pixels.data(), {1, side, side, bands}, fulmar::DType::u8));
-    for (size_t k = 0; k < info.classes.size(); k++)
-      std::printf("%s %.6f\n", info.classes[k].c_str(), outputs.probabilities[k]);
+    for (size_t k = 0; k < classes.size(); k++)
+      std::printf("%s %.6f\n", classes[k].c_str(), outputs.probabilities[k]);
   } catch (const fulmar::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -3,17 +3,16 @@
 #include "engine/context.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
   fulmar::Context context;
-  fulmar::ModelInfo info;
-  info.network = fulmar::model::polar_low({3, 2, {4, 8, 16}, 0.5});
-  info.preprocess = fulmar::Preprocess::of_pictures(0, 32, 3);
-  info.classes = {"neg", "pos"};
-  info.positive_class = 1;
+  const fulmar::ModelInfo info = fulmar::model::classifier_of(
+      fulmar::model::polar_low({3, 2, {4, 8, 16}, 0.5}), fulmar::Preprocess::of_pictures(0, 32, 3),
+      fulmar::model::Classification({"neg", "pos"}, 1));
   fulmar::Device& device = context.device("reference");
-  fulmar::Model model = fulmar::model::new_model(info.network, info.preprocess, device, 7);
+  fulmar::Model model = fulmar::model::new_model(info, device, 7);
   fulmar::save_checkpoint(argv[1], info, model);
   return 0;
 }

@@ -4,6 +4,7 @@
 #include "engine/context.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 #include "model/trainer.h"
 
 namespace {
@@ -49,12 +50,10 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   fulmar::Context context;
   fulmar::Device& device = context.device("cpu");
-  fulmar::ModelInfo info;
-  info.network = fulmar::model::polar_low({1, 2, {4, 8}, 0.5});
-  info.preprocess = fulmar::Preprocess::of_pictures(0, 16, 1);
-  info.classes = {"dark", "bright"};
-  info.positive_class = 1;
-  fulmar::Model model = fulmar::model::new_model(info.network, info.preprocess, device, 7);
+  const fulmar::ModelInfo info = fulmar::model::classifier_of(
+      fulmar::model::polar_low({1, 2, {4, 8}, 0.5}), fulmar::Preprocess::of_pictures(0, 16, 1),
+      fulmar::model::Classification({"dark", "bright"}, 1));
+  fulmar::Model model = fulmar::model::new_model(info, device, 7);
   Pictures training, validation;
   fulmar::model::RunFolder folder(argv[1]);
   fulmar::model::TrainerOptions options;
@@ -63,8 +62,9 @@ int main(int argc, char** argv) {
                                  options);
   fulmar::model::TrainObserver silent;
   const fulmar::model::TrainOutcome outcome = trainer.run(silent);
-  const fulmar::Checkpoint best = fulmar::Checkpoint::read(folder.best());
+  const std::vector<std::string> classes =
+      fulmar::model::classification_of(fulmar::Checkpoint::read(folder.best())).classes;
   std::printf("%lld epoch, loss %g, classes %s and %s\n", static_cast<long long>(outcome.epochs),
-              outcome.best_value, best.info().classes[0].c_str(), best.info().classes[1].c_str());
+              outcome.best_value, classes[0].c_str(), classes[1].c_str());
   return outcome.epochs == 1 ? 0 : 1;
 }

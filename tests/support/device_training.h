@@ -7,6 +7,7 @@
 
 #include "kernels/simt/backend.h"
 #include "model/polar_low.h"
+#include "model/tasks/classification.h"
 #include "model/train_step.h"
 #include "tests/support/noise_source.h"
 
@@ -34,11 +35,13 @@ struct DeviceTraining {
     Device device(*backend, owner.stream());
     Context context({0, log});
     NoiseSource source(counted);
-    ModelInfo info;
-    info.network = model::polar_low({NoiseSource::bands, 2, {4, 8}, 0.5});
-    info.preprocess = Preprocess::of_pictures(0, NoiseSource::crop, NoiseSource::bands);
-    Model model = model::new_model(info.network, info.preprocess, device, 5);
-    model::TrainStep step(context, device, info, model, source.tensors(), {});
+    const ModelInfo info =
+        model::classifier_of(model::polar_low({NoiseSource::bands, 2, {4, 8}, 0.5}),
+                             Preprocess::of_pictures(0, NoiseSource::crop, NoiseSource::bands),
+                             model::Classification({"a", "b"}, 1));
+    Model model = model::new_model(info, device, 5);
+    model::TrainStep step(context, device, info, model::heads_of(info), model, source.tensors(),
+                          {});
     Feeder feed(device, source, keep_bytes);
     Trained all;
     StepState state;
@@ -52,8 +55,7 @@ struct DeviceTraining {
         const auto result =
             feeder ? step.accumulate(feed, *batch, state) : step.accumulate(*batch, state);
         all.values.push_back(result.loss);
-        all.values.insert(all.values.end(), result.probabilities.begin(),
-                          result.probabilities.end());
+        append(all.values, result.heads[0].watched[0]);
         state.draw++;
         if (state.micro_batch == 0) continue;
         step.apply(state);

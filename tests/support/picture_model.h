@@ -9,6 +9,7 @@
 #include "engine/context.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/tasks/classification.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/temp_folder.h"
 
@@ -18,15 +19,12 @@ namespace fulmar::test {
 inline void save_model(const std::string& path, std::vector<std::string> classes,
                        const Preprocess& preprocess = Preprocess::of_pictures(0, 16, 3)) {
   Context context;
-  ModelInfo info;
   const auto count = static_cast<int64_t>(classes.size());
-  info.network = model::polar_low({3, count, {4, 8}, 0.5});
-  info.preprocess = preprocess;
-  info.classes = std::move(classes);
-  info.positive_class = count == 2 ? 1 : -1;
-  info.threshold = 0.25;
+  ModelInfo info =
+      model::classifier_of(model::polar_low({3, count, {4, 8}, 0.5}), preprocess,
+                           model::Classification(std::move(classes), count == 2 ? 1 : -1, 0.25));
   info.summary = R"({"epoch": 7, "metrics": {"val_fp": 3, "val_loss": 0.03125}})";
-  Model weights = model::new_model(info.network, info.preprocess, context.device("reference"), 7);
+  Model weights = model::new_model(info, context.device("reference"), 7);
   save_checkpoint(path, info, weights);
 }
 
