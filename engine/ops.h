@@ -36,6 +36,7 @@ FULMAR_API Val as_role(Tape&, Val x, Role role);
 
 // ---- pointwise
 // An operand's extents of 1 repeat to the other's. Both operands become activations where one is.
+// Of these functions add alone takes sums over pixels, two of one shape.
 FULMAR_API Val pointwise(Tape&, std::string_view functor, std::span<const Val> x, double alpha = 0,
                          double beta = 0);
 FULMAR_API Val add(Tape&, Val a, Val b);
@@ -122,11 +123,15 @@ FULMAR_API Val softmax(Tape&, Val x);  // over the channels
 // [N,H,W,C] -> [N,H,W,1], index u8, or i32 beyond 256 channels: the place of the largest channel,
 // the first of equals, the first NaN before all. Without a gradient.
 FULMAR_API Val argmax(Tape&, Val x);
+// predicted, labels: index [N,H,W,1], each u8 or i32 -> counts [classes,classes], a sum: [truth,
+// prediction]. A pixel whose label or prediction is outside [0, classes) is not counted. 1 to
+// max_confusion_classes classes. Without a gradient.
+FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes);
 struct Loss {
   Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
-// labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
+// labels: index u8 or i32 [N,H,W,1], or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
 // [N,H,W,1] may be empty. All but the logits are made statistics.
 FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const CrossEntropy& = {},
                                       Val class_weight = {}, Val pixel_weight = {});
@@ -147,5 +152,10 @@ FULMAR_API void adamw(Tape&, Val g, Val theta, Val m, Val v, Val segments, const
 // source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]
 FULMAR_API Val warp(Tape&, Val source, Val samples, int64_t height, int64_t width,
                     const WarpOptions&);
+// Labels of pixels: source u8 [N,H,W,1] (role source) -> index u8 [N,height,width,1], by the same
+// samples: the pixel that warp takes by Interpolation::nearest, and `outside` where no frame or no
+// valid part of the source holds it. Gain and speckle change no label. Without a gradient.
+FULMAR_API Val warp_labels(Tape&, Val source, Val samples, int64_t height, int64_t width,
+                           uint8_t outside);
 
 }  // namespace fulmar::ops

@@ -34,12 +34,14 @@
   X(resize_grad, 2)                  \
   X(softmax, 2)                      \
   X(argmax, 2)                       \
+  X(confusion, 3)                    \
   X(softmax_cross_entropy, 5, 6)     \
   X(softmax_cross_entropy_grad, 6)   \
   X(dropout, 2)                      \
   X(accumulate, 2)                   \
   X(adamw, 2, 3, 4)                  \
-  X(warp, 3)
+  X(warp, 3)                         \
+  X(warp_labels, 3)
 
 // Those of them that ask for scratch memory, by a line NAME_workspace of the table.
 #define FULMAR_WORKSPACE_KERNELS(X) \
