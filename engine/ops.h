@@ -124,9 +124,11 @@ FULMAR_API Val softmax(Tape&, Val x);  // over the channels
 // the first of equals, the first NaN before all. Without a gradient.
 FULMAR_API Val argmax(Tape&, Val x);
 // predicted, labels: index [N,H,W,1], each u8 or i32 -> counts [classes,classes], a sum: [truth,
-// prediction]. A pixel whose label or prediction is outside [0, classes) is not counted. 1 to
+// prediction]. A pixel whose label or prediction is outside [0, classes), or whose weight isn't
+// above 0, is not counted; pixel_weight [N,H,W,1] may be empty. 1 to
 // max_confusion_classes classes. Without a gradient.
-FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes);
+FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes,
+                         Val pixel_weight = {});
 struct Loss {
   Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy

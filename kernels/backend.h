@@ -208,9 +208,11 @@ struct Backend {
   // y [...,1], u8 or i32: the place of the largest of x's channels; the first of equals, and the
   // first NaN before all.
   void (*argmax)(Stream&, const View& x, const View& y);
-  // counts f64 [K,K], [truth, prediction]: of pixels whose label and prediction are both in [0, K).
-  // predicted, labels: class indices [...,1], each u8 or i32.
-  void (*confusion)(Stream&, const View& predicted, const View& labels, const View& counts);
+  // counts f64 [K,K], [truth, prediction]: of pixels whose label and prediction are both in [0, K),
+  // and whose weight is above 0. predicted, labels: class indices [...,1], each u8 or i32;
+  // pixel_weight? [...,1].
+  void (*confusion)(Stream&, const View& predicted, const View& labels, const View& pixel_weight,
+                    const View& counts);
   // labels: u8 or i32 [...,1] class indices, or `real` [...,K] soft targets t; class_weight? c [K];
   // pixel_weight? q [...,1]; log p = log softmax(logits):
   // row_loss [...,1] = -q sum_k c_k t'_k log p_k (t' smoothed), row_weight [...,1] = q sum_k c_k

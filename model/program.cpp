@@ -62,8 +62,9 @@ Recorded record_head(Tape& tape, const Head& head, const Program& program,
     const auto found = tensors.find(name);
     return found == tensors.end() ? Val{} : found->second;
   };
-  return head.task->record(tape, program.outputs.at(head.output),
-                           {given(head.label), given(head.weight)}, options);
+  return head.task->record(
+      tape, program.outputs.at(head.output),
+      {given(head.label), given(head.label + samples_suffix), given(head.weight)}, options);
 }
 
 // The loss of all heads as one sum and one weight.

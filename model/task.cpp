@@ -7,6 +7,7 @@
 #include "model/tasks/classification.h"
 #include "model/tasks/multilabel.h"
 #include "model/tasks/regression.h"
+#include "model/tasks/segmentation.h"
 
 namespace fulmar::model {
 namespace {
@@ -58,6 +59,7 @@ const std::map<std::string, ReadTask>& tasks() {
       {"classification", read_classification},
       {"multilabel", read_multilabel},
       {"regression", read_regression},
+      {"segmentation", read_segmentation},
   };
   return all;
 }

@@ -20,7 +20,8 @@ namespace fulmar::model {
 // The tensors of a batch that a head learns from, on the tape. Empty: the batches have none.
 struct Target {
   Val label;
-  Val weight;  // [N,1,1,1], of each sample; 0 for slots that fill up a batch
+  Val samples;  // of a label raster: how its pixels lie on the output's grid, as warp's samples
+  Val weight;   // [N,1,1,1], of each sample; 0 for slots that fill up a batch
 };
 
 struct LossOptions {

@@ -519,8 +519,11 @@ TEST_CASE("reference: confusion by hand, truth before prediction") {
   Bytes predicted({1, 2, 4, 1}, {0, 1, 1, 2, 3, 0, 1, 255});
   Array<int32_t> labels({1, 2, 4, 1}, {0, 0, 0, 2, 1, -1, 255, 2});
   Reals counts({3, 3});
-  device.confusion(stream, predicted.view(), labels.view(), counts.view());
+  device.confusion(stream, predicted.view(), labels.view(), {}, counts.view());
   CHECK(counts.values == Values{1, 2, 0, 0, 0, 0, 0, 0, 1});
+  Reals weights({1, 2, 4, 1}, {1, 0, 0.5, -1, 1, 1, 1, 1});
+  device.confusion(stream, predicted.view(), labels.view(), weights.view(), counts.view());
+  CHECK(counts.values == Values{1, 1, 0, 0, 0, 0, 0, 0, 0});
 }
 
 TEST_CASE("reference: memory is aligned") {

@@ -129,6 +129,17 @@ void add_loss_cases(std::vector<Case>& cases) {
       "nothing counts", given_indices("predicted", few, DType::u8, {0, 1, 2, 0, 1, 2}),
       given_indices("labels", few, DType::i32, {-1, -2147483648.0, 3, 255, -1, 2147483647}), 3));
 
+  {
+    Case weighted = confusion_case("with weights of pixels", map, 5, DType::u8, DType::u8, 5);
+    Operand weights = constant_of(real("pixel_weight", map));
+    weights.info.role = Role::statistic;
+    weighted.operands.push_back(std::move(weights));
+    weighted.build = [](Tape& t, std::span<const Val> x) {
+      return std::vector<Val>{ops::confusion(t, x[0], x[1], 5, x[2])};
+    };
+    cases.push_back(std::move(weighted));
+  }
+
   const Loss losses[] = {
       {"index labels", {3, 1, 1, 4}},
       {"two classes", {5, 1, 1, 2}},

@@ -49,19 +49,20 @@ void Argmax::run(Device& device, const RunArgs& args) const {
 
 std::vector<ValueInfo> Confusion::infer(std::span<const ValueInfo> in) const {
   const Shape& pixels = in[0].shape;
-  for (const ValueInfo& x : in)
+  for (const ValueInfo& x : in.first(2))
     require(x.role == Role::index && is_index_type(x.type),
             "takes class indices, u8 or i32: the argmax of logits, and labels");
   require(pixels.rank() == 4 && pixels[3] == 1,
           "predicted must be [N,H,W,1], it is " + text(pixels));
   require_same(in[1], pixels, "labels");
+  if (in[2].shape.rank() > 0) require_same(in[2], pixels, "pixel_weight");
   require(classes >= 1 && classes <= max_confusion_classes,
           text(classes) + " classes, 1 to " + text(max_confusion_classes) + " are possible");
   return {{Shape{classes, classes}, Role::sum, DType::f64}};
 }
 
 void Confusion::run(Device& device, const RunArgs& args) const {
-  device.backend().confusion(device.stream(), args.in[0], args.in[1], args.out[0]);
+  device.backend().confusion(device.stream(), args.in[0], args.in[1], args.in[2], args.out[0]);
 }
 
 std::vector<ValueInfo> SoftmaxCrossEntropyGrad::infer(std::span<const ValueInfo> in) const {
@@ -108,8 +109,9 @@ Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(),
 
 Val argmax(Tape& tape, Val x) { return tape.append(std::make_shared<Argmax>(), {x}); }
 
-Val confusion(Tape& tape, Val predicted, Val labels, int64_t classes) {
-  return tape.append(std::make_shared<Confusion>(classes), {predicted, labels});
+Val confusion(Tape& tape, Val predicted, Val labels, int64_t classes, Val pixel_weight) {
+  return tape.append(std::make_shared<Confusion>(classes),
+                     {predicted, labels, as_role(tape, pixel_weight, Role::statistic)});
 }
 
 Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntropy& how,

@@ -20,7 +20,7 @@ struct FULMAR_API Argmax final : Op {
   void run(Device& device, const RunArgs& args) const override;
 };
 
-// predicted, labels -> counts f64 [K,K]. It has no gradient.
+// predicted, labels, pixel_weight? -> counts f64 [K,K]. It has no gradient.
 struct FULMAR_API Confusion final : Op {
   explicit Confusion(int64_t number) : classes(number) {}
   std::string_view name() const override { return "confusion"; }

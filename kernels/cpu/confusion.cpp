@@ -8,8 +8,8 @@ namespace fulmar::cpu {
 namespace {
 
 template <class P, class T>
-void count_pairs(Stream& stream, const P* predicted, const T* labels, int64_t pixels,
-                 const View& counts) {
+void count_pairs(Stream& stream, const P* predicted, const T* labels, const float* weights,
+                 int64_t pixels, const View& counts) {
   const int64_t classes = counts.shape.channels();
   // Whole numbers have the same sum, whichever worker counted what.
   std::vector<std::vector<int64_t>> parts(static_cast<size_t>(stream.pool->threads()));
@@ -18,6 +18,7 @@ void count_pairs(Stream& stream, const P* predicted, const T* labels, int64_t pi
     part.resize(static_cast<size_t>(classes * classes));
     int64_t* const cells = part.data();
     for (int64_t i = begin; i < end; i++) {
+      if (weights && !(weights[i] > 0)) continue;
       const int64_t p = predicted[i], t = labels[i];
       if (p >= 0 && p < classes && t >= 0 && t < classes) cells[t * classes + p]++;
     }
@@ -30,13 +31,15 @@ void count_pairs(Stream& stream, const P* predicted, const T* labels, int64_t pi
 
 }  // namespace
 
-void confusion(Stream& stream, const View& predicted, const View& labels, const View& counts) {
+void confusion(Stream& stream, const View& predicted, const View& labels, const View& pixel_weight,
+               const View& counts) {
+  const auto* const weights = pixel_weight.as<const float>();
   const auto with_labels = [&](const auto* p) {
     const int64_t pixels = labels.shape.pixels();
     if (labels.type == DType::u8)
-      count_pairs(stream, p, labels.as<uint8_t>(), pixels, counts);
+      count_pairs(stream, p, labels.as<uint8_t>(), weights, pixels, counts);
     else
-      count_pairs(stream, p, labels.as<int32_t>(), pixels, counts);
+      count_pairs(stream, p, labels.as<int32_t>(), weights, pixels, counts);
   };
   if (predicted.type == DType::u8)
     with_labels(predicted.as<uint8_t>());

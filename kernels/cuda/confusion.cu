@@ -16,9 +16,11 @@ constexpr int64_t most_shared_cells = 48 * 1024 / sizeof(unsigned);
 
 struct Pairs {
   ClassIndices predicted, labels;
+  const float* weights;  // of pixels; nullptr: all count
   int64_t classes;
   // The pixel's place in the matrix; -1: not counted.
   FULMAR_DEVICE int64_t cell(int64_t pixel) const {
+    if (weights && !(weights[pixel] > 0)) return -1;
     const int64_t p = predicted[pixel], t = labels[pixel];
     return p >= 0 && p < classes && t >= 0 && t < classes ? t * classes + p : -1;
   }
@@ -62,14 +64,15 @@ struct KeepCounts {
 
 }  // namespace
 
-void confusion(Stream& stream, const View& predicted, const View& labels, const View& counts) {
+void confusion(Stream& stream, const View& predicted, const View& labels, const View& pixel_weight,
+               const View& counts) {
   const int64_t classes = counts.shape.channels(), cells = classes * classes;
   if (classes > max_confusion_classes)
     usage_error("confusion: " + std::to_string(classes) + " classes, at most " +
                 std::to_string(max_confusion_classes) + " are possible");
   const Queue& queue = queue_of(stream);
   const int64_t pixels = labels.shape.pixels();
-  const Pairs pairs{ClassIndices(predicted), ClassIndices(labels), classes};
+  const Pairs pairs{ClassIndices(predicted), ClassIndices(labels), elements<float>(pixel_weight), classes};
   auto* const found = reinterpret_cast<Count*>(queue.partials);
   each(stream, "confusion: clear", cells, Clear{found});
   if (cells > most_shared_cells) {

@@ -84,12 +84,14 @@ void argmax(Stream&, const View& x, const View& y) {
   }
 }
 
-void confusion(Stream&, const View& predicted, const View& labels, const View& counts) {
+void confusion(Stream&, const View& predicted, const View& labels, const View& pixel_weight,
+               const View& counts) {
   const int64_t classes = counts.shape.channels();
   const ClassIndices prediction(predicted), truth(labels);
   double* const sums = reals(counts);
   std::fill_n(sums, classes * classes, 0.0);
   for (int64_t i = 0; i < labels.shape.pixels(); i++) {
+    if (pixel_weight.data && !(reals(pixel_weight)[i] > 0)) continue;
     const int64_t p = prediction[i], t = truth[i];
     if (p >= 0 && p < classes && t >= 0 && t < classes) sums[t * classes + p]++;
   }

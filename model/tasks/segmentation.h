@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/task.h"
+
+namespace fulmar::model {
+
+// One of several classes a pixel: logits [N,H,W,K], labels u8 [N,H,W,1], or a label raster of a size
+// of its own with LABEL/samples beside it, which says how its pixels lie on the output's grid. The
+// loss is ops::softmax_cross_entropy over the pixels with a label, the result "classes", index u8
+// [N,H,W,1]. Metrics: "accuracy" and "macro_f1" over pixels, and "miou", the mean of the classes'
+// intersections over unions. Macro means are over the classes that a label or a prediction has.
+struct FULMAR_API Segmentation final : Task {
+  // Error(usage): not 2 to 255 classes, or a pixel without a label looks like one of them.
+  explicit Segmentation(std::vector<std::string> class_names, int64_t unlabelled = 255);
+
+  std::string kind() const override { return "segmentation"; }
+  std::string to_json() const override;
+  Recorded record(Tape& tape, Val output, const Target& target,
+                  const LossOptions& options) const override;
+  TensorSpec label_of(const Shape& output) const override {
+    return {"", DType::u8, {output.images(), output.height(), output.width(), 1}};
+  }
+  std::unique_ptr<Meter> meter() const override;
+  std::shared_ptr<const Task> with(const NamedValues&) const override {
+    return std::make_shared<Segmentation>(classes, ignore);
+  }
+
+  std::vector<std::string> classes;  // in the order of the logits
+  int64_t ignore;                    // the label of pixels without one
+};
+
+std::shared_ptr<const Task> read_segmentation(const std::string& json);
+
+}  // namespace fulmar::model
