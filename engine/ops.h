@@ -138,6 +138,8 @@ FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
 // Joins gradients in one flat value, each at its segment's offset (elements); gaps are
 // zeros.
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
+// How many NaN and infinities all x hold: index, i32 [1], at most 2^31 - 1. Without a gradient.
+FULMAR_API Val count_nonfinite(Tape&, std::span<const Val> x);
 // Adds g / micro_batches to the Model's "/gradient_sum" (the first micro-batch overwrites it).
 FULMAR_API void accumulate(Tape&, Val g, Val sum);
 // Updates theta and the moments m, v [P] in place; segments: u8 table of Segment.

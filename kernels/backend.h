@@ -82,7 +82,7 @@ struct MemoryInfo {
 struct Backend {
   // Other names or another order of kernels are another version; `revision` counts changes of what
   // they take.
-  static constexpr uint32_t revision = 1;
+  static constexpr uint32_t revision = 2;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
       static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME))) + revision;
@@ -124,7 +124,9 @@ struct Backend {
   // broadcast and reduce_sum may read one of the types `real` and `activation` and write the other.
   void (*broadcast)(Stream&, const View& x, const View& y);   // x's extents are y's or 1
   void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
-  int64_t (*count_nonfinite)(Stream&, const View& x);         // how many NaN and infinities; waits
+  // count i32 [1]: how many NaN and infinities all x hold, 2^31 - 1 where there are more. An x may
+  // be of any type; integers are finite.
+  void (*count_nonfinite)(Stream&, std::span<const View> x, const View& count);
 
   // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`; `functor` is
   // the function's place in the list of pointwise.h.

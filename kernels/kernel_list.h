@@ -10,7 +10,7 @@
   X(fill, 1)                         \
   X(broadcast, 2)                    \
   X(reduce_sum, 2)                   \
-  X(count_nonfinite)                 \
+  X(count_nonfinite, 2)              \
   X(pointwise, 3)                    \
   X(pointwise_grad, 4)               \
   X(conv2d, 4)                       \

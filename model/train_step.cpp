@@ -17,11 +17,12 @@ ProgramOptions train_options(const ModelInfo& info, const TrainStepOptions& opti
 }
 
 Program record_training(const ModelInfo& info, Model& model, const std::vector<TensorSpec>& tensors,
-                        const TrainStepOptions& options) {
+                        const TrainStepOptions& options, Val& nonfinite) {
   Program program = record_program(info.network, tensors, train_options(info, options));
   if (!program.loss.mean) usage_error("training needs batches with a tensor 'label'");
   record_accumulate(*program.tape, model,
                     joined_gradients(*program.tape, model, program.loss.mean));
+  nonfinite = ops::count_nonfinite(*program.tape, std::array{gradient_sum(*program.tape, model)});
   return program;
 }
 
@@ -39,10 +40,10 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Mo
     : context_(context),
       device_(device),
       model_(model),
-      program_(record_training(info, model, tensors, options)),
+      program_(record_training(info, model, tensors, options, nonfinite_)),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
       session_(context, device, program_.tape,
-               std::array{program_.loss.mean, program_.probabilities}, &model, arena_,
+               std::array{program_.loss.mean, program_.probabilities, nonfinite_}, &model, arena_,
                {.debug = options.debug, .cancellable = false}),
       update_(context, device, record_update(model, options.adamw), {}, &model, arena_,
               {.debug = options.debug, .cancellable = false}) {}
@@ -72,18 +73,8 @@ TrainStep::Result TrainStep::read_result(const Batch& batch, const Feed& feed) {
   result.probabilities.assign(probabilities.begin(), probabilities.end());
   const int64_t classes = program_.tape->shape(program_.logits).channels();
   result.probabilities.resize(batch.samples.size() * static_cast<size_t>(classes));
-  if (!std::isfinite(result.loss) || !gradients_finite()) report_divergence(feed);
+  if (!std::isfinite(result.loss) || session_.read(nonfinite_)[0] > 0) report_divergence(feed);
   return result;
-}
-
-bool TrainStep::gradients_finite() {
-  const View sum = model_.view("/gradient_sum", model_.flat_info());
-  try {
-    return device_.backend().count_nonfinite(device_.stream(), sum) == 0;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::device) throw;
-    device_error(device_.describe() + ", looking at the gradients or before it: " + error.what());
-  }
 }
 
 void TrainStep::apply(const StepState& state) {

@@ -49,12 +49,12 @@ class FULMAR_API TrainStep {
   // Gives a session the inputs of a micro-batch.
   using Feed = std::function<void(Session&)>;
   Result read_result(const Batch& batch, const Feed& feed);
-  bool gradients_finite();
   [[noreturn]] void report_divergence(const Feed& feed);
 
   Context& context_;
   Device& device_;
   Model& model_;
+  Val nonfinite_;  // how many values of the gradients' sum are not finite
   Program program_;
   std::shared_ptr<Arena> arena_;
   Session session_, update_;

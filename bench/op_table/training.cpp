@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "bench/op_table/op_table.h"
 #include "kernels/step_state.h"
@@ -44,16 +45,13 @@ Case accumulate_case(const std::string& what, int64_t count, int32_t micro_batch
           default_tolerance};
 }
 
-// What a training step asks of its gradients before it applies them; no op of the engine.
-class CountNonfinite : public Op {
- public:
-  std::string_view name() const override { return "count_nonfinite"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
-  bool updates_state() const override { return true; }  // or it would be dropped
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().count_nonfinite(device.stream(), args.in[0]);
-  }
-};
+Case count_case(const std::string& what, std::vector<Operand> operands) {
+  for (Operand& operand : operands) operand = constant_of(std::move(operand));
+  return {
+      "count_nonfinite", what, std::move(operands),
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::count_nonfinite(t, x)}; },
+      0};
+}
 
 Case adamw_case(const std::string& what, int64_t count, std::span<const Segment> segments,
                 const AdamW& how, int64_t step) {
@@ -85,6 +83,17 @@ void add_training_cases(std::vector<Case>& cases) {
   cases.push_back(accumulate_case("first of three", 70, 0));
   cases.push_back(accumulate_case("second of three", 70, 1));
 
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  cases.push_back(count_case("none", {weight("g", {70})}));
+  cases.push_back(count_case("each kind, in operands of each role",
+                             {given("x", {1, 1, 2, 3}, {nan, 1, -infinity, 0, 3e38, infinity}),
+                              in_role(Role::parameter, given("g", {4}, {0, nan, nan, -3e38})),
+                              in_role(Role::statistic, given("weight", {1}, {infinity})),
+                              in_role(Role::sum, given("sums", {2, 1}, {-nan, 2}))}));
+  cases.push_back(count_case(
+      "many", {given("x", {66000}, std::vector<double>(66000, nan)), weight("g", {140001})}));
+
   // Two segments with a gap between them, which stays as it is.
   const std::array<Segment, 2> segments{{{0, 70, 1}, {96, 160, 0}}};
   for (const bool scaled : {true, false})
@@ -110,14 +119,7 @@ void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) 
     const std::array<Segment, 1> one{{{0, count, 1}}};
     cases.push_back(accumulate_case(what, count, 1));
     cases.push_back(adamw_case(what, count, one, {}, 3));
-    cases.push_back({"count_nonfinite",
-                     what,
-                     {constant_of(weight("g", {count}))},
-                     [](Tape& t, std::span<const Val> x) {
-                       t.append(std::make_shared<CountNonfinite>(), {x[0]});
-                       return std::vector<Val>{};
-                     },
-                     0});
+    cases.push_back(count_case(what, {weight("g", {count})}));
   }
 }
 

@@ -72,6 +72,16 @@ void Accumulate::run(Device& device, const RunArgs& args) const {
   device.backend().accumulate(device.stream(), args.in[0], args.in[1], as_step_state(args.in[2]));
 }
 
+std::vector<ValueInfo> CountNonfinite::infer(std::span<const ValueInfo> in) const {
+  require(!in.empty(), "needs an operand");
+  for (const ValueInfo& x : in) require(x.is_real(), "takes float tensors");
+  return {{Shape{1}, Role::index, DType::i32}};
+}
+
+void CountNonfinite::run(Device& device, const RunArgs& args) const {
+  device.backend().count_nonfinite(device.stream(), args.in, args.out[0]);
+}
+
 std::vector<ValueInfo> AdamWOp::infer(std::span<const ValueInfo> in) const {
   const char* names[] = {"g", "theta", "m", "v"};
   for (size_t i = 1; i < 4; i++) require_same(in[i], in[0].shape, names[i]);
@@ -118,6 +128,10 @@ Val join(Tape& tape, std::span<const Val> x, std::span<const int64_t> offsets, i
 void accumulate(Tape& tape, Val g, Val sum) {
   tape.append(std::make_shared<Accumulate>(),
               {as_role(tape, g, Role::parameter), sum, step_state(tape)});
+}
+
+Val count_nonfinite(Tape& tape, std::span<const Val> x) {
+  return tape.append(std::make_shared<CountNonfinite>(), std::vector<Val>(x.begin(), x.end()));
 }
 
 void adamw(Tape& tape, Val g, Val theta, Val m, Val v, Val segments, const AdamW& how) {

@@ -32,6 +32,13 @@ struct FULMAR_API Join final : Op {
   const int64_t size;
 };
 
+// x... -> how many NaN and infinities they hold, index i32 [1]. It has no gradient.
+struct FULMAR_API CountNonfinite final : Op {
+  std::string_view name() const override { return "count_nonfinite"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  void run(Device& device, const RunArgs& args) const override;
+};
+
 // g, sum (in place), step state
 struct FULMAR_API Accumulate final : Op {
   std::string_view name() const override { return "accumulate"; }
