@@ -184,7 +184,7 @@ class Work {
                          &weights_);
     } else {
       model::TrainStepOptions options;
-      options.adamw = {0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
+      options.optimizer = AdamW{0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
       step_.emplace(context, device, info_, weights_, noise_.tensors(), options);
     }
     feeder_.start(0, 0);

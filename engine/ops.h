@@ -26,7 +26,7 @@ FULMAR_API Val parameter(Tape&, const std::string& name, const Shape&, const Ini
                          bool decays, bool trainable = true);
 // A statistic that lives in the Model (running mean, running variance).
 FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double initial);
-// A buffer that the Model keeps beside the weights: "/step_state", "/parameters", "/moment1", …
+// A buffer that the Model keeps beside the weights: "/step_state", "/adamw/moment1", …
 FULMAR_API Val buffer(Tape&, const std::string& name, const ValueInfo&);
 FULMAR_API Val constant(Tape&, const Shape&, double value, Role role = Role::activation);
 // The numbers of x in another role; rounded where that role's type on a device is narrower. x
@@ -123,7 +123,8 @@ FULMAR_API Val softmax(Tape&, Val x);  // over the channels
 // the first of equals, the first NaN before all. Without a gradient.
 FULMAR_API Val argmax(Tape&, Val x);
 struct Loss {
-  Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
+  Val mean;              // [1]: sum / weight, 0 where the weight is 0
+  Val sum, weight;       // [1], statistics: of all rows
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
 // labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
@@ -140,10 +141,13 @@ FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
 // How many NaN and infinities all x hold: index, i32 [1], at most 2^31 - 1. Without a gradient.
 FULMAR_API Val count_nonfinite(Tape&, std::span<const Val> x);
-// Adds g / micro_batches to the Model's "/gradient_sum" (the first micro-batch overwrites it).
+// Adds g to a sum that the Model holds, in place; a step's first micro-batch overwrites it.
 FULMAR_API void accumulate(Tape&, Val g, Val sum);
-// Updates theta and the moments m, v [P] in place; segments: u8 table of Segment.
-FULMAR_API void adamw(Tape&, Val g, Val theta, Val m, Val v, Val segments, const AdamW&);
+// The optimisers update theta and their states [P] in place by g / weight, and leave all as it is
+// where nonfinite (index, i32 [1]) is above 0. weight [1]; segments: u8 table of Segment.
+// engine/optimizer.h records them for a Model.
+FULMAR_API void adamw(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val m, Val v,
+                      Val segments, const AdamW&);
 
 // ---- images
 // source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]

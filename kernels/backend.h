@@ -226,15 +226,20 @@ struct Backend {
   void (*dropout)(Stream&, const View& x, const View& y, const StepState* state, double rate,
                   uint64_t id);
 
-  // sum = (first micro-batch ? 0 : sum) + g / micro_batches, flat
+  // sum = (first micro-batch ? 0 : sum) + g, flat
   void (*accumulate)(Stream&, const View& g, const View& sum, const StepState* state);
-  // One step over the flat arenas (Loshchilov & Hutter 2019; Kingma & Ba 2015), t = state->step:
-  // m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2; Keras: theta -= lr sqrt(1-b2^t)/(1-b1^t)
-  // m/(sqrt(v)+eps), torch: theta -= lr/(1-b1^t) m/(sqrt(v/(1-b2^t))+eps). g [P]; theta, m, v [P]
-  // in place.
-  void (*adamw)(Stream&, const View& g, const View& theta, const View& m, const View& v,
-                const Segment* segments, int64_t segment_count, const StepState* state,
-                const AdamW&);
+  // The optimisers: one step over the flat arenas with g' = g r. g [P] is a gradient of a sum of
+  // losses, r = 1 / weight, computed once as `real`, and 0 where weight <= 0; weight [1]. theta and
+  // the states [P] change in place, within the segments alone, and nowhere where nonfinite i32 [1]
+  // is above 0. lr and t are the state's learning rate and step; decay applies where a segment
+  // decays.
+  //
+  // Loshchilov & Hutter 2019; Kingma & Ba 2015: m = b1 m + (1-b1) g', v = b2 v + (1-b2) g'^2;
+  // Keras: theta -= lr sqrt(1-b2^t)/(1-b1^t) m/(sqrt(v)+eps), torch: theta -= lr/(1-b1^t)
+  // m/(sqrt(v/(1-b2^t))+eps)
+  void (*adamw)(Stream&, const View& g, const View& weight, const View& nonfinite,
+                const View& theta, const View& m, const View& v, const Segment* segments,
+                int64_t segment_count, const StepState* state, const AdamW&);
 
   // source [N,Hs,Ws,B] of u8, u16, f32 or f64 (strided), samples N records -> y [N,H,W,B]
   void (*warp)(Stream&, const View& source, const WarpSample* samples, const View& y,

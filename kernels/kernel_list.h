@@ -38,7 +38,7 @@
   X(softmax_cross_entropy_grad, 6)   \
   X(dropout, 2)                      \
   X(accumulate, 2)                   \
-  X(adamw, 2, 3, 4)                  \
+  X(adamw, 4, 5, 6)                  \
   X(warp, 3)
 
 // Those of them that ask for scratch memory, by a line NAME_workspace of the table.

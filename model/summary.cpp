@@ -5,6 +5,7 @@
 
 #include "engine/model.h"
 #include "engine/ops/leaf.h"
+#include "engine/optimizer.h"
 
 namespace fulmar::model {
 namespace {
@@ -91,12 +92,14 @@ PlannedProgram planned_program(const Network& network, const Preprocess& preproc
                                         program_options(preprocess, mode)),
                          {}};
   const Program& p = planned.program;
+  std::vector<Val> outputs{trains ? p.loss.mean : p.logits, p.probabilities};
   if (trains) {
     const Model model(device, *p.tape, std::nullopt);
-    record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss.mean));
+    const Val g = joined_gradients(*p.tape, model, p.loss.sum);
+    outputs.push_back(
+        count_nonfinite(*p.tape, record_accumulate(*p.tape, model, g, p.loss.weight)));
   }
-  planned.plan =
-      plan(*p.tape, std::vector{trains ? p.loss.mean : p.logits, p.probabilities}, device);
+  planned.plan = plan(*p.tape, outputs, device);
   return planned;
 }
 

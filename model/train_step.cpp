@@ -19,16 +19,18 @@ ProgramOptions train_options(const ModelInfo& info, const TrainStepOptions& opti
 Program record_training(const ModelInfo& info, Model& model, const std::vector<TensorSpec>& tensors,
                         const TrainStepOptions& options, Val& nonfinite) {
   Program program = record_program(info.network, tensors, train_options(info, options));
-  if (!program.loss.mean) usage_error("training needs batches with a tensor 'label'");
-  record_accumulate(*program.tape, model,
-                    joined_gradients(*program.tape, model, program.loss.mean));
-  nonfinite = ops::count_nonfinite(*program.tape, std::array{gradient_sum(*program.tape, model)});
+  if (!program.loss.sum) usage_error("training needs batches with a tensor 'label'");
+  Tape& tape = *program.tape;
+  nonfinite = count_nonfinite(
+      tape, record_accumulate(tape, model, joined_gradients(tape, model, program.loss.sum),
+                              program.loss.weight));
   return program;
 }
 
-std::shared_ptr<const Tape> record_update(Model& model, const AdamW& adamw) {
+std::shared_ptr<const Tape> update_tape(Model& model, const Optimizer& optimizer) {
   auto tape = std::make_shared<Tape>();
-  record_adamw(*tape, model, gradient_sum(*tape, model), adamw);
+  const GradientSum sum = gradient_sum(*tape, model);
+  record_update(*tape, model, optimizer, sum.gradient, sum.weight, count_nonfinite(*tape, sum));
   return tape;
 }
 
@@ -45,7 +47,7 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, Mo
       session_(context, device, program_.tape,
                std::array{program_.loss.mean, program_.probabilities, nonfinite_}, &model, arena_,
                {.debug = options.debug, .cancellable = false}),
-      update_(context, device, record_update(model, options.adamw), {}, &model, arena_,
+      update_(context, device, update_tape(model, options.optimizer), {}, &model, arena_,
               {.debug = options.debug, .cancellable = false}) {}
 
 TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {

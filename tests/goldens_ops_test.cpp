@@ -8,6 +8,7 @@
 
 #include "engine/context.h"
 #include "engine/ops.h"
+#include "engine/optimizer.h"
 #include "engine/session.h"
 #include "tests/support/goldens.h"
 
@@ -286,7 +287,7 @@ void check_adamw(Context& context, Device& device, const Golden& file, const std
   how.weight_decay = row["decay"];
   how.decay_scaled_by_lr = row["decay_scaled_by_lr"];
   how.keras_epsilon = row["epsilon_placement"] == "keras";
-  record_adamw(*tape, model, g, how);
+  record_update(*tape, model, how, g);
   Session session(context, device, tape, {}, &model);
   const Values gradients = file.values(name + "/g"), after = file.values(name + "/w");
   const size_t n = file.values(name + "/w0").size();

@@ -47,7 +47,7 @@ struct FULMAR_API Accumulate final : Op {
   void run(Device& device, const RunArgs& args) const override;
 };
 
-// g, theta, m, v (in place), segments, step state
+// g, weight, nonfinite, theta, m, v (in place), segments, step state
 struct FULMAR_API AdamWOp final : Op {
   explicit AdamWOp(const AdamW& settings) : how(settings) {}
   std::string_view name() const override { return "adamw"; }
