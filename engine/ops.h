@@ -148,6 +148,10 @@ FULMAR_API void accumulate(Tape&, Val g, Val sum);
 // engine/optimizer.h records them for a Model.
 FULMAR_API void adamw(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val m, Val v,
                       Val segments, const AdamW&);
+FULMAR_API void sgd(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+                    const Sgd&);
+FULMAR_API void lars(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+                     const Lars&);
 
 // ---- images
 // source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]

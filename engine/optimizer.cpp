@@ -14,6 +14,8 @@ ValueInfo weight_info() { return {Shape{1}, Role::statistic, DType::f32}; }
 
 struct Name {
   const char* operator()(const AdamW&) const { return "adamw"; }
+  const char* operator()(const Sgd&) const { return "sgd"; }
+  const char* operator()(const Lars&) const { return "lars"; }
 };
 
 struct Describe {
@@ -25,12 +27,24 @@ struct Describe {
             {"decay_scaled_by_lr", how.decay_scaled_by_lr},
             {"keras_epsilon", how.keras_epsilon}};
   }
+  Settings operator()(const Sgd& how) const {
+    return {
+        {"momentum", how.momentum}, {"weight_decay", how.weight_decay}, {"nesterov", how.nesterov}};
+  }
+  Settings operator()(const Lars& how) const {
+    return {{"momentum", how.momentum},
+            {"weight_decay", how.weight_decay},
+            {"trust_coefficient", how.trust_coefficient},
+            {"epsilon", how.epsilon}};
+  }
 };
 
 struct States {
   std::vector<std::string> operator()(const AdamW&) const {
     return {"/adamw/moment1", "/adamw/moment2"};
   }
+  std::vector<std::string> operator()(const Sgd&) const { return {"/sgd/velocity"}; }
+  std::vector<std::string> operator()(const Lars&) const { return {"/lars/velocity"}; }
 };
 
 // Appends the step to a tape.
@@ -41,6 +55,12 @@ struct Update {
 
   void operator()(const AdamW& how) const {
     ops::adamw(tape, g, weight, nonfinite, theta, states[0], states[1], segments, how);
+  }
+  void operator()(const Sgd& how) const {
+    ops::sgd(tape, g, weight, nonfinite, theta, states[0], segments, how);
+  }
+  void operator()(const Lars& how) const {
+    ops::lars(tape, g, weight, nonfinite, theta, states[0], segments, how);
   }
 };
 

@@ -13,10 +13,10 @@ namespace fulmar {
 
 class Model;
 
-// How weights are updated; Backend::adamw gives the formula.
-using Optimizer = std::variant<AdamW>;
+// How weights are updated; Backend::adamw, sgd and lars give the formulas.
+using Optimizer = std::variant<AdamW, Sgd, Lars>;
 
-FULMAR_API const char* name_of(const Optimizer& optimizer);  // "adamw"
+FULMAR_API const char* name_of(const Optimizer& optimizer);  // "adamw", "sgd", "lars"
 // Its settings by name, bool or double, in the order of its struct.
 FULMAR_API std::vector<std::pair<std::string, Attribute>> settings_of(const Optimizer& optimizer);
 // The Model's buffers that hold its state, each as large as all parameters: "/adamw/moment1", …

@@ -59,6 +59,17 @@ struct AdamW {
   bool keras_epsilon = true;  // epsilon added before bias correction of v (Keras) or after (torch)
 };
 
+struct Sgd {
+  double momentum = 0.9, weight_decay = 0;
+  bool nesterov = false;
+};
+
+struct Lars {
+  double momentum = 0.9, weight_decay = 0;
+  double trust_coefficient = 1e-3;
+  double epsilon = 0;  // added to the denominator of the local rate
+};
+
 // fp32: float32 throughout. tf32: the same, but dense products may round their factors to 10 bits
 // of fraction, as NVIDIA's tensor cores do. bf16: a device stores activations and their gradients
 // as bf16; parameters, statistics and all sums stay float32 or wider.
@@ -240,6 +251,18 @@ struct Backend {
   void (*adamw)(Stream&, const View& g, const View& weight, const View& nonfinite,
                 const View& theta, const View& m, const View& v, const Segment* segments,
                 int64_t segment_count, const StepState* state, const AdamW&);
+  // As PyTorch's: d = g' + decay theta, v = momentum v + d, theta -= lr (nesterov ? d + momentum v
+  // : v)
+  void (*sgd)(Stream&, const View& g, const View& weight, const View& nonfinite, const View& theta,
+              const View& v, const Segment* segments, int64_t segment_count, const StepState* state,
+              const Sgd&);
+  // You, Gitman & Ginsburg 2017, algorithm 1: v = momentum v + lr local (g' + decay theta),
+  // theta -= v, with local = trust |theta| / (|g'| + decay |theta| + epsilon) over the segment, 1
+  // where one of the norms is 0. Norms are sums in double. A segment that doesn't decay has local =
+  // 1 too: SimCLR (Chen et al. 2020) excludes biases and batch normalisation from both.
+  void (*lars)(Stream&, const View& g, const View& weight, const View& nonfinite, const View& theta,
+               const View& v, const Segment* segments, int64_t segment_count,
+               const StepState* state, const Lars&);
 
   // source [N,Hs,Ws,B] of u8, u16, f32 or f64 (strided), samples N records -> y [N,H,W,B]
   void (*warp)(Stream&, const View& source, const WarpSample* samples, const View& y,

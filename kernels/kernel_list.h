@@ -39,6 +39,8 @@
   X(dropout, 2)                      \
   X(accumulate, 2)                   \
   X(adamw, 4, 5, 6)                  \
+  X(sgd, 4, 5)                       \
+  X(lars, 4, 5)                      \
   X(warp, 3)
 
 // Those of them that ask for scratch memory, by a line NAME_workspace of the table.

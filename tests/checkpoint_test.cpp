@@ -102,7 +102,7 @@ TEST_CASE("checkpoint: the state of any optimiser is kept, and must come back wh
   Device& device = context.device("cpu");
   ModelInfo info = description(2);
   info.training_state.json = "{}";
-  for (const Optimizer& kind : {Optimizer(AdamW{})}) {
+  for (const Optimizer& kind : {Optimizer(AdamW{}), Optimizer(Sgd{}), Optimizer(Lars{})}) {
     CAPTURE(name_of(kind));
     const std::vector<std::string> names = state_names(kind);
     Model saved = model_of(device, info.network, 3), other = model_of(device, info.network, 4);

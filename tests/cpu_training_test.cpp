@@ -158,4 +158,37 @@ TEST_CASE("cpu: adamw in its forms, over segments with gaps and odd ends") {
     }
 }
 
+TEST_CASE("cpu: sgd and lars over segments with gaps and odd ends, empty ones and zeros") {
+  const int64_t size = 300001;
+  // The last but one is all zeros: it has no norm.
+  const Segment segments[] = {{0, 7, 0},           {9, 140000, 1},      {140016, 140016, 1},
+                              {140032, 250000, 0}, {250016, 250039, 1}, {250048, 300000, 1}};
+  std::vector<double> start = random_reals({size}, 5).values;
+  std::fill(start.begin() + 250016, start.begin() + 250039, 0.0);
+  for (const bool nesterov : {false, true}) {
+    Parity p;
+    const int g = p.in({size}, -7, 7), theta = p.in({size}, start), weight = p.in({1}, {7});
+    const int v = p.in({size}), nonfinite = p.raw({1}, DType::i32);
+    p.check([&](const Backend& d) {
+      StepState state;
+      state.learning_rate = 1e-1;
+      for (int step = 0; step < 3; step++)
+        d.sgd(p.stream(), p[g], p[weight], p[nonfinite], p[theta], p[v], segments, 6, &state,
+              {0.9, 1e-2, nesterov});
+    });
+  }
+  for (const double epsilon : {0.0, 1.0}) {
+    Parity p;
+    const int g = p.in({size}, -7, 7), theta = p.in({size}, start), weight = p.in({1}, {7});
+    const int v = p.in({size}), nonfinite = p.raw({1}, DType::i32);
+    p.check([&](const Backend& d) {
+      StepState state;
+      state.learning_rate = 1e-1;
+      for (int step = 0; step < 3; step++)
+        d.lars(p.stream(), p[g], p[weight], p[nonfinite], p[theta], p[v], segments, 6, &state,
+               {0.9, 1e-2, 0.5, epsilon});
+    });
+  }
+}
+
 }  // namespace fulmar::test

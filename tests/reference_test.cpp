@@ -349,6 +349,38 @@ TEST_CASE("reference: adamw in its three forms, decay only where a segment says 
     }
 }
 
+// The formulas with numbers, one element for each segment: |x| is its norm.
+TEST_CASE("reference: sgd and lars decay and adapt where a segment says so") {
+  const Segment segments[] = {{0, 1, 1}, {1, 2, 0}};
+  StepState state;
+  state.learning_rate = 0.5;
+  Reals g({2}, {12, 12}), weight({1}, {4});  // 3 each
+  Array<int32_t> nonfinite({1}, {0});
+  for (const bool nesterov : {false, true}) {
+    Reals theta({2}, {5, 5}), v({2}, {2, 2});
+    device.sgd(stream, g.view(), weight.view(), nonfinite.view(), theta.view(), v.view(), segments,
+               2, &state, {0.25, 0.1, nesterov});
+    const double d[] = {3 + 0.1 * 5, 3};
+    for (int64_t i = 0; i < 2; i++) {
+      CHECK(v[i] == doctest::Approx(0.25 * 2 + d[i]));
+      const double by = nesterov ? d[i] + 0.25 * (0.5 + d[i]) : 0.5 + d[i];
+      CHECK(theta[i] == doctest::Approx(5 - 0.5 * by));
+    }
+  }
+  Reals theta({2}, {-5, 5}), v({2}, {2, 2});
+  device.lars(stream, g.view(), weight.view(), nonfinite.view(), theta.view(), v.view(), segments,
+              2, &state, {0.25, 0.1, 0.01, 0.5});
+  const double local = 0.01 * 5 / (3 + 0.1 * 5 + 0.5);
+  check_near(v.values, {0.25 * 2 + 0.5 * local * (3 - 0.1 * 5), 0.25 * 2 + 0.5 * 3});
+  check_near(theta.values, {-5 - v[0], 5 - v[1]});
+
+  // Without a norm the local rate is 1.
+  Reals none({2}, {0, 0}), fresh({2}, {0, 0});
+  device.lars(stream, g.view(), weight.view(), nonfinite.view(), none.view(), fresh.view(),
+              segments, 2, &state, {0.25, 0.1, 0.01, 0});
+  check_near(fresh.values, {1.5, 1.5});
+}
+
 TEST_CASE("reference: a weight of 0 counts no gradient, and NaN somewhere stops every optimiser") {
   const Segment segments[] = {{0, 2, 1}};
   StepState state;
@@ -366,6 +398,14 @@ TEST_CASE("reference: a weight of 0 counts no gradient, and NaN somewhere stops 
       CHECK(changes([&](const View& theta, const View& m, const View& v) {
               device.adamw(stream, g.view(), weight.view(), nonfinite.view(), theta, m, v, segments,
                            1, &state, {});
+            }) == expected);
+      CHECK(changes([&](const View& theta, const View& m, const View&) {
+              device.sgd(stream, g.view(), weight.view(), nonfinite.view(), theta, m, segments, 1,
+                         &state, {});
+            }) == expected);
+      CHECK(changes([&](const View& theta, const View& m, const View&) {
+              device.lars(stream, g.view(), weight.view(), nonfinite.view(), theta, m, segments, 1,
+                          &state, {});
             }) == expected);
     }
 }

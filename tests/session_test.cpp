@@ -259,7 +259,7 @@ TEST_CASE("model: a weight may be called as a buffer of the training is") {
     for (const double value : model.read(name)) CHECK(value == doctest::Approx(0.875));
   }
 
-  for (const std::string name : {"/adamw/moment1", "/adamw/moment2", "/weight_sum", "/segments"}) {
+  for (const std::string name : {"/adamw/moment1", "/lars/velocity", "/weight_sum", "/segments"}) {
     Tape taken;
     ops::parameter(taken, name, {3}, {}, false);
     CHECK(error_of(ErrorKind::usage, [&] { Model(device, taken, 1); }) ==
@@ -275,14 +275,14 @@ TEST_CASE("model: an optimiser's buffers are zeros from when they are asked for,
   Model model(device, tape, 1);
   CHECK(model.states().empty());
   const size_t before = model.bytes();
-  CHECK(model.read("/adamw/moment2") == Values(static_cast<size_t>(model.flat_size())));
+  CHECK(model.read("/sgd/velocity") == Values(static_cast<size_t>(model.flat_size())));
   CHECK(model.bytes() == before + static_cast<size_t>(model.flat_size()) * sizeof(float));
-  model.view("/adamw/moment1", model.flat_info());
-  CHECK(model.states() == std::vector<std::string>{"/adamw/moment1", "/adamw/moment2"});
+  model.view("/adamw/moment2", model.flat_info());
+  CHECK(model.states() == std::vector<std::string>{"/adamw/moment2", "/sgd/velocity"});
   CHECK(model.read("/weight_sum") == Values{0});
   CHECK(error_of(ErrorKind::usage, [&] { model.read("/adam/moment1"); }) ==
         "the model has no '/adam/moment1': was it made from another network?");
-  for (const Optimizer& kind : {Optimizer(AdamW{})})
+  for (const Optimizer& kind : {Optimizer(AdamW{}), Optimizer(Sgd{}), Optimizer(Lars{})})
     for (const std::string& name : state_names(kind))
       CHECK(name.starts_with(std::string("/") + name_of(kind) + "/"));
 }

@@ -136,7 +136,9 @@ TEST_CASE("micro-batches of unequal weight make the step that one large batch ma
     }
     return model.read("/parameters");
   };
-  for (const Optimizer& optimizer : {Optimizer(AdamW{.weight_decay = 0.01})}) {
+  for (const Optimizer& optimizer :
+       {Optimizer(AdamW{.weight_decay = 0.01}), Optimizer(Sgd{0.9, 0.01, true}),
+        Optimizer(Lars{0.9, 0.01, 0.1, 0})}) {
     CAPTURE(name_of(optimizer));
     const std::vector<double> whole = trained(optimizer, 1);
     const std::vector<double> parts = trained(optimizer, micro_batches);

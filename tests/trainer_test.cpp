@@ -380,6 +380,7 @@ TEST_CASE("resuming with other options, batches or another network is refused wi
       {"another micro_batches", [](TrainerOptions& o, Run::Parts&) { o.micro_batches = 2; }},
       {"another adamw",
        [](TrainerOptions& o, Run::Parts&) { o.step.optimizer = AdamW{.weight_decay = 0.1}; }},
+      {"a run without sgd", [](TrainerOptions& o, Run::Parts&) { o.step.optimizer = Sgd{}; }},
       {"another decaying_parameters: 2, here 6",
        [](TrainerOptions&, Run::Parts& p) { p.decay_all = true; }},
       {"another label_smoothing",

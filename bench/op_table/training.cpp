@@ -90,6 +90,28 @@ Case adamw_case(const Step& s, const AdamW& how) {
       default_tolerance};
 }
 
+Case sgd_case(const Step& s, const Sgd& how) {
+  return {
+      "sgd", s.what,
+      update_operands(s, {flat_state("theta", s.count, -1, 1), flat_state("v", s.count, -1, 1)}),
+      [how](Tape& t, std::span<const Val> x) {
+        ops::sgd(t, x[0], x[1], x[2], x[3], x[4], x[5], how);
+        return std::vector<Val>{};
+      },
+      default_tolerance};
+}
+
+Case lars_case(const Step& s, const Lars& how) {
+  return {
+      "lars", s.what,
+      update_operands(s, {flat_state("theta", s.count, -1, 1), flat_state("v", s.count, -1, 1)}),
+      [how](Tape& t, std::span<const Val> x) {
+        ops::lars(t, x[0], x[1], x[2], x[3], x[4], x[5], how);
+        return std::vector<Val>{};
+      },
+      default_tolerance};
+}
+
 }  // namespace
 
 void add_training_cases(std::vector<Case>& cases) {
@@ -130,6 +152,19 @@ void add_training_cases(std::vector<Case>& cases) {
                                 {"weight 0", 160, segments, 0},
                                 {"refused", 160, segments, 8, 2}};
   for (const Step& s : steps) cases.push_back(adamw_case(s, torch));
+  for (const bool nesterov : {false, true}) {
+    const Sgd how{0.9, 1e-2, nesterov};
+    cases.push_back(sgd_case({nesterov ? "Nesterov's" : "momentum", 160, segments}, how));
+  }
+  cases.push_back(sgd_case({"plain", 160, segments}, {0, 0, false}));
+  for (const Step& s : steps) cases.push_back(sgd_case(s, {0.9, 1e-2, false}));
+
+  const Lars lars{0.9, 1e-2, 0.1, 0};
+  cases.push_back(lars_case({"two segments", 160, segments}, lars));
+  cases.push_back(lars_case({"epsilon", 160, segments}, {0.9, 1e-2, 0.1, 1}));
+  for (const Step& s : steps) cases.push_back(lars_case(s, lars));
+  cases.push_back(
+      lars_case({"a long segment", 140001, {{0, 33, 1}, {64, 140001, 1}}}, {0.9, 1e-2, 10, 0}));
 }
 
 void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
@@ -144,6 +179,8 @@ void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) 
     const Step all{what, count, {{0, count, 1}}};
     cases.push_back(accumulate_case(what, count, 1));
     cases.push_back(adamw_case(all, {}));
+    cases.push_back(sgd_case(all, {}));
+    cases.push_back(lars_case(all, {}));
     cases.push_back(count_case(what, {weight("g", {count})}));
   }
 }

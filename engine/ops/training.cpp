@@ -126,11 +126,35 @@ void AdamWOp::run(Device& device, const RunArgs& args) const {
                          args.in[5], u.segments, u.segment_count, u.state, how);
 }
 
+std::vector<ValueInfo> SgdOp::infer(std::span<const ValueInfo> in) const {
+  require_update(in, std::array{"theta", "v"});
+  return {};
+}
+
+void SgdOp::run(Device& device, const RunArgs& args) const {
+  const Update u(args, 2);
+  device.backend().sgd(device.stream(), u.g, u.weight, u.nonfinite, args.in[3], args.in[4],
+                       u.segments, u.segment_count, u.state, how);
+}
+
+std::vector<ValueInfo> LarsOp::infer(std::span<const ValueInfo> in) const {
+  require_update(in, std::array{"theta", "v"});
+  return {};
+}
+
+void LarsOp::run(Device& device, const RunArgs& args) const {
+  const Update u(args, 2);
+  device.backend().lars(device.stream(), u.g, u.weight, u.nonfinite, args.in[3], args.in[4],
+                        u.segments, u.segment_count, u.state, how);
+}
+
 Attributes Dropout::attributes() const {
   return {{"rate", rate}, {"id", static_cast<int64_t>(id)}};
 }
 Attributes Join::attributes() const { return {{"offsets", offsets}}; }
 Attributes AdamWOp::attributes() const { return attributes_of(how); }
+Attributes SgdOp::attributes() const { return attributes_of(how); }
+Attributes LarsOp::attributes() const { return attributes_of(how); }
 
 ValueInfo step_state_info() {
   return {Shape{static_cast<int64_t>(sizeof(StepState))}, Role::source, DType::u8};
@@ -163,6 +187,20 @@ void adamw(Tape& tape, Val g, Val weight, Val nonfinite, Val theta, Val m, Val v
   tape.append(std::make_shared<AdamWOp>(how),
               {as_role(tape, g, Role::parameter), as_role(tape, weight, Role::statistic), nonfinite,
                theta, m, v, segments, step_state(tape)});
+}
+
+void sgd(Tape& tape, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+         const Sgd& how) {
+  tape.append(std::make_shared<SgdOp>(how),
+              {as_role(tape, g, Role::parameter), as_role(tape, weight, Role::statistic), nonfinite,
+               theta, v, segments, step_state(tape)});
+}
+
+void lars(Tape& tape, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+          const Lars& how) {
+  tape.append(std::make_shared<LarsOp>(how),
+              {as_role(tape, g, Role::parameter), as_role(tape, weight, Role::statistic), nonfinite,
+               theta, v, segments, step_state(tape)});
 }
 
 }  // namespace fulmar::ops

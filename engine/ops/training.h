@@ -59,4 +59,28 @@ struct FULMAR_API AdamWOp final : Op {
   const AdamW how;
 };
 
+// g, weight, nonfinite, theta, v (in place), segments, step state
+struct FULMAR_API SgdOp final : Op {
+  explicit SgdOp(const Sgd& settings) : how(settings) {}
+  std::string_view name() const override { return "sgd"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  bool updates_state() const override { return true; }
+  void run(Device& device, const RunArgs& args) const override;
+
+  const Sgd how;
+};
+
+// As SgdOp.
+struct FULMAR_API LarsOp final : Op {
+  explicit LarsOp(const Lars& settings) : how(settings) {}
+  std::string_view name() const override { return "lars"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  bool updates_state() const override { return true; }
+  void run(Device& device, const RunArgs& args) const override;
+
+  const Lars how;
+};
+
 }  // namespace fulmar::ops

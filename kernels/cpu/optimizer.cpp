@@ -125,6 +125,106 @@ void adamw(Stream& stream, const View& g, const View& weight, const View& nonfin
                    });
 }
 
+// d = g + decay theta; v = momentum v + d; theta -= lr (nesterov ? d + momentum v : v)
+struct SgdRule {
+  float share, decay, momentum, rate;
+  bool nesterov;
+
+  HWY_INLINE void step(V sum, V* state) const {
+    const D d;
+    V &theta = state[0], &v = state[1];
+    const V g = hn::MulAdd(hn::Set(d, decay), theta, hn::Mul(sum, hn::Set(d, share)));
+    v = hn::MulAdd(hn::Set(d, momentum), v, g);
+    const V update = nesterov ? hn::MulAdd(hn::Set(d, momentum), v, g) : v;
+    theta = hn::NegMulAdd(hn::Set(d, rate), update, theta);
+  }
+};
+
+void sgd(Stream& stream, const View& g, const View& weight, const View& nonfinite,
+         const View& theta, const View& v, const Segment* segments, int64_t segment_count,
+         const StepState* state, const Sgd& how) {
+  if (is_refused(nonfinite)) return;
+  const SgdRule rule{share_of(weight), 0, static_cast<float>(how.momentum),
+                     static_cast<float>(state->learning_rate), how.nesterov};
+  update_pieces<2>(stream, pieces_of(segments, segment_count), g,
+                   {theta.as<float>(), v.as<float>()}, [&](int64_t segment) {
+                     SgdRule own = rule;
+                     if (segments[segment].decays) own.decay = static_cast<float>(how.weight_decay);
+                     return own;
+                   });
+}
+
+// The sum of the squares of x[begin, end).
+HWY_INLINE double squares_of(const float* x, int64_t begin, int64_t end) {
+  const hn::ScalableTag<double> wide;
+  const hn::Rebind<float, decltype(wide)> narrow;
+  const auto step = static_cast<int64_t>(hn::Lanes(wide));
+  auto sum0 = hn::Zero(wide), sum1 = hn::Zero(wide);
+  int64_t i = begin;
+  for (; i + 2 * step <= end; i += 2 * step) {
+    const auto a = hn::PromoteTo(wide, hn::LoadU(narrow, x + i));
+    const auto b = hn::PromoteTo(wide, hn::LoadU(narrow, x + i + step));
+    sum0 = hn::MulAdd(a, a, sum0);
+    sum1 = hn::MulAdd(b, b, sum1);
+  }
+  double sum = hn::GetLane(hn::SumOfLanes(wide, hn::Add(sum0, sum1)));
+  for (; i < end; i++) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return sum;
+}
+
+// v = momentum v + rate (g + decay theta); theta -= v
+struct LarsRule {
+  float share, decay, momentum, rate;
+
+  HWY_INLINE void step(V sum, V* state) const {
+    const D d;
+    V &theta = state[0], &v = state[1];
+    const V g = hn::MulAdd(hn::Set(d, decay), theta, hn::Mul(sum, hn::Set(d, share)));
+    v = hn::MulAdd(hn::Set(d, rate), g, hn::Mul(hn::Set(d, momentum), v));
+    theta = hn::Sub(theta, v);
+  }
+};
+
+void lars(Stream& stream, const View& g, const View& weight, const View& nonfinite,
+          const View& theta, const View& v, const Segment* segments, int64_t segment_count,
+          const StepState* state, const Lars& how) {
+  if (is_refused(nonfinite)) return;
+  struct Squares {
+    double theta = 0, g = 0;
+  };
+  const std::vector<Piece> pieces = pieces_of(segments, segment_count);
+  std::vector<Squares> parts(pieces.size()), sums(static_cast<size_t>(segment_count));
+  for_chunks(stream, static_cast<int64_t>(pieces.size()), 1,
+             [&](int64_t begin, int64_t end, int) HWY_ATTR {
+               for (int64_t i = begin; i < end; i++) {
+                 const Piece& p = pieces[i];
+                 if (!segments[p.segment].decays) continue;
+                 parts[i] = {squares_of(theta.as<float>(), p.begin, p.end),
+                             squares_of(g.as<float>(), p.begin, p.end)};
+               }
+             });
+  // In the pieces' order, whichever thread took them.
+  for (size_t i = 0; i < pieces.size(); i++) {
+    Squares& sum = sums[pieces[i].segment];
+    sum.theta += parts[i].theta;
+    sum.g += parts[i].g;
+  }
+  const float share = share_of(weight);
+  update_pieces<2>(stream, pieces, g, {theta.as<float>(), v.as<float>()}, [&](int64_t segment) {
+    LarsRule rule{share, 0, static_cast<float>(how.momentum), 0};
+    double local = 1;
+    if (segments[segment].decays) {
+      rule.decay = static_cast<float>(how.weight_decay);
+      const double size = std::sqrt(sums[segment].theta);
+      const double slope = static_cast<double>(share) * std::sqrt(sums[segment].g);
+      if (size != 0 && slope != 0)
+        local = how.trust_coefficient * size / (slope + how.weight_decay * size + how.epsilon);
+    }
+    rule.rate = static_cast<float>(state->learning_rate * local);
+    return rule;
+  });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace fulmar::cpu
 HWY_AFTER_NAMESPACE();
@@ -143,6 +243,22 @@ void adamw(Stream& stream, const View& g, const View& weight, const View& nonfin
            int64_t segment_count, const StepState* state, const AdamW& how) {
   HWY_DYNAMIC_DISPATCH(adamw)
   (stream, g, weight, nonfinite, theta, m, v, segments, segment_count, state, how);
+}
+
+HWY_EXPORT(sgd);
+void sgd(Stream& stream, const View& g, const View& weight, const View& nonfinite,
+         const View& theta, const View& v, const Segment* segments, int64_t segment_count,
+         const StepState* state, const Sgd& how) {
+  HWY_DYNAMIC_DISPATCH(sgd)
+  (stream, g, weight, nonfinite, theta, v, segments, segment_count, state, how);
+}
+
+HWY_EXPORT(lars);
+void lars(Stream& stream, const View& g, const View& weight, const View& nonfinite,
+          const View& theta, const View& v, const Segment* segments, int64_t segment_count,
+          const StepState* state, const Lars& how) {
+  HWY_DYNAMIC_DISPATCH(lars)
+  (stream, g, weight, nonfinite, theta, v, segments, segment_count, state, how);
 }
 
 }  // namespace fulmar::cpu

@@ -1,5 +1,6 @@
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
 
 // What changes from step to step is read from StepState in device memory, never from arguments; and
 // so are the sum's weight and the count that refuses a step.
@@ -73,6 +74,55 @@ struct AdamWRule {
   }
 };
 
+// d = g + decay theta; v = momentum v + d; theta -= lr (nesterov ? d + momentum v : v)
+struct SgdRule {
+  static constexpr int arenas = 2;
+  Sgd how;
+
+  struct Factors {
+    float share, decay, momentum, rate;
+    bool nesterov;
+  };
+  FULMAR_DEVICE Factors factors(const Given& given) const {
+    return {given.share(), static_cast<float>(how.weight_decay), static_cast<float>(how.momentum),
+            static_cast<float>(given.state->learning_rate), how.nesterov};
+  }
+  FULMAR_DEVICE Factors of_segment(Factors f, bool decays, int64_t) const {
+    if (!decays) f.decay = 0;
+    return f;
+  }
+  FULMAR_DEVICE static void step(const Factors& f, float sum, float& theta, float& v) {
+    const float g = sum * f.share + f.decay * theta;
+    v = f.momentum * v + g;
+    theta -= f.rate * (f.nesterov ? g + f.momentum * v : v);
+  }
+};
+
+// v = momentum v + rate (g + decay theta); theta -= v
+struct LarsRule {
+  static constexpr int arenas = 2;
+  Lars how;
+  const float* rates;  // [segments]
+
+  struct Factors {
+    float share, decay, momentum, rate;
+  };
+  FULMAR_DEVICE Factors factors(const Given& given) const {
+    return {given.share(), static_cast<float>(how.weight_decay), static_cast<float>(how.momentum),
+            0};
+  }
+  FULMAR_DEVICE Factors of_segment(Factors f, bool decays, int64_t segment) const {
+    if (!decays) f.decay = 0;
+    f.rate = rates[segment];
+    return f;
+  }
+  FULMAR_DEVICE static void step(const Factors& f, float sum, float& theta, float& v) {
+    const float g = sum * f.share + f.decay * theta;
+    v = f.momentum * v + f.rate * g;
+    theta -= v;
+  }
+};
+
 template <class Rule>
 struct Arenas {
   float* of[Rule::arenas];
@@ -139,6 +189,63 @@ void update(const Stream& stream, const char* name, const Given& given, const Ru
          by_four ? update_kernel<4, Rule> : update_kernel<1, Rule>, given, rule, arenas, count);
 }
 
+// Squares of theta and g of each segment, which `chunks` blocks share: the host doesn't know where
+// segments end. A thread adds up its elements in order, a block its threads in a tree.
+__global__ void __launch_bounds__(sum_threads)
+    segment_squares(Given given, const float* theta, int64_t chunks, double* squares) {
+  FULMAR_SHARED(double, part, [2][sum_threads]);
+  if (given.refused()) return;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int64_t blocks = given.segment_count * chunks;
+  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
+    const int64_t segment = divide(block, chunks), chunk = block - segment * chunks;
+    const Segment s = given.segments[segment];
+    const int64_t length = (s.end - s.begin + chunks - 1) / chunks;
+    const int64_t begin = s.begin + chunk * length;
+    const int64_t end = begin + length < s.end ? begin + length : s.end;
+    double of_theta = 0, of_g = 0;
+    for (int64_t i = begin + thread; i < end; i += sum_threads) {
+      const double t = static_cast<double>(theta[i]), g = static_cast<double>(given.g[i]);
+      of_theta += t * t;
+      of_g += g * g;
+    }
+    part[0][thread] = of_theta;
+    part[1][thread] = of_g;
+    __syncthreads();
+    for (int half = sum_threads / 2; half > 0; half /= 2) {
+      if (thread < half)
+        for (int k = 0; k < 2; k++) part[k][thread] += part[k][thread + half];
+      __syncthreads();
+    }
+    if (thread < 2) squares[block * 2 + thread] = part[thread][0];
+    __syncthreads();  // before the next segment's sums
+  }
+}
+
+// rates [segments]: learning rate times local rate.
+struct LocalRates {
+  Given given;
+  Lars how;
+  int64_t chunks;
+  const double* squares;  // [segments][chunks][theta, g]
+  float* rates;
+  FULMAR_DEVICE void operator()(int64_t segment) const {
+    if (given.refused()) return;
+    double local = 1;
+    if (given.segments[segment].decays != 0) {
+      double of_theta = 0, of_g = 0;
+      for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        of_theta += squares[(segment * chunks + chunk) * 2];
+        of_g += squares[(segment * chunks + chunk) * 2 + 1];
+      }
+      const double size = sqrt(of_theta), slope = static_cast<double>(given.share()) * sqrt(of_g);
+      if (size != 0 && slope != 0)
+        local = how.trust_coefficient * size / (slope + how.weight_decay * size + how.epsilon);
+    }
+    rates[segment] = static_cast<float>(given.state->learning_rate * local);
+  }
+};
+
 }  // namespace
 
 void adamw(Stream& stream, const View& g, const View& weight, const View& nonfinite,
@@ -146,6 +253,35 @@ void adamw(Stream& stream, const View& g, const View& weight, const View& nonfin
            int64_t segment_count, const StepState* state, const AdamW& how) {
   update(stream, "adamw", given(g, weight, nonfinite, segments, segment_count, state),
          AdamWRule{how}, Arenas<AdamWRule>{{reals(theta), reals(m), reals(v)}}, g.shape.elements());
+}
+
+void sgd(Stream& stream, const View& g, const View& weight, const View& nonfinite,
+         const View& theta, const View& v, const Segment* segments, int64_t segment_count,
+         const StepState* state, const Sgd& how) {
+  update(stream, "sgd", given(g, weight, nonfinite, segments, segment_count, state), SgdRule{how},
+         Arenas<SgdRule>{{reals(theta), reals(v)}}, g.shape.elements());
+}
+
+void lars(Stream& stream, const View& g, const View& weight, const View& nonfinite,
+          const View& theta, const View& v, const Segment* segments, int64_t segment_count,
+          const StepState* state, const Lars& how) {
+  if (segment_count == 0) return;
+  // The number of segments alone decides how their sums are split, and so their bits.
+  constexpr int64_t most_chunks = 32;
+  if (segment_count > most_partials / 4)
+    usage_error("cuda: lars takes up to " + std::to_string(most_partials / 4) + " segments, " +
+                std::to_string(segment_count) + " given");
+  const int64_t chunks = std::min(most_chunks, most_partials / segment_count / 2 - 1);
+  const Queue& queue = queue_of(stream);
+  double* squares = queue.partials;
+  auto* rates = reinterpret_cast<float*>(squares + segment_count * chunks * 2);
+  const Given all = given(g, weight, nonfinite, segments, segment_count, state);
+  const int64_t blocks = std::min<int64_t>(segment_count * chunks, queue.max_blocks);
+  launch({"lars norms", static_cast<unsigned>(blocks), sum_threads, queue.stream}, segment_squares,
+         all, reals(theta), chunks, squares);
+  each(stream, "lars rates", segment_count, LocalRates{all, how, chunks, squares, rates});
+  update(stream, "lars", all, LarsRule{how, rates}, Arenas<LarsRule>{{reals(theta), reals(v)}},
+         g.shape.elements());
 }
 
 }  // namespace fulmar::cuda
