@@ -186,7 +186,7 @@ class Work {
       inference_.emplace(context, device, program_.tape, std::vector{probabilities_}, &weights_);
     } else {
       model::TrainStepOptions options;
-      options.adamw = {0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
+      options.optimizer = AdamW{0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
       step_.emplace(context, device, info_, heads, weights_, noise_.tensors(), options);
     }
     feeder_.start(0, 0);

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/optimizer.h"
 #include "engine/safetensors.h"
 #include "kernels/error.h"
 
@@ -15,11 +16,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* moments[] = {"/moment1", "/moment2"};  // as the Model calls them
 constexpr std::string_view state_prefix = "training/";
 
-std::string moment_name(const char* moment, const std::string& parameter) {
-  return std::string("adamw") + moment + "/" + parameter;
+// A parameter's part of an optimiser's buffer: "adamw/moment1/PARAMETER" of "/adamw/moment1".
+std::string part_name(const std::string& buffer, const std::string& parameter) {
+  return buffer.substr(1) + "/" + parameter;
 }
 
 std::vector<int64_t> extents(const Shape& shape) {
@@ -182,10 +183,10 @@ void save_checkpoint(const std::string& path, const ModelInfo& info, Model& mode
   metadata.insert(info.task.begin(), info.task.end());
   if (!info.training_state.empty()) {
     metadata["training_state"] = info.training_state.json;
-    for (const char* moment : moments) {
-      const std::vector<double> flat = model.read(moment);
+    for (const std::string& buffer : model.states()) {
+      const std::vector<double> flat = model.read(buffer);
       for (const Model::Parameter& p : model.parameters())
-        tensors.add(moment_name(moment, p.name), p.shape, segment(flat, p));
+        tensors.add(part_name(buffer, p.name), p.shape, segment(flat, p));
     }
     for (const auto& [name, values] : info.training_state.integers)
       tensors.add(name, StoredType::i32, values);
@@ -236,13 +237,19 @@ void Checkpoint::restore(Model& model) const {
   for (const Model::Parameter& p : model.parameters()) model.write(p.name, copy(p.name, p.shape));
   for (const Model::Statistic& s : model.statistics()) model.write(s.name, copy(s.name, s.shape));
   if (info_.training_state.empty()) return;
-  for (const char* moment : moments) {
-    std::vector<double> flat = model.read(moment);
-    for (const Model::Parameter& p : model.parameters()) {
-      const std::vector<double> part = copy(moment_name(moment, p.name), p.shape);
+  // Buffers that the model has must be in the file; others are made where the file has them.
+  for (const std::string& buffer : all_state_names()) {
+    const auto& parameters = model.parameters();
+    const bool stored = std::any_of(
+        parameters.begin(), parameters.end(),
+        [&](const Model::Parameter& p) { return file_->find(part_name(buffer, p.name)); });
+    if (!stored && !model.has(buffer)) continue;
+    std::vector<double> flat = model.read(buffer);
+    for (const Model::Parameter& p : parameters) {
+      const std::vector<double> part = copy(part_name(buffer, p.name), p.shape);
       std::copy(part.begin(), part.end(), flat.begin() + p.begin);
     }
-    model.write(moment, flat);
+    model.write(buffer, flat);
   }
 }
 

@@ -39,7 +39,7 @@ struct FULMAR_API ModelInfo {
   const Preprocess& picture() const;
 };
 
-// Writes weights, statistics and, with a training state, the optimiser's moments. The file appears
+// Writes weights, statistics and, with a training state, the optimiser's state. The file appears
 // whole or not at all. Error(usage) where the description names an input that the network lacks, or
 // its task uses a name of the engine's; Error(file) where the file can't be written.
 FULMAR_API void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model);
@@ -55,8 +55,8 @@ class FULMAR_API Checkpoint {
   // Remarks about the file for its user, one sentence each.
   const std::vector<std::string>& notes() const;
 
-  // Copies weights and statistics into a model of the same network, and the moments where the file
-  // has a training state. Error(file) where a tensor is missing or has another shape.
+  // Copies weights and statistics into a model of the same network, and the optimiser's state where
+  // the file has a training state. Error(file) where a tensor is missing or has another shape.
   void restore(Model& model) const;
   // Copies every weight that the file has under the model's name and shape. Gives the names of the
   // model's other weights. For training on from another model.

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <iterator>
-#include <string_view>
 
 #include "engine/ops.h"
 #include "engine/ops/leaf.h"
+#include "engine/optimizer.h"
 #include "kernels/error.h"
 #include "kernels/fnv1a.h"
 #include "kernels/random.h"
@@ -17,9 +16,19 @@ namespace {
 
 using ops::Leaf;
 
-// A layer's weights are called "LAYER/WHAT", so none has such a name.
-constexpr std::string_view buffer_names[] = {"/parameters",   "/moment1",  "/moment2",
-                                             "/gradient_sum", "/segments", "/step_state"};
+// Buffers that are made when first asked for, beside the optimisers'.
+constexpr const char *gradient_sum_name = "/gradient_sum", *weight_sum_name = "/weight_sum";
+
+bool is_optimizers(const std::string& name) {
+  const std::vector<std::string>& all = all_state_names();
+  return std::find(all.begin(), all.end(), name) != all.end();
+}
+
+// A layer's weights are called "LAYER/WHAT", so hardly one has such a name.
+bool is_buffer_name(const std::string& name) {
+  return name == "/parameters" || name == "/segments" || name == "/step_state" ||
+         name == gradient_sum_name || name == weight_sum_name || is_optimizers(name);
+}
 
 int64_t align_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -74,7 +83,7 @@ Model::Model(Device& device, const Tape& tape, std::optional<uint64_t> seed) : d
         leaf->kind() == Leaf::Kind::parameter || leaf->kind() == Leaf::Kind::statistic;
     if (!lasts) continue;
     const bool weight = leaf->kind() == Leaf::Kind::parameter && leaf->trainable;
-    if (std::count(std::begin(buffer_names), std::end(buffer_names), leaf->key()) > 0)
+    if (is_buffer_name(leaf->key()))
       usage_error("a weight is named '" + leaf->key() + "', as one of the model's own buffers is");
     (weight ? weights : statistics).push_back(leaf);
   }
@@ -85,7 +94,7 @@ Model::Model(Device& device, const Tape& tape, std::optional<uint64_t> seed) : d
     parameters_.push_back({leaf->key(), shape_of(leaf), flat_size_, leaf->decays});
     flat_size_ += align_up(parameters_.back().shape.elements(), parameter_alignment);
   }
-  std::byte* flat = flat_buffer("/parameters").data();
+  std::byte* flat = zeros("/parameters", Shape{flat_size_}).data();
   for (const Parameter& p : parameters_)
     views_[p.name] = view_of(flat + p.begin * static_cast<int64_t>(size_of(device.real())), p.shape,
                              device.real());
@@ -152,22 +161,28 @@ ValueInfo Model::segments_info() const {
   return {Shape{bytes}, Role::source, DType::u8};
 }
 
-// A flat arena, made of zeros when first asked for.
-DeviceBuffer& Model::flat_buffer(const std::string& name) {
+// A buffer of the device's real type, made of zeros when first asked for.
+DeviceBuffer& Model::zeros(const std::string& name, const Shape& shape) {
   const auto found = buffers_.find(name);
   if (found != buffers_.end()) return found->second;
-  const View flat = view_of(nullptr, Shape{flat_size_}, device_->real());
-  DeviceBuffer& memory = buffers_.emplace(name, DeviceBuffer(*device_, flat.bytes())).first->second;
-  views_[name] = view_of(memory.data(), flat.shape, flat.type);
+  const View view = view_of(nullptr, shape, device_->real());
+  DeviceBuffer& memory = buffers_.emplace(name, DeviceBuffer(*device_, view.bytes())).first->second;
+  views_[name] = view_of(memory.data(), view.shape, view.type);
   device_->backend().fill(device_->stream(), views_[name], 0);
   return memory;
 }
 
 bool Model::has(const std::string& name) const { return views_.count(name) > 0; }
 
+std::vector<std::string> Model::states() const {
+  std::vector<std::string> names = all_state_names();
+  std::erase_if(names, [&](const std::string& name) { return !has(name); });
+  return names;
+}
+
 View Model::find(const std::string& name) {
-  for (const char* flat : {"/moment1", "/moment2", "/gradient_sum"})
-    if (name == flat) flat_buffer(name);
+  if (name == gradient_sum_name || is_optimizers(name)) zeros(name, Shape{flat_size_});
+  if (name == weight_sum_name) zeros(name, Shape{1});
   const auto found = views_.find(name);
   if (found == views_.end())
     usage_error("the model has no '" + name + "': was it made from another network?");
@@ -214,32 +229,6 @@ void Model::write(const std::string& name, std::span<const double> values) {
 
 void Model::set_step_state(const StepState& state) {
   device_->backend().copy_in(device_->stream(), views_["/step_state"].data, &state, sizeof state);
-}
-
-Val joined_gradients(Tape& tape, const Model& model, Val loss) {
-  std::vector<Val> weights;
-  std::vector<int64_t> offsets;
-  for (const Model::Parameter& p : model.parameters()) {
-    weights.push_back(tape.find(p.name));
-    offsets.push_back(p.begin);
-  }
-  const std::vector<Val> gradients = grad(tape, loss, weights);
-  return ops::join(tape, gradients, offsets, model.flat_size());
-}
-
-void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how) {
-  const ValueInfo flat = model.flat_info();
-  const Val theta = ops::buffer(tape, "/parameters", flat);
-  const Val m = ops::buffer(tape, "/moment1", flat), v = ops::buffer(tape, "/moment2", flat);
-  ops::adamw(tape, g, theta, m, v, ops::buffer(tape, "/segments", model.segments_info()), how);
-}
-
-void record_accumulate(Tape& tape, const Model& model, Val g) {
-  ops::accumulate(tape, g, gradient_sum(tape, model));
-}
-
-Val gradient_sum(Tape& tape, const Model& model) {
-  return ops::buffer(tape, "/gradient_sum", model.flat_info());
 }
 
 }  // namespace fulmar

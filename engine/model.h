@@ -12,10 +12,10 @@
 
 namespace fulmar {
 
-// The values that last between runs: weights, running statistics, moments, step state. Tapes name
-// them. Weights lie in one flat arena, in reverse order of first use; gradients share the layout,
-// so backward finishes a growing prefix of them. The device must outlive the Model, and the Model
-// every Session that uses it. The Model doesn't keep the tape that it was made from.
+// The values that last between runs: weights, running statistics, an optimiser's state, step state.
+// Tapes name them. Weights lie in one flat arena, in reverse order of first use; gradients share
+// the layout, so backward finishes a growing prefix of them. The device must outlive the Model, and
+// the Model every Session that uses it. The Model doesn't keep the tape that it was made from.
 class FULMAR_API Model {
  public:
   struct Parameter {
@@ -44,11 +44,15 @@ class FULMAR_API Model {
   int64_t parameter_count() const;                  // running statistics included, as Keras counts
   size_t bytes() const;                             // of device memory, so far
 
-  // Where a leaf lives: a parameter, a statistic, or one of the buffers "/parameters", "/moment1",
-  // "/moment2", "/gradient_sum" [flat_size], "/segments", "/step_state"; moments and sums are made
-  // (as zeros) when first asked for. Error(usage) for an unknown name or a shape that differs.
+  // Where a leaf lives: a parameter, a statistic, or one of the buffers "/parameters",
+  // "/gradient_sum" and the optimisers' (all_state_names(): "/adamw/moment1", …) [flat_size],
+  // "/weight_sum" [1], "/segments", "/step_state". Sums and optimisers' buffers are made (as zeros)
+  // when first asked for. Error(usage) for an unknown name or a shape that differs.
   View view(const std::string& name, const ValueInfo& info);
   bool has(const std::string& name) const;
+
+  // Which optimisers' buffers it has by now, in the order of all_state_names().
+  std::vector<std::string> states() const;
 
   // Values of a parameter, a statistic or a flat buffer, row-major.
   std::vector<double> read(const std::string& name);
@@ -66,7 +70,7 @@ class FULMAR_API Model {
 
  private:
   View find(const std::string& name);
-  DeviceBuffer& flat_buffer(const std::string& name);
+  DeviceBuffer& zeros(const std::string& name, const Shape& shape);
   void write_segments();
 
   Device* device_;
@@ -76,15 +80,5 @@ class FULMAR_API Model {
   std::map<std::string, View> views_;
   std::map<std::string, DeviceBuffer> buffers_;
 };
-
-// Appends the gradient of the loss by every parameter, joined in the model's order. Give the result
-// to record_adamw or record_accumulate.
-FULMAR_API Val joined_gradients(Tape& tape, const Model& model, Val loss);
-// One AdamW step with flat gradients `g`.
-FULMAR_API void record_adamw(Tape& tape, const Model& model, Val g, const AdamW& how);
-// Adds this micro-batch's gradients to the model's "/gradient_sum".
-FULMAR_API void record_accumulate(Tape& tape, const Model& model, Val g);
-// The summed gradients, for the tape that applies them.
-FULMAR_API Val gradient_sum(Tape& tape, const Model& model);
 
 }  // namespace fulmar

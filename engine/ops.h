@@ -26,7 +26,7 @@ FULMAR_API Val parameter(Tape&, const std::string& name, const Shape&, const Ini
                          bool decays, bool trainable = true);
 // A statistic that lives in the Model (running mean, running variance).
 FULMAR_API Val statistic(Tape&, const std::string& name, const Shape&, double initial);
-// A buffer that the Model keeps beside the weights: "/step_state", "/parameters", "/moment1", …
+// A buffer that the Model keeps beside the weights: "/step_state", "/adamw/moment1", …
 FULMAR_API Val buffer(Tape&, const std::string& name, const ValueInfo&);
 FULMAR_API Val constant(Tape&, const Shape&, double value, Role role = Role::activation);
 // The numbers of x in another role; rounded where that role's type on a device is narrower. x
@@ -130,7 +130,8 @@ FULMAR_API Val argmax(Tape&, Val x);
 FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes,
                          Val pixel_weight = {});
 struct Loss {
-  Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
+  Val mean;              // [1]: sum / weight, 0 where the weight is 0
+  Val sum, weight;       // [1], statistics: of all rows
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
 // labels: index u8 or i32 [N,H,W,1], or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
@@ -145,10 +146,19 @@ FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
 // Joins gradients in one flat value, each at its segment's offset (elements); gaps are
 // zeros.
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
-// Adds g / micro_batches to the Model's "/gradient_sum" (the first micro-batch overwrites it).
+// How many NaN and infinities all x hold: index, i32 [1], at most 2^31 - 1. Without a gradient.
+FULMAR_API Val count_nonfinite(Tape&, std::span<const Val> x);
+// Adds g to a sum that the Model holds, in place; a step's first micro-batch overwrites it.
 FULMAR_API void accumulate(Tape&, Val g, Val sum);
-// Updates theta and the moments m, v [P] in place; segments: u8 table of Segment.
-FULMAR_API void adamw(Tape&, Val g, Val theta, Val m, Val v, Val segments, const AdamW&);
+// The optimisers update theta and their states [P] in place by g / weight, and leave all as it is
+// where nonfinite (index, i32 [1]) is above 0. weight [1]; segments: u8 table of Segment.
+// engine/optimizer.h records them for a Model.
+FULMAR_API void adamw(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val m, Val v,
+                      Val segments, const AdamW&);
+FULMAR_API void sgd(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+                    const Sgd&);
+FULMAR_API void lars(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+                     const Lars&);
 
 // ---- images
 // source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]

@@ -342,12 +342,26 @@ void Session::out_of_memory(const Error& error, size_t bytes) const {
                " (" + error.what() + ")");
 }
 
+int32_t Session::count_nonfinite(const View& x, int node) {
+  const Backend& backend = device_->backend();
+  int32_t count = 0;
+  try {
+    if (count_.bytes() == 0) count_ = DeviceBuffer(*device_, sizeof count);
+    backend.count_nonfinite(device_->stream(), {&x, 1}, view_of(count_.data(), {1}, DType::i32));
+    backend.copy_out(device_->stream(), &count, count_.data(), sizeof count);
+    backend.synchronize(device_->stream());
+  } catch (const Error& error) {
+    device_failed(error, node);
+  }
+  return count;
+}
+
 void Session::check_finite(size_t step) {
   const int n = plan_.steps[step].node;
   for (size_t i = 0; i < bound_[step].out.size(); i++) {
     if (!tape_->node(n).outputs[i].is_real()) continue;
     const View& out = bound_[step].out[i];
-    const int64_t bad = device_->backend().count_nonfinite(device_->stream(), out);
+    const int32_t bad = count_nonfinite(out, n);
     if (bad > 0)
       throw Error(ErrorKind::diverged, tape_->describe(n) + ": " + std::to_string(bad) + " of " +
                                            std::to_string(out.shape.elements()) + " value" +

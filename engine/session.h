@@ -110,6 +110,7 @@ class FULMAR_API Session {
   // The graph of a run in this memory; null where no run used it yet, or the run can't be captured.
   DeviceGraph* captured(const std::vector<const void*>& memory);
   void check_finite(size_t step);
+  int32_t count_nonfinite(const View& x, int node);  // of a node; waits
   [[noreturn]] void device_failed(const Error& error, int node) const;
   [[noreturn]] void out_of_memory(const Error& error, size_t bytes) const;
 
@@ -129,6 +130,7 @@ class FULMAR_API Session {
   std::vector<Captured> captured_;    // latest first
   int64_t replays_ = 0;
   uint64_t taken_ = 0;  // arena_->taken() at the last whole run; 0: none
+  DeviceBuffer count_;  // of NaN and infinities, in debug runs
 };
 
 }  // namespace fulmar

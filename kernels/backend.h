@@ -61,6 +61,17 @@ struct AdamW {
   bool keras_epsilon = true;  // epsilon added before bias correction of v (Keras) or after (torch)
 };
 
+struct Sgd {
+  double momentum = 0.9, weight_decay = 0;
+  bool nesterov = false;
+};
+
+struct Lars {
+  double momentum = 0.9, weight_decay = 0;
+  double trust_coefficient = 1e-3;
+  double epsilon = 0;  // added to the denominator of the local rate
+};
+
 // fp32: float32 throughout. tf32: the same, but dense products may round their factors to 10 bits
 // of fraction, as NVIDIA's tensor cores do. bf16: a device stores activations and their gradients
 // as bf16; parameters, statistics and all sums stay float32 or wider.
@@ -84,7 +95,7 @@ struct MemoryInfo {
 struct Backend {
   // Other names or another order of kernels are another version; `revision` counts changes of what
   // they take.
-  static constexpr uint32_t revision = 1;
+  static constexpr uint32_t revision = 2;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
       static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME))) + revision;
@@ -126,7 +137,9 @@ struct Backend {
   // broadcast and reduce_sum may read one of the types `real` and `activation` and write the other.
   void (*broadcast)(Stream&, const View& x, const View& y);   // x's extents are y's or 1
   void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
-  int64_t (*count_nonfinite)(Stream&, const View& x);         // how many NaN and infinities; waits
+  // count i32 [1]: how many NaN and infinities all x hold, 2^31 - 1 where there are more. An x may
+  // be of any type; integers are finite.
+  void (*count_nonfinite)(Stream&, std::span<const View> x, const View& count);
 
   // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`, or f64 where
   // F is Add; `functor` is the function's place in the list of pointwise.h.
@@ -231,15 +244,32 @@ struct Backend {
   void (*dropout)(Stream&, const View& x, const View& y, const StepState* state, double rate,
                   uint64_t id);
 
-  // sum = (first micro-batch ? 0 : sum) + g / micro_batches, flat
+  // sum = (first micro-batch ? 0 : sum) + g, flat
   void (*accumulate)(Stream&, const View& g, const View& sum, const StepState* state);
-  // One step over the flat arenas (Loshchilov & Hutter 2019; Kingma & Ba 2015), t = state->step:
-  // m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2; Keras: theta -= lr sqrt(1-b2^t)/(1-b1^t)
-  // m/(sqrt(v)+eps), torch: theta -= lr/(1-b1^t) m/(sqrt(v/(1-b2^t))+eps). g [P]; theta, m, v [P]
-  // in place.
-  void (*adamw)(Stream&, const View& g, const View& theta, const View& m, const View& v,
-                const Segment* segments, int64_t segment_count, const StepState* state,
-                const AdamW&);
+  // The optimisers: one step over the flat arenas with g' = g r. g [P] is a gradient of a sum of
+  // losses, r = 1 / weight, computed once as `real`, and 0 where weight <= 0; weight [1]. theta and
+  // the states [P] change in place, within the segments alone, and nowhere where nonfinite i32 [1]
+  // is above 0. lr and t are the state's learning rate and step; decay applies where a segment
+  // decays.
+  //
+  // Loshchilov & Hutter 2019; Kingma & Ba 2015: m = b1 m + (1-b1) g', v = b2 v + (1-b2) g'^2;
+  // Keras: theta -= lr sqrt(1-b2^t)/(1-b1^t) m/(sqrt(v)+eps), torch: theta -= lr/(1-b1^t)
+  // m/(sqrt(v/(1-b2^t))+eps)
+  void (*adamw)(Stream&, const View& g, const View& weight, const View& nonfinite,
+                const View& theta, const View& m, const View& v, const Segment* segments,
+                int64_t segment_count, const StepState* state, const AdamW&);
+  // As PyTorch's: d = g' + decay theta, v = momentum v + d, theta -= lr (nesterov ? d + momentum v
+  // : v)
+  void (*sgd)(Stream&, const View& g, const View& weight, const View& nonfinite, const View& theta,
+              const View& v, const Segment* segments, int64_t segment_count, const StepState* state,
+              const Sgd&);
+  // You, Gitman & Ginsburg 2017, algorithm 1: v = momentum v + lr local (g' + decay theta),
+  // theta -= v, with local = trust |theta| / (|g'| + decay |theta| + epsilon) over the segment, 1
+  // where one of the norms is 0. Norms are sums in double. A segment that doesn't decay has local =
+  // 1 too: SimCLR (Chen et al. 2020) excludes biases and batch normalisation from both.
+  void (*lars)(Stream&, const View& g, const View& weight, const View& nonfinite, const View& theta,
+               const View& v, const Segment* segments, int64_t segment_count,
+               const StepState* state, const Lars&);
 
   // source [N,Hs,Ws,B] of u8, u16, f32 or f64 (strided), samples N records -> y [N,H,W,B]
   void (*warp)(Stream&, const View& source, const WarpSample* samples, const View& y,

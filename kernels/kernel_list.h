@@ -10,7 +10,7 @@
   X(fill, 1)                         \
   X(broadcast, 2)                    \
   X(reduce_sum, 2)                   \
-  X(count_nonfinite)                 \
+  X(count_nonfinite, 2)              \
   X(pointwise, 3)                    \
   X(pointwise_grad, 4)               \
   X(conv2d, 4)                       \
@@ -39,7 +39,9 @@
   X(softmax_cross_entropy_grad, 6)   \
   X(dropout, 2)                      \
   X(accumulate, 2)                   \
-  X(adamw, 2, 3, 4)                  \
+  X(adamw, 4, 5, 6)                  \
+  X(sgd, 4, 5)                       \
+  X(lars, 4, 5)                      \
   X(warp, 3)                         \
   X(warp_labels, 3)
 

@@ -5,6 +5,7 @@
 
 #include "engine/model.h"
 #include "engine/ops/leaf.h"
+#include "engine/optimizer.h"
 #include "model/observe.h"
 
 namespace fulmar::model {
@@ -83,8 +84,9 @@ PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, 
   if (trains) {
     require_labels(p, heads, "a training step");
     const Model model(device, *p.tape, std::nullopt);
-    record_accumulate(*p.tape, model, joined_gradients(*p.tape, model, p.loss));
-    outputs.push_back(p.loss);
+    const Val g = joined_gradients(*p.tape, model, p.loss_sum);
+    outputs.push_back(
+        count_nonfinite(*p.tape, record_accumulate(*p.tape, model, g, p.loss_weight)));
   } else {
     for (const auto& [name, value] : p.outputs) outputs.push_back(value);
     for (const Recorded& head : p.heads)

@@ -24,9 +24,10 @@ std::vector<Val> outputs_of(const Program& program) {
   return outputs;
 }
 
-std::shared_ptr<const Tape> record_update(Model& model, const AdamW& adamw) {
+std::shared_ptr<const Tape> update_tape(Model& model, const Optimizer& optimizer) {
   auto tape = std::make_shared<Tape>();
-  record_adamw(*tape, model, gradient_sum(*tape, model), adamw);
+  const GradientSum sum = gradient_sum(*tape, model);
+  record_update(*tape, model, optimizer, sum.gradient, sum.weight, count_nonfinite(*tape, sum));
   return tape;
 }
 
@@ -44,7 +45,7 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, co
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
       session_(context, device, program_.tape, outputs_of(program_), &model, arena_,
                {.debug = options.debug, .cancellable = false}),
-      update_(context, device, record_update(model, options.adamw), {}, &model, arena_,
+      update_(context, device, update_tape(model, options.optimizer), {}, &model, arena_,
               {.debug = options.debug, .cancellable = false}) {}
 
 TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {
@@ -72,16 +73,6 @@ TrainStep::Result TrainStep::read_result(const Batch& batch, const Feed& feed) {
   result.heads = observe(session_, program_, heads_, tensors_, batch);
   if (!std::isfinite(result.loss) || !gradients_finite()) report_divergence(feed);
   return result;
-}
-
-bool TrainStep::gradients_finite() {
-  const View sum = model_.view("/gradient_sum", model_.flat_info());
-  try {
-    return device_.backend().count_nonfinite(device_.stream(), sum) == 0;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::device) throw;
-    device_error(device_.describe() + ", looking at the gradients or before it: " + error.what());
-  }
 }
 
 void TrainStep::apply(const StepState& state) {

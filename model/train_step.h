@@ -8,20 +8,21 @@
 #include "engine/batch_source.h"
 #include "engine/checkpoint.h"
 #include "engine/feeder.h"
+#include "engine/optimizer.h"
 #include "engine/session.h"
 #include "model/program.h"
 
 namespace fulmar::model {
 
 struct TrainStepOptions {
-  AdamW adamw{};
+  Optimizer optimizer = AdamW{};
   LossOptions loss{};
   bool unbiased_running_variance = true;
   bool debug = false;  // see SessionOptions
 };
 
-// One optimiser step: the mean gradient of one or more micro-batches, then AdamW. Two tapes, so
-// that the host can check the gradients before the weights change.
+// One optimiser step by the gradient of the mean loss over one or more micro-batches, each sample
+// by its weight. Two tapes, so that the host can check the gradients before the weights change.
 class FULMAR_API TrainStep {
  public:
   // Error(usage) as record_program, and where a head's tensor of labels is missing; Error(device)
@@ -34,9 +35,9 @@ class FULMAR_API TrainStep {
     double loss = 0, weight = 0;  // mean over the micro-batch, and the weight that it has
     std::vector<Observed> heads;
   };
-  // Runs forward and backward of one micro-batch. Adds its gradients, divided by the number of
-  // micro-batches in `state`, to the model's sum. Error(diverged) naming the first bad layer where
-  // the loss or a gradient is not finite: the weights are then as they were before the step.
+  // Runs forward and backward of one micro-batch. Adds the gradients of its summed loss, and its
+  // weight, to the model's sums. Error(diverged) naming the first bad layer where the loss or a
+  // gradient is not finite: the weights are then as they were before the step.
   Result accumulate(const Batch& batch, const StepState& state);
   // The same for the batch of the latest feeder.next(); meanwhile the feeder fetches the next one.
   Result accumulate(Feeder& feeder, const Batch& batch, const StepState& state);
@@ -49,7 +50,6 @@ class FULMAR_API TrainStep {
   // Gives a session the inputs of a micro-batch.
   using Feed = std::function<void(Session&)>;
   Result read_result(const Batch& batch, const Feed& feed);
-  bool gradients_finite();
   [[noreturn]] void report_divergence(const Feed& feed);
 
   Context& context_;
@@ -57,6 +57,7 @@ class FULMAR_API TrainStep {
   Model& model_;
   Heads heads_;
   std::vector<TensorSpec> tensors_;
+  Val nonfinite_;  // how many of the sums' values are not finite
   Program program_;
   std::shared_ptr<Arena> arena_;
   Session session_, update_;

@@ -114,7 +114,8 @@ void Trainer::make_feeders() {
     const size_t inputs =
         step_.session().input_bytes() + (evaluator_ ? evaluator_->session().input_bytes() : 0);
     const View flat = view_of(nullptr, model_.flat_info().shape, device_.real());
-    const size_t needed = arena + 2 * inputs + 3 * flat.bytes();  // a sum, two moments
+    const size_t flats = 1 + state_names(options_.step.optimizer).size();  // with the sum
+    const size_t needed = arena + 2 * inputs + flats * flat.bytes();
     const MemoryInfo memory = device_.backend().memory(device_.stream());
     // A tenth is left to the driver and to others.
     const size_t usable = memory.free_bytes - memory.free_bytes / 10;
@@ -154,14 +155,14 @@ void Trainer::run_epoch(TrainObserver& observer) {
     step.seed = options_.seed;
     step.step = s.step + 1;
     step.learning_rate = s.learning_rate.rate(s.step);
-    step.micro_batches = std::min(options_.micro_batches, batches - s.batch);
-    for (; step.micro_batch < step.micro_batches; step.micro_batch++) {
+    const int64_t micro_batches = std::min(options_.micro_batches, batches - s.batch);
+    for (; step.micro_batch < micro_batches; step.micro_batch++) {
       step.draw = s.draw++;
       train_micro_batch(step);
     }
     step_.apply(step);
     s.step++;
-    s.batch += step.micro_batches;
+    s.batch += micro_batches;
     observer.on_batch({s.epoch + 1, options_.epochs, s.samples, s.samples / s.batch * batches,
                        s.loss_sum / s.loss_weight, step.learning_rate});
     if (context_.cancel) {

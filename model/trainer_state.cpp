@@ -55,10 +55,12 @@ Json json_of(const std::vector<TensorSpec>& tensors) {
 
 void compare(const std::string& before, const std::string& now) {
   const Json then = Json::parse(before), here = Json::parse(now);
-  for (const auto& [name, value] : here.items())
+  for (const auto& [name, value] : here.items()) {
+    if (!then.contains(name)) usage_error("it comes from a run without " + name);
     if (then.at(name) != value)
       usage_error("it comes from a run with another " + name + ": " + then.at(name).dump() +
                   ", here " + value.dump());
+  }
 }
 
 }  // namespace
@@ -124,20 +126,20 @@ void TrainerState::restore(const TrainingState& from, const std::string& options
 
 std::string options_text(const TrainerOptions& options, const Model& model,
                          const BatchSource& train, bool validation) {
-  const AdamW& adamw = options.step.adamw;
+  Json optimizer = Json::object();
+  for (const auto& [name, value] : settings_of(options.step.optimizer)) {
+    if (const bool* flag = std::get_if<bool>(&value))
+      optimizer[name] = *flag;
+    else
+      optimizer[name] = std::get<double>(value);
+  }
   const auto decaying = std::count_if(model.parameters().begin(), model.parameters().end(),
                                       [](const Model::Parameter& p) { return p.decays; });
   return Json{{"seed", options.seed},
               {"batches_per_epoch", train.batches_per_epoch()},
               {"tensors", json_of(train.tensors())},
               {"micro_batches", options.micro_batches},
-              {"adamw",
-               {{"beta1", adamw.beta1},
-                {"beta2", adamw.beta2},
-                {"epsilon", adamw.epsilon},
-                {"weight_decay", adamw.weight_decay},
-                {"decay_scaled_by_lr", adamw.decay_scaled_by_lr},
-                {"keras_epsilon", adamw.keras_epsilon}}},
+              {name_of(options.step.optimizer), optimizer},
               {"decaying_parameters", decaying},
               {"label_smoothing", options.step.loss.label_smoothing},
               {"unbiased_running_variance", options.step.unbiased_running_variance},

@@ -7,6 +7,7 @@
 
 #include "engine/context.h"
 #include "engine/ops.h"
+#include "engine/optimizer.h"
 #include "engine/safetensors.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
@@ -93,6 +94,49 @@ TEST_CASE("checkpoint: a tensor that is missing, of another shape or of another 
   Model same = model_of(device, info.network, 1);
   CHECK(refusal(Checkpoint::read(folder.path("i")), same).find("'dense/bias'") !=
         std::string::npos);
+}
+
+TEST_CASE("checkpoint: the state of any optimiser is kept, and must come back whole") {
+  TempFolder folder;
+  Context context;
+  Device& device = context.device("cpu");
+  ModelInfo info = description(2);
+  info.training_state.json = "{}";
+  for (const Optimizer& kind : {Optimizer(AdamW{}), Optimizer(Sgd{}), Optimizer(Lars{})}) {
+    CAPTURE(name_of(kind));
+    const std::vector<std::string> names = state_names(kind);
+    Model saved = model_of(device, info.network, 3), other = model_of(device, info.network, 4);
+    Values values(static_cast<size_t>(saved.flat_size()));
+    for (const Model::Parameter& p : saved.parameters())
+      for (int64_t i = 0; i < p.shape.elements(); i++)
+        values[static_cast<size_t>(p.begin + i)] = static_cast<double>(p.begin + i + 1);
+    for (const std::string& name : names) saved.write(name, values);
+    save_checkpoint(folder.path("m"), info, saved);
+    const Safetensors stored = Safetensors::read(folder.path("m"));
+    for (const std::string& name : names) CHECK(stored.find(name.substr(1) + "/dense/kernel"));
+    CHECK(stored.tensors().size() ==
+          saved.parameters().size() * (1 + names.size()) + saved.statistics().size());
+
+    Checkpoint::read(folder.path("m")).restore(other);
+    CHECK(other.states() == names);
+    for (const std::string& name : names) CHECK(other.read(name) == values);
+
+    // A tensor of it is gone; or all, and the model has such a buffer.
+    std::vector<StoredTensor> tensors = stored.tensors();
+    std::erase_if(tensors, [&](const StoredTensor& t) {
+      return t.name == names[0].substr(1) + "/dense/bias";
+    });
+    write_safetensors(folder.path("part"), tensors, stored.metadata());
+    Model fresh = model_of(device, info.network, 1);
+    CHECK(refusal(Checkpoint::read(folder.path("part")), fresh)
+              .find("has no tensor '" + names[0].substr(1) + "/dense/bias'") != std::string::npos);
+    std::erase_if(tensors, [&](const StoredTensor& t) {
+      return t.name.starts_with(names[0].substr(1) + "/");
+    });
+    write_safetensors(folder.path("none"), tensors, stored.metadata());
+    CHECK(refusal(Checkpoint::read(folder.path("none")), other)
+              .find("has no tensor '" + names[0].substr(1) + "/") != std::string::npos);
+  }
 }
 
 TEST_CASE("checkpoint: training starts from what fits of another model, and hears of the rest") {

@@ -82,15 +82,24 @@ TEST_CASE("cpu: count_nonfinite finds every NaN and infinity") {
   for_each_instruction_set([] {
     ThreadPool pool(2);
     Stream stream{&pool, nullptr};
+    const auto count = [&](const std::vector<View>& operands) {
+      int32_t found = -1;
+      cpu_backend().count_nonfinite(stream, operands, view_of(&found, {1}, DType::i32));
+      return found;
+    };
     Array<float> x({200003}, std::vector<float>(200003, 0.0f));
-    CHECK(cpu_backend().count_nonfinite(stream, x.view()) == 0);
+    CHECK(count({x.view()}) == 0);
     x[0] = static_cast<float>(nan);
     x[100000] = static_cast<float>(-infinity);
     x[200002] = static_cast<float>(infinity);
     x[17] = std::numeric_limits<float>::max();
-    CHECK(cpu_backend().count_nonfinite(stream, x.view()) == 3);
+    CHECK(count({x.view()}) == 3);
     Reals sums(Shape{3}, {1, nan, infinity});
-    CHECK(cpu_backend().count_nonfinite(stream, sums.view()) == 2);
+    CHECK(count({sums.view()}) == 2);
+    Array<int32_t> whole({2}, {1, 2});
+    CHECK(count({x.view(), whole.view(), sums.view()}) == 5);
+    CHECK(count({whole.view()}) == 0);
+    CHECK(count({}) == 0);
   });
 }
 

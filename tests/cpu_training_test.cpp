@@ -178,7 +178,7 @@ TEST_CASE("cpu: dropout draws the reference's mask, beyond 32 bits of counter to
   for (const uint64_t id : {uint64_t{0}, uint64_t{3}})
     for (const double rate : {0.0, 0.3, 0.5}) {
       Parity p;
-      const StepState state{12345678901234567u, uint64_t{1} << 40 | 99, 1, 0, 0, 1};
+      const StepState state{12345678901234567u, uint64_t{1} << 40 | 99, 1, 0, 0};
       const int x = p.in({70001}, 1, 2), y = p.out({70001});
       p.check([&](const Backend& d) { d.dropout(p.stream(), p[x], p[y], &state, rate, id); });
     }
@@ -189,7 +189,6 @@ TEST_CASE("cpu: gradients accumulate over micro-batches; the first overwrites") 
   const int g = p.in({70001}), sum = p.in({70001}, std::vector<double>(70001, nan));
   p.check([&](const Backend& d) {
     StepState state;
-    state.micro_batches = 3;
     for (state.micro_batch = 0; state.micro_batch < 3; state.micro_batch++)
       d.accumulate(p.stream(), p[g], p[sum], &state);
   });
@@ -201,16 +200,51 @@ TEST_CASE("cpu: adamw in its forms, over segments with gaps and odd ends") {
   for (const bool scaled : {false, true})
     for (const bool keras : {false, true}) {
       Parity p;
-      const int g = p.in({size}, -1e-3, 1e-3), theta = p.in({size});
+      const int g = p.in({size}, -7e-3, 7e-3), theta = p.in({size}), weight = p.in({1}, {7});
       const int m = p.in({size}, -1e-3, 1e-3), v = p.in({size}, 0, 1e-6);
+      const int nonfinite = p.raw({1}, DType::i32);
       p.check([&](const Backend& d) {
         StepState state;
         state.learning_rate = 1e-2;
         const AdamW how{0.9, 0.999, 1e-7, 1e-2, scaled, keras};
         for (state.step = 1; state.step <= 3; state.step++)
-          d.adamw(p.stream(), p[g], p[theta], p[m], p[v], segments, 3, &state, how);
+          d.adamw(p.stream(), p[g], p[weight], p[nonfinite], p[theta], p[m], p[v], segments, 3,
+                  &state, how);
       });
     }
+}
+
+TEST_CASE("cpu: sgd and lars over segments with gaps and odd ends, empty ones and zeros") {
+  const int64_t size = 300001;
+  // The last but one is all zeros: it has no norm.
+  const Segment segments[] = {{0, 7, 0},           {9, 140000, 1},      {140016, 140016, 1},
+                              {140032, 250000, 0}, {250016, 250039, 1}, {250048, 300000, 1}};
+  std::vector<double> start = random_reals({size}, 5).values;
+  std::fill(start.begin() + 250016, start.begin() + 250039, 0.0);
+  for (const bool nesterov : {false, true}) {
+    Parity p;
+    const int g = p.in({size}, -7, 7), theta = p.in({size}, start), weight = p.in({1}, {7});
+    const int v = p.in({size}), nonfinite = p.raw({1}, DType::i32);
+    p.check([&](const Backend& d) {
+      StepState state;
+      state.learning_rate = 1e-1;
+      for (int step = 0; step < 3; step++)
+        d.sgd(p.stream(), p[g], p[weight], p[nonfinite], p[theta], p[v], segments, 6, &state,
+              {0.9, 1e-2, nesterov});
+    });
+  }
+  for (const double epsilon : {0.0, 1.0}) {
+    Parity p;
+    const int g = p.in({size}, -7, 7), theta = p.in({size}, start), weight = p.in({1}, {7});
+    const int v = p.in({size}), nonfinite = p.raw({1}, DType::i32);
+    p.check([&](const Backend& d) {
+      StepState state;
+      state.learning_rate = 1e-1;
+      for (int step = 0; step < 3; step++)
+        d.lars(p.stream(), p[g], p[weight], p[nonfinite], p[theta], p[v], segments, 6, &state,
+               {0.9, 1e-2, 0.5, epsilon});
+    });
+  }
 }
 
 }  // namespace fulmar::test

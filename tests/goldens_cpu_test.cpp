@@ -83,8 +83,8 @@ TEST_CASE("goldens: at each of ten float64 states the float32 loss on the cpu is
     Model states(exact, *teacher.tape, 1), model(device, *pupil.tape, 1);
     set_formula_weights(states);
     states.decay_all();
-    record_adamw(*teacher.tape, states, joined_gradients(*teacher.tape, states, teacher.loss),
-                 adamw_of(how));
+    record_update(*teacher.tape, states, adamw_of(how),
+                  joined_gradients(*teacher.tape, states, teacher.loss));
     Session teach(context, exact, teacher.tape, std::array{teacher.loss}, &states);
     Session learn(context, device, pupil.tape, std::array{pupil.loss}, &model);
     StepState state;

@@ -8,6 +8,7 @@
 
 #include "engine/context.h"
 #include "engine/ops.h"
+#include "engine/optimizer.h"
 #include "engine/session.h"
 #include "tests/support/goldens.h"
 
@@ -286,7 +287,7 @@ void check_adamw(Context& context, Device& device, const Golden& file, const std
   how.weight_decay = row["decay"];
   how.decay_scaled_by_lr = row["decay_scaled_by_lr"];
   how.keras_epsilon = row["epsilon_placement"] == "keras";
-  record_adamw(*tape, model, g, how);
+  record_update(*tape, model, how, g);
   Session session(context, device, tape, {}, &model);
   const Values gradients = file.values(name + "/g"), after = file.values(name + "/w");
   const size_t n = file.values(name + "/w0").size();
@@ -312,6 +313,70 @@ void check_adamw(Context& context, Device& device, const Golden& file, const std
   }
 }
 
+Optimizer optimizer_of(const Json& row) {
+  if (row["op"] == "sgd") return Sgd{row["momentum"], row["decay"], row["nesterov"]};
+  return Lars{row["momentum"], row["decay"], row["trust"], row["epsilon"]};
+}
+
+// Five steps of SGD on one layer that decays, or of LARS on such a one and one that doesn't.
+void check_optimizer(Context& context, Device& device, const Golden& file, const std::string& name,
+                     const Json& row, double bound) {
+  const std::vector<std::pair<std::string, size_t>> layers =
+      row["op"] == "sgd" ? std::vector<std::pair<std::string, size_t>>{{"w", 12}}
+                         : std::vector<std::pair<std::string, size_t>>{{"w", 8}, {"b", 4}};
+  auto tape = std::make_shared<Tape>();
+  for (const auto& [layer, count] : layers)
+    ops::parameter(*tape, layer, {static_cast<int64_t>(count)}, {}, layer == "w");
+  Model model(device, *tape, 1);
+  const Optimizer optimizer = optimizer_of(row);
+  const Val g = ops::input(*tape, "g", model.flat_info());
+  record_update(*tape, model, optimizer, g);
+  Session session(context, device, tape, {}, &model);
+
+  const Values start = file.values(name + "/w0"), gradients = file.values(name + "/g");
+  const Values after = file.values(name + "/w"), velocity = file.values(name + "/v");
+  // body(first element in the golden, of the arenas, how many) for each layer
+  const auto for_each_layer = [&](const auto& body) {
+    size_t first = 0;
+    for (const auto& [layer, count] : layers) {
+      for (const Model::Parameter& p : model.parameters())
+        if (p.name == layer) body(first, static_cast<size_t>(p.begin), count);
+      first += count;
+    }
+  };
+  Values flat(static_cast<size_t>(model.flat_size()));
+  const auto put = [&](const Values& from, size_t offset) {
+    for_each_layer([&](size_t first, size_t begin, size_t count) {
+      for (size_t i = 0; i < count; i++) flat[begin + i] = from[offset + first + i];
+    });
+  };
+  put(start, 0);
+  model.write("/parameters", flat);
+  StepState state;
+  state.learning_rate = row["lr"];
+  for (size_t step = 0; step < 5; step++) {
+    put(gradients, step * start.size());
+    session.set(g, flat);
+    model.set_step_state(state);
+    session.run();
+    CAPTURE(step);
+    const Values found = model.read("/parameters");
+    Values ours(start.size()), theirs(start.size());
+    for_each_layer([&](size_t first, size_t begin, size_t count) {
+      for (size_t i = 0; i < count; i++) {
+        ours[first + i] = found[begin + i] - start[first + i];
+        theirs[first + i] = after[step * start.size() + first + i] - start[first + i];
+      }
+    });
+    CHECK(difference(ours, theirs) <= bound);
+  }
+  const Values found = model.read(state_names(optimizer)[0]);
+  for_each_layer([&](size_t first, size_t begin, size_t count) {
+    const std::span ours(found), theirs(velocity);
+    CHECK(difference(ours.subspan(begin, count), theirs.subspan(first, count)) <= bound);
+  });
+}
+
 // Rows where rounding the inputs to float32 alone is felt: values of hundreds, the change of a
 // weight by 1e-3, a variance of two numbers.
 bool is_hard(const std::string& name) {
@@ -333,6 +398,8 @@ void check_table(Context& context, Device& device, const std::string& file_name,
     const double b = is_hard(name) ? hard_bound : bound;
     if (op == "adamw")
       check_adamw(context, device, file, name, row, b);
+    else if (op == "sgd" || op == "lars")
+      check_optimizer(context, device, file, name, row, b);
     else if (op == "cross_entropy")
       check_cross_entropy(context, device, file, name, row, b);
     else if (op == "batch_norm_train")
@@ -352,6 +419,12 @@ TEST_CASE("goldens: every op on reference equals PyTorch's in float64") {
 TEST_CASE("goldens: AdamW on reference equals Keras' two forms in float64") {
   Context context;
   check_table(context, context.device("reference"), "ops_adamw_keras", 1e-12, 1e-12);
+}
+
+TEST_CASE("goldens: SGD equals PyTorch's, and LARS its formula, in float64 and float32") {
+  Context context;
+  check_table(context, context.device("reference"), "ops_optimizers", 1e-12, 1e-12);
+  check_table(context, context.device("cpu"), "ops_optimizers", 1e-5, 1e-5);
 }
 
 TEST_CASE("goldens: every op on cpu equals PyTorch's within float32") {

@@ -117,7 +117,7 @@ void check_ten_steps(const std::string& file, const std::string& prefix, const J
   Model model(device, *r.tape, 1);
   set_formula_weights(model);
   model.decay_all();
-  record_adamw(*r.tape, model, joined_gradients(*r.tape, model, r.loss), adamw_of(how));
+  record_update(*r.tape, model, adamw_of(how), joined_gradients(*r.tape, model, r.loss));
   Session session(context, device, r.tape, std::array{r.loss}, &model);
   const Json seeds = golden.metadata("step_seeds");
   StepState state;

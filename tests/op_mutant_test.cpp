@@ -68,7 +68,7 @@ void add_mutants(std::vector<Mutant>& mutants, const std::string& kernel) {
    ...);
 }
 
-// Of every kernel that has an output; count_nonfinite gives a number, which no op records.
+// Of every kernel.
 std::vector<Mutant> all_mutants() {
   std::vector<Mutant> mutants;
 #define FULMAR_MUTANTS(name, ...) \

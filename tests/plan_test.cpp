@@ -6,6 +6,7 @@
 #include "engine/model.h"
 #include "engine/network.h"
 #include "engine/ops.h"
+#include "engine/optimizer.h"
 #include "model/polar_low.h"
 
 using namespace fulmar;
@@ -27,7 +28,7 @@ void record_step(Recorded& r, Device& device, const Shape& shape) {
   r.loss = ops::softmax_cross_entropy(r.tape, logits, labels).mean;
   Model model(device, r.tape, 1);
   r.gradients = joined_gradients(r.tape, model, r.loss);
-  record_adamw(r.tape, model, r.gradients, {});
+  record_update(r.tape, model, AdamW{}, r.gradients);
 }
 
 int step_of(const Plan& plan, int node) {

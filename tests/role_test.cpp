@@ -9,6 +9,7 @@
 #include "engine/context.h"
 #include "engine/geometry.h"
 #include "engine/ops.h"
+#include "engine/optimizer.h"
 #include "engine/session.h"
 #include "kernels/bf16.h"
 #include "kernels/error.h"
@@ -84,7 +85,8 @@ TEST_CASE("roles: losses of rows, and what weighs them, are float32") {
   const Val labels = ops::input(t, "labels", {{2, 3, 1, 1}, Role::index, DType::i32});
   const Val weights = ops::input(t, "weights", {{2, 3, 1, 1}});
   const ops::Loss loss = ops::softmax_cross_entropy(t, logits, labels, {}, {}, weights);
-  for (const Val v : {loss.mean, loss.rows, loss.row_weight}) CHECK(e.type(t, v) == DType::f32);
+  for (const Val v : {loss.mean, loss.sum, loss.weight, loss.rows, loss.row_weight})
+    CHECK(e.type(t, v) == DType::f32);
   for (const Val x : t.node(loss.rows.node).inputs)
     if (x && !(x == logits) && !(x == labels)) CHECK(e.type(t, x) == DType::f32);
   CHECK(e.type(t, grad(t, loss.mean, loss.rows)) == DType::f32);
@@ -219,7 +221,7 @@ TEST_CASE("roles: an update too small for bf16 reaches the weights") {
   const Val w = ops::parameter(*tape, "w", {1, 1}, {ops::Initializer::Kind::ones, 0, 0}, false);
   const Val loss = ops::sum_all(*tape, ops::dense(*tape, x, w, {}));
   Model model(e.device, *tape, 1);
-  record_adamw(*tape, model, joined_gradients(*tape, model, loss), AdamW{});
+  record_update(*tape, model, AdamW{}, joined_gradients(*tape, model, loss));
   StepState state;
   state.learning_rate = 1e-5;  // far below half a step of bf16 at 1
   Session session(e.context, e.device, tape, std::array{loss}, &model);

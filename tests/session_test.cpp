@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/ops.h"
+#include "engine/optimizer.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 
@@ -236,8 +237,8 @@ TEST_CASE("session: a raised flag stops a run that may be stopped") {
 TEST_CASE("model: a weight may be called as a buffer of the training is") {
   Context context;
   Device& device = context.device("cpu");
-  const char* const names[] = {"parameters", "moment1",    "moment2",
-                               "segments",   "step_state", "gradient_sum"};
+  const char* const names[] = {"parameters", "adamw/moment1", "adamw/moment2",
+                               "segments",   "step_state",    "gradient_sum"};
   auto tape = std::make_shared<Tape>();
   const Val x = ops::input(*tape, "x", {{1, 1, 1, 3}});
   Val y = x;
@@ -246,7 +247,7 @@ TEST_CASE("model: a weight may be called as a buffer of the training is") {
   y = ops::dropout(*tape, y, 0, 1);
   Model model(device, *tape, 1);
   CHECK(model.parameters().size() == 6);
-  record_adamw(*tape, model, joined_gradients(*tape, model, ops::sum_all(*tape, y)), AdamW{});
+  record_update(*tape, model, AdamW{}, joined_gradients(*tape, model, ops::sum_all(*tape, y)));
   Session session(context, device, tape, std::array{y}, &model);
   StepState state;
   state.learning_rate = 0.125;
@@ -258,10 +259,32 @@ TEST_CASE("model: a weight may be called as a buffer of the training is") {
     for (const double value : model.read(name)) CHECK(value == doctest::Approx(0.875));
   }
 
-  Tape taken;
-  ops::parameter(taken, "/moment1", {3}, {}, false);
-  CHECK(error_of(ErrorKind::usage, [&] { Model(device, taken, 1); }) ==
-        "a weight is named '/moment1', as one of the model's own buffers is");
+  for (const std::string name : {"/adamw/moment1", "/lars/velocity", "/weight_sum", "/segments"}) {
+    Tape taken;
+    ops::parameter(taken, name, {3}, {}, false);
+    CHECK(error_of(ErrorKind::usage, [&] { Model(device, taken, 1); }) ==
+          "a weight is named '" + name + "', as one of the model's own buffers is");
+  }
+}
+
+TEST_CASE("model: an optimiser's buffers are zeros from when they are asked for, and listed") {
+  Context context;
+  Device& device = context.device("cpu");
+  Tape tape;
+  ops::parameter(tape, "w", {3}, {}, true);
+  Model model(device, tape, 1);
+  CHECK(model.states().empty());
+  const size_t before = model.bytes();
+  CHECK(model.read("/sgd/velocity") == Values(static_cast<size_t>(model.flat_size())));
+  CHECK(model.bytes() == before + static_cast<size_t>(model.flat_size()) * sizeof(float));
+  model.view("/adamw/moment2", model.flat_info());
+  CHECK(model.states() == std::vector<std::string>{"/adamw/moment2", "/sgd/velocity"});
+  CHECK(model.read("/weight_sum") == Values{0});
+  CHECK(error_of(ErrorKind::usage, [&] { model.read("/adam/moment1"); }) ==
+        "the model has no '/adam/moment1': was it made from another network?");
+  for (const Optimizer& kind : {Optimizer(AdamW{}), Optimizer(Sgd{}), Optimizer(Lars{})})
+    for (const std::string& name : state_names(kind))
+      CHECK(name.starts_with(std::string("/") + name_of(kind) + "/"));
 }
 
 TEST_CASE("session: two runs at once in one arena are refused") {

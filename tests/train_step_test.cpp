@@ -75,7 +75,6 @@ TEST_CASE(
   const std::vector<double> before = model.read("conv/kernel");
 
   StepState state;
-  state.micro_batches = 2;
   state.learning_rate = 1e-3;
   const std::string expected = "sqrt_grad 'root' (network): 256 of 256 values are NaN or infinite";
   CHECK(error_of(ErrorKind::diverged, [&] { step.accumulate(batch(black), state); }) == expected);
@@ -88,6 +87,71 @@ TEST_CASE(
   CHECK(std::isfinite(step.accumulate(batch(grey), state).loss));
   step.apply(state);
   CHECK(model.read("conv/kernel") != before);
+}
+
+TEST_CASE("micro-batches of unequal weight make the step that one large batch makes") {
+  Network network;  // neither batch normalisation nor dropout, which depend on the batch
+  network.add("input", "input", {});
+  network.add("conv2d", "conv", {"input"}, {{"filters", int64_t{3}}});
+  network.add("activation", "tanh", {"conv"}, {{"function", std::string("tanh")}});
+  network.add("global_average_pooling2d", "pool", {"tanh"});
+  network.add("dense", "dense", {"pool"}, {{"units", int64_t{2}}});
+  constexpr int64_t side = 6, slots = 4, micro_batches = 3, steps = 4;
+  // 3, 1 and 4 of 4 samples count: by their label, or by their weight.
+  const std::vector<int32_t> labels{0, 1, 1, -1, 0, 1, 0, 1, 1, 0, 0, 1};
+  const std::vector<float> weights{1, 1, 1, 1, 0, 0, 1, 0, 1, 1, 1, 1};
+  Context context;
+  Device& device = context.device("reference");
+  ModelInfo info;
+  info.network = network;
+  info.preprocess = Preprocess::of_pictures(0, side, 1);
+
+  // The weights after some steps of `parts` micro-batches each.
+  const auto trained = [&](const Optimizer& optimizer, int64_t parts) {
+    const int64_t n = slots * micro_batches / parts;
+    const std::vector<TensorSpec> specs{
+        {"image", DType::u8, {n, side, side, 1}},
+        {"image/samples", DType::u8, {n, int64_t{sizeof(WarpSample)}}},
+        {"label", DType::i32, {n, 1, 1, 1}},
+        {"weight", DType::f32, {n, 1, 1, 1}}};
+    Model model = model::new_model(info.network, info.preprocess, device, 1);
+    model::TrainStep step(context, device, info, model, specs, {.optimizer = optimizer});
+    std::vector<WarpSample> samples(static_cast<size_t>(n),
+                                    centre_sample(info.preprocess, side, side));
+    StepState state;
+    state.learning_rate = 0.05;
+    for (state.step = 1; state.step <= steps; state.step++) {
+      for (state.micro_batch = 0; state.micro_batch < parts; state.micro_batch++) {
+        const int64_t first = state.micro_batch * n;
+        Array<uint8_t> image(specs[0].shape);
+        for (int64_t i = 0; i < image.view().shape.elements(); i++)
+          image[i] = static_cast<uint8_t>(
+              uniform_value(static_cast<uint64_t>(state.step), first * side * side + i, 0, 256));
+        Array<int32_t> label(specs[2].shape, {labels.begin() + first, labels.begin() + first + n});
+        Array<float> weight(specs[3].shape, {weights.begin() + first, weights.begin() + first + n});
+        Batch batch{{image.view(), view_of(samples.data(), specs[1].shape, DType::u8), label.view(),
+                     weight.view()},
+                    {}};
+        batch.samples.resize(static_cast<size_t>(n));
+        step.accumulate(batch, state);
+      }
+      step.apply(state);
+    }
+    return model.read("/parameters");
+  };
+  for (const Optimizer& optimizer :
+       {Optimizer(AdamW{.weight_decay = 0.01}), Optimizer(Sgd{0.9, 0.01, true}),
+        Optimizer(Lars{0.9, 0.01, 0.1, 0})}) {
+    CAPTURE(name_of(optimizer));
+    const std::vector<double> whole = trained(optimizer, 1);
+    const std::vector<double> parts = trained(optimizer, micro_batches);
+    double size = 0, error = 0;
+    for (size_t i = 0; i < whole.size(); i++) {
+      size += whole[i] * whole[i];
+      error += (parts[i] - whole[i]) * (parts[i] - whole[i]);
+    }
+    CHECK(std::sqrt(error / size) <= 1e-12);
+  }
 }
 
 TEST_CASE("a batch that is not as its source announced is refused before it is read") {

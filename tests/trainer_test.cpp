@@ -173,7 +173,7 @@ struct Run {
   }
   std::vector<std::vector<double>> weights() {
     auto all = weights_of(model);
-    all.push_back(model.read("/moment2"));
+    all.push_back(model.read("/adamw/moment2"));
     return all;
   }
 
@@ -384,7 +384,9 @@ TEST_CASE("resuming with other options, batches or another network is refused wi
   } rows[] = {
       {"another seed: 9, here 10", [](TrainerOptions& o, Run::Parts&) { o.seed = 10; }},
       {"another micro_batches", [](TrainerOptions& o, Run::Parts&) { o.micro_batches = 2; }},
-      {"another adamw", [](TrainerOptions& o, Run::Parts&) { o.step.adamw.weight_decay = 0.1; }},
+      {"another adamw",
+       [](TrainerOptions& o, Run::Parts&) { o.step.optimizer = AdamW{.weight_decay = 0.1}; }},
+      {"a run without sgd", [](TrainerOptions& o, Run::Parts&) { o.step.optimizer = Sgd{}; }},
       {"another decaying_parameters: 2, here 6",
        [](TrainerOptions&, Run::Parts& p) { p.decay_all = true; }},
       {"another label_smoothing",

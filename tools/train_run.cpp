@@ -104,7 +104,7 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   model::TrainerOptions options;
   options.epochs = config.epochs;
   options.micro_batches = config.accumulate;
-  options.step.adamw = config.adamw_options();
+  options.step.optimizer = config.adamw_options();
   options.step.loss.label_smoothing = config.label_smoothing;
   const int64_t per_epoch = steps_per_epoch(config, batches_per_epoch);
   options.schedule = config.schedule_options(per_epoch * config.epochs, per_epoch);

@@ -107,7 +107,7 @@ Ceilings measure_ceilings(Context& context, Device& device) {
   return ceilings;
 }
 
-Rounds::Rounds(Device& device, std::function<void()> work, bool capture)
+Rounds::Rounds(Device& device, std::function<void()> work)
     : device_(device), work_(std::move(work)) {
   const Backend& backend = device_.backend();
   work_();  // binds views, loads code, touches memory
@@ -118,7 +118,7 @@ Rounds::Rounds(Device& device, std::function<void()> work, bool capture)
   work_();
   backend.synchronize(device_.stream());
   repeats_ = static_cast<int>(std::clamp(least / seconds_since(start), 1.0, 200.0));
-  if (!capture || !backend.begin_capture) return;
+  if (!backend.begin_capture) return;
   // A graph leaves out what the host takes to launch small kernels one by one.
   graph_ = DeviceGraph(device_, [&] { repeat(); });
   round();
@@ -138,15 +138,10 @@ double Rounds::round() {
   return seconds_since(start) / repeats_;
 }
 
-// A kernel that waits for its result can't be captured.
 Measured::Measured(Device& device, PreparedRow& row, const Kernel& kernel)
-    : sessions_(row.sessions(kernel)),
-      rounds_(
-          device,
-          [this] {
-            for (Session& session : sessions_) session.run();
-          },
-          !kernel.name.starts_with("count_nonfinite")) {}
+    : sessions_(row.sessions(kernel)), rounds_(device, [this] {
+        for (Session& session : sessions_) session.run();
+      }) {}
 
 double Measured::round() { return rounds_.round() / static_cast<double>(sessions_.size()); }
 

@@ -46,10 +46,10 @@ struct Timing {
 };
 
 // Work of a device, timed by rounds that are long enough for the clock. Where the device can write
-// work down, and `capture` lets it, a round is a replay.
+// work down, a round is a replay.
 class Rounds {
  public:
-  Rounds(Device& device, std::function<void()> work, bool capture = true);
+  Rounds(Device& device, std::function<void()> work);
 
   double round();  // seconds of the work done once, the mean of a round
 

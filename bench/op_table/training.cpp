@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <array>
+#include <limits>
 
 #include "bench/op_table/op_table.h"
 #include "kernels/step_state.h"
@@ -33,7 +33,7 @@ Case dropout_case(const std::string& what, const Shape& shape, double rate, uint
 
 Case accumulate_case(const std::string& what, int64_t count, int32_t micro_batch) {
   StepState state;
-  state.micro_batches = 3, state.micro_batch = micro_batch;
+  state.micro_batch = micro_batch;
   return {"accumulate",
           what,
           {constant_of(weight("g", {count})), flat_state("sum", count, -1, 1), step_state(state)},
@@ -44,30 +44,69 @@ Case accumulate_case(const std::string& what, int64_t count, int32_t micro_batch
           default_tolerance};
 }
 
-// What a training step asks of its gradients before it applies them; no op of the engine.
-class CountNonfinite : public Op {
- public:
-  std::string_view name() const override { return "count_nonfinite"; }
-  std::vector<ValueInfo> infer(std::span<const ValueInfo>) const override { return {}; }
-  bool updates_state() const override { return true; }  // or it would be dropped
-  void run(Device& device, const RunArgs& args) const override {
-    device.backend().count_nonfinite(device.stream(), args.in[0]);
-  }
+Case count_case(const std::string& what, std::vector<Operand> operands) {
+  for (Operand& operand : operands) operand = constant_of(std::move(operand));
+  return {
+      "count_nonfinite", what, std::move(operands),
+      [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::count_nonfinite(t, x)}; },
+      0};
+}
+
+// Operands of every optimiser, around the arenas that it updates.
+struct Step {
+  std::string what;
+  int64_t count;
+  std::vector<Segment> segments;
+  double weight = 8;
+  int nonfinite = 0;
+  int64_t step = 3;
 };
 
-Case adamw_case(const std::string& what, int64_t count, std::span<const Segment> segments,
-                const AdamW& how, int64_t step) {
+std::vector<Operand> update_operands(const Step& s, std::vector<Operand> arenas) {
   StepState state;
-  state.step = step, state.learning_rate = 1e-2;
-  const Operand table = records<Segment>("segments", {static_cast<int64_t>(segments.size_bytes())},
-                                         DType::u8, segments);
+  state.step = s.step, state.learning_rate = 1e-2;
+  const double g = s.weight > 0 ? s.weight : 1;
+  std::vector<Operand> all{
+      constant_of(weight("g", {s.count}, -g, g)),
+      constant_of(in_role(Role::statistic, given("weight", {1}, {s.weight}))),
+      {"nonfinite", {{1}, Role::index, DType::i32}, {static_cast<double>(s.nonfinite)}, {}}};
+  for (Operand& arena : arenas) all.push_back(std::move(arena));
+  const auto bytes = static_cast<int64_t>(s.segments.size() * sizeof(Segment));
+  all.push_back(
+      records<Segment>("segments", {bytes}, DType::u8, std::span<const Segment>(s.segments)));
+  all.push_back(step_state(state));
+  return all;
+}
+
+Case adamw_case(const Step& s, const AdamW& how) {
   return {
-      "adamw",
-      what,
-      {constant_of(weight("g", {count})), flat_state("theta", count, -1, 1),
-       flat_state("m", count, -0.1, 0.1), flat_state("v", count, 0, 0.1), table, step_state(state)},
+      "adamw", s.what,
+      update_operands(s, {flat_state("theta", s.count, -1, 1), flat_state("m", s.count, -0.1, 0.1),
+                          flat_state("v", s.count, 0, 0.1)}),
       [how](Tape& t, std::span<const Val> x) {
-        ops::adamw(t, x[0], x[1], x[2], x[3], x[4], how);
+        ops::adamw(t, x[0], x[1], x[2], x[3], x[4], x[5], x[6], how);
+        return std::vector<Val>{};
+      },
+      default_tolerance};
+}
+
+Case sgd_case(const Step& s, const Sgd& how) {
+  return {
+      "sgd", s.what,
+      update_operands(s, {flat_state("theta", s.count, -1, 1), flat_state("v", s.count, -1, 1)}),
+      [how](Tape& t, std::span<const Val> x) {
+        ops::sgd(t, x[0], x[1], x[2], x[3], x[4], x[5], how);
+        return std::vector<Val>{};
+      },
+      default_tolerance};
+}
+
+Case lars_case(const Step& s, const Lars& how) {
+  return {
+      "lars", s.what,
+      update_operands(s, {flat_state("theta", s.count, -1, 1), flat_state("v", s.count, -1, 1)}),
+      [how](Tape& t, std::span<const Val> x) {
+        ops::lars(t, x[0], x[1], x[2], x[3], x[4], x[5], how);
         return std::vector<Val>{};
       },
       default_tolerance};
@@ -85,17 +124,47 @@ void add_training_cases(std::vector<Case>& cases) {
   cases.push_back(accumulate_case("first of three", 70, 0));
   cases.push_back(accumulate_case("second of three", 70, 1));
 
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  cases.push_back(count_case("none", {weight("g", {70})}));
+  cases.push_back(count_case("each kind, in operands of each role",
+                             {given("x", {1, 1, 2, 3}, {nan, 1, -infinity, 0, 3e38, infinity}),
+                              in_role(Role::parameter, given("g", {4}, {0, nan, nan, -3e38})),
+                              in_role(Role::statistic, given("weight", {1}, {infinity})),
+                              in_role(Role::sum, given("sums", {2, 1}, {-nan, 2}))}));
+  cases.push_back(count_case(
+      "many", {given("x", {66000}, std::vector<double>(66000, nan)), weight("g", {140001})}));
+
   // Two segments with a gap between them, which stays as it is.
-  const std::array<Segment, 2> segments{{{0, 70, 1}, {96, 160, 0}}};
+  const std::vector<Segment> segments{{0, 70, 1}, {96, 160, 0}};
   for (const bool scaled : {true, false})
     for (const bool keras : {true, false})
-      cases.push_back(adamw_case(std::string("decay ") + (scaled ? "scaled" : "not scaled") +
-                                     ", epsilon as " + (keras ? "Keras" : "torch"),
-                                 160, segments, {0.9, 0.999, 1e-2, 1e-2, scaled, keras}, 3));
+      cases.push_back(adamw_case({std::string("decay ") + (scaled ? "scaled" : "not scaled") +
+                                      ", epsilon as " + (keras ? "Keras" : "torch"),
+                                  160, segments},
+                                 {0.9, 0.999, 1e-2, 1e-2, scaled, keras}));
+  const AdamW torch{0.9, 0.999, 1e-7, 1e-4, true, false};
+  cases.push_back(adamw_case({"first step", 160, segments, 8, 0, 1}, torch));
   cases.push_back(
-      adamw_case("first step", 160, segments, {0.9, 0.999, 1e-7, 1e-4, true, false}, 1));
+      adamw_case({"step 10000", 160, segments, 8, 0, 10000}, {0.9, 0.999, 1e-7, 1e-4, true, true}));
+  // Of weights that are no power of two, of none, and refused.
+  const std::vector<Step> steps{{"weight 11", 160, segments, 11},
+                                {"weight 0", 160, segments, 0},
+                                {"refused", 160, segments, 8, 2}};
+  for (const Step& s : steps) cases.push_back(adamw_case(s, torch));
+  for (const bool nesterov : {false, true}) {
+    const Sgd how{0.9, 1e-2, nesterov};
+    cases.push_back(sgd_case({nesterov ? "Nesterov's" : "momentum", 160, segments}, how));
+  }
+  cases.push_back(sgd_case({"plain", 160, segments}, {0, 0, false}));
+  for (const Step& s : steps) cases.push_back(sgd_case(s, {0.9, 1e-2, false}));
+
+  const Lars lars{0.9, 1e-2, 0.1, 0};
+  cases.push_back(lars_case({"two segments", 160, segments}, lars));
+  cases.push_back(lars_case({"epsilon", 160, segments}, {0.9, 1e-2, 0.1, 1}));
+  for (const Step& s : steps) cases.push_back(lars_case(s, lars));
   cases.push_back(
-      adamw_case("step 10000", 160, segments, {0.9, 0.999, 1e-7, 1e-4, true, true}, 10000));
+      lars_case({"a long segment", 140001, {{0, 33, 1}, {64, 140001, 1}}}, {0.9, 1e-2, 10, 0}));
 }
 
 void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
@@ -107,17 +176,12 @@ void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) 
   const int64_t network = std::min(int64_t{1260320}, pixels);
   for (const auto& [what, count] :
        {std::pair{"as many as the network", network}, std::pair{"as many as pixels", pixels}}) {
-    const std::array<Segment, 1> one{{{0, count, 1}}};
+    const Step all{what, count, {{0, count, 1}}};
     cases.push_back(accumulate_case(what, count, 1));
-    cases.push_back(adamw_case(what, count, one, {}, 3));
-    cases.push_back({"count_nonfinite",
-                     what,
-                     {constant_of(weight("g", {count}))},
-                     [](Tape& t, std::span<const Val> x) {
-                       t.append(std::make_shared<CountNonfinite>(), {x[0]});
-                       return std::vector<Val>{};
-                     },
-                     0});
+    cases.push_back(adamw_case(all, {}));
+    cases.push_back(sgd_case(all, {}));
+    cases.push_back(lars_case(all, {}));
+    cases.push_back(count_case(what, {weight("g", {count})}));
   }
 }
 

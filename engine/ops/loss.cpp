@@ -121,8 +121,8 @@ Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntrop
       tape.append(std::make_shared<SoftmaxCrossEntropy>(how),
                   {logits, statistic(labels), statistic(class_weight), statistic(pixel_weight)});
   const Val weights{rows.node, 1};
-  const Val mean = div_no_nan(tape, sum_all(tape, rows), sum_all(tape, weights));
-  return {mean, rows, weights};
+  const Val sum = sum_all(tape, rows), weight = sum_all(tape, weights);
+  return {div_no_nan(tape, sum, weight), sum, weight, rows, weights};
 }
 
 }  // namespace fulmar::ops

@@ -1,9 +1,11 @@
 #include "engine/ops/training.h"
 
+#include <array>
 #include <vector>
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/optimizer.h"
 
 namespace fulmar::ops {
 namespace {
@@ -18,6 +20,37 @@ View segment(const View& flat, int64_t begin, const Shape& shape) {
 }
 
 Val step_state(Tape& tape) { return buffer(tape, "/step_state", step_state_info()); }
+
+// An optimiser's operands: g, weight, nonfinite, the arenas of these names, segments, step state.
+void require_update(std::span<const ValueInfo> in, std::span<const char* const> arenas) {
+  require_same(in[1], Shape{1}, "weight");
+  require(in[2].role == Role::index && in[2].type == DType::i32, "nonfinite must be an i32 index");
+  require_same(in[2], Shape{1}, "nonfinite");
+  for (size_t i = 0; i < arenas.size(); i++) require_same(in[3 + i], in[0].shape, arenas[i]);
+}
+
+// The same for its kernel.
+struct Update {
+  const View &g, &weight, &nonfinite;
+  const Segment* segments;
+  int64_t segment_count;
+  const StepState* state;
+
+  Update(const RunArgs& args, size_t arenas)
+      : g(args.in[0]),
+        weight(args.in[1]),
+        nonfinite(args.in[2]),
+        segments(args.in[3 + arenas].as<const Segment>()),
+        segment_count(args.in[3 + arenas].shape.elements() / static_cast<int64_t>(sizeof(Segment))),
+        state(as_step_state(args.in[4 + arenas])) {}
+};
+
+// Settings that an optimiser's description lists, as an op tells them.
+Attributes attributes_of(const Optimizer& optimizer) {
+  Attributes all;
+  for (const auto& [name, value] : settings_of(optimizer)) all[name] = value;
+  return all;
+}
 
 }  // namespace
 
@@ -72,31 +105,56 @@ void Accumulate::run(Device& device, const RunArgs& args) const {
   device.backend().accumulate(device.stream(), args.in[0], args.in[1], as_step_state(args.in[2]));
 }
 
+std::vector<ValueInfo> CountNonfinite::infer(std::span<const ValueInfo> in) const {
+  require(!in.empty(), "needs an operand");
+  for (const ValueInfo& x : in) require(x.is_real(), "takes float tensors");
+  return {{Shape{1}, Role::index, DType::i32}};
+}
+
+void CountNonfinite::run(Device& device, const RunArgs& args) const {
+  device.backend().count_nonfinite(device.stream(), args.in, args.out[0]);
+}
+
 std::vector<ValueInfo> AdamWOp::infer(std::span<const ValueInfo> in) const {
-  const char* names[] = {"g", "theta", "m", "v"};
-  for (size_t i = 1; i < 4; i++) require_same(in[i], in[0].shape, names[i]);
+  require_update(in, std::array{"theta", "m", "v"});
   return {};
 }
 
 void AdamWOp::run(Device& device, const RunArgs& args) const {
-  const View& table = args.in[4];
-  const auto count = table.shape.elements() / static_cast<int64_t>(sizeof(Segment));
-  device.backend().adamw(device.stream(), args.in[0], args.in[1], args.in[2], args.in[3],
-                         table.as<const Segment>(), count, as_step_state(args.in[5]), how);
+  const Update u(args, 3);
+  device.backend().adamw(device.stream(), u.g, u.weight, u.nonfinite, args.in[3], args.in[4],
+                         args.in[5], u.segments, u.segment_count, u.state, how);
+}
+
+std::vector<ValueInfo> SgdOp::infer(std::span<const ValueInfo> in) const {
+  require_update(in, std::array{"theta", "v"});
+  return {};
+}
+
+void SgdOp::run(Device& device, const RunArgs& args) const {
+  const Update u(args, 2);
+  device.backend().sgd(device.stream(), u.g, u.weight, u.nonfinite, args.in[3], args.in[4],
+                       u.segments, u.segment_count, u.state, how);
+}
+
+std::vector<ValueInfo> LarsOp::infer(std::span<const ValueInfo> in) const {
+  require_update(in, std::array{"theta", "v"});
+  return {};
+}
+
+void LarsOp::run(Device& device, const RunArgs& args) const {
+  const Update u(args, 2);
+  device.backend().lars(device.stream(), u.g, u.weight, u.nonfinite, args.in[3], args.in[4],
+                        u.segments, u.segment_count, u.state, how);
 }
 
 Attributes Dropout::attributes() const {
   return {{"rate", rate}, {"id", static_cast<int64_t>(id)}};
 }
 Attributes Join::attributes() const { return {{"offsets", offsets}}; }
-Attributes AdamWOp::attributes() const {
-  return {{"beta1", how.beta1},
-          {"beta2", how.beta2},
-          {"epsilon", how.epsilon},
-          {"weight_decay", how.weight_decay},
-          {"decay_scaled_by_lr", how.decay_scaled_by_lr},
-          {"keras_epsilon", how.keras_epsilon}};
-}
+Attributes AdamWOp::attributes() const { return attributes_of(how); }
+Attributes SgdOp::attributes() const { return attributes_of(how); }
+Attributes LarsOp::attributes() const { return attributes_of(how); }
 
 ValueInfo step_state_info() {
   return {Shape{static_cast<int64_t>(sizeof(StepState))}, Role::source, DType::u8};
@@ -120,9 +178,29 @@ void accumulate(Tape& tape, Val g, Val sum) {
               {as_role(tape, g, Role::parameter), sum, step_state(tape)});
 }
 
-void adamw(Tape& tape, Val g, Val theta, Val m, Val v, Val segments, const AdamW& how) {
+Val count_nonfinite(Tape& tape, std::span<const Val> x) {
+  return tape.append(std::make_shared<CountNonfinite>(), std::vector<Val>(x.begin(), x.end()));
+}
+
+void adamw(Tape& tape, Val g, Val weight, Val nonfinite, Val theta, Val m, Val v, Val segments,
+           const AdamW& how) {
   tape.append(std::make_shared<AdamWOp>(how),
-              {as_role(tape, g, Role::parameter), theta, m, v, segments, step_state(tape)});
+              {as_role(tape, g, Role::parameter), as_role(tape, weight, Role::statistic), nonfinite,
+               theta, m, v, segments, step_state(tape)});
+}
+
+void sgd(Tape& tape, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+         const Sgd& how) {
+  tape.append(std::make_shared<SgdOp>(how),
+              {as_role(tape, g, Role::parameter), as_role(tape, weight, Role::statistic), nonfinite,
+               theta, v, segments, step_state(tape)});
+}
+
+void lars(Tape& tape, Val g, Val weight, Val nonfinite, Val theta, Val v, Val segments,
+          const Lars& how) {
+  tape.append(std::make_shared<LarsOp>(how),
+              {as_role(tape, g, Role::parameter), as_role(tape, weight, Role::statistic), nonfinite,
+               theta, v, segments, step_state(tape)});
 }
 
 }  // namespace fulmar::ops

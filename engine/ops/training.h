@@ -32,6 +32,13 @@ struct FULMAR_API Join final : Op {
   const int64_t size;
 };
 
+// x... -> how many NaN and infinities they hold, index i32 [1]. It has no gradient.
+struct FULMAR_API CountNonfinite final : Op {
+  std::string_view name() const override { return "count_nonfinite"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  void run(Device& device, const RunArgs& args) const override;
+};
+
 // g, sum (in place), step state
 struct FULMAR_API Accumulate final : Op {
   std::string_view name() const override { return "accumulate"; }
@@ -40,7 +47,7 @@ struct FULMAR_API Accumulate final : Op {
   void run(Device& device, const RunArgs& args) const override;
 };
 
-// g, theta, m, v (in place), segments, step state
+// g, weight, nonfinite, theta, m, v (in place), segments, step state
 struct FULMAR_API AdamWOp final : Op {
   explicit AdamWOp(const AdamW& settings) : how(settings) {}
   std::string_view name() const override { return "adamw"; }
@@ -50,6 +57,30 @@ struct FULMAR_API AdamWOp final : Op {
   void run(Device& device, const RunArgs& args) const override;
 
   const AdamW how;
+};
+
+// g, weight, nonfinite, theta, v (in place), segments, step state
+struct FULMAR_API SgdOp final : Op {
+  explicit SgdOp(const Sgd& settings) : how(settings) {}
+  std::string_view name() const override { return "sgd"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  bool updates_state() const override { return true; }
+  void run(Device& device, const RunArgs& args) const override;
+
+  const Sgd how;
+};
+
+// As SgdOp.
+struct FULMAR_API LarsOp final : Op {
+  explicit LarsOp(const Lars& settings) : how(settings) {}
+  std::string_view name() const override { return "lars"; }
+  Attributes attributes() const override;
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  bool updates_state() const override { return true; }
+  void run(Device& device, const RunArgs& args) const override;
+
+  const Lars how;
 };
 
 }  // namespace fulmar::ops

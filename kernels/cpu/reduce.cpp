@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "kernels/cpu/ops.h"
@@ -58,11 +60,15 @@ namespace fulmar::cpu {
 HWY_EXPORT(sum_middle);
 HWY_EXPORT(count_nonfinite);
 
-int64_t count_nonfinite(Stream& stream, const View& x) {
-  if (x.type == DType::f32 || x.type == DType::f64)
-    return HWY_DYNAMIC_DISPATCH(count_nonfinite)(stream, x);
-  if (x.type == DType::bf16) usage_error("count_nonfinite: the CPU backend has no bf16");
-  return 0;  // integers
+void count_nonfinite(Stream& stream, std::span<const View> x, const View& count) {
+  int64_t found = 0;
+  for (const View& view : x) {
+    if (view.type == DType::bf16) usage_error("count_nonfinite: the CPU backend has no bf16");
+    if (view.type == DType::f32 || view.type == DType::f64)  // integers are finite
+      found += HWY_DYNAMIC_DISPATCH(count_nonfinite)(stream, view);
+  }
+  *count.as<int32_t>() =
+      static_cast<int32_t>(std::min<int64_t>(found, std::numeric_limits<int32_t>::max()));
 }
 
 namespace {

@@ -89,19 +89,19 @@ struct Nonfinite {
     if (!(difference == 0)) sum.of[0] += 1;
   }
 };
-struct KeepCount {
-  double* count;
-  FULMAR_DEVICE void operator()(int64_t, int64_t, const Sum<1>& sum) const { *count = sum.of[0]; }
+struct AddToCount {
+  int32_t* count;
+  bool first;  // of the operands
+  FULMAR_DEVICE void operator()(int64_t, int64_t, const Sum<1>& sum) const {
+    constexpr double most = 2147483647;
+    const double all = sum.of[0] + (first ? 0 : *count);
+    *count = static_cast<int32_t>(all < most ? all : most);
+  }
 };
 
 template <class T>
-int64_t count_nonfinite_typed(Stream& stream, const View& x) {
-  double* on_device = static_cast<double*>(queue_of(stream).small);
-  sum_rows<1>(stream, "count_nonfinite", {1, x.shape.elements(), 1}, Nonfinite<T>{x.as<T>()},
-              KeepCount{on_device});
-  double count = 0;
-  read_back(stream, &count, on_device, sizeof count);
-  return static_cast<int64_t>(count);
+void count_typed(Stream& stream, const View& x, const AddToCount& add) {
+  sum_rows<1>(stream, "count_nonfinite", {1, x.shape.elements(), 1}, Nonfinite<T>{x.as<T>()}, add);
 }
 
 }  // namespace
@@ -156,11 +156,20 @@ void broadcast(Stream& stream, const View& x, const View& y) {
   }
 }
 
-int64_t count_nonfinite(Stream& stream, const View& x) {
-  if (x.type == DType::f32) return count_nonfinite_typed<float>(stream, x);
-  if (x.type == DType::f64) return count_nonfinite_typed<double>(stream, x);
-  if (x.type == DType::bf16) return count_nonfinite_typed<bf16>(stream, x);
-  return 0;  // integers
+void count_nonfinite(Stream& stream, std::span<const View> x, const View& count) {
+  AddToCount add{elements<int32_t>(count), true};
+  for (const View& view : x) {
+    if (view.type == DType::f32)
+      count_typed<float>(stream, view, add);
+    else if (view.type == DType::f64)
+      count_typed<double>(stream, view, add);
+    else if (view.type == DType::bf16)
+      count_typed<bf16>(stream, view, add);
+    else
+      continue;  // integers are finite
+    add.first = false;
+  }
+  if (add.first) fill(stream, count, 0);
 }
 
 }  // namespace fulmar::cuda

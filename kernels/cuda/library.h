@@ -37,12 +37,27 @@ struct CudaOptions {
 // differ, the two were built from different sources, or by compilers that don't fit.
 constexpr uint64_t layout_of_shared_types() {
   uint64_t hash = 14695981039346656037u;  // FNV-1a
-  for (const size_t size :
-       {sizeof(Backend), sizeof(Stream), sizeof(View), sizeof(Shape), sizeof(Window),
-        sizeof(Resize), sizeof(CrossEntropy), sizeof(AdamW), sizeof(MemoryInfo), sizeof(StepState),
-        sizeof(Segment), sizeof(WarpSample), sizeof(WarpOptions), sizeof(CudaDevice),
-        sizeof(CudaVersions), sizeof(CudaOptions), sizeof(std::string),
-        sizeof(std::vector<CudaDevice>), sizeof(std::span<const View>)})
+  for (const size_t size : {sizeof(Backend),
+                            sizeof(Stream),
+                            sizeof(View),
+                            sizeof(Shape),
+                            sizeof(Window),
+                            sizeof(Resize),
+                            sizeof(CrossEntropy),
+                            sizeof(AdamW),
+                            sizeof(Sgd),
+                            sizeof(Lars),
+                            sizeof(MemoryInfo),
+                            sizeof(StepState),
+                            sizeof(Segment),
+                            sizeof(WarpSample),
+                            sizeof(WarpOptions),
+                            sizeof(CudaDevice),
+                            sizeof(CudaVersions),
+                            sizeof(CudaOptions),
+                            sizeof(std::string),
+                            sizeof(std::vector<CudaDevice>),
+                            sizeof(std::span<const View>)})
     hash = (hash ^ size) * 1099511628211u;
   return hash;
 }

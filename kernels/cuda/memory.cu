@@ -127,11 +127,6 @@ void make_current(int device) {
   if (now != device) check(cudaSetDevice(device), "cudaSetDevice of GPU " + std::to_string(device));
 }
 
-void read_back(Stream& stream, void* host, const void* device, size_t bytes) {
-  copy_out(stream, host, device, bytes);
-  synchronize(stream);
-}
-
 void set_memory(Backend& b) {
   b.allocate = allocate;
   b.release = release;

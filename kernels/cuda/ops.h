@@ -17,8 +17,6 @@ void set_memory(Backend& backend);
 // On a GPU (vendor.cpp): gives dense convolutions to the vendor's libraries where they can. On the
 // emulator (kernels/simt/backend.cpp): keeps the plain kernels.
 void set_vendor(Backend& backend);
-// Copies to the host and waits until it's there.
-void read_back(Stream& stream, void* host, const void* device, size_t bytes);
 
 #define FULMAR_DECLARE(name, ...) Function<decltype(Backend::name)> name;
 FULMAR_KERNELS(FULMAR_DECLARE)

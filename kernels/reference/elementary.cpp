@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels/reference/kernels.h"
 #include "kernels/reference/loops.h"
@@ -80,11 +81,16 @@ void reduce_sum(Stream&, const View& x, const View& y) {
   for_each_pair(x.shape, y.shape, [&](int64_t large, int64_t small) { to[small] += from[large]; });
 }
 
-int64_t count_nonfinite(Stream&, const View& x) {
-  if (x.type == DType::i32 || x.type == DType::u16 || x.type == DType::u8) return 0;
-  const double* value = reals(x);
-  return std::count_if(value, value + x.shape.elements(),
-                       [](double v) { return !std::isfinite(v); });
+void count_nonfinite(Stream&, std::span<const View> x, const View& count) {
+  int64_t found = 0;
+  for (const View& view : x) {
+    if (view.type == DType::i32 || view.type == DType::u16 || view.type == DType::u8) continue;
+    const double* value = reals(view);
+    found += std::count_if(value, value + view.shape.elements(),
+                           [](double v) { return !std::isfinite(v); });
+  }
+  *elements<int32_t>(count) =
+      static_cast<int32_t>(std::min<int64_t>(found, std::numeric_limits<int32_t>::max()));
 }
 
 }  // namespace fulmar::reference

@@ -1,6 +1,5 @@
 #include "kernels/simt/backend.h"
 
-#include <cstring>
 #include <limits>
 
 #include "kernels/cuda/ops.h"
@@ -79,11 +78,6 @@ void set_memory(Backend& b) {
 }
 
 void set_vendor(Backend&) {}
-
-void read_back(Stream& stream, void* to, const void* device, size_t bytes) {
-  waited(stream, "a copy to the host");
-  std::memcpy(to, device, bytes);
-}
 
 }  // namespace cuda
 

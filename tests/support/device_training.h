@@ -48,7 +48,6 @@ struct DeviceTraining {
     for (int64_t epoch = 0; epoch < epochs; epoch++) {
       feed.start(epoch, 0);
       for (int64_t number = 0; number < NoiseSource::batches; number++) {
-        state.micro_batches = 2;
         state.micro_batch = number % 2;
         state.learning_rate = rate / static_cast<double>(state.step);
         const Batch* batch = feeder ? feed.next() : source.next();
@@ -64,7 +63,7 @@ struct DeviceTraining {
     }
     for (const auto& p : model.parameters()) append(all.values, model.read(p.name));
     for (const auto& s : model.statistics()) append(all.values, model.read(s.name));
-    append(all.values, model.read("/moment2"));
+    append(all.values, model.read("/adamw/moment2"));
     all.replays = step.session().replays();
     all.packed = source.packed();
     all.kept = feed.kept(0);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/network.h"
+#include "engine/optimizer.h"
 #include "engine/session.h"
 #include "tests/support/goldens.h"
 

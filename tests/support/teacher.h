@@ -54,8 +54,8 @@ struct Teacher {
     const nlohmann::json how = golden.metadata("optimizer");
     set_formula_weights(model);
     model.decay_all();
-    record_adamw(*recorded.tape, model, joined_gradients(*recorded.tape, model, recorded.loss),
-                 adamw_of(how));
+    record_update(*recorded.tape, model, adamw_of(how),
+                  joined_gradients(*recorded.tape, model, recorded.loss));
     session = std::make_unique<Session>(context, device, recorded.tape, std::array{recorded.loss},
                                         &model, nullptr, options);
     state.learning_rate = how["lr"];
