@@ -122,11 +122,15 @@ FULMAR_API Val softmax(Tape&, Val x);  // over the channels
 // [N,H,W,C] -> [N,H,W,1], index u8, or i32 beyond 256 channels: the place of the largest channel,
 // the first of equals, the first NaN before all. Without a gradient.
 FULMAR_API Val argmax(Tape&, Val x);
+// predicted, labels: index [N,H,W,1], each u8 or i32 -> counts [classes,classes], a sum: [truth,
+// prediction]. A pixel whose label or prediction is outside [0, classes) is not counted. 1 to
+// max_confusion_classes classes. Without a gradient.
+FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes);
 struct Loss {
   Val mean;              // [1]: sum of rows / sum of weights, 0 where all weights are 0
   Val rows, row_weight;  // [N,H,W,1]: see Backend::softmax_cross_entropy
 };
-// labels: i32 index [N,H,W,1] or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
+// labels: index u8 or i32 [N,H,W,1], or soft targets [N,H,W,K]; class_weight [K] and pixel_weight
 // [N,H,W,1] may be empty. All but the logits are made statistics.
 FULMAR_API Loss softmax_cross_entropy(Tape&, Val logits, Val labels, const CrossEntropy& = {},
                                       Val class_weight = {}, Val pixel_weight = {});

@@ -26,6 +26,8 @@ struct Stream {
 constexpr int64_t max_window_value = 1 << 20;
 // Most taps of a maximum pooling: its argmax is a u8.
 constexpr int64_t max_pool_taps = 256;
+// Most classes of a confusion matrix.
+constexpr int64_t max_confusion_classes = 1024;
 struct Window {
   std::array<int64_t, 2> stride{1, 1};
   std::array<int64_t, 2> dilation{1, 1};
@@ -206,7 +208,10 @@ struct Backend {
   // y [...,1], u8 or i32: the place of the largest of x's channels; the first of equals, and the
   // first NaN before all.
   void (*argmax)(Stream&, const View& x, const View& y);
-  // labels: i32 [...,1] class indices, or `real` [...,K] soft targets t; class_weight? c [K];
+  // counts f64 [K,K], [truth, prediction]: of pixels whose label and prediction are both in [0, K).
+  // predicted, labels: class indices [...,1], each u8 or i32.
+  void (*confusion)(Stream&, const View& predicted, const View& labels, const View& counts);
+  // labels: u8 or i32 [...,1] class indices, or `real` [...,K] soft targets t; class_weight? c [K];
   // pixel_weight? q [...,1]; log p = log softmax(logits):
   // row_loss [...,1] = -q sum_k c_k t'_k log p_k (t' smoothed), row_weight [...,1] = q sum_k c_k
   // t_k. A label outside [0, K) that is not ignored makes its row NaN, gradient included.

@@ -34,6 +34,7 @@
   X(resize_grad, 2)                  \
   X(softmax, 2)                      \
   X(argmax, 2)                       \
+  X(confusion, 3)                    \
   X(softmax_cross_entropy, 5, 6)     \
   X(softmax_cross_entropy_grad, 6)   \
   X(dropout, 2)                      \

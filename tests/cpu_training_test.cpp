@@ -107,6 +107,62 @@ TEST_CASE("cpu: softmax and cross-entropy with its gradient") {
       }
 }
 
+TEST_CASE("cpu: class indices of u8 give the bits of i32") {
+  const int64_t rows = 531, classes = 5;
+  std::vector<double> labels;
+  for (int64_t r = 0; r < rows; r++) labels.push_back(static_cast<double>(r % classes));
+  labels[3] = labels[400] = 255;  // ignored
+  labels[7] = 254;                // no such class
+  Parity p;
+  const int logits = p.in({rows, classes}, -6, 6), c = p.in({classes}, 0.5, 2);
+  const int q = p.in({rows, 1}, 0, 2), dloss = p.in({rows, 1});
+  struct Results {
+    int labels, loss, weight, grad;
+  };
+  const auto results = [&](DType type) {
+    return Results{p.raw({rows, 1}, type, labels), p.out({rows, 1}), p.out({rows, 1}),
+                   p.out({rows, classes})};
+  };
+  const Results wide = results(DType::i32), narrow = results(DType::u8);
+  p.check([&](const Backend& d) {
+    for (const Results& r : {wide, narrow}) {
+      const CrossEntropy how{0.1, 255};
+      d.softmax_cross_entropy(p.stream(), p[logits], p[r.labels], p[c], p[q], p[r.loss],
+                              p[r.weight], how);
+      d.softmax_cross_entropy_grad(p.stream(), p[logits], p[r.labels], p[c], p[q], p[dloss],
+                                   p[r.grad], how);
+    }
+    const auto same = [&](int a, int b) {
+      return std::memcmp(p[a].data, p[b].data, p[a].bytes()) == 0;
+    };
+    CHECK(same(wide.loss, narrow.loss));
+    CHECK(same(wide.weight, narrow.weight));
+    CHECK(same(wide.grad, narrow.grad));
+    CHECK(p[narrow.weight].bytes() > 0);
+  });
+}
+
+TEST_CASE("cpu: a confusion of few and of the most classes") {
+  for (const int64_t classes : {int64_t{2}, max_confusion_classes}) {
+    CAPTURE(classes);
+    const Shape map{1, 400, 517, 1};  // several threads' work
+    const auto drawn = [&](uint64_t seed) {
+      std::vector<double> values =
+          random_reals(map, seed, -1, static_cast<double>(classes) + 1).values;
+      for (double& v : values) v = std::floor(v);
+      return values;
+    };
+    Parity p;
+    const int predicted = p.raw(map, DType::i32, drawn(1));
+    const int labels = p.raw(map, DType::i32, drawn(2));
+    // What lay in the matrix before is not added to.
+    const int counts = p.raw({classes, classes}, DType::f64,
+                             std::vector<double>(static_cast<size_t>(classes * classes), 5));
+    p.check([&](const Backend& d) { d.confusion(p.stream(), p[predicted], p[labels], p[counts]); },
+            0);
+  }
+}
+
 TEST_CASE("cpu: softmax of extreme logits") {
   Parity p;
   const int x = p.in({4, 3}, {1e30, 0, -1e30, -1e4, -1e4, -1e4, 88, 89, -200, nan, 1, 2});

@@ -84,13 +84,18 @@ Recording record(const Case& c, bool gradients) {
 }
 
 void set(Session& session, Val input, const Operand& operand) {
-  if (operand.info.role == Role::source)
+  const std::vector<double>& values = operand.values;
+  if (operand.info.role == Role::source) {
     session.set_bytes(input, operand.bytes.data(), operand.bytes.size());
-  else if (operand.info.role == Role::index)
-    session.set(input, std::span<const int32_t>(
-                           std::vector<int32_t>(operand.values.begin(), operand.values.end())));
-  else
-    session.set(input, std::span<const double>(operand.values));
+  } else if (operand.info.role != Role::index) {
+    session.set(input, std::span<const double>(values));
+  } else if (operand.info.type == DType::u8) {
+    const std::vector<uint8_t> narrow(values.begin(), values.end());
+    session.set_bytes(input, narrow.data(), narrow.size());
+  } else {
+    session.set(input,
+                std::span<const int32_t>(std::vector<int32_t>(values.begin(), values.end())));
+  }
 }
 
 std::vector<Result> run(const Recording& r, Context& context, Device& device) {

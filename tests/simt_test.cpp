@@ -102,6 +102,40 @@ TEST_CASE("simt: shuffles move what CUDA's definition says") {
   });
 }
 
+namespace {
+
+__global__ void histogram(const int* x, unsigned long long* total, int count) {
+  FULMAR_SHARED(unsigned, found, [4]);
+  if (threadIdx.x < 4) found[threadIdx.x] = 0;
+  __syncthreads();
+  const int step = static_cast<int>(gridDim.x * blockDim.x);
+  for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < count; i += step)
+    atomicAdd(&found[x[i]], 3u);
+  __syncthreads();
+  if (threadIdx.x < 4)
+    total[4 + 4 * blockIdx.x + threadIdx.x] =
+        atomicAdd(&total[threadIdx.x], static_cast<unsigned long long>(found[threadIdx.x]));
+}
+
+}  // namespace
+
+TEST_CASE("simt: atomic additions of whole numbers lose none, and give what was there before") {
+  in_every_order([] {
+    constexpr int count = 1000, blocks = 3;
+    std::vector<int> x(count);
+    for (int i = 0; i < count; i++) x[i] = i * i % 4;  // 0 or 1
+    constexpr unsigned long long begin = 0xFFFFFFFFu;  // the sum needs 64 bits
+    std::vector<unsigned long long> total(4 + 4 * blocks, begin);
+    launch({"histogram", blocks, 96}, histogram, x.data(), total.data(), count);
+    CHECK(total[0] == begin + 1500);
+    CHECK(total[1] == begin + 1500);
+    CHECK(total[2] == begin);
+    bool first = false;  // some block came first
+    for (int block = 0; block < blocks; block++) first = first || total[4 + 4 * block] == begin;
+    CHECK(first);
+  });
+}
+
 TEST_CASE("simt: votes of warps, half warps and blocks") {
   in_every_order([] {
     constexpr unsigned n = 70;  // the last warp has 6 lanes

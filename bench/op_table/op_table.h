@@ -32,7 +32,9 @@ struct Operand {
 Operand real(const std::string& name, const Shape& shape, double low = -1, double high = 1);
 // |value| in [least, most], either sign: for functions with a kink or a pole at 0.
 Operand off_zero(const std::string& name, const Shape& shape, double least = 0.1, double most = 2);
-Operand indices(const std::string& name, const Shape& shape, int64_t classes);
+// Whole numbers in [0, classes), u8 or i32.
+Operand indices(const std::string& name, const Shape& shape, int64_t classes,
+                DType type = DType::i32);
 // The same as a parameter.
 Operand weight(const std::string& name, const Shape& shape, double low = -1, double high = 1);
 Operand listed(Operand operand);  // with its values, drawn where there are none yet

@@ -44,11 +44,11 @@ Operand off_zero(const std::string& name, const Shape& shape, double least, doub
   });
 }
 
-Operand indices(const std::string& name, const Shape& shape, int64_t classes) {
+Operand indices(const std::string& name, const Shape& shape, int64_t classes, DType type) {
   Operand operand = drawn(name, shape, [seed = seed_of(name, shape), classes](int64_t i) {
     return std::floor(uniform_value(seed, i, 0, static_cast<double>(classes)));
   });
-  operand.info = {shape, Role::index, DType::i32};
+  operand.info = {shape, Role::index, type};
   return constant_of(operand);
 }
 

@@ -10,6 +10,8 @@ namespace {
 
 Shape per_pixel(const Shape& x) { return {x.images(), x.height(), x.width(), 1}; }
 
+bool is_index_type(DType type) { return type == DType::u8 || type == DType::i32; }
+
 Attributes described(const CrossEntropy& how) {
   return {{"label_smoothing", how.label_smoothing}, {"ignore_index", how.ignore_index}};
 }
@@ -45,6 +47,23 @@ void Argmax::run(Device& device, const RunArgs& args) const {
   device.backend().argmax(device.stream(), args.in[0], args.out[0]);
 }
 
+std::vector<ValueInfo> Confusion::infer(std::span<const ValueInfo> in) const {
+  const Shape& pixels = in[0].shape;
+  for (const ValueInfo& x : in)
+    require(x.role == Role::index && is_index_type(x.type),
+            "takes class indices, u8 or i32: the argmax of logits, and labels");
+  require(pixels.rank() == 4 && pixels[3] == 1,
+          "predicted must be [N,H,W,1], it is " + text(pixels));
+  require_same(in[1], pixels, "labels");
+  require(classes >= 1 && classes <= max_confusion_classes,
+          text(classes) + " classes, 1 to " + text(max_confusion_classes) + " are possible");
+  return {{Shape{classes, classes}, Role::sum, DType::f64}};
+}
+
+void Confusion::run(Device& device, const RunArgs& args) const {
+  device.backend().confusion(device.stream(), args.in[0], args.in[1], args.out[0]);
+}
+
 std::vector<ValueInfo> SoftmaxCrossEntropyGrad::infer(std::span<const ValueInfo> in) const {
   return {of_role(in[0].role, in[0].shape)};
 }
@@ -60,7 +79,7 @@ std::vector<ValueInfo> SoftmaxCrossEntropy::infer(std::span<const ValueInfo> in)
   require(how.label_smoothing >= 0 && how.label_smoothing < 1, "label smoothing must be in [0, 1)");
   const Shape rows = per_pixel(in[0].shape);
   const bool indices = !in[1].is_real();
-  require(!indices || in[1].type == DType::i32, "class indices must be i32");
+  require(!indices || is_index_type(in[1].type), "class indices must be u8 or i32");
   require_same(in[1], indices ? rows : in[0].shape, "labels");
   if (in[2].shape.rank() > 0) require_same(in[2], Shape{in[0].shape[3]}, "class_weight");
   if (in[3].shape.rank() > 0) require_same(in[3], rows, "pixel_weight");
@@ -88,6 +107,10 @@ Attributes SoftmaxCrossEntropyGrad::attributes() const { return described(how); 
 Val softmax(Tape& tape, Val x) { return tape.append(std::make_shared<Softmax>(), {x}); }
 
 Val argmax(Tape& tape, Val x) { return tape.append(std::make_shared<Argmax>(), {x}); }
+
+Val confusion(Tape& tape, Val predicted, Val labels, int64_t classes) {
+  return tape.append(std::make_shared<Confusion>(classes), {predicted, labels});
+}
 
 Loss softmax_cross_entropy(Tape& tape, Val logits, Val labels, const CrossEntropy& how,
                            Val class_weight, Val pixel_weight) {

@@ -20,6 +20,16 @@ struct FULMAR_API Argmax final : Op {
   void run(Device& device, const RunArgs& args) const override;
 };
 
+// predicted, labels -> counts f64 [K,K]. It has no gradient.
+struct FULMAR_API Confusion final : Op {
+  explicit Confusion(int64_t number) : classes(number) {}
+  std::string_view name() const override { return "confusion"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  void run(Device& device, const RunArgs& args) const override;
+
+  const int64_t classes;
+};
+
 // logits, labels, class_weight?, pixel_weight? -> row_loss, row_weight
 struct FULMAR_API SoftmaxCrossEntropy final : Op {
   explicit SoftmaxCrossEntropy(const CrossEntropy& settings) : how(settings) {}

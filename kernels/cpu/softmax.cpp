@@ -1,6 +1,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "kernels/class_indices.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/first_largest.h"
@@ -84,7 +85,8 @@ class Targets {
  public:
   Targets(const View& labels, const View& class_weight, const View& pixel_weight, int64_t classes,
           const CrossEntropy& how, float* memory)
-      : labels_(labels),
+      : indices_(labels),
+        targets_(labels.as<float>()),
         class_weight_(class_weight.as<float>()),
         pixel_weight_(pixel_weight.as<float>()),
         classes_(classes),
@@ -93,12 +95,13 @@ class Targets {
 
   void load(int64_t row, int64_t rows) {
     const int64_t step = lanes();
-    const bool indices = labels_.type == DType::i32;
-    if (!indices) soft_.load(labels_.as<float>() + row * classes_, rows);
+    // A copy: for all the compiler knows, a store to a byte changes a member.
+    const ClassIndices indices = indices_;
+    if (!indices) soft_.load(targets_ + row * classes_, rows);
+    for (int64_t r = 0; r < step; r++) label_[r] = indices && r < rows ? indices[row + r] : 0;
     for (int64_t r = 0; r < step; r++) {
-      const int32_t label = indices && r < rows ? labels_.as<int32_t>()[row + r] : 0;
+      const int32_t label = label_[r];
       ignored[r] = indices && r < rows && label == how_.ignore_index;
-      label_[r] = label;
       weight_[r] = r < rows && pixel_weight_ ? pixel_weight_[row + r] : 1;
       if (!ignored[r] && (label < 0 || label >= classes_))
         weight_[r] = std::numeric_limits<float>::quiet_NaN();
@@ -110,7 +113,7 @@ class Targets {
     const D d;
     const hn::RebindToSigned<D> di;
     V t;
-    if (labels_.type == DType::i32) {
+    if (indices_) {
       const auto same = hn::Eq(hn::Load(di, label_), hn::Set(di, static_cast<int32_t>(k)));
       t = hn::IfThenElseZero(hn::RebindMask(d, same), hn::Set(d, 1.0f));
     } else {
@@ -127,7 +130,8 @@ class Targets {
   bool ignored[max_lanes];
 
  private:
-  View labels_;
+  ClassIndices indices_;
+  const float* targets_;  // where there are no indices
   const float *class_weight_, *pixel_weight_;
   int64_t classes_;
   CrossEntropy how_;

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "kernels/class_indices.h"
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/first_largest.h"
@@ -89,7 +90,7 @@ struct Softmax {
 
 // What labels and weights say about the classes of a row.
 struct Targets {
-  const int32_t* indices;                    // or
+  ClassIndices indices;                      // or
   const float* soft;                         // [rows, classes]
   const float *class_weight, *pixel_weight;  // each may be null
   int64_t classes;
@@ -122,10 +123,8 @@ struct Targets {
   static Targets of(const View& labels, const View& class_weight, const View& pixel_weight,
                     int64_t classes, const CrossEntropy& how) {
     Targets t{};
-    if (labels.type == DType::i32)
-      t.indices = elements<int32_t>(labels);
-    else
-      t.soft = reals(labels);
+    t.indices = ClassIndices(labels);
+    if (!t.indices) t.soft = reals(labels);
     t.class_weight = class_weight ? reals(class_weight) : nullptr;
     t.pixel_weight = pixel_weight ? reals(pixel_weight) : nullptr;
     t.classes = classes;

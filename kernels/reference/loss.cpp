@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/class_indices.h"
 #include "kernels/first_largest.h"
 #include "kernels/reference/kernels.h"
 #include "kernels/reference/loops.h"
@@ -23,23 +24,20 @@ class Targets {
   Targets(const View& labels, const View& class_weight, const View& pixel_weight, int64_t classes,
           const CrossEntropy& options)
       : labels_(labels),
+        indices_(labels),
         class_weight_(class_weight),
         pixel_weight_(pixel_weight),
         classes_(classes),
         options_(options) {}
 
-  bool ignored(int64_t row) const {
-    return by_index() && elements<int32_t>(labels_)[row] == options_.ignore_index;
-  }
+  bool ignored(int64_t row) const { return indices_ && indices_[row] == options_.ignore_index; }
   bool invalid(int64_t row) const {
-    if (!by_index() || ignored(row)) return false;
-    const int32_t label = elements<int32_t>(labels_)[row];
-    return label < 0 || label >= classes_;
+    if (!indices_ || ignored(row)) return false;
+    return indices_[row] < 0 || indices_[row] >= classes_;
   }
   // t_k
   double target(int64_t row, int64_t k) const {
-    return by_index() ? (elements<int32_t>(labels_)[row] == k ? 1 : 0)
-                      : reals(labels_)[row * classes_ + k];
+    return indices_ ? (indices_[row] == k ? 1 : 0) : reals(labels_)[row * classes_ + k];
   }
   // q c_k
   double weight(int64_t row, int64_t k) const {
@@ -54,9 +52,8 @@ class Targets {
   }
 
  private:
-  bool by_index() const { return labels_.type == DType::i32; }
-
   const View& labels_;
+  const ClassIndices indices_;
   const View& class_weight_;
   const View& pixel_weight_;
   const int64_t classes_;
@@ -84,6 +81,17 @@ void argmax(Stream&, const View& x, const View& y) {
       y.as<uint8_t>()[row] = static_cast<uint8_t>(place);
     else
       y.as<int32_t>()[row] = static_cast<int32_t>(place);
+  }
+}
+
+void confusion(Stream&, const View& predicted, const View& labels, const View& counts) {
+  const int64_t classes = counts.shape.channels();
+  const ClassIndices prediction(predicted), truth(labels);
+  double* const sums = reals(counts);
+  std::fill_n(sums, classes * classes, 0.0);
+  for (int64_t i = 0; i < labels.shape.pixels(); i++) {
+    const int64_t p = prediction[i], t = truth[i];
+    if (p >= 0 && p < classes && t >= 0 && t < classes) sums[t * classes + p]++;
   }
 }
 

@@ -2,6 +2,7 @@
 
 // CUDA's functions that kernels of this project call, by the same names.
 
+#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -91,6 +92,14 @@ T __shfl_xor_sync(unsigned mask, T value, int by, int width = 32, FULMAR_SIMT_CA
                                      fulmar::simt::in_segment(source, width), file, line);
 }
 #undef FULMAR_SIMT_CALLER
+
+// Of whole numbers alone: a sum of fractions would depend on the order.
+template <class T>
+T atomicAdd(T* address, T value) {
+  static_assert(std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>);
+  fulmar::simt::check_aligned(address, sizeof value);
+  return std::atomic_ref<T>(*address).fetch_add(value, std::memory_order_relaxed);
+}
 
 inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(value); }
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
