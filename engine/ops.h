@@ -151,5 +151,10 @@ FULMAR_API void adamw(Tape&, Val g, Val theta, Val m, Val v, Val segments, const
 // source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]
 FULMAR_API Val warp(Tape&, Val source, Val samples, int64_t height, int64_t width,
                     const WarpOptions&);
+// Labels of pixels: source u8 [N,H,W,1] (role source) -> index u8 [N,height,width,1], by the same
+// samples: the pixel that warp takes by Interpolation::nearest, and `outside` where no frame or no
+// valid part of the source holds it. Gain and speckle change no label. Without a gradient.
+FULMAR_API Val warp_labels(Tape&, Val source, Val samples, int64_t height, int64_t width,
+                           uint8_t outside);
 
 }  // namespace fulmar::ops

@@ -242,6 +242,10 @@ struct Backend {
   // source [N,Hs,Ws,B] of u8, u16, f32 or f64 (strided), samples N records -> y [N,H,W,B]
   void (*warp)(Stream&, const View& source, const WarpSample* samples, const View& y,
                const WarpOptions&);
+  // source u8 [N,Hs,Ws,1] (strided), samples N records -> y u8 [N,H,W,1]: the source's pixel that
+  // warp takes by Interpolation::nearest, and `outside` where warp takes the fill of Border::fill.
+  void (*warp_labels)(Stream&, const View& source, const WarpSample* samples, const View& y,
+                      uint8_t outside);
 };
 
 #define FULMAR_ONE(...) +1

@@ -40,7 +40,8 @@
   X(dropout, 2)                      \
   X(accumulate, 2)                   \
   X(adamw, 2, 3, 4)                  \
-  X(warp, 3)
+  X(warp, 3)                         \
+  X(warp_labels, 3)
 
 // Those of them that ask for scratch memory, by a line NAME_workspace of the table.
 #define FULMAR_WORKSPACE_KERNELS(X) \

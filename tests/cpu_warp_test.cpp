@@ -126,6 +126,65 @@ TEST_CASE("cpu: warp of nothing, of one pixel, and through maps that are no numb
   }
 }
 
+TEST_CASE("cpu: warp_labels takes the pixels that warp takes by the nearest") {
+  std::vector<WarpSample> samples = two_samples();
+  samples.resize(8);
+  for (size_t i = 2; i < samples.size(); i++)
+    samples[i].source_height = 21, samples[i].source_width = 170;
+  samples[2].map.a = {1, 0, 0.5, 0, 1, -3.5};    // each position is halfway between pixels
+  samples[3].map.a = {-0.5, 0, 80, 0, 0.25, 1};  // and each second, and each fourth
+  samples[4].map = rotation(2.5, 3, 40);
+  samples[5].map.a[1] = nan;
+  samples[6].map.a[2] = 1e300;
+  samples[7].source_width = 0;
+  // No picture is altered here: what alters pictures alters no label.
+  std::vector<WarpSample> plain = samples;
+  for (WarpSample& sample : plain) sample.gain = 1;
+  samples[1].speckle = 0.5, samples[1].seed = 3;
+  const Shape slots{8, 21, 170, 1}, out{8, 19, 161, 1};
+  std::vector<double> values = random_reals(slots, 4, 0, 200).values;
+  for (double& v : values) v = std::floor(v);
+  Parity p;
+  const int source = p.raw(slots, DType::u8, values);
+  const int y = p.out(out), labels = p.raw(out, DType::u8);
+  WarpOptions options;
+  options.interpolation = Interpolation::nearest;
+  options.border = Border::fill;
+  options.scale[0] = 1;
+  options.fill[0] = 255;
+  p.check([&](const Backend& d) {
+    d.warp(p.stream(), p[source], plain.data(), p[y], options);
+    d.warp_labels(p.stream(), p[source], samples.data(), p[labels], 255);
+    int64_t different = 0, outside = 0;
+    for (int64_t i = 0; i < out.elements(); i++) {
+      const uint8_t label = p[labels].as<uint8_t>()[i];
+      const double pixel =
+          p[y].type == DType::f64 ? p[y].as<double>()[i] : static_cast<double>(p[y].as<float>()[i]);
+      different += static_cast<double>(label) != pixel;
+      outside += label == 255;
+    }
+    CHECK(different == 0);
+    CHECK(outside > out.elements() / 4);
+    CHECK(outside < out.elements() * 3 / 4);
+  });
+}
+
+TEST_CASE("cpu: warp_labels from every second pixel of a band") {
+  Parity p;
+  const int whole =
+      p.raw({2, 42, 340, 3}, DType::u8, random_reals({2, 42, 340, 3}, 2, 0, 255).values);
+  const int y = p.raw({2, 19, 161, 1}, DType::u8);
+  const std::vector<WarpSample> samples = two_samples();
+  p.check([&](const Backend& d) {
+    View view = p[whole];
+    view.shape = {2, 21, 170, 1};
+    view.data = view.as<uint8_t>() + 1;
+    view.stride[1] *= 2;
+    view.stride[2] *= 2;
+    d.warp_labels(p.stream(), view, samples.data(), p[y], 7);
+  });
+}
+
 TEST_CASE("cpu: a constant image is standardised to 0") {
   Parity p;
   const int source = p.raw({1, 9, 9, 2}, DType::u8, std::vector<double>(162, 200)),
@@ -148,8 +207,11 @@ TEST_CASE("warp: every backend refuses a sample that claims more than its slot, 
     CAPTURE(backend->name);
     const View y = backend->real == DType::f64 ? wide.view() : narrow.view();
     WarpSample sample;
+    Array<uint8_t> labels(Shape{1, 4, 4, 1});
     const auto refused = [&](const char* why) {
       CHECK_THROWS_WITH_AS(backend->warp(stream, source.view(), &sample, y, {}),
+                           doctest::Contains(why), Error);
+      CHECK_THROWS_WITH_AS(backend->warp_labels(stream, source.view(), &sample, labels.view(), 255),
                            doctest::Contains(why), Error);
     };
     sample.source_height = 5;

@@ -123,6 +123,51 @@ TEST_CASE("ops: a pooling window without a pixel is refused") {
                        doctest::Contains("row 0 of the output has no pixel"), Error);
 }
 
+TEST_CASE("ops: labels of pixels of another kind or shape are refused") {
+  Tape tape;
+  const auto index = [&](const char* name, const Shape& shape, DType type = DType::u8) {
+    return ops::input(tape, name, {shape, Role::index, type});
+  };
+  const auto source = [&](const char* name, const Shape& shape, DType type) {
+    return ops::input(tape, name, {shape, Role::source, type});
+  };
+  const Val logits = ops::input(tape, "logits", {{1, 4, 4, 3}});
+  const Val map = index("map", {1, 4, 4, 1}), other = index("other", {1, 4, 5, 1});
+  const Val wide = index("wide", {1, 4, 4, 1}, DType::u16);
+  CHECK_THROWS_WITH_AS(ops::softmax_cross_entropy(tape, logits, wide),
+                       doctest::Contains("class indices must be u8 or i32"), Error);
+  CHECK_THROWS_WITH_AS(ops::softmax_cross_entropy(tape, logits, other),
+                       doctest::Contains("labels is [1,4,5,1], [1,4,4,1] expected"), Error);
+  CHECK_THROWS_WITH_AS(ops::confusion(tape, logits, map, 3),
+                       doctest::Contains("takes class indices, u8 or i32"), Error);
+  CHECK_THROWS_WITH_AS(ops::confusion(tape, map, wide, 3),
+                       doctest::Contains("takes class indices, u8 or i32"), Error);
+  CHECK_THROWS_WITH_AS(ops::confusion(tape, map, other, 3),
+                       doctest::Contains("labels is [1,4,5,1], [1,4,4,1] expected"), Error);
+  CHECK_THROWS_WITH_AS(ops::confusion(tape, map, map, 0), doctest::Contains("0 classes"), Error);
+  CHECK_THROWS_WITH_AS(ops::confusion(tape, map, map, 1025),
+                       doctest::Contains("1025 classes, 1 to 1024 are possible"), Error);
+  const Val pair = index("pair", {1, 4, 4, 2});
+  CHECK_THROWS_WITH_AS(ops::confusion(tape, pair, pair, 3),
+                       doctest::Contains("predicted must be [N,H,W,1]"), Error);
+
+  const Val samples = source("samples", {1, static_cast<int64_t>(sizeof(WarpSample))}, DType::u8);
+  const auto refused = [&](Val labels, int64_t height, const char* why) {
+    CHECK_THROWS_WITH_AS(ops::warp_labels(tape, labels, samples, height, 4, 255),
+                         doctest::Contains(why), Error);
+  };
+  const Val labels = source("labels", {1, 4, 4, 1}, DType::u8);
+  refused(labels, 0, "the output has no pixels");
+  refused(source("u16", {1, 4, 4, 1}, DType::u16), 4, "labels must be a source u8 [N,H,W,1]");
+  refused(source("rgb", {1, 4, 4, 3}, DType::u8), 4, "labels must be a source u8 [N,H,W,1]");
+  refused(map, 4, "labels must be a source u8 [N,H,W,1]");
+  refused(source("two", {2, 4, 4, 1}, DType::u8), 4, "one WarpSample for each image");
+  const Val y = ops::warp_labels(tape, labels, samples, 2, 3, 255);
+  CHECK(tape.info(y) == ValueInfo{{1, 2, 3, 1}, Role::index, DType::u8});
+  const Val counts = ops::confusion(tape, map, map, 7);
+  CHECK(tape.info(counts) == ValueInfo{{7, 7}, Role::sum, DType::f64});
+}
+
 TEST_CASE("ops: gradients are the slopes that finite differences find") {
   for (const Case& c : op_cases()) {
     if (c.parity_only) continue;

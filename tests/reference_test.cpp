@@ -500,6 +500,29 @@ TEST_CASE("reference: warp's speckle follows its counter, standardisation comes 
   check_near(warped(source.view(), sample, {1, 2, 2, 1}, options), {0, 0, 0, 0});
 }
 
+TEST_CASE("reference: warp_labels by hand") {
+  Bytes source({1, 1, 4, 1}, {1, 2, 3, 99});
+  WarpSample sample = whole(1, 3);  // the slot's last column is not part of the picture
+  sample.map.a = {0.5, 0, -1, 0, 1, 0};
+  sample.gain = 7, sample.speckle = 1;
+  Bytes y({1, 1, 10, 1});  // reads -1, -.5, 0, .5, 1, 1.5, 2, 2.5, 3, 3.5
+  device.warp_labels(stream, source.view(), &sample, y.view(), 200);
+  CHECK(y.values == std::vector<uint8_t>{200, 1, 1, 2, 2, 3, 3, 200, 200, 200});
+  sample.frames = 1;
+  sample.to_frame[0].a = {1, 0, -2, 0, 1, 0};
+  sample.frame_width[0] = 3, sample.frame_height[0] = 1;
+  device.warp_labels(stream, source.view(), &sample, y.view(), 0);
+  CHECK(y.values == std::vector<uint8_t>{0, 0, 1, 2, 2, 0, 0, 0, 0, 0});
+}
+
+TEST_CASE("reference: confusion by hand, truth before prediction") {
+  Bytes predicted({1, 2, 4, 1}, {0, 1, 1, 2, 3, 0, 1, 255});
+  Array<int32_t> labels({1, 2, 4, 1}, {0, 0, 0, 2, 1, -1, 255, 2});
+  Reals counts({3, 3});
+  device.confusion(stream, predicted.view(), labels.view(), counts.view());
+  CHECK(counts.values == Values{1, 2, 0, 0, 0, 0, 0, 0, 1});
+}
+
 TEST_CASE("reference: memory is aligned") {
   void* memory = device.allocate(stream, 100);
   CHECK(reinterpret_cast<uintptr_t>(memory) % 64 == 0);

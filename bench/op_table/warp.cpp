@@ -52,9 +52,53 @@ Case warp_case(const std::string& what, Operand source, const std::vector<WarpSa
           tolerance};
 }
 
+// Of which samples `warp_labels` makes a case.
+Case labels_case(const std::string& what, Operand source, const std::vector<WarpSample>& samples,
+                 int64_t height, int64_t width, uint8_t outside) {
+  const Shape table{source.info.shape[0], static_cast<int64_t>(sizeof(WarpSample))};
+  return {"warp_labels",
+          what,
+          {std::move(source), records<WarpSample>("samples", table, DType::u8, std::span(samples))},
+          [=](Tape& t, std::span<const Val> x) {
+            return std::vector<Val>{ops::warp_labels(t, x[0], x[1], height, width, outside)};
+          },
+          0};
+}
+
+void add_labels_cases(std::vector<Case>& cases) {
+  const auto add = [&](const std::string& what, const Shape& slots,
+                       const std::vector<WarpSample>& samples, int64_t height, int64_t width,
+                       uint8_t outside) {
+    Operand source = records<uint8_t>("source", slots, DType::u8, picture<uint8_t>(slots, 255));
+    cases.push_back(labels_case(what, std::move(source), samples, height, width, outside));
+  };
+  const Shape slots{2, 13, 11, 1};
+  const WarpSample turned = sample(turn(0.6, 1.1, 9, 12, 0.3), 13, 11);
+  add("crop and flip", slots,
+      {sample({{1, 0, 2, 0, 1, 3}}, 13, 11), sample({{-1, 0, 10, 0, -1, 12}}, 13, 11)}, 7, 8, 255);
+  add("turned", slots, {turned, sample(turn(-2.1, 0.8, 9, 12, -1.7), 12, 9)}, 9, 9, 255);
+  // Every position lies halfway between pixels.
+  add("ties", slots,
+      {sample({{1, 0, -2.5, 0, 1, 0.5}}, 13, 11), sample({{0.5, 0, -1, 0, -1, 12.5}}, 13, 11)}, 15,
+      16, 9);
+  add("one pixel", {1, 1, 1, 1}, {sample({}, 1, 1)}, 1, 1, 0);
+  add("nothing inside", slots, {sample({{1, 0, 1e6, 0, 1, 0}}, 13, 11), sample({}, 0, 0)}, 3, 4,
+      77);
+  WarpSample framed = turned, altered = turned;
+  framed.frames = 2;
+  framed.to_frame = {turn(0.3, 1, 9, 10, 0), turn(-0.5, 1.2, 9, 9, 1)};
+  framed.frame_height = {10, 9}, framed.frame_width = {8, 11};
+  altered.gain = 1.3, altered.speckle = 0.2, altered.seed = 11;
+  add("cut at two frames; gain and speckle", slots, {framed, altered}, 9, 9, 255);
+  add("large", {2, 150, 140, 1},
+      {sample(turn(1, 1.1, 128, 140, 3), 150, 140), sample(turn(2, 0.3, 128, 140, 0), 149, 137)},
+      128, 300, 255);
+}
+
 }  // namespace
 
 void add_warp_cases(std::vector<Case>& cases) {
+  add_labels_cases(cases);
   // A position of up to 50 pixels, rounded to float, is off by up to 4e-6 of a pixel, and so is the
   // value, relative to the difference of neighbours.
   const double tolerance = 5e-6;
@@ -153,6 +197,12 @@ void add_warp_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
   WarpSample noisy = turned;
   noisy.speckle = 0.3;
   add("u8, turned, speckle", source(DType::u8, 256), noisy, Interpolation::bilinear);
+  Operand labels =
+      constant_of(in_role(Role::source, real("source", {size.batch, side, side, 1}, 0, 256)));
+  labels.info.type = DType::u8;
+  const std::vector<WarpSample> samples(static_cast<size_t>(size.batch), turned);
+  cases.push_back(labels_case("turned", std::move(labels), samples, size.crop, size.crop, 255));
+  cases.back().reads = std::pow(out / static_cast<double>(side), 2);
 }
 
 }  // namespace fulmar::op_table

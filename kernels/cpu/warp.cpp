@@ -17,6 +17,8 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
+constexpr int64_t rows_per_task = 8;
+
 struct Columns {
   int64_t begin, end;
 };
@@ -124,7 +126,6 @@ Moments moments_of(const float* x, int64_t count) {
 template <class T>
 void warp_typed(Stream& stream, const View& source, const WarpSample* samples, const View& y,
                 const WarpOptions& options) {
-  constexpr int64_t rows_per_task = 8;
   const int64_t height = y.shape.height(), width = y.shape.width(), bands = y.shape.channels();
   const int64_t images = y.shape.images(), pixels = height * width;
   const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
@@ -167,6 +168,43 @@ void warp_typed(Stream& stream, const View& source, const WarpSample* samples, c
   }
 }
 
+// y: the row's labels, [width]
+void warp_labels_row(const WarpSource<uint8_t>& source, const WarpSample& sample, int64_t row,
+                     int64_t width, uint8_t outside, WarpColumns& memory, uint8_t* y) {
+  const auto down = static_cast<double>(row);
+  const Columns inside = columns_in_frames(sample, down, width);
+  std::fill(y, y + inside.begin, outside);
+  std::fill(y + inside.end, y + width, outside);
+  for (int64_t at = inside.begin; at < inside.end; at += most_columns) {
+    const int64_t count = std::min(most_columns, inside.end - at);
+    warp_positions(sample, static_cast<double>(at), down, count, true, memory);
+    for (int64_t i = 0; i < count; i++) {
+      const uint8_t* label = source.pixel(memory.left[i], memory.top[i]);
+      y[at + i] = label ? *label : outside;
+    }
+  }
+}
+
+void warp_labels(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+                 uint8_t outside) {
+  const int64_t height = y.shape.height(), width = y.shape.width();
+  const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
+  stream.pool->run(y.shape.images() * tasks, [&](int64_t task, int) HWY_ATTR {
+    const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
+    const WarpSample& sample = samples[image];
+    const WarpSource<uint8_t> from{source.at<uint8_t>(image, 0, 0),
+                                   source.stride[1],
+                                   source.stride[2],
+                                   sample.source_height,
+                                   sample.source_width,
+                                   false};
+    WarpColumns memory;
+    for (int64_t row = begin; row < std::min(height, begin + rows_per_task); row++)
+      warp_labels_row(from, sample, row, width, outside, memory,
+                      y.as<uint8_t>() + (image * height + row) * width);
+  });
+}
+
 void warp_u8(Stream& stream, const View& source, const WarpSample* samples, const View& y,
              const WarpOptions& options) {
   warp_typed<uint8_t>(stream, source, samples, y, options);
@@ -190,6 +228,13 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace fulmar::cpu {
+
+HWY_EXPORT(warp_labels);
+void warp_labels(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+                 uint8_t outside) {
+  check_warp(source, samples, y);
+  HWY_DYNAMIC_DISPATCH(warp_labels)(stream, source, samples, y, outside);
+}
 
 HWY_EXPORT(warp_u8);
 HWY_EXPORT(warp_u16);

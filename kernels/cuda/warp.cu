@@ -15,10 +15,50 @@ FULMAR_DEVICE Point apply(const Affine& map, double x, double y) {
 }
 FULMAR_DEVICE bool is_finite(double x) { return x - x == 0; }
 
+// The host can't look at samples in device memory.
+FULMAR_DEVICE bool is_broken(const WarpSample& sample, int64_t slot_height, int64_t slot_width) {
+  return sample.frames < 0 || sample.frames > WarpSample::max_frames ||
+         sample.source_height > slot_height || sample.source_width > slot_width;
+}
+
 // The taps of an output pixel: the same for all its bands.
 struct Taps {
   int64_t row[2], column[2];  // -1: outside
   double down, right;         // weights of the second row and column
+};
+
+struct Sampling {
+  bool nearest, clamp;
+
+  // False where the output pixel (x, y) is fill in all bands.
+  FULMAR_DEVICE bool find(const WarpSample& sample, double x, double y, Taps* taps) const {
+    for (int64_t k = 0; k < sample.frames; k++) {
+      const Point p = apply(sample.to_frame[k], x, y);
+      const bool in_frame = p.x > -.5 && p.x < sample.frame_width[k] - .5 && p.y > -.5 &&
+                            p.y < sample.frame_height[k] - .5;
+      if (!in_frame) return false;
+    }
+    const Point p = apply(sample.map, x, y);
+    if (!is_finite(p.x) || !is_finite(p.y)) return false;
+    axis(p.x, sample.source_width, taps->column, &taps->right);
+    axis(p.y, sample.source_height, taps->row, &taps->down);
+    return true;
+  }
+
+ private:
+  FULMAR_DEVICE void axis(double at, int64_t extent, int64_t* tap, double* weight) const {
+    // Further out all taps are outside just the same, and positions fit an integer.
+    const double most = static_cast<double>(extent) + 1;
+    const double near = at < -2 ? -2 : at > most ? most : at;
+    const double low = floor(nearest ? near + .5 : near);
+    *weight = nearest ? 0 : near - low;
+    for (int k = 0; k < 2; k++) {
+      int64_t position = static_cast<int64_t>(low) + k;
+      if (clamp && extent > 0)
+        position = position < 0 ? 0 : position >= extent ? extent - 1 : position;
+      tap[k] = position >= 0 && position < extent ? position : -1;
+    }
+  }
 };
 
 template <class S>
@@ -35,15 +75,15 @@ struct Warp {
   FULMAR_DEVICE void for_bands(int64_t i, int64_t first, int64_t end, const Take& take) const {
     const Pixel p = out.pixel(i, 1);
     const WarpSample& sample = samples[p.image];
-    // The host can't look at samples in device memory; a broken one shows as NaN.
-    if (sample.frames < 0 || sample.frames > WarpSample::max_frames ||
-        sample.source_height > slot_height || sample.source_width > slot_width) {
+    if (is_broken(sample, slot_height, slot_width)) {  // shows as NaN
       for (int64_t band = first; band < end; band++) take(band, NAN);
       return;
     }
     Taps taps{{-1, -1}, {-1, -1}, 0, 0};
+    const Sampling sampling{options.interpolation == Interpolation::nearest,
+                            options.border == Border::clamp};
     const bool inside =
-        find(sample, static_cast<double>(p.column), static_cast<double>(p.row), &taps);
+        sampling.find(sample, static_cast<double>(p.column), static_cast<double>(p.row), &taps);
     for (int64_t band = first; band < end; band++) {
       const double value = inside ? mix(p.image, taps, band) : fill(band);
       const double scaled = value * static_cast<double>(options.scale[band]) +
@@ -63,36 +103,6 @@ struct Warp {
 
  private:
   FULMAR_DEVICE double fill(int64_t band) const { return static_cast<double>(options.fill[band]); }
-
-  // False where the pixel is fill in all bands.
-  FULMAR_DEVICE bool find(const WarpSample& sample, double x, double y_, Taps* taps) const {
-    for (int64_t k = 0; k < sample.frames; k++) {
-      const Point p = apply(sample.to_frame[k], x, y_);
-      const bool in_frame = p.x > -.5 && p.x < sample.frame_width[k] - .5 && p.y > -.5 &&
-                            p.y < sample.frame_height[k] - .5;
-      if (!in_frame) return false;
-    }
-    const Point p = apply(sample.map, x, y_);
-    if (!is_finite(p.x) || !is_finite(p.y)) return false;
-    axis(p.x, sample.source_width, taps->column, &taps->right);
-    axis(p.y, sample.source_height, taps->row, &taps->down);
-    return true;
-  }
-
-  FULMAR_DEVICE void axis(double at, int64_t extent, int64_t* tap, double* weight) const {
-    // Further out all taps are outside just the same, and positions fit an integer.
-    const double most = static_cast<double>(extent) + 1;
-    const double near = at < -2 ? -2 : at > most ? most : at;
-    const bool nearest = options.interpolation == Interpolation::nearest;
-    const double low = floor(nearest ? near + .5 : near);
-    *weight = nearest ? 0 : near - low;
-    for (int k = 0; k < 2; k++) {
-      int64_t position = static_cast<int64_t>(low) + k;
-      if (options.border == Border::clamp && extent > 0)
-        position = position < 0 ? 0 : position >= extent ? extent - 1 : position;
-      tap[k] = position >= 0 && position < extent ? position : -1;
-    }
-  }
 
   FULMAR_DEVICE double read(int64_t image, int64_t row, int64_t column, int64_t band) const {
     if (row < 0 || column < 0) return fill(band);
@@ -120,6 +130,28 @@ struct Warp {
     constexpr double two_pi = 6.283185307179586476925;
     const double factor = 1 + sample.speckle * sqrt(-2 * log(1 - u0)) * cos(two_pi * u1);
     return factor > 0 ? factor : 0;
+  }
+};
+
+struct WarpLabel {
+  const uint8_t* source;
+  const WarpSample* samples;
+  int64_t image_stride, row_stride, pixel_stride;
+  int64_t slot_height, slot_width;
+  Extent out;
+  uint8_t* y;
+  uint8_t outside;
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    const Pixel p = out.pixel(i, 1);
+    const WarpSample& sample = samples[p.image];
+    Taps taps{{-1, -1}, {-1, -1}, 0, 0};
+    const bool inside = !is_broken(sample, slot_height, slot_width) &&
+                        Sampling{true, false}.find(sample, static_cast<double>(p.column),
+                                                   static_cast<double>(p.row), &taps) &&
+                        taps.row[0] >= 0 && taps.column[0] >= 0;
+    y[i] = inside ? source[p.image * image_stride + taps.row[0] * row_stride +
+                           taps.column[0] * pixel_stride]
+                  : outside;
   }
 };
 
@@ -240,6 +272,14 @@ void warp_from(const Stream& stream, const View& source, const WarpSample* sampl
 }
 
 }  // namespace
+
+void warp_labels(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+                 uint8_t outside) {
+  each(stream, "warp_labels", y.shape.pixels(),
+       WarpLabel{elements<uint8_t>(source), samples, source.stride[0], source.stride[1],
+                 source.stride[2], source.shape.height(), source.shape.width(), extent_of(y.shape),
+                 elements<uint8_t>(y), outside});
+}
 
 void warp(Stream& stream, const View& source, const WarpSample* samples, const View& y,
           const WarpOptions& options) {

@@ -34,6 +34,23 @@ double element(const View& source, int64_t n, int64_t h, int64_t w, int64_t band
   }
 }
 
+// Whether no frame cuts the output pixel (x, y) off.
+bool in_frames(const WarpSample& sample, double x, double y) {
+  for (int64_t k = 0; k < sample.frames; k++) {
+    const Point p = apply(sample.to_frame[k], x, y);
+    const bool inside = p.x > -.5 && p.x < sample.frame_width[k] - .5 && p.y > -.5 &&
+                        p.y < sample.frame_height[k] - .5;
+    if (!inside) return false;
+  }
+  return true;
+}
+
+// A position so far out that it fits no integer is drawn in: all taps are outside just the same.
+Point drawn_in(const Point& p, const WarpSample& sample) {
+  return {std::clamp(p.x, -2.0, static_cast<double>(sample.source_width) + 1),
+          std::clamp(p.y, -2.0, static_cast<double>(sample.source_height) + 1)};
+}
+
 // One image of the batch, as its sample says.
 class Image {
  public:
@@ -42,17 +59,10 @@ class Image {
 
   // In source units, at the output pixel (column x, row y).
   double value(double x, double y, int64_t band) const {
-    for (int64_t k = 0; k < sample_.frames; k++) {
-      const Point p = apply(sample_.to_frame[k], x, y);
-      const bool inside = p.x > -.5 && p.x < sample_.frame_width[k] - .5 && p.y > -.5 &&
-                          p.y < sample_.frame_height[k] - .5;
-      if (!inside) return options_.fill[band];
-    }
+    if (!in_frames(sample_, x, y)) return options_.fill[band];
     Point p = apply(sample_.map, x, y);
     if (!std::isfinite(p.x) || !std::isfinite(p.y)) return options_.fill[band];
-    // Further out all taps are outside just the same, and positions fit an integer.
-    p.x = std::clamp(p.x, -2.0, static_cast<double>(sample_.source_width) + 1);
-    p.y = std::clamp(p.y, -2.0, static_cast<double>(sample_.source_height) + 1);
+    p = drawn_in(p, sample_);
     if (options_.interpolation == Interpolation::nearest)
       return tap(std::floor(p.x + .5), std::floor(p.y + .5), band);
     const double left = std::floor(p.x), top = std::floor(p.y);
@@ -120,6 +130,28 @@ void warp(Stream& stream, const View& source, const WarpSample* samples, const V
           y.at<double>(n, h, w)[band] = scaled * sample.gain * speckle;
         }
     if (options.standardize) standardize(y.at<double>(n, 0, 0), height * width * bands);
+  });
+}
+
+void warp_labels(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+                 uint8_t outside) {
+  check_warp(source, samples, y);
+  for_each(stream, y.shape.images(), [&](int64_t n) {
+    const WarpSample& sample = samples[n];
+    for (int64_t h = 0; h < y.shape.height(); h++)
+      for (int64_t w = 0; w < y.shape.width(); w++) {
+        uint8_t& label = *y.at<uint8_t>(n, h, w);
+        label = outside;
+        const double column = static_cast<double>(w), row = static_cast<double>(h);
+        if (!in_frames(sample, column, row)) continue;
+        Point p = apply(sample.map, column, row);
+        if (!std::isfinite(p.x) || !std::isfinite(p.y)) continue;
+        p = drawn_in(p, sample);
+        const auto across = static_cast<int64_t>(std::floor(p.x + .5));
+        const auto down = static_cast<int64_t>(std::floor(p.y + .5));
+        if (across >= 0 && across < sample.source_width && down >= 0 && down < sample.source_height)
+          label = *source.at<uint8_t>(n, down, across);
+      }
   });
 }
 
