@@ -36,6 +36,7 @@ FULMAR_API Val as_role(Tape&, Val x, Role role);
 
 // ---- pointwise
 // An operand's extents of 1 repeat to the other's. Both operands become activations where one is.
+// Of these functions add alone takes sums over pixels, two of one shape.
 FULMAR_API Val pointwise(Tape&, std::string_view functor, std::span<const Val> x, double alpha = 0,
                          double beta = 0);
 FULMAR_API Val add(Tape&, Val a, Val b);

@@ -128,8 +128,8 @@ struct Backend {
   void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
   int64_t (*count_nonfinite)(Stream&, const View& x);         // how many NaN and infinities; waits
 
-  // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`; `functor` is
-  // the function's place in the list of pointwise.h.
+  // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`, or f64 where
+  // F is Add; `functor` is the function's place in the list of pointwise.h.
   void (*pointwise)(Stream&, int functor, std::span<const View> x, const View& y, double alpha,
                     double beta);
   void (*pointwise_grad)(Stream&, int functor, const View& saved, const View& dy, const View& dx,

@@ -160,8 +160,16 @@ TEST_CASE("roles: operands of two roles become activations, sums of activations 
   const Val one = ops::slice(t, x, {0, 0, 0, 0}, {1, 1, 1, 4});
   CHECK(role(ops::concat(t, std::array{one, vector})) == Role::activation);
   CHECK(role(ops::concat(t, std::array{vector, vector})) == Role::parameter);
-  // Sums over pixels are f64 on every device: no kernel converts them.
+  // Sums over pixels are f64 on every device: no kernel converts them, and only add takes them.
   const Val sums = ops::input(t, "sums", {{3, 4}, Role::sum, DType::f64});
+  const Val twice = ops::add(t, sums, sums);
+  CHECK(role(twice) == Role::sum);
+  CHECK(e.type(t, twice) == DType::f64);
+  CHECK(role(grad(t, twice, sums)) == Role::sum);
+  const Val row = ops::input(t, "row", {{1, 4}, Role::sum, DType::f64});
+  CHECK_THROWS_AS(ops::add(t, sums, row), Error);
+  CHECK_THROWS_AS(ops::sum_all(t, sums), Error);
+  CHECK_THROWS_AS(ops::mul(t, sums, sums), Error);
   CHECK_THROWS_AS(ops::square(t, sums), Error);
   CHECK_THROWS_AS(ops::add(t, sums, p), Error);
   CHECK_THROWS_AS(ops::as_role(t, sums, Role::activation), Error);

@@ -33,6 +33,15 @@ void add_pointwise_cases(std::vector<Case>& cases) {
   add("add", "one element", {real("a", one), real("b", one)}, binary(ops::add));
   add("add", "an operand with itself", {real("a", odd)},
       [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::add(t, x[0], x[0])}; });
+  const auto sums = [](const char* name, const Shape& shape) {
+    return in_role(Role::sum, real(name, shape));
+  };
+  add("add", "sums over pixels", {sums("a", {3, 7}), sums("b", {3, 7})}, binary(ops::add), 1e-15);
+  cases.back().elementwise = {"output 0"};
+  add("add", "sums, one of them twice", {sums("a", {17}), sums("b", {17})},
+      [](Tape& t, std::span<const Val> x) {
+        return std::vector<Val>{ops::add(t, ops::add(t, x[0], x[1]), x[0])};
+      });
   add("sub", "same shape", {real("a", odd), real("b", odd)}, binary(ops::sub));
   add("sub", "a number per image", {real("a", {2, 1, 1, 1}), real("b", odd)}, binary(ops::sub));
   add("mul", "same shape", {real("a", wide), real("b", wide)}, binary(ops::mul));

@@ -158,7 +158,8 @@ std::vector<ValueInfo> Pointwise::infer(std::span<const ValueInfo> x) const {
   require(static_cast<int>(x.size()) == arity,
           "takes " + text(arity) + " operands, " + text(std::ssize(x)) + " given");
   for (const ValueInfo& info : x) {
-    require(info.is_real() && info.role != Role::sum, "takes float tensors");
+    require(info.is_real() && (info.role != Role::sum || functor == functor_Add),
+            "takes float tensors");
     require_same(info, x[0].shape, "an operand");
     require_role(info, x[0].role, "an operand");
   }

@@ -19,7 +19,7 @@ bool spreads_to(const Shape& small, const Shape& large) {
 
 // Between roles of different types too, but for sums over pixels, which only some kernels take.
 bool can_become(const ValueInfo& x, Role role) {
-  return x.is_real() && (same_type(x.role, role) || (x.role != Role::sum && role != Role::sum));
+  return x.is_real() && x.role != Role::sum && role != Role::sum;
 }
 
 // The part of `whole` that begins at `begin` and has `shape`.

@@ -58,6 +58,12 @@ struct MapGrad {
   }
 };
 
+struct AddSums {
+  const double *a, *b;
+  double* y;
+  FULMAR_DEVICE void operator()(int64_t i) const { y[i] = a[i] + b[i]; }
+};
+
 template <class F>
 void map(const Stream& stream, std::span<const View> x, const View& y, float alpha, float beta) {
   for_type_of(y, [&](auto zero) {
@@ -113,7 +119,11 @@ void pointwise(Stream& stream, int functor, std::span<const View> x, const View&
   if (static_cast<int>(x.size()) != e.arity)
     usage_error("cuda: pointwise function number " + std::to_string(functor) + " takes " +
                 std::to_string(e.arity) + " operands, " + std::to_string(x.size()) + " given");
-  e.f(stream, x, y, static_cast<float>(alpha), static_cast<float>(beta));
+  if (y.type != DType::f64)
+    return e.f(stream, x, y, static_cast<float>(alpha), static_cast<float>(beta));
+  if (functor != functor_Add) usage_error("cuda: of pointwise functions, only add takes f64");
+  each(stream, "add", y.shape.elements(),
+       AddSums{elements<double>(x[0]), elements<double>(x[1]), elements<double>(y)});
 }
 
 void pointwise_grad(Stream& stream, int functor, const View& saved, const View& dy, const View& dx,
