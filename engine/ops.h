@@ -75,6 +75,7 @@ FULMAR_API Val sum_all(Tape&, Val x);                  // to [1]; of activations
 FULMAR_API Val global_average_pool(Tape&, Val x);      // [N,H,W,C] -> [N,1,1,C]
 FULMAR_API Val concat(Tape&, std::span<const Val> x);  // along the channels
 FULMAR_API Val reshape(Tape&, Val x, const Shape&);    // the same elements in the same order
+FULMAR_API Val transpose(Tape&, Val x);                // a matrix [M,N] -> [N,M]
 FULMAR_API Val slice(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);
 FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);  // zeros around x
 
@@ -82,9 +83,9 @@ FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&); 
 // w [Kh,Kw,Ci/groups,Co], bias [Co] or empty
 FULMAR_API Val conv2d(Tape&, Val x, Val w, Val bias, const Window&, int64_t groups = 1);
 FULMAR_API Val dense(Tape&, Val x, Val w, Val bias);  // over the channels: w [Ci,Co]
-// Matrices: a b with a [M,K], b [K,N]; a^T b with a [K,M]; a b^T with b [N,K]. Both become
-// activations, and so is the product [M,N].
-enum class Transposed { none, a, b };
+// Matrices: a b with a [M,K], b [K,N]; a^T b with a [K,M]; a b^T with b [N,K]; a^T b^T with both.
+// Both operands become activations, and so is the product [M,N].
+enum class Transposed { none, a, b, both };
 FULMAR_API Val product(Tape&, Val a, Val b, Transposed which = Transposed::none);
 FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,Kw,C]
 FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);
