@@ -53,7 +53,9 @@ FULMAR_API Val relu6(Tape&, Val x);         // min(max(x, 0), 6)
 FULMAR_API Val elu(Tape&, Val x, double alpha = 1);
 FULMAR_API Val selu(Tape&, Val x);
 FULMAR_API Val silu(Tape&, Val x);       // swish: x sigmoid(x)
+FULMAR_API Val gelu(Tape&, Val x);       // x (1 + erf(x / sqrt(2))) / 2
 FULMAR_API Val gelu_tanh(Tape&, Val x);  // GELU's approximation by tanh
+FULMAR_API Val erf(Tape&, Val x);        // 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x
 // min(max(slope x + offset, 0), 1): slope 1/6 as PyTorch and Keras 3, 0.2 as Keras 2
 FULMAR_API Val hard_sigmoid(Tape&, Val x, double slope = 1.0 / 6, double offset = 0.5);
 FULMAR_API Val sigmoid(Tape&, Val x);

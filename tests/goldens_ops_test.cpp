@@ -86,6 +86,7 @@ const std::map<std::string, Build>& builders() {
       {"product", product(ops::Transposed::none)},
       {"product_transposed_a", product(ops::Transposed::a)},
       {"product_transposed_b", product(ops::Transposed::b)},
+      {"product_transposed_both", product(ops::Transposed::both)},
       {"prelu", [](Tape& t, const Inputs& in,
                    const Json&) { return ops::prelu(t, in.at("x"), in.at("a")); }},
       // Of twice x, so that it reaches beyond 6.
@@ -120,7 +121,7 @@ const std::map<std::string, Build>& builders() {
 // The pointwise functions that the table knows under the engine's own name.
 bool is_pointwise(const std::string& op) {
   for (const char* name : {"relu", "tanh", "sigmoid", "softplus", "exp", "log", "sqrt", "square",
-                           "abs", "selu", "silu", "gelu_tanh"})
+                           "abs", "selu", "silu", "gelu", "erf", "gelu_tanh"})
     if (op == name) return true;
   return false;
 }
