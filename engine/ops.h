@@ -53,7 +53,9 @@ FULMAR_API Val relu6(Tape&, Val x);         // min(max(x, 0), 6)
 FULMAR_API Val elu(Tape&, Val x, double alpha = 1);
 FULMAR_API Val selu(Tape&, Val x);
 FULMAR_API Val silu(Tape&, Val x);       // swish: x sigmoid(x)
+FULMAR_API Val gelu(Tape&, Val x);       // x (1 + erf(x / sqrt(2))) / 2
 FULMAR_API Val gelu_tanh(Tape&, Val x);  // GELU's approximation by tanh
+FULMAR_API Val erf(Tape&, Val x);        // 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x
 // min(max(slope x + offset, 0), 1): slope 1/6 as PyTorch and Keras 3, 0.2 as Keras 2
 FULMAR_API Val hard_sigmoid(Tape&, Val x, double slope = 1.0 / 6, double offset = 0.5);
 FULMAR_API Val sigmoid(Tape&, Val x);
@@ -75,6 +77,7 @@ FULMAR_API Val sum_all(Tape&, Val x);                  // to [1]; of activations
 FULMAR_API Val global_average_pool(Tape&, Val x);      // [N,H,W,C] -> [N,1,1,C]
 FULMAR_API Val concat(Tape&, std::span<const Val> x);  // along the channels
 FULMAR_API Val reshape(Tape&, Val x, const Shape&);    // the same elements in the same order
+FULMAR_API Val transpose(Tape&, Val x);                // a matrix [M,N] -> [N,M]
 FULMAR_API Val slice(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);
 FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&);  // zeros around x
 
@@ -82,9 +85,9 @@ FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&); 
 // w [Kh,Kw,Ci/groups,Co], bias [Co] or empty
 FULMAR_API Val conv2d(Tape&, Val x, Val w, Val bias, const Window&, int64_t groups = 1);
 FULMAR_API Val dense(Tape&, Val x, Val w, Val bias);  // over the channels: w [Ci,Co]
-// Matrices: a b with a [M,K], b [K,N]; a^T b with a [K,M]; a b^T with b [N,K]. Both become
-// activations, and so is the product [M,N].
-enum class Transposed { none, a, b };
+// Matrices: a b with a [M,K], b [K,N]; a^T b with a [K,M]; a b^T with b [N,K]; a^T b^T with both.
+// Both operands become activations, and so is the product [M,N].
+enum class Transposed { none, a, b, both };
 FULMAR_API Val product(Tape&, Val a, Val b, Transposed which = Transposed::none);
 FULMAR_API Val depthwise_conv2d(Tape&, Val x, Val w, const Window&);  // w [Kh,Kw,C]
 FULMAR_API Val max_pool(Tape&, Val x, std::array<int64_t, 2> kernel, const Window&);

@@ -29,7 +29,9 @@
   X(Relu6)                  \
   X(HardSigmoid)            \
   X(Silu)                   \
-  X(GeluTanh)
+  X(GeluTanh)               \
+  X(Erf)                    \
+  X(Gelu)
 
 namespace fulmar {
 

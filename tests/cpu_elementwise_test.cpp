@@ -1,3 +1,5 @@
+#include <bit>
+
 #include "kernels/error.h"
 #include "kernels/pointwise.h"
 #include "tests/support/functors.h"
@@ -167,6 +169,80 @@ TEST_CASE("cpu: functions saturate, and let NaN through") {
       }
     });
   }
+}
+
+namespace {
+
+// Floats of both signs from 0 to infinity, more of them where erf is neither x nor 1.
+std::vector<float> floats_of_erf() {
+  std::vector<float> values{-INFINITY, INFINITY};
+  const auto add = [&](uint32_t begin, uint32_t end, uint32_t step) {
+    for (uint32_t bits = begin; bits < end; bits += step) {
+      values.push_back(std::bit_cast<float>(bits));
+      values.push_back(-values.back());
+    }
+  };
+  add(0, 0x7f800000u, 100003);
+  add(0x3e000000u, 0x41200000u, 211);  // 1/8 to 10
+  add(0x3f7ff000u, 0x3f801000u, 1);    // about 1, where two formulas meet
+  add(0x407aff00u, 0x407b0100u, 1);    // about 3.92
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("cpu: erf is within 1.5 units in the last place, over all floats") {
+  const std::vector<float> values = floats_of_erf();
+  const Shape shape{static_cast<int64_t>(values.size())};
+  Array<float> x(shape, values), y(shape);
+  for_each_instruction_set([&] {
+    ThreadPool pool(1);
+    Stream stream{&pool, nullptr};
+    const View in = x.view();
+    cpu_backend().pointwise(stream, functor_Erf, {&in, 1}, y.view(), 0, 0);
+    double worst = 0;
+    int64_t wrong = 0;
+    for (size_t i = 0; i < values.size(); i++) {
+      const float got = y.values[i];
+      wrong += !(std::abs(got) <= 1) || std::signbit(got) != std::signbit(values[i]);
+      const double exact = std::abs(std::erf(static_cast<double>(values[i])));
+      const auto nearest = static_cast<float>(exact);
+      if (nearest < std::numeric_limits<float>::min()) continue;  // fewer digits
+      const double unit = static_cast<double>(nearest - std::nextafter(nearest, 0.0f));
+      worst = std::max(worst, std::abs(static_cast<double>(std::abs(got)) - exact) / unit);
+    }
+    CHECK(worst <= 1.5);
+    CHECK(wrong == 0);
+  });
+}
+
+TEST_CASE("cpu: gelu keeps its digits, over all floats") {
+  const std::vector<float> values = floats_of_erf();
+  const Shape shape{static_cast<int64_t>(values.size())};
+  Array<float> x(shape, values), y(shape);
+  for_each_instruction_set([&] {
+    ThreadPool pool(1);
+    Stream stream{&pool, nullptr};
+    const View in = x.view();
+    cpu_backend().pointwise(stream, functor_Gelu, {&in, 1}, y.view(), 0, 0);
+    int64_t wrong = 0;
+    double worst = 0;  // of what is allowed
+    for (size_t i = 0; i < values.size(); i++) {
+      const auto v = static_cast<double>(values[i]), got = static_cast<double>(y.values[i]);
+      const double exact = 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+      // -infinity times 0
+      if (std::isnan(exact) || std::isinf(exact)) {
+        wrong += std::isnan(exact) ? !std::isnan(got) : got != exact;
+        continue;
+      }
+      // erfc: 4e-7 + 6e-8 x^2. Its argument, rounded twice: 1.2e-7 x^2. Two products: 1.2e-7.
+      const double square = v < 0 ? std::min(v * v, 200.0) : 0;
+      const double allowed = (5.2e-7 + 1.8e-7 * square) * std::abs(exact) + 1e-37;
+      worst = std::max(worst, std::abs(got - exact) / allowed);
+    }
+    CHECK(worst <= 1);
+    CHECK(wrong == 0);
+  });
 }
 
 TEST_CASE("cpu: the gradient of a function of two arguments is refused") {

@@ -87,6 +87,7 @@ const std::map<std::string, Build>& builders() {
       {"product", product(ops::Transposed::none)},
       {"product_transposed_a", product(ops::Transposed::a)},
       {"product_transposed_b", product(ops::Transposed::b)},
+      {"product_transposed_both", product(ops::Transposed::both)},
       {"prelu", [](Tape& t, const Inputs& in,
                    const Json&) { return ops::prelu(t, in.at("x"), in.at("a")); }},
       // Of twice x, so that it reaches beyond 6.
@@ -121,7 +122,7 @@ const std::map<std::string, Build>& builders() {
 // The pointwise functions that the table knows under the engine's own name.
 bool is_pointwise(const std::string& op) {
   for (const char* name : {"relu", "tanh", "sigmoid", "softplus", "exp", "log", "sqrt", "square",
-                           "abs", "selu", "silu", "gelu_tanh"})
+                           "abs", "selu", "silu", "gelu", "erf", "gelu_tanh"})
     if (op == name) return true;
   return false;
 }
@@ -161,10 +162,14 @@ struct Case {
     Session session(context, device, tape, outputs, model);
     for (const auto& [role, value] : inputs) {
       const Values values = file.values(name + "/" + role);
-      if (tape->info(value).role == Role::index)
-        session.set(value, std::vector<int32_t>(values.begin(), values.end()));
-      else
+      if (tape->info(value).role != Role::index) {
         session.set(value, values);
+      } else if (tape->info(value).type == DType::u8) {
+        const std::vector<uint8_t> narrow(values.begin(), values.end());
+        session.set_bytes(value, narrow.data(), narrow.size());
+      } else {
+        session.set(value, std::vector<int32_t>(values.begin(), values.end()));
+      }
     }
     session.run();
     for (size_t i = 0; i < roles.size(); i++) {
@@ -242,7 +247,7 @@ void check_batch_norm_train(Context& context, Device& device, const Golden& file
 }
 
 void check_cross_entropy(Context& context, Device& device, const Golden& file,
-                         const std::string& name, const Json& row, double bound) {
+                         const std::string& name, const Json& row, double bound, DType type) {
   Case c(file, name);
   const Val x = c.input("x", true);
   const auto optional = [&](const char* role) {
@@ -254,7 +259,7 @@ void check_cross_entropy(Context& context, Device& device, const Golden& file,
   if (row["labels"] == "soft")
     labels = c.input("soft", true);
   else
-    labels = c.inputs["labels"] = ops::input(*c.tape, "labels", {rows, Role::index, DType::i32});
+    labels = c.inputs["labels"] = ops::input(*c.tape, "labels", {rows, Role::index, type});
   const Val class_weight = optional("class_weights");
   Val pixel_weight;
   if (file.has(name + "/pixel_weights"))
@@ -401,7 +406,12 @@ void check_table(Context& context, Device& device, const std::string& file_name,
     else if (op == "sgd" || op == "lars")
       check_optimizer(context, device, file, name, row, b);
     else if (op == "cross_entropy")
-      check_cross_entropy(context, device, file, name, row, b);
+      for (const DType type : {DType::i32, DType::u8}) {
+        // u8 has no label of -1.
+        if (type == DType::u8 && !row["ignored_index"].is_null() && row["ignored_index"] < 0)
+          continue;
+        check_cross_entropy(context, device, file, name, row, b, type);
+      }
     else if (op == "batch_norm_train")
       check_batch_norm_train(context, device, file, name, row, b);
     else

@@ -235,6 +235,8 @@ std::vector<Row> rows() {
        activation("leaky_relu", 0.25, 0)},
       {"activation", function("elu"),
        [](Tape& t, std::span<const Val> x) { return ops::elu(t, x[0], 1); }},
+      {"activation", function("gelu"),
+       [](Tape& t, std::span<const Val> x) { return ops::gelu(t, x[0]); }},
       {"activation", function("hard_sigmoid"),
        [](Tape& t, std::span<const Val> x) { return ops::hard_sigmoid(t, x[0]); }},
       {"activation", function("affine") + Attributes{{"alpha", int64_t{2}}, {"beta", 0.5}},

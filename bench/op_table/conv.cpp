@@ -184,6 +184,8 @@ void add_conv_cases(std::vector<Case>& cases) {
   add_product("a b", {5, 7}, {7, 3}, ops::Transposed::none);
   add_product("transposed a", {7, 5}, {7, 3}, ops::Transposed::a);
   add_product("transposed b", {5, 7}, {3, 7}, ops::Transposed::b);
+  add_product("both transposed", {7, 5}, {3, 7}, ops::Transposed::both);
+  add_product("vectors, both transposed", {1, 4}, {6, 1}, ops::Transposed::both);
   add_product("vectors", {1, 19}, {1, 19}, ops::Transposed::b);
   // As the similarities of embeddings.
   cases.push_back({"product",

@@ -88,6 +88,13 @@ void add_pointwise_cases(std::vector<Case>& cases) {
   });
   add("silu", "near 0", {real("x", wide, -4, 4)}, unary(ops::silu));
   add("gelu_tanh", "near 0", {real("x", wide, -3, 3)}, unary(ops::gelu_tanh));
+  add("gelu", "near 0", {real("x", wide, -3, 3)}, unary(ops::gelu));
+  // An error of 1.8e-7 x^2: its logarithm and erfc's argument are rounded.
+  add("gelu", "in the tails", {real("x", wide, -8, 8)}, unary(ops::gelu), 1.2e-5);
+  cases.back().elementwise = {"output 0"};
+  add("erf", "near 0", {real("x", wide, -3, 3)}, unary(ops::erf));
+  add("erf", "tiny", {given("x", {4}, {-1e-4, -1e-6, 1e-5, 1e-3})}, unary(ops::erf));
+  cases.back().elementwise = {"output 0", "d x"};
   add("sigmoid", "near 0", {real("x", wide, -4, 4)}, unary(ops::sigmoid));
   add("tanh", "near 0", {real("x", wide, -3, 3)}, unary(ops::tanh));
   add("softplus", "near 0", {off_zero("x", wide, 0.1, 4)}, unary(ops::softplus));
@@ -103,6 +110,8 @@ void add_pointwise_cases(std::vector<Case>& cases) {
   add_far("sigmoid", ops::sigmoid, {"output 0"});
   add_far("tanh", ops::tanh, {"output 0"});
   add("tanh", "tiny", {given("x", {4}, {-1e-4, -1e-6, 1e-5, 1e-3})}, unary(ops::tanh));
+  add_far("erf", ops::erf, {"output 0"});
+  add_far("gelu", ops::gelu, {});  // below 0 it is less than any float
   add_far("softplus", ops::softplus, {"output 0", "d x"});
   add("exp", "near 0", {real("x", wide, -4, 4)}, unary(ops::exp));
   add("log", "positive", {real("x", wide, 0.1, 5)}, unary(ops::log));
@@ -159,6 +168,8 @@ void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases)
   add("hard_sigmoid", what, {real("x", shape, -4, 4)},
       [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::hard_sigmoid(t, x[0])}; });
   add("silu", what, {real("x", shape, -4, 4)}, unary(ops::silu));
+  add("gelu", what, {real("x", shape, -4, 4)}, unary(ops::gelu));
+  add("erf", what, {real("x", shape, -4, 4)}, unary(ops::erf));
   add("gelu_tanh", what, {real("x", shape, -4, 4)}, unary(ops::gelu_tanh));
   add("sigmoid", what, {real("x", shape, -4, 4)}, unary(ops::sigmoid));
   add("tanh", what, {real("x", shape, -3, 3)}, unary(ops::tanh));

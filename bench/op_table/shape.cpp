@@ -91,6 +91,13 @@ void add_shape_cases(std::vector<Case>& cases) {
     const Val y = ops::tanh(t, x[0]), z = ops::reshape(t, y, {1, 5, 6, 7});
     return std::vector<Val>{ops::mul(t, z, ops::reshape(t, ops::square(t, y), {1, 5, 6, 7}))};
   });
+  const auto transpose = [](Tape& t, std::span<const Val> x) {
+    return std::vector<Val>{ops::transpose(t, x[0])};
+  };
+  add("transpose", "more columns", {real("x", {5, 19})}, transpose);
+  add("transpose", "a column", {weight("x", {7, 1})}, transpose);
+  add("transpose", "sums over pixels", {in_role(Role::sum, real("x", {3, 4}))}, transpose);
+  add("transpose", "class indices", {indices("x", {4, 6}, 200, DType::u8)}, transpose);
   add("embed", "inside", {real("x", {1, 2, 2, 3})}, embed({1, 1, 2, 3}, odd));
   add("embed", "all", {real("x", odd)}, embed({0, 0, 0, 0}, odd));
 
@@ -131,6 +138,8 @@ void add_shape_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
   add("concat", "two halves, " + what, {real("a", half), real("b", half)}, concat);
   const Shape quarter{x[0], x[1] / 2, x[2] / 2, x[3]};
   add("slice", "a quarter of " + what, {real("x", x)}, slice({0, 0, 0, 0}, quarter), 0.25);
+  add("transpose", "a pixel's channels, " + what, {real("x", {x[0] * x[1] * x[2], x[3]})},
+      [](Tape& t, std::span<const Val> in) { return std::vector<Val>{ops::transpose(t, in[0])}; });
   const int64_t part = size.batch * size.crop * size.crop / 16;
   add("join", "two vectors", {constant_of(weight("a", {part})), constant_of(weight("b", {part}))},
       [part](Tape& t, std::span<const Val> in) {

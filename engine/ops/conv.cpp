@@ -195,8 +195,9 @@ Val product(Tape& tape, Val a, Val b, Transposed which) {
   require_matrix(a, "a");
   require_matrix(b, "b");
   const Shape x = tape.shape(a), y = tape.shape(b);
-  const int64_t inner = x[which == Transposed::a ? 0 : 1];
-  require(inner == y[which == Transposed::b ? 1 : 0],
+  const bool both = which == Transposed::both;
+  const int64_t inner = x[both || which == Transposed::a ? 0 : 1];
+  require(inner == y[both || which == Transposed::b ? 1 : 0],
           "product: a " + text(x) + " and b " + text(y) + " don't fit together");
   const Convolution how;
   const auto as_row = [&](Val m) {
@@ -209,6 +210,8 @@ Val product(Tape& tape, Val a, Val b, Transposed which) {
     case Transposed::a:
       return as_role(tape, weight_grad(tape, how, as_row(a), as_row(b), {x[1], y[1]}),
                      Role::activation);
+    case Transposed::both:
+      return transpose(tape, product(tape, b, a));
     case Transposed::b:
       break;
   }

@@ -68,6 +68,8 @@ Recorded operator/(const Recorded& a, const Recorded& b) {
   return binary("div", a, b);
 }
 Recorded gate(const Recorded& x, const Recorded& a) { return binary("gate", x, a); }
+Recorded erf(const Recorded& x) { return unary("erf", x); }
+Recorded erfc(const Recorded& x) { return Recorded(1) - erf(x); }
 Recorded exp(const Recorded& x) { return unary("exp", x); }
 
 namespace functors {
@@ -245,6 +247,8 @@ Val elu(Tape& tape, Val x, double alpha) { return pointwise(tape, "elu", std::ar
 Val selu(Tape& tape, Val x) { return pointwise(tape, "selu", std::array{x}); }
 Val silu(Tape& tape, Val x) { return pointwise(tape, "silu", std::array{x}); }
 Val gelu_tanh(Tape& tape, Val x) { return pointwise(tape, "gelu_tanh", std::array{x}); }
+Val gelu(Tape& tape, Val x) { return pointwise(tape, "gelu", std::array{x}); }
+Val erf(Tape& tape, Val x) { return pointwise(tape, "erf", std::array{x}); }
 Val hard_sigmoid(Tape& tape, Val x, double slope, double offset) {
   return pointwise(tape, "hard_sigmoid", std::array{x}, slope, offset);
 }

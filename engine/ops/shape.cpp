@@ -124,6 +124,23 @@ void Reshape::run(Device& device, const RunArgs& args) const {
     device.backend().copy(device.stream(), view_of(x.data, shape, x.type), args.out[0]);
 }
 
+std::vector<ValueInfo> Transpose::infer(std::span<const ValueInfo> x) const {
+  const Shape& shape = x[0].shape;
+  require(shape.rank() == 2, "x must be a matrix, it is " + text(shape));
+  return {{{shape[1], shape[0]}, x[0].role, x[0].type}};
+}
+
+std::vector<Val> Transpose::vjp(const Vjp& v) const { return {transpose(v.tape, v.dy[0])}; }
+
+// As images of one channel: x is walked down its columns.
+void Transpose::run(Device& device, const RunArgs& args) const {
+  const View& y = args.out[0];
+  const Shape rows{1, y.shape[0], y.shape[1], 1};
+  View columns = view_of(args.in[0].data, rows, y.type);
+  columns.stride = {y.shape.elements(), 1, y.shape[0]};
+  device.backend().copy(device.stream(), columns, view_of(y.data, rows, y.type));
+}
+
 std::vector<ValueInfo> Concat::infer(std::span<const ValueInfo> x) const {
   require(!x.empty(), "needs at least one operand");
   Shape shape = x[0].shape;
@@ -210,6 +227,8 @@ Val reshape(Tape& tape, Val x, const Shape& shape) {
   if (tape.shape(x) == shape) return x;
   return tape.append(std::make_shared<Reshape>(shape), {x});
 }
+
+Val transpose(Tape& tape, Val x) { return tape.append(std::make_shared<Transpose>(), {x}); }
 
 Val slice(Tape& tape, Val x, std::array<int64_t, 4> begin, const Shape& shape) {
   return tape.append(std::make_shared<Slice>(begin, shape), {x});

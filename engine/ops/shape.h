@@ -66,6 +66,14 @@ struct FULMAR_API Reshape final : Op {
   const Shape shape;
 };
 
+// A matrix's rows become columns.
+struct FULMAR_API Transpose final : Op {
+  std::string_view name() const override { return "transpose"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> x) const override;
+  std::vector<Val> vjp(const Vjp& v) const override;
+  void run(Device& device, const RunArgs& args) const override;
+};
+
 // Along the channels.
 struct FULMAR_API Concat final : Op {
   std::string_view name() const override { return "concat"; }

@@ -10,6 +10,8 @@ namespace {
 
 namespace functors {
 FULMAR_DEVICE float abs(float x) { return ::fabsf(x); }
+FULMAR_DEVICE float erf(float x) { return ::erff(x); }
+FULMAR_DEVICE float erfc(float x) { return ::erfcf(x); }
 FULMAR_DEVICE float exp(float x) { return ::expf(x); }
 FULMAR_DEVICE float expm1(float x) { return ::expm1f(x); }
 FULMAR_DEVICE float log(float x) { return ::logf(x); }

@@ -10,7 +10,8 @@ namespace fulmar::reference {
 namespace {
 
 namespace functors {
-using std::abs, std::exp, std::expm1, std::log, std::log1p, std::sqrt, std::tanh;
+using std::abs, std::erf, std::erfc, std::exp, std::expm1, std::log, std::log1p, std::sqrt,
+    std::tanh;
 inline double gate(double x, double a) { return x <= 0 ? 0 : a; }
 #define FULMAR_INLINE inline
 #include "kernels/pointwise_functors.inc"

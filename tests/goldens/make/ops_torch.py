@@ -180,6 +180,8 @@ UNARY = {
     # F.hardsigmoid's gradient has 1/6 in float32.
     "hard_sigmoid": lambda x: torch.clamp(x / 6 + 0.5, 0, 1),
     "silu": F.silu,
+    "gelu": F.gelu,
+    "erf": torch.erf,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "global_max_pool": lambda x: torch.amax(x, (1, 2), keepdim=True),
 }
@@ -195,6 +197,7 @@ for tag, a, b, f in (
     ("", (5, 7), (7, 3), lambda a, b: a @ b),
     ("_transposed_a", (7, 5), (7, 3), lambda a, b: a.T @ b),
     ("_transposed_b", (5, 7), (3, 7), lambda a, b: a @ b.T),
+    ("_transposed_both", (7, 5), (3, 7), lambda a, b: a.T @ b.T),
 ):
     name = f"product{tag}"
     case(name, name, {"a": signed(f"{name}/a", *a), "b": signed(f"{name}/b", *b)}, f)
