@@ -95,11 +95,13 @@ class Targets {
 
   void load(int64_t row, int64_t rows) {
     const int64_t step = lanes();
-    if (!indices_) soft_.load(targets_ + row * classes_, rows);
+    // A copy: for all the compiler knows, a store to a byte changes a member.
+    const ClassIndices indices = indices_;
+    if (!indices) soft_.load(targets_ + row * classes_, rows);
+    for (int64_t r = 0; r < step; r++) label_[r] = indices && r < rows ? indices[row + r] : 0;
     for (int64_t r = 0; r < step; r++) {
-      const int32_t label = indices_ && r < rows ? indices_[row + r] : 0;
-      ignored[r] = indices_ && r < rows && label == how_.ignore_index;
-      label_[r] = label;
+      const int32_t label = label_[r];
+      ignored[r] = indices && r < rows && label == how_.ignore_index;
       weight_[r] = r < rows && pixel_weight_ ? pixel_weight_[row + r] : 1;
       if (!ignored[r] && (label < 0 || label >= classes_))
         weight_[r] = std::numeric_limits<float>::quiet_NaN();
