@@ -205,9 +205,9 @@ class Work {
     state.step = ++done_;
     state.draw = static_cast<uint64_t>(done_);
     state.learning_rate = args_.learning_rate;
-    const double loss = step_->accumulate(feeder_, batch, state).loss;
-    step_->apply(state);
-    return loss;
+    const model::TrainStep::Result* now = step_->run(feeder_, batch, state, true);
+    const model::TrainStep::Result* rest = step_->finish();
+    return (rest ? rest : now)->loss;
   }
   // Of which the loss was read before the weights were changed: all work is done.
   void wait() { device_.backend().synchronize(device_.stream()); }

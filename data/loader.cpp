@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -21,11 +22,15 @@ struct Free {
 // Starts as zeros, which cost nothing until they are touched.
 using Memory = std::unique_ptr<uint8_t[], Free>;
 
+// Zeros, aligned so that a device with host memory can read them where they lie.
 Memory allocate(int64_t bytes) {
-  Memory memory(static_cast<uint8_t*>(std::calloc(1, static_cast<size_t>(bytes))));
+  constexpr size_t alignment = 64;
+  const size_t size = (static_cast<size_t>(bytes) + alignment - 1) / alignment * alignment;
+  Memory memory(static_cast<uint8_t*>(std::aligned_alloc(alignment, size)));
   if (!memory)
     device_error("no memory for a batch of " + std::to_string(bytes >> 20) +
                  " MiB; use a smaller batch");
+  std::memset(memory.get(), 0, size);
   return memory;
 }
 

@@ -62,6 +62,24 @@ DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
   return *this;
 }
 
+PinnedBuffer::PinnedBuffer(Device& device, size_t bytes)
+    : device_(&device),
+      data_(static_cast<std::byte*>(device.backend().allocate_pinned(device.stream(), bytes))),
+      bytes_(bytes) {}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_) device_->backend().release_pinned(device_->stream(), data_, bytes_);
+}
+
+PinnedBuffer::PinnedBuffer(PinnedBuffer&& other) noexcept { *this = std::move(other); }
+
+PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
 DeviceGraph::~DeviceGraph() {
   if (graph_) device_->backend().release_graph(device_->stream(), graph_);
 }

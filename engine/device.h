@@ -70,6 +70,24 @@ class FULMAR_API DeviceBuffer {
   size_t bytes_ = 0;
 };
 
+// Page-locked memory of the host. A device copies from it while it works. The device must outlive
+// it.
+class FULMAR_API PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  PinnedBuffer(Device& device, size_t bytes);
+  ~PinnedBuffer();
+  PinnedBuffer(PinnedBuffer&& other) noexcept;
+  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
+
+  std::byte* data() const { return data_; }
+
+ private:
+  Device* device_ = nullptr;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
 // Work that a device recorded and can replay. The device must outlive the graph, and the memory
 // that the work uses must outlive every replay.
 class FULMAR_API DeviceGraph {

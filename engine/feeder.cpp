@@ -8,24 +8,6 @@
 
 namespace fulmar {
 
-PinnedBuffer::PinnedBuffer(Device& device, size_t bytes)
-    : device_(&device),
-      data_(static_cast<std::byte*>(device.backend().allocate_pinned(device.stream(), bytes))),
-      bytes_(bytes) {}
-
-PinnedBuffer::~PinnedBuffer() {
-  if (data_) device_->backend().release_pinned(device_->stream(), data_, bytes_);
-}
-
-PinnedBuffer::PinnedBuffer(PinnedBuffer&& other) noexcept { *this = std::move(other); }
-
-PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
-  std::swap(device_, other.device_);
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
 namespace {
 
 // A source is the caller's own class: what it gives is looked at before it is read.
@@ -55,6 +37,20 @@ void check_batch(const BatchSource& source, const Batch& batch) {
     if (sample < 0 || (samples > 0 && sample >= samples))
       usage_error("a batch names sample " + std::to_string(sample) + " of " +
                   std::to_string(samples));
+}
+
+// Whether the session reads elements as they lie in the batch.
+bool same_type(const Session& session, Val input, const View& values) {
+  return type_on(session.device(), session.tape().info(input)) == values.type;
+}
+
+// Whether kernels can read the source's own memory, which then need not be copied. They take
+// memory that is aligned as a device's is.
+bool can_bind(const Session& session, Val input, const View& values) {
+  constexpr uintptr_t alignment = 64;
+  return same_type(session, input, values) && values.is_contiguous() && values.data &&
+         values.shape == session.tape().shape(input) &&
+         reinterpret_cast<uintptr_t>(values.data) % alignment == 0;
 }
 
 }  // namespace
@@ -131,8 +127,6 @@ const Batch* Feeder::next() {
     if (passed_) check_batch(*source_, *passed_);
     return passed_;
   }
-  // What comes may be written over what the run before the latest read.
-  device_->backend().synchronize(device_->stream());
   if (!places_[1 - now_].filled) fetch_ahead();
   now_ = 1 - now_;
   Place& place = places_[now_];
@@ -145,6 +139,8 @@ void Feeder::fetch_ahead() {
   Place& place = places_[1 - now_];
   if (!apart_ || place.filled) return;
   place.filled = true;
+  // What comes is written over what that run read.
+  device_->backend().wait(device_->stream(), place.mark);
   try {
     const Batch* batch = source_->next();
     place.used = batch != nullptr;
@@ -210,18 +206,32 @@ void Feeder::exchange_kept(Place& place, size_t tensor) {
 
 void Feeder::bind(Session& session, std::span<const Val> inputs) {
   if (!apart_) {
-    for (size_t i = 0; i < inputs.size(); i++) set_input(session, inputs[i], passed_->tensors[i]);
+    for (size_t i = 0; i < inputs.size(); i++) {
+      if (can_bind(session, inputs[i], passed_->tensors[i]))
+        session.bind(inputs[i], passed_->tensors[i]);
+      else
+        set_input(session, inputs[i], passed_->tensors[i]);
+    }
     return;
   }
-  Place& place = places_[now_];
+  places_[1 - now_].mark = device_->backend().mark(device_->stream());
   device_->backend().fence(device_->stream());
+  for (size_t i = 0; i < inputs.size(); i++)
+    if (kept_[i].capacity > 0) exchange_kept(places_[now_], i);
+  bind_place(session, inputs, places_[now_]);
+}
+
+void Feeder::bind_previous(Session& session, std::span<const Val> inputs) {
+  bind_place(session, inputs, places_[1 - now_]);
+}
+
+void Feeder::bind_place(Session& session, std::span<const Val> inputs, const Place& place) {
   for (size_t i = 0; i < inputs.size(); i++) {
-    if (kept_[i].capacity > 0) exchange_kept(place, i);
-    if (session.tape().info(inputs[i]).is_real())
-      set_input(session, inputs[i], place.batch.tensors[i]);
+    const View& host = place.batch.tensors[i];
+    if (same_type(session, inputs[i], host))
+      session.bind(inputs[i], view_of(place.device[i].data(), host.shape, host.type));
     else
-      session.bind(inputs[i], view_of(place.device[i].data(), place.batch.tensors[i].shape,
-                                      place.batch.tensors[i].type));
+      set_input(session, inputs[i], host);
   }
 }
 

@@ -12,24 +12,6 @@
 
 namespace fulmar {
 
-// Page-locked memory of the host. A device copies from it while it works. The device must outlive
-// it.
-class FULMAR_API PinnedBuffer {
- public:
-  PinnedBuffer() = default;
-  PinnedBuffer(Device& device, size_t bytes);
-  ~PinnedBuffer();
-  PinnedBuffer(PinnedBuffer&& other) noexcept;
-  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
-
-  std::byte* data() const { return data_; }
-
- private:
-  Device* device_ = nullptr;
-  std::byte* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-
 // Copies a host tensor into a session's input and converts floats to the device's type.
 // Error(usage) where the value is no input, or the tensor has another shape or type than it takes.
 FULMAR_API void set_input(Session& session, Val input, const View& values);
@@ -51,10 +33,13 @@ class FULMAR_API Feeder {
   // is not as the source announced. A tensor that the device keeps may hold anything in host
   // memory. The batch stays valid until the next call but one.
   const Batch* next();
-  // Makes the batch of the latest next() the inputs of the session's next run; `inputs` are
-  // in the order of the source's tensors. Precondition: every run but the latest has
-  // finished.
+  // Makes the batch of the latest next() the inputs of the session's next run; `inputs` are in the
+  // order of the source's tensors. On a device with host memory they may be the source's own
+  // memory.
   void bind(Session& session, std::span<const Val> inputs);
+  // The same with the batch before it, which a device with memory of its own has until
+  // fetch_ahead().
+  void bind_previous(Session& session, std::span<const Val> inputs);
   // Reads the following batch and starts its copy: call it while the device works on this one.
   void fetch_ahead();
 
@@ -68,6 +53,7 @@ class FULMAR_API Feeder {
     std::vector<PinnedBuffer> pinned;
     std::vector<DeviceBuffer> device;
     std::vector<std::vector<bool>> uploaded;  // by tensor and slot: the host sent it
+    uint64_t mark = 0;                        // behind the run that used it last
     bool filled = false, used = false;
     std::exception_ptr error;
   };
@@ -79,6 +65,7 @@ class FULMAR_API Feeder {
   void make_places();
   void make_kept(size_t keep_bytes);
   void upload(Place& place, const Batch& from);
+  void bind_place(Session& session, std::span<const Val> inputs, const Place& place);
   void exchange_kept(Place& place, size_t tensor);
   size_t slot_bytes(size_t tensor) const;
 

@@ -17,7 +17,8 @@ namespace {
 using ops::Leaf;
 
 // Buffers that are made when first asked for, beside the optimisers'.
-constexpr const char *gradient_sum_name = "/gradient_sum", *weight_sum_name = "/weight_sum";
+constexpr const char *gradient_sum_name = "/gradient_sum", *weight_sum_name = "/weight_sum",
+                     *nonfinite_name = "/nonfinite";
 
 bool is_optimizers(const std::string& name) {
   const std::vector<std::string>& all = all_state_names();
@@ -27,7 +28,8 @@ bool is_optimizers(const std::string& name) {
 // A layer's weights are called "LAYER/WHAT", so hardly one has such a name.
 bool is_buffer_name(const std::string& name) {
   return name == "/parameters" || name == "/segments" || name == "/step_state" ||
-         name == gradient_sum_name || name == weight_sum_name || is_optimizers(name);
+         name == gradient_sum_name || name == weight_sum_name || name == nonfinite_name ||
+         is_optimizers(name);
 }
 
 int64_t align_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -183,6 +185,12 @@ std::vector<std::string> Model::states() const {
 View Model::find(const std::string& name) {
   if (name == gradient_sum_name || is_optimizers(name)) zeros(name, Shape{flat_size_});
   if (name == weight_sum_name) zeros(name, Shape{1});
+  if (name == nonfinite_name && !has(name)) {
+    DeviceBuffer& memory =
+        buffers_.emplace(name, DeviceBuffer(*device_, sizeof(int32_t))).first->second;
+    views_[name] = view_of(memory.data(), Shape{1}, DType::i32);
+    clear(name);
+  }
   const auto found = views_.find(name);
   if (found == views_.end())
     usage_error("the model has no '" + name + "': was it made from another network?");
@@ -228,7 +236,20 @@ void Model::write(const std::string& name, std::span<const double> values) {
 }
 
 void Model::set_step_state(const StepState& state) {
-  device_->backend().copy_in(device_->stream(), views_["/step_state"].data, &state, sizeof state);
+  const Backend& backend = device_->backend();
+  Stream& stream = device_->stream();
+  Sent& sent = sent_[next_sent_++ % sent_.size()];
+  if (!sent.memory.data()) sent.memory = PinnedBuffer(*device_, sizeof state);
+  backend.wait(stream, sent.mark);
+  std::memcpy(sent.memory.data(), &state, sizeof state);
+  backend.transfer(stream, views_["/step_state"].data, sent.memory.data(), sizeof state);
+  sent.mark = backend.mark(stream);
+}
+
+void Model::clear(const std::string& name) {
+  const View view = find(name);
+  const std::vector<std::byte> zeros(view.bytes());
+  device_->backend().copy_in(device_->stream(), view.data, zeros.data(), zeros.size());
 }
 
 }  // namespace fulmar

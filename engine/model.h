@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -58,7 +59,10 @@ class FULMAR_API Model {
   std::vector<double> read(const std::string& name);
   void write(const std::string& name, std::span<const double> values);
 
+  // The numbers that the runs called from now on read. Earlier runs may still be under way.
   void set_step_state(const StepState& state);
+  // Fills a buffer with zeros.
+  void clear(const std::string& name);
 
   // Applies weight decay to every parameter from now on, as the published training does, and AdamW
   // in Keras and PyTorch. A new Model leaves out biases and batch normalisation.
@@ -79,6 +83,13 @@ class FULMAR_API Model {
   int64_t flat_size_ = 0;
   std::map<std::string, View> views_;
   std::map<std::string, DeviceBuffer> buffers_;
+  // Step states on their way to the device, each behind an earlier one's last reader.
+  struct Sent {
+    PinnedBuffer memory;
+    uint64_t mark = 0;
+  };
+  std::array<Sent, 4> sent_;
+  size_t next_sent_ = 0;
 };
 
 }  // namespace fulmar

@@ -130,8 +130,7 @@ FULMAR_API Val argmax(Tape&, Val x);
 // prediction]. A pixel whose label or prediction is outside [0, classes), or whose weight isn't
 // above 0, is not counted; pixel_weight [N,H,W,1] may be empty. 1 to
 // max_confusion_classes classes. Without a gradient.
-FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes,
-                         Val pixel_weight = {});
+FULMAR_API Val confusion(Tape&, Val predicted, Val labels, int64_t classes, Val pixel_weight = {});
 struct Loss {
   Val mean;              // [1]: sum / weight, 0 where the weight is 0
   Val sum, weight;       // [1], statistics: of all rows
@@ -149,7 +148,10 @@ FULMAR_API Val dropout(Tape&, Val x, double rate, uint64_t id);
 // Joins gradients in one flat value, each at its segment's offset (elements); gaps are
 // zeros.
 FULMAR_API Val join(Tape&, std::span<const Val> x, std::span<const int64_t> offsets, int64_t size);
-// How many NaN and infinities all x hold: index, i32 [1], at most 2^31 - 1. Without a gradient.
+// Copies x into a buffer of the Model, of the same shape and type.
+FULMAR_API void store(Tape&, Val x, Val buffer);
+// How many NaN and infinities all x hold: index, i32 [1], at most 2^31 - 1. Without a gradient. An
+// x may be an earlier count, which is added.
 FULMAR_API Val count_nonfinite(Tape&, std::span<const Val> x);
 // Adds g to a sum that the Model holds, in place; a step's first micro-batch overwrites it.
 FULMAR_API void accumulate(Tape&, Val g, Val sum);

@@ -111,14 +111,19 @@ GradientSum record_accumulate(Tape& tape, const Model& model, Val g, Val weight)
   return sum;
 }
 
-Val count_nonfinite(Tape& tape, const GradientSum& sum) {
-  return ops::count_nonfinite(tape, std::array{sum.gradient, sum.weight});
+Val record_check(Tape& tape, const Model&, std::span<const Val> x) {
+  const Val kept = ops::buffer(tape, "/nonfinite", {Shape{1}, Role::index, DType::i32});
+  std::vector<Val> all(x.begin(), x.end());
+  all.push_back(kept);
+  const Val count = ops::count_nonfinite(tape, all);
+  ops::store(tape, count, kept);
+  return count;
 }
 
 void record_update(Tape& tape, const Model& model, const Optimizer& optimizer, Val g, Val weight,
                    Val nonfinite) {
   if (!weight) weight = ops::constant(tape, Shape{1}, 1, Role::statistic);
-  if (!nonfinite) nonfinite = count_nonfinite(tape, {g, weight});
+  if (!nonfinite) nonfinite = record_check(tape, model, std::array{g, weight});
   Update update{tape,
                 g,
                 weight,

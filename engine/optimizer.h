@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -38,11 +39,13 @@ FULMAR_API GradientSum gradient_sum(Tape& tape, const Model& model);
 // Adds a micro-batch's gradient and weight to them. Gives the sums, for nodes behind it.
 FULMAR_API GradientSum record_accumulate(Tape& tape, const Model& model, Val g, Val weight);
 
-// How many NaN and infinities they hold: index, i32 [1].
-FULMAR_API Val count_nonfinite(Tape& tape, const GradientSum& sum);
+// How many NaN and infinities these hold, and what was counted before so: index, i32 [1], kept in
+// the Model's "/nonfinite". So an update that reads it, and every later one, changes nothing from
+// the first bad step on, until Model::clear.
+FULMAR_API Val record_check(Tape& tape, const Model& model, std::span<const Val> x);
 
 // One step of the optimiser with the flat gradient g / weight. It changes nothing where nonfinite
-// (index, i32 [1]) is above 0. An empty weight is 1; an empty nonfinite is counted in g and weight.
+// (index, i32 [1]) is above 0. An empty weight is 1; an empty nonfinite is record_check's of both.
 FULMAR_API void record_update(Tape& tape, const Model& model, const Optimizer& optimizer, Val g,
                               Val weight = {}, Val nonfinite = {});
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/ops/leaf.h"
+#include "engine/readback.h"
 #include "engine/turn.h"
 #include "kernels/bf16.h"
 #include "kernels/error.h"
@@ -27,23 +28,6 @@ std::vector<bf16> as_bf16(std::span<const double> values) {
   rounded.reserve(values.size());
   for (const double value : values) rounded.push_back(to_bf16(static_cast<float>(value)));
   return rounded;
-}
-
-double as_double(bf16 value) { return static_cast<double>(to_float(value)); }
-template <class T>
-double as_double(T value) {
-  return static_cast<double>(value);
-}
-
-template <class T>
-std::vector<double> as_doubles(const std::vector<std::byte>& bytes) {
-  std::vector<double> values(bytes.size() / sizeof(T));
-  for (size_t i = 0; i < values.size(); i++) {
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    values[i] = as_double(value);
-  }
-  return values;
 }
 
 constexpr const char* arena_in_use = "a Session, or an Arena that several share,";
@@ -369,35 +353,46 @@ void Session::check_finite(size_t step) {
   }
 }
 
-std::vector<double> Session::read(Val output) {
+View Session::output_view(Val output) {
   tape_->info(output);  // throws where there is no such value
   const bool leaf = plan_.place(output).buffer < 0;
   if (!leaf && std::find(plan_.outputs.begin(), plan_.outputs.end(), output) == plan_.outputs.end())
     usage_error(tape_->describe(output.node) +
                 " is not an output of this session: its memory may be in use for something else");
-  const View from = view(output);
+  return view(output);
+}
+
+std::vector<double> Session::read(Val output) {
+  const View from = output_view(output);
   std::vector<std::byte> bytes(from.bytes());
   try {
     device_->backend().copy_out(device_->stream(), bytes.data(), from.data, bytes.size());
     device_->backend().synchronize(device_->stream());
   } catch (const Error& error) {
-    device_failed(error, plan_.steps.empty() ? -1 : plan_.steps.back().node);
+    device_failed(error, last_node());
   }
-  switch (from.type) {
-    case DType::f64:
-      return as_doubles<double>(bytes);
-    case DType::f32:
-      return as_doubles<float>(bytes);
-    case DType::i32:
-      return as_doubles<int32_t>(bytes);
-    case DType::u16:
-      return as_doubles<uint16_t>(bytes);
-    case DType::u8:
-      return as_doubles<uint8_t>(bytes);
-    case DType::bf16:
-      return as_doubles<bf16>(bytes);
+  std::vector<double> values;
+  to_doubles(view_of(bytes.data(), from.shape, from.type), values);
+  return values;
+}
+
+void Session::fetch(Val output, std::byte* pinned) {
+  const View from = output_view(output);
+  try {
+    device_->backend().transfer(device_->stream(), pinned, from.data, from.bytes());
+  } catch (const Error& error) {
+    device_failed(error, last_node());
   }
-  usage_error("a value of an unknown element type was read");
+}
+
+uint64_t Session::mark() { return device_->backend().mark(device_->stream()); }
+
+void Session::await(uint64_t mark) {
+  try {
+    device_->backend().wait(device_->stream(), mark);
+  } catch (const Error& error) {
+    device_failed(error, last_node());
+  }
 }
 
 }  // namespace fulmar

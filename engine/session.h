@@ -53,6 +53,7 @@ class FULMAR_API Session {
           std::span<const Val> outputs, Model* model = nullptr,
           std::shared_ptr<Arena> arena = nullptr, const SessionOptions& options = {});
 
+  Device& device() const { return *device_; }
   const Tape& tape() const { return *tape_; }
   const Plan& plan() const { return plan_; }
 
@@ -82,6 +83,11 @@ class FULMAR_API Session {
   std::vector<double> read(Val output);
   // Its memory on the device, until the next run; errors as read().
   View view(Val value);
+  // Starts a copy of an output to pinned host memory of its size, behind the latest run; await()
+  // waits until everything that was called before the mark is done. Errors as read().
+  void fetch(Val output, std::byte* pinned);
+  uint64_t mark();
+  void await(uint64_t mark);
   // Bytes of all inputs of one run.
   size_t input_bytes() const;
   int64_t replays() const { return replays_; }  // runs so far that were replays
@@ -111,6 +117,8 @@ class FULMAR_API Session {
   DeviceGraph* captured(const std::vector<const void*>& memory);
   void check_finite(size_t step);
   int32_t count_nonfinite(const View& x, int node);  // of a node; waits
+  View output_view(Val output);
+  int last_node() const { return plan_.steps.empty() ? -1 : plan_.steps.back().node; }
   [[noreturn]] void device_failed(const Error& error, int node) const;
   [[noreturn]] void out_of_memory(const Error& error, size_t bytes) const;
 

@@ -95,7 +95,7 @@ struct MemoryInfo {
 struct Backend {
   // Other names or another order of kernels are another version; `revision` counts changes of what
   // they take.
-  static constexpr uint32_t revision = 2;
+  static constexpr uint32_t revision = 3;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
       static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME))) + revision;
@@ -122,6 +122,13 @@ struct Backend {
   void (*release_pinned)(Stream&, void*, size_t bytes);
   void (*upload)(Stream&, void* device, const void* pinned, size_t bytes);
   void (*fence)(Stream&);
+  // Copies between the device and pinned host memory, either way, in the order of the kernels'
+  // calls, without waiting.
+  void (*transfer)(Stream&, void* to, const void* from, size_t bytes);
+  // A point behind all that was called for the stream so far, and a wait until it is reached; one
+  // for a later point may have to be waited for instead.
+  uint64_t (*mark)(Stream&);
+  void (*wait)(Stream&, uint64_t mark);
 
   // Between begin and end the device records kernels instead of running them. Replay runs them with
   // the recorded memory and arguments. All four are null where a backend can't capture. end_capture
@@ -138,7 +145,7 @@ struct Backend {
   void (*broadcast)(Stream&, const View& x, const View& y);   // x's extents are y's or 1
   void (*reduce_sum)(Stream&, const View& x, const View& y);  // y's extents are x's or 1
   // count i32 [1]: how many NaN and infinities all x hold, 2^31 - 1 where there are more. An x may
-  // be of any type; integers are finite.
+  // be an earlier count, i32 [1], which is added.
   void (*count_nonfinite)(Stream&, std::span<const View> x, const View& count);
 
   // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`, or f64 where

@@ -41,6 +41,9 @@ void use_host_memory(Backend& backend) {
   backend.release = backend.release_pinned = release;
   backend.copy_in = backend.copy_out = backend.upload = copy_in;
   backend.synchronize = backend.fence = [](Stream&) {};
+  backend.transfer = copy_in;
+  backend.mark = [](Stream&) { return uint64_t{0}; };
+  backend.wait = [](Stream&, uint64_t) {};
   backend.memory = memory;
 }
 

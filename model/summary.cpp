@@ -85,8 +85,8 @@ PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, 
     require_labels(p, heads, "a training step");
     const Model model(device, *p.tape, std::nullopt);
     const Val g = joined_gradients(*p.tape, model, p.loss_sum);
-    outputs.push_back(
-        count_nonfinite(*p.tape, record_accumulate(*p.tape, model, g, p.loss_weight)));
+    record_update(*p.tape, model, AdamW{}, g, p.loss_weight);
+    outputs.push_back(p.loss);
   } else {
     for (const auto& [name, value] : p.outputs) outputs.push_back(value);
     for (const Recorded& head : p.heads)
@@ -107,8 +107,8 @@ Summary summarize(const ModelInfo& info, int64_t batch, Device& device) {
   for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
   summary.training_flops /= static_cast<double>(batch);
   summary.training = memory_of(*p.tape, step, device, batch);
-  const View flat = view_of(nullptr, p.tape->shape(p.tape->find("/gradient_sum")), device.real());
-  summary.training.optimizer = 3 * flat.bytes();  // one sum, two moments
+  const View flat = view_of(nullptr, p.tape->shape(p.tape->find("/parameters")), device.real());
+  summary.training.optimizer = 3 * flat.bytes();  // two moments; a sum, with several micro-batches
   return summary;
 }
 

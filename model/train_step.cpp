@@ -1,7 +1,7 @@
 #include "model/train_step.h"
 
-#include <array>
 #include <cmath>
+#include <utility>
 
 #include "kernels/error.h"
 #include "model/observe.h"
@@ -9,29 +9,40 @@
 namespace fulmar::model {
 namespace {
 
-Program record_training(const ModelInfo& info, const Heads& heads, Model& model,
-                        const std::vector<TensorSpec>& tensors, const TrainStepOptions& options) {
-  Program program = record_program(info, heads, tensors,
-                                   {Mode::train, options.loss, options.unbiased_running_variance});
-  require_labels(program, heads, "training");
-  record_accumulate(*program.tape, model, joined_gradients(*program.tape, model, program.loss));
-  return program;
-}
+// The values that the host reads after a run: the check's first, then what heads watch.
+enum Read : size_t { read_nonfinite, read_loss, read_weight, read_watched };
 
-std::vector<Val> outputs_of(const Program& program) {
-  std::vector<Val> outputs = watched_values(program);
-  outputs.insert(outputs.end(), {program.loss, program.loss_weight});
+std::vector<Val> outputs_of(const Program& program, Val nonfinite) {
+  std::vector<Val> outputs{nonfinite, program.loss, program.loss_weight};
+  const std::vector<Val> watched = watched_values(program);
+  outputs.insert(outputs.end(), watched.begin(), watched.end());
   return outputs;
 }
 
-std::shared_ptr<const Tape> update_tape(Model& model, const Optimizer& optimizer) {
-  auto tape = std::make_shared<Tape>();
-  const GradientSum sum = gradient_sum(*tape, model);
-  record_update(*tape, model, optimizer, sum.gradient, sum.weight, count_nonfinite(*tape, sum));
-  return tape;
-}
-
 }  // namespace
+
+TrainStep::Tape::Tape(TrainStep& owner, Program&& recorded, Val count,
+                      const TrainStepOptions& options)
+    : program(std::move(recorded)),
+      nonfinite(count),
+      session(owner.context_, owner.device_, program.tape, outputs_of(program, nonfinite),
+              &owner.model_, owner.arena_, {.debug = options.debug, .cancellable = false}),
+      results{Readback(session, outputs_of(program, nonfinite)),
+              Readback(session, outputs_of(program, nonfinite))} {}
+
+TrainStep::Tape TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
+                                    const TrainStepOptions& options, bool updates) {
+  Program program = record_program(info, owner.heads_, owner.tensors_,
+                                   {Mode::train, options.loss, options.unbiased_running_variance});
+  require_labels(program, owner.heads_, "training");
+  fulmar::Tape& tape = *program.tape;
+  const Model& model = owner.model_;
+  GradientSum sum{joined_gradients(tape, model, program.loss_sum), program.loss_weight};
+  if (options.accumulates) sum = record_accumulate(tape, model, sum.gradient, sum.weight);
+  const Val bad = record_check(tape, model, std::array{sum.gradient, sum.weight, program.loss_sum});
+  if (updates) record_update(tape, model, options.optimizer, sum.gradient, sum.weight, bad);
+  return Tape(owner, std::move(program), bad, options);
+}
 
 TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
                      Model& model, const std::vector<TensorSpec>& tensors,
@@ -41,52 +52,97 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, co
       model_(model),
       heads_(heads),
       tensors_(tensors),
-      program_(record_training(info, heads, model, tensors, options)),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
-      session_(context, device, program_.tape, outputs_of(program_), &model, arena_,
-               {.debug = options.debug, .cancellable = false}),
-      update_(context, device, update_tape(model, options.optimizer), {}, &model, arena_,
-              {.debug = options.debug, .cancellable = false}) {}
-
-TrainStep::Result TrainStep::accumulate(const Batch& batch, const StepState& state) {
-  model_.set_step_state(state);
-  const Feed feed = [&](Session& session) { set_inputs(session, program_, batch); };
-  feed(session_);
-  session_.run();
-  return read_result(batch, feed);
+      steps_(recorded(*this, info, options, true)) {
+  if (options.accumulates) adds_.reset(new Tape(recorded(*this, info, options, false)));
+  model_.clear("/nonfinite");
+  result_.heads.resize(heads_.size());
 }
 
-TrainStep::Result TrainStep::accumulate(Feeder& feeder, const Batch& batch,
-                                        const StepState& state) {
+int64_t TrainStep::replays() const {
+  return steps_.session.replays() + (adds_ ? adds_->session.replays() : 0);
+}
+
+TrainStep::Pending TrainStep::launch(const Feed& feed, const Batch& batch, const StepState& state,
+                                     bool last) {
+  if (!last && !adds_) usage_error("a step of several micro-batches needs the option accumulates");
+  Tape& tape = last ? steps_ : *adds_;
   model_.set_step_state(state);
-  const Feed feed = [&](Session& session) { feeder.bind(session, program_.inputs); };
-  feed(session_);
-  session_.run();
+  feed(tape.session);
+  tape.session.run();
+  const size_t slot = launched_++ % 2;
+  tape.results[slot].start();
+  return {&tape, slot, &batch, state, nullptr};
+}
+
+const TrainStep::Result& TrainStep::run(const Batch& batch, const StepState& state, bool last) {
+  const Program& program = last || !adds_ ? steps_.program : adds_->program;
+  const Feed feed = [&](Session& session) { set_inputs(session, program, batch); };
+  return collect(launch(feed, batch, state, last), feed);
+}
+
+const TrainStep::Result* TrainStep::run(Feeder& feeder, const Batch& batch, const StepState& state,
+                                        bool last) {
+  const Program& program = last || !adds_ ? steps_.program : adds_->program;
+  const Feed feed = [&](Session& session) { feeder.bind(session, program.inputs); };
+  Pending now = launch(feed, batch, state, last);
+  now.feeder = &feeder;
+  if (device_.backend().host_memory) return &collect(now, feed);
+  // The earlier batch is still there, until the feeder fetches another.
+  const Result* earlier = finish();
+  pending_ = now;
   feeder.fetch_ahead();
-  return read_result(batch, feed);
+  return earlier;
 }
 
-TrainStep::Result TrainStep::read_result(const Batch& batch, const Feed& feed) {
-  Result result;
-  result.loss = session_.read(program_.loss)[0];
-  result.weight = session_.read(program_.loss_weight)[0];
-  result.heads = observe(session_, program_, heads_, tensors_, batch);
-  if (!std::isfinite(result.loss) || !gradients_finite()) report_divergence(feed);
-  return result;
+const TrainStep::Result* TrainStep::finish() { return pending_ ? &collect_late() : nullptr; }
+
+const TrainStep::Result& TrainStep::collect_late() {
+  const Pending run = *std::exchange(pending_, std::nullopt);
+  const bool another = launched_ % 2 == run.slot;  // was launched since
+  return collect(run, [&](Session& session) {
+    if (another)
+      run.feeder->bind_previous(session, run.tape->program.inputs);
+    else
+      run.feeder->bind(session, run.tape->program.inputs);
+  });
 }
 
-void TrainStep::apply(const StepState& state) {
-  model_.set_step_state(state);
-  update_.run();
+const TrainStep::Result& TrainStep::collect(const Pending& run, const Feed& feed) {
+  Readback& read = run.tape->results[run.slot];
+  read.wait();
+  if (read.first(read_nonfinite) > 0) report_divergence(run, feed);
+  result_.loss = read.first(read_loss);
+  result_.weight = read.first(read_weight);
+  result_.samples = std::ssize(run.batch->samples);
+  size_t next = read_watched;
+  for (size_t i = 0; i < heads_.size(); i++) {
+    Observed& seen = result_.heads[i];
+    seen.samples = result_.samples;
+    seen.label = named_tensor(tensors_, *run.batch, heads_[i].label);
+    seen.watched.resize(run.tape->program.heads[i].watched.size());
+    for (std::vector<double>& values : seen.watched) read.read(next++, values);
+  }
+  return result_;
 }
 
-void TrainStep::report_divergence(const Feed& feed) {
+void TrainStep::report_divergence(const Pending& run, const Feed& feed) {
   // The same micro-batch again, node by node; running statistics are already beyond repair. Who
-  // interrupts the program now still learns that it diverged.
-  Session debug(context_, device_, program_.tape, std::array{program_.loss}, &model_, arena_,
-                {.debug = true, .cancellable = false});
-  feed(debug);
-  debug.run();
+  // interrupts the program now still learns that it diverged. The update stays held back.
+  model_.set_step_state(run.state);
+  const Program& program = run.tape->program;
+  std::vector<Val> outputs = watched_values(program);
+  outputs.push_back(program.loss);
+  try {
+    Session debug(context_, device_, program.tape, outputs, &model_, arena_,
+                  {.debug = true, .cancellable = false});
+    feed(debug);
+    debug.run();
+  } catch (...) {
+    model_.clear("/nonfinite");
+    throw;
+  }
+  model_.clear("/nonfinite");
   throw Error(ErrorKind::diverged,
               "the gradients became NaN or infinite when micro-batches were added up");
 }

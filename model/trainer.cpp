@@ -78,6 +78,12 @@ bool same_tasks(const Heads& a, const Heads& b) {
   });
 }
 
+TrainStepOptions step_options(const TrainerOptions& options) {
+  TrainStepOptions step = options.step;
+  step.accumulates = options.micro_batches > 1;
+  return step;
+}
+
 }  // namespace
 
 Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model, BatchSource& train,
@@ -93,7 +99,7 @@ Trainer::Trainer(Context& context, Device& device, ModelInfo info, Model& model,
       options_(options),
       options_text_(options_text(options, model, train, validation != nullptr)),
       arena_(std::make_shared<Arena>()),
-      step_(context, device, info_, heads_, model, train.tensors(), options.step, arena_) {
+      step_(context, device, info_, heads_, model, train.tensors(), step_options(options), arena_) {
   if (validation_)
     evaluator_ = std::make_unique<Evaluator>(context, device, info_, heads_, model,
                                              validation_->tensors(), options.step.loss, arena_);
@@ -145,6 +151,7 @@ void Trainer::run_epoch(TrainObserver& observer) {
   const double seconds_before = s.seconds;
   auto last_save = start;
   const auto save_here = [&] {
+    add_rest();
     s.seconds = seconds_before + seconds_since(start);
     save(folder_.last(), true);
     last_save = Clock::now();
@@ -158,9 +165,8 @@ void Trainer::run_epoch(TrainObserver& observer) {
     const int64_t micro_batches = std::min(options_.micro_batches, batches - s.batch);
     for (; step.micro_batch < micro_batches; step.micro_batch++) {
       step.draw = s.draw++;
-      train_micro_batch(step);
+      train_micro_batch(step, step.micro_batch == micro_batches - 1);
     }
-    step_.apply(step);
     s.step++;
     s.batch += micro_batches;
     observer.on_batch({s.epoch + 1, options_.epochs, s.samples, s.samples / s.batch * batches,
@@ -173,6 +179,7 @@ void Trainer::run_epoch(TrainObserver& observer) {
         seconds_since(last_save) >= options_.checkpoint_minutes * 60)
       save_here();
   }
+  add_rest();
   s.seconds = seconds_before + seconds_since(start);
   const KeptStatistics as_trained(model_);
   try {
@@ -187,15 +194,23 @@ void Trainer::run_epoch(TrainObserver& observer) {
   if (context_.cancel && s.epoch < options_.epochs && !s.should_stop) throw_interrupted();
 }
 
-void Trainer::train_micro_batch(const StepState& step) {
-  TrainerState& s = *state_;
+void Trainer::train_micro_batch(const StepState& step, bool last) {
   const Batch* batch = feeder_->next();
   if (!batch) usage_error("the source gave fewer batches than it announced");
-  const TrainStep::Result result = step_.accumulate(*feeder_, *batch, step);
+  if (const TrainStep::Result* result = step_.run(*feeder_, *batch, step, last)) add(*result);
+}
+
+void Trainer::add(const TrainStep::Result& result) {
+  TrainerState& s = *state_;
   for (size_t i = 0; i < s.meters.size(); i++) s.meters[i]->add(result.heads[i]);
-  s.samples += std::ssize(batch->samples);
+  s.samples += result.samples;
   s.loss_sum += result.loss * result.weight;
   s.loss_weight += result.weight;
+}
+
+// What the device has not told yet.
+void Trainer::add_rest() {
+  if (const TrainStep::Result* result = step_.finish()) add(*result);
 }
 
 void Trainer::throw_interrupted() const {

@@ -80,7 +80,9 @@ class FULMAR_API Trainer {
 
  private:
   void make_feeders();
-  void train_micro_batch(const StepState& step);
+  void train_micro_batch(const StepState& step, bool last);
+  void add(const TrainStep::Result& result);
+  void add_rest();
   NamedValues metrics_of(const std::vector<std::unique_ptr<Meter>>& meters,
                          const std::string& prefix, const std::vector<NamedValues>& settings) const;
   std::vector<std::string> columns() const;

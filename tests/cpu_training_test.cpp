@@ -158,8 +158,11 @@ TEST_CASE("cpu: a confusion of few and of the most classes") {
     // What lay in the matrix before is not added to.
     const int counts = p.raw({classes, classes}, DType::f64,
                              std::vector<double>(static_cast<size_t>(classes * classes), 5));
-    p.check([&](const Backend& d) { d.confusion(p.stream(), p[predicted], p[labels], View{}, p[counts]); },
-            0);
+    p.check(
+        [&](const Backend& d) {
+          d.confusion(p.stream(), p[predicted], p[labels], View{}, p[counts]);
+        },
+        0);
   }
 }
 

@@ -30,9 +30,9 @@ struct Recording {
     y = ops::input(*tape, "y", {output});
     Target target;
     const bool raster = label.name == "raster";
-    const Role role = raster                      ? Role::source
+    const Role role = raster                     ? Role::source
                       : label.type == DType::f32 ? Role::statistic
-                                                  : Role::index;
+                                                 : Role::index;
     target.label = t = ops::input(*tape, "label", {label.shape, role, label.type});
     if (raster)
       target.samples = places =
@@ -85,7 +85,8 @@ std::string refusal(const std::function<void()>& work) { return error_of(ErrorKi
 
 }  // namespace
 
-TEST_CASE("regression: loss, gradient and metrics by hand; a sample of weight 0 counts for nothing") {
+TEST_CASE(
+    "regression: loss, gradient and metrics by hand; a sample of weight 0 counts for nothing") {
   Context context;
   const Regression task;
   Recording r(task, {3, 1, 1, 2}, {"", DType::f32, {3, 1, 1, 2}}, true);
@@ -132,7 +133,7 @@ TEST_CASE("multilabel: the loss is the binary cross-entropy of every label") {
   const std::vector<float> truths(t.begin(), t.end());
   const View labels = view_of(const_cast<float*>(truths.data()), {2, 1, 1, 3}, DType::f32);
   meter->add({2, labels, r.watched});
-  // Called: 1 0 1, 1 1 0. Of a one of two is right, of b none is called rightly, of c one is missed.
+  // Called: 1 0 1, 1 1 0. Of a one of two is right, of b none, of c one is missed.
   CHECK(value_of(meter->metrics(), "accuracy") == doctest::Approx(3 / 6.0));
   CHECK(value_of(meter->metrics(), "macro_f1") == doctest::Approx((2 / 3.0 + 0 + 2 / 3.0) / 3));
   CHECK(value_of(meter->metrics(), "map") == doctest::Approx(1));  // of a and c; b has no positive
@@ -147,7 +148,7 @@ TEST_CASE("segmentation: pixels without a label, and samples of weight 0, count 
   Context context;
   const Segmentation task({"sea", "ice", "land"});
   Recording r(task, {2, 1, 4, 3}, {"", DType::u8, {2, 1, 4, 1}}, true);
-  const Values logits{5, 0, 0, 0, 5, 0, 0, 0, 5, 5, 0, 0,   //
+  const Values logits{5, 0, 0, 0, 5, 0, 0, 0, 5, 5, 0, 0,  //
                       5, 0, 0, 5, 0, 0, 5, 0, 0, 5, 0, 0};
   const std::array<uint8_t, 8> labels{0, 1, 0, 255, 2, 2, 2, 2};
   r.run(context, [&](Session& s) {
@@ -175,7 +176,7 @@ TEST_CASE("segmentation: a label raster is read through its own map, and is unla
   Context context;
   const Segmentation task({"sea", "ice"}, 9);
   Recording r(task, {1, 2, 2, 2}, {"raster", DType::u8, {1, 3, 4, 1}}, false);
-  // Pixel (row, column) of the output lies at (row, column + 1) of a raster of 2 rows and 2 columns.
+  // Pixel (row, column) of the output lies at (row, column + 1) of a raster of 2x2 pixels.
   WarpSample place;
   place.source_height = place.source_width = 2;
   place.map.a = {1, 0, 1, 0, 1, 0};
@@ -202,25 +203,28 @@ TEST_CASE("a description keeps its heads; one classification has the entries tha
   set_heads(info, {{std::make_shared<Multilabel>(std::vector<std::string>{"a", "b"}), "dense"}});
   CHECK(info.task.size() == 1);
   CHECK(heads_of(info)[0].task->to_json() == R"({"labels":["a","b"]})");
-  CHECK(refusal([&] { classification_of(info); }) ==
-        "it is no classifier (dense: multilabel)");
+  CHECK(refusal([&] { classification_of(info); }) == "it is no classifier (dense: multilabel)");
 }
 
 TEST_CASE("what can't be a task is refused with the reason") {
   CHECK(refusal([] { Classification({"a"}, -1); }).find("fewer than two classes") !=
         std::string::npos);
-  CHECK(refusal([] { Classification({"a", "b"}, -1); }).find("a positive class goes with two") !=
-        std::string::npos);
-  CHECK(refusal([] { Classification({"a", "b"}, 1, 1.5); }).find("threshold is outside") !=
-        std::string::npos);
-  CHECK(refusal([] { Segmentation({"a", "b"}, 1); }).find("must be above the classes") !=
-        std::string::npos);
+  CHECK(refusal([] {
+          Classification({"a", "b"}, -1);
+        }).find("a positive class goes with two") != std::string::npos);
+  CHECK(refusal([] {
+          Classification({"a", "b"}, 1, 1.5);
+        }).find("threshold is outside") != std::string::npos);
+  CHECK(refusal([] {
+          Segmentation({"a", "b"}, 1);
+        }).find("must be above the classes") != std::string::npos);
   CHECK(refusal([] { Multilabel({}); }).find("names no label") != std::string::npos);
 
   ModelInfo info = described();
   const auto task = std::make_shared<Regression>();
-  CHECK(refusal([&] { set_heads(info, {{task, "head"}}); }).find("no output of its network") !=
-        std::string::npos);
+  CHECK(refusal([&] {
+          set_heads(info, {{task, "head"}});
+        }).find("no output of its network") != std::string::npos);
   CHECK(refusal([&] {
           set_heads(info, {{task, "dense"}, {task, "dense"}});
         }).find("has two heads") != std::string::npos);
@@ -239,10 +243,13 @@ TEST_CASE("what can't be a task is refused with the reason") {
   Tape tape;
   const Val y = ops::input(tape, "y", {{2, 1, 1, 3}});
   const Val t = ops::input(tape, "t", {{2, 1, 1, 2}, Role::statistic, DType::f32});
-  CHECK(refusal([&] { Regression().record(tape, y, {t, {}, {}}, {}); })
-            .find("labels of a regression must be f32 [2,1,1,3]") != std::string::npos);
-  CHECK(refusal([&] { Multilabel({"a", "b"}).record(tape, y, {t, {}, {}}, {}); })
-            .find("gives [2,1,1,3] for 2 labels") != std::string::npos);
-  CHECK(refusal([&] { Segmentation({"a", "b"}).record(tape, y, {}, {}); })
-            .find("gives [2,1,1,3] for 2 classes of pixels") != std::string::npos);
+  CHECK(refusal([&] {
+          Regression().record(tape, y, {t, {}, {}}, {});
+        }).find("labels of a regression must be f32 [2,1,1,3]") != std::string::npos);
+  CHECK(refusal([&] {
+          Multilabel({"a", "b"}).record(tape, y, {t, {}, {}}, {});
+        }).find("gives [2,1,1,3] for 2 labels") != std::string::npos);
+  CHECK(refusal([&] {
+          Segmentation({"a", "b"}).record(tape, y, {}, {});
+        }).find("gives [2,1,1,3] for 2 classes of pixels") != std::string::npos);
 }

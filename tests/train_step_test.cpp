@@ -62,7 +62,9 @@ TEST_CASE(
   Device& device = context.device("cpu");
   const ModelInfo info = classifier(network, Preprocess::of_pictures(0, side, 1));
   Model model = model::new_model(info, device, 1);
-  model::TrainStep step(context, device, info, model::heads_of(info), model, specs, {});
+  model::TrainStepOptions options;
+  options.accumulates = true;
+  model::TrainStep step(context, device, info, model::heads_of(info), model, specs, options);
 
   std::vector<WarpSample> samples(2, centre_sample(info.picture(), side, side));
   Array<int32_t> labels({2, 1, 1, 1}, {0, 1});
@@ -77,15 +79,14 @@ TEST_CASE(
   StepState state;
   state.learning_rate = 1e-3;
   const std::string expected = "sqrt_grad 'root' (network): 256 of 256 values are NaN or infinite";
-  CHECK(error_of(ErrorKind::diverged, [&] { step.accumulate(batch(black), state); }) == expected);
+  CHECK(error_of(ErrorKind::diverged, [&] { step.run(batch(black), state, false); }) == expected);
   context.cancel = true;  // who interrupts now still learns of it
-  CHECK(error_of(ErrorKind::diverged, [&] { step.accumulate(batch(black), state); }) == expected);
+  CHECK(error_of(ErrorKind::diverged, [&] { step.run(batch(black), state, false); }) == expected);
   CHECK(model.read("conv/kernel") == before);
   context.cancel = false;
-  CHECK(std::isfinite(step.accumulate(batch(grey), state).loss));
+  CHECK(std::isfinite(step.run(batch(grey), state, false).loss));
   state.micro_batch = 1;
-  CHECK(std::isfinite(step.accumulate(batch(grey), state).loss));
-  step.apply(state);
+  CHECK(std::isfinite(step.run(batch(grey), state, true).loss));
   CHECK(model.read("conv/kernel") != before);
 }
 
@@ -102,9 +103,7 @@ TEST_CASE("micro-batches of unequal weight make the step that one large batch ma
   const std::vector<float> weights{1, 1, 1, 1, 0, 0, 1, 0, 1, 1, 1, 1};
   Context context;
   Device& device = context.device("reference");
-  ModelInfo info;
-  info.network = network;
-  info.preprocess = Preprocess::of_pictures(0, side, 1);
+  const ModelInfo info = classifier(network, Preprocess::of_pictures(0, side, 1));
 
   // The weights after some steps of `parts` micro-batches each.
   const auto trained = [&](const Optimizer& optimizer, int64_t parts) {
@@ -114,10 +113,13 @@ TEST_CASE("micro-batches of unequal weight make the step that one large batch ma
         {"image/samples", DType::u8, {n, int64_t{sizeof(WarpSample)}}},
         {"label", DType::i32, {n, 1, 1, 1}},
         {"weight", DType::f32, {n, 1, 1, 1}}};
-    Model model = model::new_model(info.network, info.preprocess, device, 1);
-    model::TrainStep step(context, device, info, model, specs, {.optimizer = optimizer});
+    Model model = model::new_model(info, device, 1);
+    model::TrainStepOptions options;
+    options.optimizer = optimizer;
+    options.accumulates = parts > 1;
+    model::TrainStep step(context, device, info, model::heads_of(info), model, specs, options);
     std::vector<WarpSample> samples(static_cast<size_t>(n),
-                                    centre_sample(info.preprocess, side, side));
+                                    centre_sample(info.picture(), side, side));
     StepState state;
     state.learning_rate = 0.05;
     for (state.step = 1; state.step <= steps; state.step++) {
@@ -133,9 +135,8 @@ TEST_CASE("micro-batches of unequal weight make the step that one large batch ma
                      weight.view()},
                     {}};
         batch.samples.resize(static_cast<size_t>(n));
-        step.accumulate(batch, state);
+        step.run(batch, state, state.micro_batch == parts - 1);
       }
-      step.apply(state);
     }
     return model.read("/parameters");
   };
@@ -170,7 +171,7 @@ TEST_CASE("a batch that is not as its source announced is refused before it is r
   Array<float> soft({1, 1, 1, 1});
   const View records = view_of(samples.data(), specs[1].shape, DType::u8);
   const auto refusal = [&](const Batch& batch) {
-    return error_of(ErrorKind::usage, [&] { step.accumulate(batch, {}); });
+    return error_of(ErrorKind::usage, [&] { step.run(batch, {}, true); });
   };
   CHECK(refusal({{image.view(), records}, {0}}) == "a batch has 2 tensors, the program 3");
   CHECK(refusal({{image.view(), records, soft.view()}, {0}}) ==

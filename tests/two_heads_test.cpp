@@ -32,8 +32,8 @@ Network two_headed() {
   n.add("conv2d", "lift", {"picture"}, {{"filters", int64_t{4}}});
   n.add("conv2d", "shared", {"lift"}, {{"filters", int64_t{4}}, {"kernel", int64_t{3}}});
   n.add("activation", "relu", {"shared"});
-  Call again{"conv2d", "again", {"relu"}, {{"filters", int64_t{4}}, {"kernel", int64_t{3}}}, "",
-             "shared"};
+  Call again{"conv2d", "again", {"relu"}, {{"filters", int64_t{4}}, {"kernel", int64_t{3}}},
+             "",       "shared"};
   n.add(again);
   n.add("resize", "fine", {"coarse", "picture"});
   n.add("concatenate", "all", {"again", "relu", "fine"});
@@ -91,11 +91,12 @@ class Scenes final : public BatchSource {
       image_[(i * side * side + p) * 2 + 1] = static_cast<uint8_t>(drawn >> 8);
       surface_[i * side * side + p] = !used ? 1 : drawn % 11 == 0 ? 255 : kind;
     }
+    const double level = 2 * uniform(philox(9, sample, 0).word[0]);
     double sum = 0;
     for (int64_t c = 0; c < cells * cells; c++)
       for (int64_t band = 0; band < 3; band++) {
         const RandomBits bits = philox(8, sample, static_cast<uint64_t>(3 * c + band));
-        const auto value = static_cast<float>(uniform(bits.word[0]));
+        const auto value = static_cast<float>(level + uniform(bits.word[0]));
         coarse_[(i * cells * cells + c) * 3 + band] = value;
         if (band == 0) sum += value;
       }
@@ -131,9 +132,9 @@ struct Run {
 
   static TrainerOptions options() {
     TrainerOptions options;
-    options.epochs = 12;
+    options.epochs = 60;
     options.micro_batches = 2;
-    options.schedule = PlateauSchedule{0.05, {}};
+    options.schedule = OneCycle{0.05, 60 * 3};
     return options;
   }
   void run() {
@@ -157,11 +158,11 @@ TEST_CASE("two inputs and two heads train, evaluate, save, resume and predict") 
   whole.run();
   const MetricsTable table = read_metrics_csv(whole.folder.metrics());
   CHECK(table.columns ==
-        std::vector<std::string>{
-            "epoch", "step", "learning_rate", "loss", "surface_accuracy", "surface_macro_f1",
-            "surface_miou", "height_mae", "height_rmse", "height_r2", "val_loss",
-            "val_surface_accuracy", "val_surface_macro_f1", "val_surface_miou", "val_height_mae",
-            "val_height_rmse", "val_height_r2", "seconds"});
+        std::vector<std::string>{"epoch", "step", "learning_rate", "loss", "surface_accuracy",
+                                 "surface_macro_f1", "surface_miou", "height_mae", "height_rmse",
+                                 "height_r2", "val_loss", "val_surface_accuracy",
+                                 "val_surface_macro_f1", "val_surface_miou", "val_height_mae",
+                                 "val_height_rmse", "val_height_r2", "seconds"});
   const auto last = [&](const std::string& name) {
     const auto at = std::find(table.columns.begin(), table.columns.end(), name);
     return table.rows.back()[static_cast<size_t>(at - table.columns.begin())];

@@ -44,6 +44,18 @@ Case accumulate_case(const std::string& what, int64_t count, int32_t micro_batch
           default_tolerance};
 }
 
+Case store_case(const std::string& what, Operand x, Operand buffer) {
+  buffer.updated = true;
+  return {"store",
+          what,
+          {constant_of(std::move(x)), std::move(buffer)},
+          [](Tape& t, std::span<const Val> in) {
+            ops::store(t, in[0], in[1]);
+            return std::vector<Val>{};
+          },
+          0};
+}
+
 Case count_case(const std::string& what, std::vector<Operand> operands) {
   for (Operand& operand : operands) operand = constant_of(std::move(operand));
   return {
@@ -126,7 +138,13 @@ void add_training_cases(std::vector<Case>& cases) {
 
   constexpr double nan = std::numeric_limits<double>::quiet_NaN();
   constexpr double infinity = std::numeric_limits<double>::infinity();
+  cases.push_back(store_case("parameters", weight("x", {70}), flat_state("buffer", 70, -1, 1)));
+  cases.push_back(store_case("a count", {"x", {{1}, Role::index, DType::i32}, {5}, {}},
+                             {"buffer", {{1}, Role::index, DType::i32}, {3}, {}}));
   cases.push_back(count_case("none", {weight("g", {70})}));
+  cases.push_back(count_case(
+      "with an earlier count",
+      {given("g", {3}, {1, nan, 2}), {"before", {{1}, Role::index, DType::i32}, {5}, {}}}));
   cases.push_back(count_case("each kind, in operands of each role",
                              {given("x", {1, 1, 2, 3}, {nan, 1, -infinity, 0, 3e38, infinity}),
                               in_role(Role::parameter, given("g", {4}, {0, nan, nan, -3e38})),
@@ -182,6 +200,7 @@ void add_training_benchmarks(const NetworkSize& size, std::vector<Case>& cases) 
     cases.push_back(sgd_case(all, {}));
     cases.push_back(lars_case(all, {}));
     cases.push_back(count_case(what, {weight("g", {count})}));
+    cases.push_back(store_case(what, weight("x", {count}), flat_state("buffer", count, -1, 1)));
   }
 }
 

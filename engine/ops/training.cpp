@@ -107,12 +107,26 @@ void Accumulate::run(Device& device, const RunArgs& args) const {
 
 std::vector<ValueInfo> CountNonfinite::infer(std::span<const ValueInfo> in) const {
   require(!in.empty(), "needs an operand");
-  for (const ValueInfo& x : in) require(x.is_real(), "takes float tensors");
+  for (const ValueInfo& x : in)
+    require(x.is_real() || x == ValueInfo{Shape{1}, Role::index, DType::i32},
+            "takes float tensors, and counts i32 [1]");
   return {{Shape{1}, Role::index, DType::i32}};
 }
 
 void CountNonfinite::run(Device& device, const RunArgs& args) const {
   device.backend().count_nonfinite(device.stream(), args.in, args.out[0]);
+}
+
+std::vector<ValueInfo> Store::infer(std::span<const ValueInfo> in) const {
+  require(
+      in[0].shape == in[1].shape && same_type(in[0].role, in[1].role) &&
+          (in[0].is_real() || in[0].type == in[1].type),
+      "x " + text(in[0].shape) + " must have shape and type of the buffer " + text(in[1].shape));
+  return {};
+}
+
+void Store::run(Device& device, const RunArgs& args) const {
+  device.backend().copy(device.stream(), args.in[0], args.in[1]);
 }
 
 std::vector<ValueInfo> AdamWOp::infer(std::span<const ValueInfo> in) const {
@@ -177,6 +191,8 @@ void accumulate(Tape& tape, Val g, Val sum) {
   tape.append(std::make_shared<Accumulate>(),
               {as_role(tape, g, Role::parameter), sum, step_state(tape)});
 }
+
+void store(Tape& tape, Val x, Val buffer) { tape.append(std::make_shared<Store>(), {x, buffer}); }
 
 Val count_nonfinite(Tape& tape, std::span<const Val> x) {
   return tape.append(std::make_shared<CountNonfinite>(), std::vector<Val>(x.begin(), x.end()));

@@ -32,6 +32,14 @@ struct FULMAR_API Join final : Op {
   const int64_t size;
 };
 
+// x, buffer (in place)
+struct FULMAR_API Store final : Op {
+  std::string_view name() const override { return "store"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
+  bool updates_state() const override { return true; }
+  void run(Device& device, const RunArgs& args) const override;
+};
+
 // x... -> how many NaN and infinities they hold, index i32 [1]. It has no gradient.
 struct FULMAR_API CountNonfinite final : Op {
   std::string_view name() const override { return "count_nonfinite"; }

@@ -64,7 +64,9 @@ void count_nonfinite(Stream& stream, std::span<const View> x, const View& count)
   int64_t found = 0;
   for (const View& view : x) {
     if (view.type == DType::bf16) usage_error("count_nonfinite: the CPU backend has no bf16");
-    if (view.type == DType::f32 || view.type == DType::f64)  // integers are finite
+    if (view.type == DType::i32)
+      found += *view.as<const int32_t>();
+    else
       found += HWY_DYNAMIC_DISPATCH(count_nonfinite)(stream, view);
   }
   *count.as<int32_t>() =

@@ -72,7 +72,8 @@ void confusion(Stream& stream, const View& predicted, const View& labels, const 
                 std::to_string(max_confusion_classes) + " are possible");
   const Queue& queue = queue_of(stream);
   const int64_t pixels = labels.shape.pixels();
-  const Pairs pairs{ClassIndices(predicted), ClassIndices(labels), elements<float>(pixel_weight), classes};
+  const Pairs pairs{ClassIndices(predicted), ClassIndices(labels), elements<float>(pixel_weight),
+                    classes};
   auto* const found = reinterpret_cast<Count*>(queue.partials);
   each(stream, "confusion: clear", cells, Clear{found});
   if (cells > most_shared_cells) {

@@ -89,6 +89,13 @@ struct Nonfinite {
     if (!(difference == 0)) sum.of[0] += 1;
   }
 };
+// An earlier count adds itself.
+struct Counted {
+  const int32_t* x;
+  FULMAR_DEVICE void operator()(int64_t, int64_t row, int64_t, Sum<1>& sum) const {
+    sum.of[0] += x[row];
+  }
+};
 struct AddToCount {
   int32_t* count;
   bool first;  // of the operands
@@ -166,7 +173,7 @@ void count_nonfinite(Stream& stream, std::span<const View> x, const View& count)
     else if (view.type == DType::bf16)
       count_typed<bf16>(stream, view, add);
     else
-      continue;  // integers are finite
+      sum_rows<1>(stream, "count_nonfinite", {1, 1, 1}, Counted{elements<int32_t>(view)}, add);
     add.first = false;
   }
   if (add.first) fill(stream, count, 0);

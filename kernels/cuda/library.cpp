@@ -119,6 +119,8 @@ void close(const Stream& stream) {
     if (used) cudaStreamDestroy(used);
   for (cudaEvent_t used : {queue->uploaded, queue->launched})
     if (used) cudaEventDestroy(used);
+  for (cudaEvent_t used : queue->marks)
+    if (used) cudaEventDestroy(used);
   cudaFree(queue->partials);
   cudaFree(queue->small);
   delete queue;
@@ -157,6 +159,8 @@ Stream open(int number, const CudaOptions& options) {
       check(cudaStreamCreateWithFlags(made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     for (cudaEvent_t* made : {&queue->uploaded, &queue->launched})
       check(cudaEventCreateWithFlags(made, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    for (cudaEvent_t& made : queue->marks)
+      check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "cudaEventCreateWithFlags");
     void* partials = nullptr;
     check(cudaMalloc(&partials, Queue::partial_bytes), "cudaMalloc of partial sums");
     queue->partials = static_cast<double*>(partials);

@@ -93,6 +93,26 @@ void fence(Stream& stream) {
   check(cudaStreamWaitEvent(queue.uploads, queue.launched, 0), "cudaStreamWaitEvent");
 }
 
+void transfer(Stream& stream, void* to, const void* from, size_t bytes) {
+  copy(to, from, bytes, cudaMemcpyDefault, queue_of(stream).stream, "in the order of kernels");
+}
+
+uint64_t mark(Stream& stream) {
+  queue_of(stream);
+  Queue& queue = *static_cast<Queue*>(stream.native);
+  queue.marked++;
+  check(cudaEventRecord(queue.marks[queue.marked % Queue::mark_count], queue.stream),
+        "cudaEventRecord");
+  return queue.marked;
+}
+
+// An event that stands for a later mark by now is reached after this one.
+void wait(Stream& stream, uint64_t mark) {
+  if (mark == 0) return;  // nothing was called yet
+  check(cudaEventSynchronize(queue_of(stream).marks[mark % Queue::mark_count]),
+        "cudaEventSynchronize");
+}
+
 void begin_capture(Stream& stream) {
   check(cudaStreamBeginCapture(queue_of(stream).stream, cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCapture");
@@ -138,6 +158,9 @@ void set_memory(Backend& b) {
   b.release_pinned = release_pinned;
   b.upload = upload;
   b.fence = fence;
+  b.transfer = transfer;
+  b.mark = mark;
+  b.wait = wait;
   b.begin_capture = begin_capture;
   b.end_capture = end_capture;
   b.replay = replay;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "kernels/backend.h"
@@ -28,6 +29,10 @@ struct Queue {
   cudaStream_t stream = nullptr;
   cudaStream_t uploads = nullptr;                      // copies that run beside it
   cudaEvent_t uploaded = nullptr, launched = nullptr;  // of a fence between the two
+  // The latest marks: number n is event n % mark_count.
+  static constexpr uint64_t mark_count = 8;
+  cudaEvent_t marks[mark_count] = {};
+  uint64_t marked = 0;
   Precision precision = Precision::fp32;
   double* partials = nullptr;  // partial_bytes
   void* small = nullptr;       // small_bytes

@@ -84,7 +84,10 @@ void reduce_sum(Stream&, const View& x, const View& y) {
 void count_nonfinite(Stream&, std::span<const View> x, const View& count) {
   int64_t found = 0;
   for (const View& view : x) {
-    if (view.type == DType::i32 || view.type == DType::u16 || view.type == DType::u8) continue;
+    if (view.type == DType::i32) {
+      found += *elements<int32_t>(view);
+      continue;
+    }
     const double* value = reals(view);
     found += std::count_if(value, value + view.shape.elements(),
                            [](double v) { return !std::isfinite(v); });

@@ -64,6 +64,15 @@ void set_memory(Backend& b) {
     state_of(stream).forbid_in_capture("a fence");
     state_of(stream).fence();
   };
+  b.transfer = [](Stream& stream, void* to, const void* from, size_t bytes) {
+    state_of(stream).forbid_in_capture("a transfer");
+    state_of(stream).transfer(to, from, bytes);
+  };
+  b.mark = [](Stream& stream) { return state_of(stream).mark(); };
+  b.wait = [](Stream& stream, uint64_t mark) {
+    state_of(stream).forbid_in_capture("a wait");
+    state_of(stream).wait(mark);
+  };
   b.begin_capture = [](Stream& stream) { state_of(stream).begin_capture(); };
   b.end_capture = [](Stream& stream) -> void* {
     return new simt::Launches(state_of(stream).end_capture());

@@ -6,14 +6,35 @@
 #include "kernels/error.h"
 
 namespace fulmar::simt {
+namespace {
+
+template <class Copies>
+void copy_all(Copies& copies) {
+  for (const auto& c : std::exchange(copies, {})) std::memcpy(c.to, c.from, c.bytes);
+}
+
+}  // namespace
 
 void StreamState::launch(std::function<void()> run) {
-  if (capturing_)
+  if (capturing_) {
     captured_.push_back(std::move(run));
-  else if (timing_ == Timing::late)
+    return;
+  }
+  called_++;
+  if (timing_ == Timing::late) {
     pending_.push_back(std::move(run));
+    return;
+  }
+  copy_all(transfers_);
+  run();
+}
+
+void StreamState::transfer(void* to, const void* from, size_t bytes) {
+  called_++;
+  if (timing_ == Timing::early)
+    transfers_.push_back({to, from, bytes});
   else
-    run();
+    pending_.emplace_back([=] { std::memcpy(to, from, bytes); });
 }
 
 void StreamState::upload(void* to, const void* from, size_t bytes) {
@@ -25,12 +46,20 @@ void StreamState::upload(void* to, const void* from, size_t bytes) {
 
 void StreamState::fence() {
   wait();
-  for (const Upload& u : std::exchange(uploads_, {})) std::memcpy(u.to, u.from, u.bytes);
+  copy_all(uploads_);
 }
 
-void StreamState::wait() {
-  // What a failed launch leaves behind never runs, as on a GPU.
-  for (const auto& run : std::exchange(pending_, {})) run();
+void StreamState::wait() { wait(called_); }
+
+void StreamState::wait(uint64_t mark) {
+  copy_all(transfers_);
+  std::deque<std::function<void()>> rest = std::exchange(pending_, {});
+  for (uint64_t done = called_ - rest.size(); done < mark && !rest.empty(); done++) {
+    const std::function<void()> run = std::move(rest.front());
+    rest.pop_front();
+    run();  // what a failed launch leaves behind never runs, as on a GPU
+  }
+  pending_ = std::move(rest);
 }
 
 void StreamState::give_up() {

@@ -151,8 +151,9 @@ std::shared_ptr<const Classification> classification_entries(
     if (found == entries.end()) usage_error(std::string("it has no '") + name + "'");
     return Json::parse(found->second, nullptr, false);
   };
+  const Json positive = entry("positive_class"), threshold = entry(threshold_name);
   return std::make_shared<Classification>(
-      classification_from(entry("classes"), entry("positive_class"), entry(threshold_name)));
+      classification_from(entry("classes"), positive, threshold));
 }
 
 std::map<std::string, std::string> entries_of(const Classification& task) {

@@ -40,10 +40,17 @@ struct DeviceTraining {
                              Preprocess::of_pictures(0, NoiseSource::crop, NoiseSource::bands),
                              model::Classification({"a", "b"}, 1));
     Model model = model::new_model(info, device, 5);
+    model::TrainStepOptions options;
+    options.accumulates = true;
     model::TrainStep step(context, device, info, model::heads_of(info), model, source.tensors(),
-                          {});
+                          options);
     Feeder feed(device, source, keep_bytes);
     Trained all;
+    const auto add = [&](const model::TrainStep::Result* result) {
+      if (!result) return;
+      all.values.push_back(result->loss);
+      append(all.values, result->heads[0].watched[0]);
+    };
     StepState state;
     for (int64_t epoch = 0; epoch < epochs; epoch++) {
       feed.start(epoch, 0);
@@ -51,20 +58,17 @@ struct DeviceTraining {
         state.micro_batch = number % 2;
         state.learning_rate = rate / static_cast<double>(state.step);
         const Batch* batch = feeder ? feed.next() : source.next();
-        const auto result =
-            feeder ? step.accumulate(feed, *batch, state) : step.accumulate(*batch, state);
-        all.values.push_back(result.loss);
-        append(all.values, result.heads[0].watched[0]);
+        const bool last = state.micro_batch == 1;
+        add(feeder ? step.run(feed, *batch, state, last) : &step.run(*batch, state, last));
         state.draw++;
-        if (state.micro_batch == 0) continue;
-        step.apply(state);
-        state.step++;
+        if (last) state.step++;
       }
+      add(step.finish());
     }
     for (const auto& p : model.parameters()) append(all.values, model.read(p.name));
     for (const auto& s : model.statistics()) append(all.values, model.read(s.name));
     append(all.values, model.read("/adamw/moment2"));
-    all.replays = step.session().replays();
+    all.replays = step.replays();
     all.packed = source.packed();
     all.kept = feed.kept(0);
     return all;
