@@ -10,9 +10,9 @@
 namespace fulmar::model {
 
 // One of several classes a pixel: logits [N,H,W,K], labels u8 [N,H,W,1], or a label raster of any
-// size with LABEL/samples beside it, which says how its pixels lie on the output's grid. The loss is
-// ops::softmax_cross_entropy over the pixels with a label, the result "classes", index u8 [N,H,W,1].
-// Metrics: "accuracy" and "macro_f1" over pixels, and "miou", the mean of the classes'
+// size with LABEL/samples beside it, which says how its pixels lie on the output's grid. The loss
+// is ops::softmax_cross_entropy over the pixels with a label, the result "classes", index u8
+// [N,H,W,1]. Metrics: "accuracy" and "macro_f1" over pixels, and "miou", the mean of the classes'
 // intersections over unions. Macro means are over the classes that a label or a prediction has.
 struct FULMAR_API Segmentation final : Task {
   // Error(usage): not 2 to 255 classes, or a pixel without a label looks like one of them.
