@@ -13,8 +13,8 @@
 #include <string>
 
 #include "bench/kernels/measure.h"
+#include "kernels/cuda/emulated.h"
 #include "kernels/error.h"
-#include "kernels/simt/backend.h"
 
 using namespace fulmar;
 using namespace fulmar::bench;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "data/draws.h"
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 #include "kernels/warp.h"
 
 namespace fulmar::data {

@@ -13,8 +13,8 @@
 #include <system_error>
 #include <utility>
 
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {

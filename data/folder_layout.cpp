@@ -7,7 +7,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {

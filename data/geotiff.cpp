@@ -8,7 +8,7 @@
 
 #include "data/image_format.h"
 #include "data/tiff_file.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 
 namespace fulmar::data {
 

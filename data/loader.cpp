@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {

@@ -9,7 +9,7 @@
 #include "data/pictures.h"
 #include "data/sampler.h"
 #include "engine/batch_source.h"
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 
 namespace fulmar::data {
 

@@ -14,8 +14,8 @@
 #include <tuple>
 
 #include "data/picture_errors.h"
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "kernels/fnv1a.h"
 

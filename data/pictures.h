@@ -11,8 +11,8 @@
 #include "data/file_digests.h"
 #include "data/image.h"
 #include "data/picture_errors.h"
-#include "engine/geometry.h"
-#include "engine/preprocess.h"
+#include "engine/picture/geometry.h"
+#include "engine/picture/preprocess.h"
 #include "kernels/thread_pool.h"
 
 namespace fulmar::data {

@@ -2,7 +2,7 @@
 
 #include "engine/network.h"
 #include "engine/ops.h"
-#include "engine/ops/window.h"
+#include "engine/window.h"
 #include "kernels/error.h"
 
 // The vocabulary of networks, with Keras' names for layers and weights; network.h lists the

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/leaf.h"
 #include "engine/ops.h"
-#include "engine/ops/leaf.h"
 #include "engine/optimizer.h"
 #include "kernels/error.h"
 #include "kernels/fnv1a.h"

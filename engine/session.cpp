@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "engine/ops/leaf.h"
+#include "engine/leaf.h"
 #include "engine/readback.h"
 #include "engine/turn.h"
 #include "kernels/bf16.h"

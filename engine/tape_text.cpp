@@ -6,7 +6,7 @@
 #include <utility>
 #include <variant>
 
-#include "engine/ops/leaf.h"
+#include "engine/leaf.h"
 
 namespace fulmar {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "engine/turn.h"
 #include "kernels/error.h"
 #include "model/observe.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/checkpoint.h"
 #include "engine/context.h"
+#include "engine/io/checkpoint.h"
 #include "engine/session.h"
 #include "model/tasks/classification.h"
 

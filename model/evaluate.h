@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/batch_source.h"
-#include "engine/checkpoint.h"
 #include "engine/feeder.h"
+#include "engine/io/checkpoint.h"
 #include "engine/session.h"
 #include "model/program.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/batch_source.h"
-#include "engine/checkpoint.h"
+#include "engine/io/checkpoint.h"
 #include "engine/ops.h"
 #include "model/task.h"
 

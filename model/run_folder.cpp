@@ -7,8 +7,8 @@
 #include <cstring>
 #include <system_error>
 
-#include "engine/file.h"
-#include "engine/utc_now.h"
+#include "engine/io/file.h"
+#include "engine/io/utc_now.h"
 #include "kernels/error.h"
 #include "model/metrics_csv.h"
 #include "model/tfevents.h"

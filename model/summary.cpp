@@ -3,8 +3,8 @@
 #include <map>
 #include <optional>
 
+#include "engine/leaf.h"
 #include "engine/model.h"
-#include "engine/ops/leaf.h"
 #include "engine/optimizer.h"
 #include "model/observe.h"
 

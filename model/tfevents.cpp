@@ -3,7 +3,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "engine/crc32c.h"
+#include "engine/io/crc32c.h"
 #include "kernels/error.h"
 
 namespace fulmar::model {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 
 namespace fulmar::model {
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engine/batch_source.h"
-#include "engine/checkpoint.h"
 #include "engine/feeder.h"
+#include "engine/io/checkpoint.h"
 #include "engine/optimizer.h"
 #include "engine/readback.h"
 #include "engine/session.h"

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "engine/batch_source.h"
-#include "engine/checkpoint.h"
 #include "engine/context.h"
 #include "engine/feeder.h"
+#include "engine/io/checkpoint.h"
 #include "model/evaluate.h"
 #include "model/run_folder.h"
 #include "model/running_statistics.h"

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/geometry.h"
-#include "engine/safetensors.h"
+#include "engine/io/safetensors.h"
+#include "engine/picture/geometry.h"
 #include "kernels/backend.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
-#include "engine/safetensors.h"
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
 #include "tests/support/crc32.h"
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"

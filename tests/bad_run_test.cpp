@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
-#include "engine/safetensors.h"
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/built.h"
 #include "tests/support/refusal.h"

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "data/image.h"
-#include "engine/checkpoint.h"
 #include "engine/context.h"
-#include "engine/geometry.h"
+#include "engine/io/checkpoint.h"
+#include "engine/picture/geometry.h"
 #include "model/classifier.h"
 #include "model/polar_low.h"
 #include "model/program.h"

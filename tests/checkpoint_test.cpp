@@ -1,4 +1,4 @@
-#include "engine/checkpoint.h"
+#include "engine/io/checkpoint.h"
 
 #include <doctest/doctest.h>
 
@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/io/safetensors.h"
 #include "engine/ops.h"
 #include "engine/optimizer.h"
-#include "engine/safetensors.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "tests/support/built.h"
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"

@@ -1,4 +1,4 @@
-#include "engine/crc32c.h"
+#include "engine/io/crc32c.h"
 
 #include <doctest/doctest.h>
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/paths.h"

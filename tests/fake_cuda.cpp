@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/emulated.h"
 #include "kernels/cuda/library.h"
 #include "kernels/error.h"
-#include "kernels/simt/backend.h"
 
 namespace fulmar {
 namespace {

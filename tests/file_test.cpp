@@ -1,4 +1,4 @@
-#include "engine/file.h"
+#include "engine/io/file.h"
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "data/encode_png.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/paths.h"

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "bench/kernels/measure.h"
+#include "kernels/cuda/emulated.h"
 #include "kernels/error.h"
-#include "kernels/simt/backend.h"
 #include "tests/support/functors.h"
 #include "tests/support/slow_build.h"
 

@@ -8,7 +8,7 @@
 
 #include "data/dataset.h"
 #include "data/folder_layout.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"

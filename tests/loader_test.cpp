@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
-#include "engine/geometry.h"
+#include "engine/io/file.h"
+#include "engine/picture/geometry.h"
 #include "kernels/error.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/temp_folder.h"

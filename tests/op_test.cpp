@@ -13,7 +13,7 @@
 #include <typeinfo>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/op_check.h"
 #include "tests/support/functors.h"

@@ -9,8 +9,8 @@
 
 #include "data/file_digests.h"
 #include "data/packed_cache.h"
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/error_of.h"

@@ -8,7 +8,7 @@
 
 #include "data/image.h"
 #include "engine/context.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "model/classifier.h"
 #include "tests/support/built.h"
 #include "tests/support/paths.h"

@@ -1,4 +1,4 @@
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 
 #include <doctest/doctest.h>
 

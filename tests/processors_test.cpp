@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/thread_pool.h"
 #include "tests/support/temp_folder.h"
 

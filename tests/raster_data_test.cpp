@@ -11,7 +11,7 @@
 #include "data/band_files.h"
 #include "data/dataset.h"
 #include "data/pictures.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/bitmap.h"
 #include "tests/support/error_of.h"

@@ -9,7 +9,7 @@
 
 #include "data/image.h"
 #include "data/tiff_file.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/array.h"
 #include "tests/support/error_of.h"

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "engine/context.h"
-#include "engine/geometry.h"
 #include "engine/ops.h"
 #include "engine/optimizer.h"
+#include "engine/picture/geometry.h"
 #include "engine/session.h"
 #include "kernels/bf16.h"
 #include "kernels/error.h"

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "model/run_folder.h"
 #include "tests/support/built.h"

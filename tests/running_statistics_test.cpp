@@ -6,7 +6,7 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 #include "model/observe.h"
 #include "tests/support/noise_source.h"
 

@@ -1,12 +1,12 @@
-#include "engine/safetensors.h"
+#include "engine/io/safetensors.h"
 
 #include <doctest/doctest.h>
 
 #include <cstring>
 #include <functional>
 
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/paths.h"

@@ -13,7 +13,7 @@
 #include "data/scenes/scene.h"
 #include "data/scenes/surface.h"
 #include "data/scenes/wind.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "tests/support/error_of.h"
 #include "tests/support/paths.h"
 

@@ -5,7 +5,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/cuda/dense_operands.h"
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 #include "tests/support/simt_orders.h"
 
 // What stands between our operands and the vendor's: exact, so compared for equality.

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 #include "tests/node_check.h"
 #include "tests/op_check.h"
 #include "tests/support/emulated_bf16.h"

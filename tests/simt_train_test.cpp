@@ -5,7 +5,7 @@
 
 #include "engine/context.h"
 #include "engine/ops.h"
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 #include "tests/node_check.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/slow_build.h"

@@ -12,7 +12,7 @@
 
 #include "data/geotiff.h"
 #include "data/image.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "tests/support/built.h"
 #include "tests/support/paths.h"
 #include "tests/support/refusal.h"

@@ -4,8 +4,8 @@
 
 #include <cstring>
 
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/paths.h"
 #include "tests/support/temp_folder.h"

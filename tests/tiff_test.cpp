@@ -13,7 +13,7 @@
 #include "data/geotiff.h"
 #include "data/image.h"
 #include "data/tiff_file.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tests/support/crc32.h"
 #include "tests/support/error_of.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "model/evaluate.h"
 #include "model/tasks/classification.h"
 #include "tests/support/array.h"

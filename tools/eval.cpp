@@ -5,7 +5,7 @@
 
 #include "data/dataset.h"
 #include "data/loader.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "model/metrics.h"
 #include "model/run_folder.h"

@@ -7,7 +7,7 @@
 
 #include "data/encode_png.h"
 #include "data/thumbnail.h"
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "kernels/error.h"
 #include "model/evaluate.h"
 #include "model/program.h"

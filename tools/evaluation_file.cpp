@@ -3,7 +3,7 @@
 #include <limits>
 #include <utility>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tools/evaluation.h"
 #include "tools/html.h"

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "engine/checkpoint.h"
+#include "engine/io/checkpoint.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "model/program.h"

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "engine/context.h"
-#include "engine/utc_now.h"
+#include "engine/io/utc_now.h"
 #include "tools/output.h"
 
 namespace fulmar::tools {

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "engine/leaf.h"
 #include "engine/ops.h"
-#include "engine/ops/leaf.h"
 #include "kernels/error.h"
 #include "model/program.h"
 #include "tools/table.h"

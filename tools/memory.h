@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/checkpoint.h"
 #include "engine/device.h"
+#include "engine/io/checkpoint.h"
 #include "engine/network.h"
 
 namespace fulmar::tools {

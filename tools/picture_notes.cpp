@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "tools/audit_text.h"
 #include "tools/console.h"
 #include "tools/table.h"

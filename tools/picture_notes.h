@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "data/image.h"
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 
 namespace fulmar::tools {
 

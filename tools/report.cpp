@@ -6,8 +6,8 @@
 #include <memory>
 #include <utility>
 
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "model/run_folder.h"
 #include "tools/cli.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/checkpoint.h"
+#include "engine/io/checkpoint.h"
 #include "model/metrics_csv.h"
 #include "tools/evaluation.h"
 #include "tools/output.h"

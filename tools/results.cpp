@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "engine/crc32c.h"
-#include "engine/file.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tools/console.h"
 #include "tools/memory.h"

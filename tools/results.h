@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/band_files.h"
-#include "engine/checkpoint.h"
+#include "engine/io/checkpoint.h"
 #include "model/tasks/classification.h"
 #include "tools/cli.h"
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
 #include "tools/machine.h"

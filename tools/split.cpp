@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
 #include "tools/audit_text.h"

@@ -11,7 +11,7 @@
 #include "data/encode_png.h"
 #include "data/geotiff.h"
 #include "data/scenes/scene.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 #include "kernels/version.h"

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tools/cli.h"
 #include "tools/console.h"

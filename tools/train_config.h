@@ -7,7 +7,7 @@
 
 #include "data/augment.h"
 #include "data/band_files.h"
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 #include "model/polar_low.h"
 #include "model/trainer.h"
 #include "tools/output.h"

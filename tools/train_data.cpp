@@ -8,7 +8,7 @@
 
 #include "data/packed_cache.h"
 #include "data/statistics.h"
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "kernels/error.h"
 #include "tools/audit_text.h"
 #include "tools/console.h"

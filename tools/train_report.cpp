@@ -7,7 +7,7 @@
 #include <set>
 
 #include "data/audit.h"
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "tools/audit_json.h"
 #include "tools/audit_text.h"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
 #include "model/metrics_csv.h"

@@ -1,7 +1,7 @@
 #include "engine/ops/conv.h"
 
 #include "engine/ops.h"
-#include "engine/ops/window.h"
+#include "engine/window.h"
 
 namespace fulmar::ops {
 namespace {

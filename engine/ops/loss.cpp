@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "engine/ops.h"
-#include "engine/ops/check.h"
+#include "engine/shape_rules.h"
 
 namespace fulmar::ops {
 namespace {

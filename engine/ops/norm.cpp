@@ -1,8 +1,8 @@
 #include "engine/ops/norm.h"
 
+#include "engine/leaf.h"
 #include "engine/ops.h"
-#include "engine/ops/check.h"
-#include "engine/ops/leaf.h"
+#include "engine/shape_rules.h"
 #include "kernels/error.h"
 
 namespace fulmar::ops {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "engine/ops.h"
-#include "engine/ops/check.h"
+#include "engine/shape_rules.h"
 #include "kernels/pointwise.h"
 
 namespace fulmar::ops {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/ops.h"
-#include "engine/ops/window.h"
+#include "engine/window.h"
 
 namespace fulmar::ops {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/ops.h"
-#include "engine/ops/check.h"
+#include "engine/shape_rules.h"
 
 namespace fulmar::ops {
 namespace {

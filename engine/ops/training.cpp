@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "engine/ops.h"
-#include "engine/ops/check.h"
 #include "engine/optimizer.h"
+#include "engine/shape_rules.h"
 
 namespace fulmar::ops {
 namespace {

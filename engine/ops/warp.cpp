@@ -1,7 +1,7 @@
 #include "engine/ops/warp.h"
 
 #include "engine/ops.h"
-#include "engine/ops/check.h"
+#include "engine/shape_rules.h"
 
 namespace fulmar::ops {
 namespace {

@@ -12,10 +12,10 @@ namespace fulmar::cuda {
 template <class Pointer>
 using Function = std::remove_pointer_t<Pointer>;
 
-// Memory and order: memory.cu, and kernels/simt/backend.cpp.
+// Memory and order: memory.cu, and kernels/cuda/emulated.cpp.
 void set_memory(Backend& backend);
 // On a GPU (vendor.cpp): gives dense convolutions to the vendor's libraries where they can. On the
-// emulator (kernels/simt/backend.cpp): keeps the plain kernels.
+// emulator (kernels/cuda/emulated.cpp): keeps the plain kernels.
 void set_vendor(Backend& backend);
 
 #define FULMAR_DECLARE(name, ...) Function<decltype(Backend::name)> name;

@@ -40,7 +40,7 @@ struct Queue {
   int max_blocks = 1;          // more blocks of 256 threads than this don't run faster
 };
 
-// Makes this GPU the calling thread's: memory.cu, and kernels/simt/backend.cpp for the emulator.
+// Makes this GPU the calling thread's: memory.cu, and kernels/cuda/emulated.cpp for the emulator.
 void make_current(int device);
 
 // The stream's queue, whose GPU becomes the calling thread's: a process may use several, from any

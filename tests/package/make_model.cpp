@@ -1,6 +1,6 @@
 // make_model MODEL: writes a small untrained model for the example.
-#include "engine/checkpoint.h"
 #include "engine/context.h"
+#include "engine/io/checkpoint.h"
 #include "model/polar_low.h"
 #include "model/program.h"
 #include "model/tasks/classification.h"

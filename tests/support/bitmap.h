@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 
 namespace fulmar::test {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 #include "model/polar_low.h"
 #include "model/tasks/classification.h"
 #include "model/train_step.h"

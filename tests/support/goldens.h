@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/safetensors.h"
 #include "engine/model.h"
-#include "engine/safetensors.h"
 
 // What tests/goldens/README.md describes: files of results, and the formula that weights, inputs
 // and projections come from.

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/batch_source.h"
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 #include "kernels/warp.h"
 #include "tests/support/array.h"
 

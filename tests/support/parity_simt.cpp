@@ -1,4 +1,4 @@
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 #include "tests/support/parity.h"
 #include "tests/support/simt_orders.h"
 #include "tests/support/slow_build.h"

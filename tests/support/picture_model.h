@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/checkpoint.h"
 #include "engine/context.h"
+#include "engine/io/checkpoint.h"
 #include "model/polar_low.h"
 #include "model/program.h"
 #include "model/tasks/classification.h"

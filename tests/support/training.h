@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/file.h"
+#include "engine/io/file.h"
 #include "model/metrics_csv.h"
 #include "tests/support/picture_model.h"
 #include "tests/support/program.h"

@@ -1,4 +1,4 @@
-#include "kernels/simt/backend.h"
+#include "kernels/cuda/emulated.h"
 
 #include <limits>
 

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "engine/ops/check.h"
+#include "engine/shape_rules.h"
 #include "kernels/backend.h"
 
 namespace fulmar::ops {

@@ -1,6 +1,6 @@
-#include "engine/ops/leaf.h"
+#include "engine/leaf.h"
 
-#include "engine/ops/check.h"
+#include "engine/shape_rules.h"
 
 namespace fulmar::ops {
 namespace {

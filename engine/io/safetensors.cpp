@@ -1,4 +1,4 @@
-#include "engine/safetensors.h"
+#include "engine/io/safetensors.h"
 
 #include <algorithm>
 #include <bit>
@@ -7,9 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "engine/crc32c.h"
-#include "engine/file.h"
-#include "engine/safetensors_header.h"
+#include "engine/io/crc32c.h"
+#include "engine/io/file.h"
 #include "kernels/error.h"
 
 namespace fulmar {
@@ -43,12 +42,6 @@ std::optional<uint32_t> header_sum(std::string header) {
 }
 
 }  // namespace
-
-int64_t StoredTensor::elements() const {
-  int64_t product = 1;
-  for (const int64_t extent : shape) product *= extent;
-  return product;
-}
 
 // Where bytes come from, in order.
 struct Safetensors::Source {

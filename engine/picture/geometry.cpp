@@ -1,4 +1,4 @@
-#include "engine/geometry.h"
+#include "engine/picture/geometry.h"
 
 #include <algorithm>
 #include <cmath>

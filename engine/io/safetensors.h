@@ -9,38 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/io/safetensors_header.h"
+
 namespace fulmar {
-
-// Element types of the safetensors format.
-enum class StoredType : uint8_t {
-  f64,
-  f32,
-  f16,
-  bf16,
-  i64,
-  i32,
-  i16,
-  i8,
-  u64,
-  u32,
-  u16,
-  u8,
-  boolean
-};
-
-size_t size_of(StoredType type);
-const char* name_of(StoredType type);  // as in the file: "F32"
-
-// A tensor in memory that its caller owns; row-major, of any rank.
-struct StoredTensor {
-  std::string name;
-  StoredType type = StoredType::f32;
-  std::vector<int64_t> shape;
-  const void* data = nullptr;
-
-  int64_t elements() const;
-  size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
-};
 
 // The contents of a safetensors file (https://github.com/huggingface/safetensors: 8 bytes of header
 // length, a JSON header, the tensors' bytes without gaps). write_safetensors adds three entries to

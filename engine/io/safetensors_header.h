@@ -1,14 +1,44 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "engine/safetensors.h"
-
 namespace fulmar {
+
+// Element types of the safetensors format.
+enum class StoredType : uint8_t {
+  f64,
+  f32,
+  f16,
+  bf16,
+  i64,
+  i32,
+  i16,
+  i8,
+  u64,
+  u32,
+  u16,
+  u8,
+  boolean
+};
+
+size_t size_of(StoredType type);
+const char* name_of(StoredType type);  // as in the file: "F32"
+
+// A tensor in memory that its caller owns; row-major, of any rank.
+struct StoredTensor {
+  std::string name;
+  StoredType type = StoredType::f32;
+  std::vector<int64_t> shape;
+  const void* data = nullptr;
+
+  int64_t elements() const;
+  size_t bytes() const { return static_cast<size_t>(elements()) * size_of(type); }
+};
 
 struct SafetensorsEntry {
   StoredTensor tensor;  // without data

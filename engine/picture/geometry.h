@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 #include "kernels/api.h"
 #include "kernels/warp.h"
 

@@ -1,4 +1,4 @@
-#include "engine/checkpoint.h"
+#include "engine/io/checkpoint.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,8 +7,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/io/safetensors.h"
 #include "engine/optimizer.h"
-#include "engine/safetensors.h"
 #include "kernels/error.h"
 
 namespace fulmar {

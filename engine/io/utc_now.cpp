@@ -1,4 +1,4 @@
-#include "engine/utc_now.h"
+#include "engine/io/utc_now.h"
 
 #include <array>
 #include <ctime>

@@ -8,7 +8,7 @@
 
 #include "engine/model.h"
 #include "engine/network.h"
-#include "engine/preprocess.h"
+#include "engine/picture/preprocess.h"
 
 namespace fulmar {
 

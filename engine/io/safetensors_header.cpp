@@ -1,4 +1,4 @@
-#include "engine/safetensors_header.h"
+#include "engine/io/safetensors_header.h"
 
 #include <algorithm>
 #include <array>
@@ -200,6 +200,12 @@ void check_layout(const std::vector<SafetensorsEntry>& entries, uint64_t data_by
 
 size_t size_of(StoredType type) { return type_rows[static_cast<size_t>(type)].bytes; }
 const char* name_of(StoredType type) { return type_rows[static_cast<size_t>(type)].name; }
+
+int64_t StoredTensor::elements() const {
+  int64_t product = 1;
+  for (const int64_t extent : shape) product *= extent;
+  return product;
+}
 
 std::string shown(std::string_view text) {
   constexpr size_t max_shown = 80;
