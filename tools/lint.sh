@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks of the sources themselves; prints what is wrong and exits with 1 if anything is.
-#   tools/lint.sh tree     lengths of files and lines, include directions between floors, paths of
-#                          one machine
+#   tools/lint.sh tree     lengths of files and lines, includes between rooms (tools/rooms.txt),
+#                          paths of one machine
 #   tools/lint.sh format   clang-format (version 14: others format differently)
 #   tools/lint.sh tidy [FILE...]   clang-tidy with the flags of build/cuda (preset cuda must be
 #                          built), but for files that it found clean before
@@ -32,7 +32,7 @@ tool14() {  # tool14 NAME: version 14 of a clang tool, on which Debian 12 and Ub
 }
 
 tree() {
-  local bad=0 file lines floor forbidden found
+  local bad=0 file lines found
   while IFS= read -r file; do
     lines=$(wc -l <"$file")
     if [ "$lines" -gt 600 ]; then
@@ -46,19 +46,7 @@ tree() {
     printf 'lines longer than 100 columns:\n%s\n' "$found"
     bad=1
   fi
-  for floor in "kernels:engine|model|data|tools|tests|bench" \
-      "engine:model|data|tools|tests|bench" "model:data|tools|tests|bench" \
-      "data:model|tools|tests|bench" "tools:tests" "bench/op_table:data|model|tools|tests" \
-      "bench/kernels:data|model|tools|tests"; do
-    forbidden=${floor#*:}
-    floor=${floor%%:*}
-    found=$(files "$floor/*.h" "$floor/*.cpp" "$floor/*.inc" "$floor/*.cu" "$floor/*.cuh" |
-      xargs -r grep -nHE "^ *# *include *[\"<]($forbidden)/" || true)
-    if [ -n "$found" ]; then
-      printf '%s/ must not include %s:\n%s\n' "$floor" "${forbidden//|/, }" "$found"
-      bad=1
-    fi
-  done
+  files "${cpp[@]}" | tools/rooms.py tools/rooms.txt || bad=1
   found=$(files | grep -vE '\.(npy|bin|png|jpe?g|bmp|safetensors|tiff?)$' |
     xargs -r grep -nHIE '(^|[^[:alnum:]_.~/-])/(work|home|root|Users)/' || true)
   if [ -n "$found" ]; then
