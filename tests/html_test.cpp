@@ -1,5 +1,5 @@
 // Pieces of pages: text, tables, plots.
-#include "tools/html.h"
+#include "tools/report/html.h"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,8 @@
 
 #include "tests/support/error_of.h"
 #include "tests/support/html_page.h"
-#include "tools/svg_plot.h"
+#include "tools/report/svg_plot.h"
+#include "tools/run/base64.h"
 
 using namespace fulmar;
 using namespace fulmar::test;

@@ -14,7 +14,8 @@
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"
 #include "tests/support/program.h"
-#include "tools/results.h"
+#include "tools/run/results.h"
+#include "tools/run/text.h"
 
 using namespace fulmar;
 using namespace fulmar::test;

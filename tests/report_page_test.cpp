@@ -6,8 +6,8 @@
 #include <string>
 
 #include "tests/support/html_page.h"
-#include "tools/report.h"
-#include "tools/training_words.h"
+#include "tools/report/report.h"
+#include "tools/run/training_words.h"
 
 using namespace fulmar;
 using namespace fulmar::test;

@@ -13,9 +13,10 @@
 #include "tests/support/built.h"
 #include "tests/support/html_page.h"
 #include "tests/support/training.h"
-#include "tools/evaluation.h"
-#include "tools/html.h"
-#include "tools/train_report.h"
+#include "tools/report/html.h"
+#include "tools/run/after_training.h"
+#include "tools/run/base64.h"
+#include "tools/run/evaluation.h"
 
 using namespace fulmar;
 using namespace fulmar::test;

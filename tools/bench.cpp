@@ -4,11 +4,13 @@
 #include <vector>
 
 #include "bench/kernels/measure.h"
+#include "engine/io/utc_now.h"
 #include "kernels/error.h"
 #include "tools/cli.h"
 #include "tools/console.h"
-#include "tools/machine.h"
 #include "tools/output.h"
+#include "tools/run/machine.h"
+#include "tools/run/text.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {

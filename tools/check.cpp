@@ -4,13 +4,15 @@
 
 #include "data/audit.h"
 #include "kernels/error.h"
-#include "tools/audit_json.h"
-#include "tools/audit_text.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
+#include "tools/picture_options.h"
 #include "tools/progress.h"
-#include "tools/results.h"
+#include "tools/run/audit_json.h"
+#include "tools/run/audit_text.h"
+#include "tools/run/results.h"
+#include "tools/run/text.h"
 #include "tools/signals.h"
 #include "tools/table.h"
 

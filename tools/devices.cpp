@@ -6,9 +6,10 @@
 #include "kernels/error.h"
 #include "kernels/processors.h"
 #include "tools/cli.h"
-#include "tools/machine.h"
-#include "tools/memory.h"
-#include "tools/table.h"
+#include "tools/output.h"
+#include "tools/run/machine.h"
+#include "tools/run/memory.h"
+#include "tools/run/text.h"
 
 namespace fulmar::tools {
 namespace {

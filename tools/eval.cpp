@@ -4,22 +4,21 @@
 #include <optional>
 
 #include "data/dataset.h"
-#include "data/loader.h"
 #include "engine/io/file.h"
+#include "engine/io/utc_now.h"
 #include "kernels/error.h"
 #include "model/metrics.h"
 #include "model/run_folder.h"
-#include "tools/audit_text.h"
 #include "tools/cli.h"
 #include "tools/console.h"
-#include "tools/evaluation.h"
-#include "tools/machine.h"
-#include "tools/memory.h"
+#include "tools/console_observer.h"
 #include "tools/output.h"
-#include "tools/picture_notes.h"
-#include "tools/progress.h"
-#include "tools/report.h"
-#include "tools/results.h"
+#include "tools/picture_options.h"
+#include "tools/report/report.h"
+#include "tools/run/audit_text.h"
+#include "tools/run/evaluate_pictures.h"
+#include "tools/run/results.h"
+#include "tools/run/text.h"
 #include "tools/table.h"
 
 namespace fulmar::tools {
@@ -28,9 +27,7 @@ namespace {
 struct Options {
   std::string model, folder;
   std::optional<std::string> bands;
-  double threshold = -1;  // -1: the model's
-  int64_t batch = 0;      // 0: by the crop
-  int64_t max_pixels = data::ImageLimits{}.max_pixels;
+  EvaluateOptions pictures;
   bool report = false;
   std::string report_file;
 };
@@ -53,61 +50,6 @@ void require_places(const Options& options) {
                 " holds no config.json: write a page by itself with --report-file FILE");
   if (options.report) const AtomicFile attempt(run.report());
   if (!options.report_file.empty()) const AtomicFile attempt(options.report_file);
-}
-
-// Batches of pictures as large as they are read, for which there must be memory.
-data::LoaderOptions loading_of(const data::Pictures& pictures, const Options& options,
-                               const Preprocess& preprocess, int threads) {
-  constexpr int64_t usual_bytes = int64_t{512} << 20;  // of a batch
-  const int64_t largest = pictures.max_height() * pictures.max_width() * pictures.bands() *
-                          static_cast<int64_t>(size_of(pictures.type()));
-  data::LoaderOptions loading;
-  loading.batch = options.batch;
-  if (loading.batch == 0)
-    loading.batch = std::clamp<int64_t>(usual_bytes / largest, 1, customary_batch(preprocess));
-  loading.batch = std::min(loading.batch, pictures.count());
-  loading.threads = threads;
-  // Batches ahead, one in the network, and a picture in each thread.
-  const double held = static_cast<double>((loading.slots() + 1) * loading.batch + threads) *
-                      static_cast<double>(largest);
-  require_memory(held, "evaluating with batches of " + std::to_string(loading.batch) + " pictures",
-                 "use a smaller --batch, fewer --threads, or smaller pictures");
-  return loading;
-}
-
-Evaluation evaluation_on(const data::Dataset& dataset, const Options& options,
-                         const Checkpoint& checkpoint, CommandContext& command) {
-  const Preprocess& preprocess = checkpoint.info().picture();
-  std::vector<std::string> paths;
-  for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
-  data::PictureOptions pictures;
-  pictures.bands = preprocess.bands;
-  pictures.limits = image_limits(options.max_pixels);
-  pictures.once = true;
-  pictures.band_files = dataset.bands;
-  ThreadPool& pool = command.context().pool();
-  const std::vector<data::ImageHeader> headers = data::probe_pictures(paths, pictures, pool);
-  data::PictureOptions seen = pictures;  // what the network sees of them
-  seen.centre_of = preprocess;
-  const std::shared_ptr<const data::Pictures> opened =
-      data::open_pictures(paths, headers, seen, pool);
-  PictureNotes notes;
-  for (size_t i = 0; i < paths.size(); i++) notes.add(paths[i], headers[i], &preprocess);
-  notes.say();
-  const data::LoaderOptions loading = loading_of(*opened, options, preprocess, pool.threads());
-  data::Loader loader(opened, dataset.labels(),
-                      data::sequential_sampler(opened->count(), loading.batch), preprocess,
-                      loading);
-  Progress progress(opened->count(), "images");
-  Evaluation evaluation = evaluate(
-      checkpoint, loader, dataset, command.context(), command.device(), [&](int64_t batches) {
-        progress.update(std::min(batches * loading.batch, opened->count()));
-      });
-  AlphaNote().say_if(opened->dropped_alpha() > 0);
-  evaluation.threshold = threshold_of(model::classification_of(checkpoint), options.threshold);
-  if (wants_report(options))  // which shows whole pictures
-    add_mistakes(evaluation, *data::open_pictures(paths, headers, pictures, pool), preprocess);
-  return evaluation;
 }
 
 // Keeps the evaluation in the run's folder, or on a page by itself.
@@ -189,18 +131,23 @@ int run(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
   const model::Classification task = model::classification_of(checkpoint);
-  const double threshold = threshold_of(task, options.threshold);
+  const double threshold = threshold_of(task, options.pictures.threshold);
   require_places(options);
   data::LeftOut left;
   const data::Dataset dataset =
       data::scan_for_classes(options.folder, task.classes, data::SceneRule::name,
                              band_files_of(options.bands, checkpoint.info().picture()), &left);
-  note_left_out(left);
+  for (const std::string& text : left_out_notes(left)) note(text);
   for (const std::string& name : data::absent_classes(dataset))
     note(dataset.folder + ": there is no picture of the class '" + name +
          "': its recall and F1 are undefined, pictures called so are still counted");
   CommandContext command(shared);
-  Evaluation evaluation = evaluation_on(dataset, options, checkpoint, command);
+  EvaluateOptions pictures = options.pictures;
+  pictures.mistakes = wants_report(options);  // it shows them
+  ConsoleObserver observer;
+  Evaluation evaluation = evaluate_pictures(
+      checkpoint, dataset, pictures, command.context(),
+      [&]() -> Device& { return command.device(); }, observer);
   const Measured measured = measure(evaluation);
   if (shared.json)
     print_pretty(numbers_json(evaluation));
@@ -226,11 +173,11 @@ void add_eval(Cli& cli) {
                   "folder called test")
       ->required();
   add_bands(command, options->bands, "(default: as the model's pictures)");
-  add_number(command, "--threshold", options->threshold, 0, 1,
+  add_number(command, "--threshold", options->pictures.threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");
-  add_integer(command, "--batch", options->batch, 1, 4096,
+  add_integer(command, "--batch", options->pictures.batch, 1, 4096,
               "Pictures that go through the network together (default: by the crop)");
-  add_max_pixels(command, options->max_pixels);
+  add_max_pixels(command, options->pictures.max_pixels);
   add_device(command, cli.shared);
   add_precision(command, cli.shared.precision);
   command.add_flag(

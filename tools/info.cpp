@@ -11,11 +11,11 @@
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/info_tape.h"
-#include "tools/memory.h"
 #include "tools/output.h"
-#include "tools/results.h"
+#include "tools/run/memory.h"
+#include "tools/run/text.h"
+#include "tools/run/training_words.h"
 #include "tools/table.h"
-#include "tools/training_words.h"
 
 namespace fulmar::tools {
 namespace {

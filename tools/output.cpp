@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -35,8 +34,6 @@ std::string pretty(const Json& json, const std::string& indent = "") {
 }
 
 }  // namespace
-
-Json number_json(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 void print(std::string_view text) {
   buffer += text;

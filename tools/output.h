@@ -1,17 +1,13 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string_view>
+
+#include "tools/run/json.h"
 
 namespace fulmar::tools {
 
-using Json = nlohmann::ordered_json;
-
 // The reader of stdout has gone (`fulmar … | head`): no error; the program ends as other tools do.
 struct OutputClosed {};
-
-// JSON has no NaN: a number that is not finite becomes null.
-Json number_json(double value);
 
 // Data for stdout, buffered. Error(file) where it can't be written (a full disk), OutputClosed.
 void print(std::string_view text);

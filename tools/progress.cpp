@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "tools/table.h"
+#include "tools/run/text.h"
 
 namespace fulmar::tools {
 namespace {

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "kernels/error.h"
-#include "tools/cli.h"
+#include "tools/exit_code.h"
 
 namespace fulmar::tools {
 namespace {

@@ -15,12 +15,13 @@
 #include "engine/io/file.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
-#include "tools/audit_text.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
+#include "tools/picture_options.h"
 #include "tools/progress.h"
-#include "tools/results.h"
+#include "tools/run/audit_text.h"
+#include "tools/run/text.h"
 #include "tools/signals.h"
 #include "tools/table.h"
 
@@ -54,7 +55,7 @@ void hold_out(std::vector<Part>& parts, const std::string& name, const char* opt
 std::vector<Part> parts_of(const Options& options, uint64_t seed) {
   data::Folder folder = data::scan_folder(options.folder, data::scene_rule_named(options.scenes),
                                           data::BandFiles::parse(options.bands.value_or("")));
-  note_left_out(folder);
+  for (const std::string& text : left_out_notes(folder)) note(text);
   for (const std::string& text : folder.notes) note(text);
   if (!folder.test_folder.empty())
     usage_error(folder.test_folder + ": a test part already; give the folder of the training part");

@@ -17,10 +17,11 @@
 #include "kernels/version.h"
 #include "tools/cli.h"
 #include "tools/console.h"
-#include "tools/memory.h"
 #include "tools/output.h"
 #include "tools/progress.h"
-#include "tools/results.h"
+#include "tools/run/memory.h"
+#include "tools/run/results.h"
+#include "tools/run/text.h"
 
 namespace fulmar::tools {
 namespace {

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace fulmar::tools {
@@ -28,16 +26,5 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;  // an empty one is a rule
 };
-
-// Columns that a UTF-8 text takes on a terminal, one for each character.
-int display_width(std::string_view text);
-
-// Numbers for people, the same in every locale.
-std::string with_separators(int64_t n);         // 1,260,322
-std::string fixed(double value, int decimals);  // "0.9430"; "nan", "inf"
-std::string rounded(double value, int digits);  // significant ones: "22.35", "1e+20"
-std::string readable_bytes(uint64_t bytes);     // "1.26 GB": powers of 1000, three digits
-std::string readable_count(double n);           // "1.88 G"
-std::string readable_seconds(double seconds);   // "0:43", "12:07", "3:12:07"
 
 }  // namespace fulmar::tools

@@ -1,5 +1,3 @@
-#include "tools/train.h"
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -13,8 +11,12 @@
 #include "kernels/error.h"
 #include "tools/cli.h"
 #include "tools/console.h"
-#include "tools/results.h"
+#include "tools/output.h"
+#include "tools/picture_options.h"
+#include "tools/run/text.h"
+#include "tools/run/train_run.h"
 #include "tools/table.h"
+#include "tools/train_reporter.h"
 
 namespace fulmar::tools {
 namespace {
@@ -385,7 +387,8 @@ int train(const CLI::App& app, Options& o, const SharedOptions& shared) {
     runtime.command = shared.command;
     if (o.seeds > 1) note("seed " + std::to_string(job.config.seed) + ": " + job.folder);
     Device& device = command.device(device_of_run(app, shared, job), job.config.precision);
-    runs.push_back(train_run(command.context(), device, job.config, runtime, job.folder));
+    Reporter reporter;
+    runs.push_back(train_run(command.context(), device, job.config, runtime, job.folder, reporter));
     if (shared.json)
       print_line(json_of(runs.back(), job.folder));
     else

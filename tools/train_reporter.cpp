@@ -3,7 +3,8 @@
 #include <cstdio>
 #include <string>
 
-#include "tools/table.h"
+#include "tools/report/report.h"
+#include "tools/run/text.h"
 
 namespace fulmar::tools {
 namespace {
@@ -20,8 +21,19 @@ std::string duration(double seconds) {
 
 }  // namespace
 
+Advance Reporter::on_job(const std::string& label, int64_t total, const std::string& unit) {
+  bar_.reset();
+  return jobs_.on_job(label, total, unit);
+}
+
+void Reporter::on_folder(const std::string& run, bool finished) {
+  if (finished)
+    for (const std::string& word : training_words(read_report(run))) on_note(word);
+  const std::string page = write_report(run);
+  if (finished) on_note("report: " + page);
+}
+
 void Reporter::on_batch(const Position& b) {
-  each_batch_();
   estimate(b);
   if (!bar_ || validating_ || epoch_ != b.epoch) {
     bar_ = std::make_unique<Progress>(b.of_samples, "images", console_, clock_);
@@ -39,7 +51,6 @@ void Reporter::on_batch(const Position& b) {
 }
 
 void Reporter::on_validation(int64_t batches, int64_t of_batches) {
-  each_batch_();
   if (!validating_) {
     bar_ = std::make_unique<Progress>(of_batches, "batches", console_, clock_);
     bar_->label("epoch " + std::to_string(epoch_) + "/" + std::to_string(epochs_) + " validation");

@@ -1,24 +1,26 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 
-#include "model/trainer.h"
-#include "tools/console.h"
-#include "tools/progress.h"
+#include "tools/console_observer.h"
+#include "tools/run/train_run.h"
 
 namespace fulmar::tools {
 
-// Progress and one line an epoch, on stderr; after the first steps, how long it will take.
-class Reporter : public model::TrainObserver {
+// Notes, progress and one line an epoch, on stderr; after the first steps, how long it will take.
+// It writes report.html.
+class Reporter : public RunObserver {
  public:
-  // `each_batch` is called after every batch, of training and of validation.
-  explicit Reporter(std::function<void()> each_batch, Console& console = Console::standard(),
+  explicit Reporter(Console& console = Console::standard(),
                     Progress::Clock clock = Progress::steady_seconds)
-      : each_batch_(std::move(each_batch)), console_(console), clock_(std::move(clock)) {}
+      : console_(console), clock_(clock), jobs_(console, std::move(clock)) {}
 
+  void on_note(const std::string& text) override { console_.line(text); }
+  Advance on_job(const std::string& label, int64_t total, const std::string& unit) override;
+  void on_folder(const std::string& run, bool finished) override;
   void on_batch(const Position& b) override;
   void on_validation(int64_t batches, int64_t of_batches) override;
   void on_epoch(const model::NamedValues& metrics, bool best) override;
@@ -26,9 +28,9 @@ class Reporter : public model::TrainObserver {
  private:
   void estimate(const Position& b);
 
-  std::function<void()> each_batch_;
   Console& console_;
   Progress::Clock clock_;
+  ConsoleObserver jobs_;
   std::unique_ptr<Progress> bar_;
   bool validating_ = false;
   int64_t epoch_ = 0, epochs_ = 0;  // of the bar
