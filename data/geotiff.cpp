@@ -101,7 +101,7 @@ std::string shortest_text(double value) {
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
 
-void check(const Image& image, const Georeference& georeference) {
+void check_writable(const Image& image, const Georeference& georeference) {
   if (image.type != DType::u8 && image.type != DType::u16 && image.type != DType::f32)
     usage_error(std::string("a GeoTIFF of ") + name_of(image.type) +
                 " values is not written; convert them to f32");
@@ -146,7 +146,7 @@ bool is_called_tiff(const std::string& path) {
 
 void write_geotiff(const std::string& path, const Image& image, const Georeference& georeference,
                    std::optional<double> nodata) {
-  check(image, georeference);
+  check_writable(image, georeference);
   constexpr int64_t strip_bytes = 256 << 10;
   // Deflate may make data that don't compress a little larger.
   constexpr int64_t classic_bytes = int64_t{3900} << 20;

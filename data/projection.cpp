@@ -12,7 +12,7 @@ namespace fulmar::data {
 
 namespace {
 
-using Place = std::array<double, 2>;  // longitude and latitude, degrees
+using LonLat = std::array<double, 2>;  // longitude and latitude, degrees
 
 constexpr double pi = std::numbers::pi;
 double radians(double degrees) { return degrees * (pi / 180); }
@@ -207,32 +207,32 @@ std::optional<Projection> projection_of_keys(const Georeference& g) {
 
 // Of a map whose y begins at another latitude than the projection's.
 template <class Map>
-Place from_origin(const Map& map, const Projection& p, double x, double y) {
+LonLat from_origin(const Map& map, const Projection& p, double x, double y) {
   double zero_x = 0, zero_y = 0;
   map.Forward(p.longitude, p.latitude, p.longitude, zero_x, zero_y);
-  Place place;
+  LonLat place;
   map.Reverse(p.longitude, x, y + zero_y, place[1], place[0]);
   return place;
 }
 
 // x and y without false easting and northing.
-Place transverse_mercator(const Projection& p, double x, double y) {
+LonLat transverse_mercator(const Projection& p, double x, double y) {
   const GeographicLib::TransverseMercator map(p.spheroid.a, p.spheroid.f, p.scale);
   return from_origin(map, p, x, y);
 }
 
-Place polar_stereographic(const Projection& p, double x, double y) {
+LonLat polar_stereographic(const Projection& p, double x, double y) {
   GeographicLib::PolarStereographic map(p.spheroid.a, p.spheroid.f, p.scale);
   const bool north = p.latitude > 0;
   if (p.parallel) map.SetScale(std::abs(*p.parallel));
-  Place place;
+  LonLat place;
   map.Reverse(north, x, y, place[1], place[0]);
   place[0] += p.longitude;
   return place;
 }
 
 // Snyder (1987), USGS Professional Paper 1395, page 44: a conformal sphere about the equator.
-Place mercator(const Projection& p, double x, double y) {
+LonLat mercator(const Projection& p, double x, double y) {
   double scale = p.scale;
   if (p.parallel) {
     const double sine = std::sin(radians(*p.parallel)), f = p.spheroid.f;
@@ -245,7 +245,7 @@ Place mercator(const Projection& p, double x, double y) {
 }
 
 // Snyder (1987), equations 24-17 and 24-26 to 24-30, on the sphere of the same area.
-Place azimuthal_equal_area(const Projection& p, double x, double y) {
+LonLat azimuthal_equal_area(const Projection& p, double x, double y) {
   const double f = p.spheroid.f, latitude = radians(p.latitude);
   const GeographicLib::Ellipsoid spheroid(p.spheroid.a, f);
   const double radius = std::sqrt(spheroid.Area() / (4 * pi));
@@ -269,14 +269,14 @@ Place azimuthal_equal_area(const Projection& p, double x, double y) {
           spheroid.InverseAuthalicLatitude(degrees(std::asin(std::clamp(sine, -1.0, 1.0))))};
 }
 
-Place conformal_conic(const Projection& p, double x, double y) {
+LonLat conformal_conic(const Projection& p, double x, double y) {
   const double first = p.parallel.value_or(p.latitude), second = p.second.value_or(first);
   const GeographicLib::LambertConformalConic map(p.spheroid.a, p.spheroid.f, first, second,
                                                  p.scale);
   return from_origin(map, p, x, y);
 }
 
-Place inverse(const Projection& p, double x, double y) {
+LonLat inverse(const Projection& p, double x, double y) {
   switch (p.method) {
     case Method::transverse_mercator:
       return transverse_mercator(p, x, y);
@@ -303,7 +303,7 @@ bool is_geographic(const Georeference& g) {
 }
 
 std::optional<std::array<double, 2>> longitude_latitude(const Georeference& g, double x, double y) {
-  Place place{x, y};
+  LonLat place{x, y};
   if (!is_geographic(g)) {
     const std::optional<Projection> projection =
         g.epsg != 0 ? projection_of_epsg(g.epsg) : projection_of_keys(g);

@@ -10,7 +10,7 @@ namespace fulmar {
 
 namespace {
 
-// A source is the caller's own class: what it gives is looked at before it is read.
+// A source is the caller's own code: what it gives is looked at before it is read.
 void check_batch(const BatchSource& source, const Batch& batch) {
   const std::vector<TensorSpec>& specs = source.tensors();
   const size_t given = batch.tensors.size();
@@ -73,18 +73,18 @@ Feeder::Feeder(Device& device, BatchSource& source, size_t keep_bytes)
     : device_(&device), source_(&source), apart_(!device.backend().host_memory) {
   kept_.resize(source.tensors().size());
   if (!apart_) return;
-  make_places();
+  make_staging();
   make_kept(keep_bytes);
 }
 
-void Feeder::make_places() {
-  for (Place& place : places_)
+void Feeder::make_staging() {
+  for (StagingBuffers& staged : staging_)
     for (const TensorSpec& spec : source_->tensors()) {
       const View view = view_of(nullptr, spec.shape, spec.type);
-      place.pinned.emplace_back(*device_, view.bytes());
-      place.device.emplace_back(*device_, view.bytes());
-      place.batch.tensors.push_back(view_of(place.pinned.back().data(), spec.shape, spec.type));
-      place.uploaded.emplace_back(static_cast<size_t>(spec.shape.images()), false);
+      staged.pinned.emplace_back(*device_, view.bytes());
+      staged.device.emplace_back(*device_, view.bytes());
+      staged.batch.tensors.push_back(view_of(staged.pinned.back().data(), spec.shape, spec.type));
+      staged.uploaded.emplace_back(static_cast<size_t>(spec.shape.images()), false);
     }
 }
 
@@ -115,9 +115,9 @@ size_t Feeder::kept_bytes() const {
 
 void Feeder::start(int64_t epoch, int64_t first) {
   source_->start(epoch, first);
-  for (Place& place : places_) {
-    place.filled = false;
-    place.error = nullptr;
+  for (StagingBuffers& staged : staging_) {
+    staged.filled = false;
+    staged.error = nullptr;
   }
 }
 
@@ -127,37 +127,37 @@ const Batch* Feeder::next() {
     if (passed_) check_batch(*source_, *passed_);
     return passed_;
   }
-  if (!places_[1 - now_].filled) fetch_ahead();
+  if (!staging_[1 - now_].filled) fetch_ahead();
   now_ = 1 - now_;
-  Place& place = places_[now_];
-  place.filled = false;
-  if (place.error) std::rethrow_exception(std::exchange(place.error, nullptr));
-  return place.used ? &place.batch : nullptr;
+  StagingBuffers& staged = staging_[now_];
+  staged.filled = false;
+  if (staged.error) std::rethrow_exception(std::exchange(staged.error, nullptr));
+  return staged.used ? &staged.batch : nullptr;
 }
 
 void Feeder::fetch_ahead() {
-  Place& place = places_[1 - now_];
-  if (!apart_ || place.filled) return;
-  place.filled = true;
+  StagingBuffers& staged = staging_[1 - now_];
+  if (!apart_ || staged.filled) return;
+  staged.filled = true;
   // What comes is written over what that run read.
-  device_->backend().wait(device_->stream(), place.mark);
+  device_->backend().wait(device_->stream(), staged.mark);
   try {
     const Batch* batch = source_->next();
-    place.used = batch != nullptr;
+    staged.used = batch != nullptr;
     if (batch) {
       check_batch(*source_, *batch);
-      upload(place, *batch);
+      upload(staged, *batch);
     }
   } catch (...) {
-    place.error = std::current_exception();  // told where the batch would be
+    staged.error = std::current_exception();  // told where the batch would be
   }
 }
 
-void Feeder::upload(Place& place, const Batch& from) {
-  place.batch.samples = from.samples;
+void Feeder::upload(StagingBuffers& staged, const Batch& from) {
+  staged.batch.samples = from.samples;
   for (size_t i = 0; i < from.tensors.size(); i++) {
     const Kept& kept = kept_[i];
-    const size_t bytes = slot_bytes(i), slots = place.uploaded[i].size();
+    const size_t bytes = slot_bytes(i), slots = staged.uploaded[i].size();
     const auto* host = static_cast<const std::byte*>(from.tensors[i].data);
     const auto known = [&](size_t slot) {
       return kept.capacity > 0 && slot < from.samples.size() &&
@@ -166,12 +166,12 @@ void Feeder::upload(Place& place, const Batch& from) {
     for (size_t first = 0; first < slots;) {
       size_t end = first;
       const bool here = known(first);
-      while (end < slots && known(end) == here) place.uploaded[i][end++] = !here;
+      while (end < slots && known(end) == here) staged.uploaded[i][end++] = !here;
       if (!here) {
         const size_t at = first * bytes, length = (end - first) * bytes;
-        std::memcpy(place.pinned[i].data() + at, host + at, length);
-        device_->backend().upload(device_->stream(), place.device[i].data() + at,
-                                  place.pinned[i].data() + at, length);
+        std::memcpy(staged.pinned[i].data() + at, host + at, length);
+        device_->backend().upload(device_->stream(), staged.device[i].data() + at,
+                                  staged.pinned[i].data() + at, length);
       }
       first = end;
     }
@@ -179,7 +179,7 @@ void Feeder::upload(Place& place, const Batch& from) {
 }
 
 // Takes from memory that is kept what did not come from the host, and keeps what did.
-void Feeder::exchange_kept(Place& place, size_t tensor) {
+void Feeder::exchange_kept(StagingBuffers& staged, size_t tensor) {
   Kept& kept = kept_[tensor];
   const size_t bytes = slot_bytes(tensor);
   const bool words = bytes % sizeof(int32_t) == 0;
@@ -190,11 +190,11 @@ void Feeder::exchange_kept(Place& place, size_t tensor) {
     };
     device_->backend().copy(device_->stream(), view(from), view(to));
   };
-  for (size_t slot = 0; slot < place.batch.samples.size(); slot++) {
-    int64_t& at = kept.slot_of[static_cast<size_t>(place.batch.samples[slot])];
-    std::byte* const here = place.device[tensor].data() + slot * bytes;
+  for (size_t slot = 0; slot < staged.batch.samples.size(); slot++) {
+    int64_t& at = kept.slot_of[static_cast<size_t>(staged.batch.samples[slot])];
+    std::byte* const here = staged.device[tensor].data() + slot * bytes;
     const auto there = [&] { return kept.memory.data() + static_cast<size_t>(at) * bytes; };
-    if (!place.uploaded[tensor][slot]) {
+    if (!staged.uploaded[tensor][slot]) {
       copy(there(), here);
     } else if (at < 0 && kept.count < kept.capacity) {
       at = kept.count++;
@@ -214,22 +214,23 @@ void Feeder::bind(Session& session, std::span<const Val> inputs) {
     }
     return;
   }
-  places_[1 - now_].mark = device_->backend().mark(device_->stream());
+  staging_[1 - now_].mark = device_->backend().mark(device_->stream());
   device_->backend().fence(device_->stream());
   for (size_t i = 0; i < inputs.size(); i++)
-    if (kept_[i].capacity > 0) exchange_kept(places_[now_], i);
-  bind_place(session, inputs, places_[now_]);
+    if (kept_[i].capacity > 0) exchange_kept(staging_[now_], i);
+  bind_staged(session, inputs, staging_[now_]);
 }
 
 void Feeder::bind_previous(Session& session, std::span<const Val> inputs) {
-  bind_place(session, inputs, places_[1 - now_]);
+  bind_staged(session, inputs, staging_[1 - now_]);
 }
 
-void Feeder::bind_place(Session& session, std::span<const Val> inputs, const Place& place) {
+void Feeder::bind_staged(Session& session, std::span<const Val> inputs,
+                         const StagingBuffers& staged) {
   for (size_t i = 0; i < inputs.size(); i++) {
-    const View& host = place.batch.tensors[i];
+    const View& host = staged.batch.tensors[i];
     if (same_type(session, inputs[i], host))
-      session.bind(inputs[i], view_of(place.device[i].data(), host.shape, host.type));
+      session.bind(inputs[i], view_of(staged.device[i].data(), host.shape, host.type));
     else
       set_input(session, inputs[i], host);
   }

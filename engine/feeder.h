@@ -48,8 +48,8 @@ class FULMAR_API Feeder {
   size_t kept_bytes() const;
 
  private:
-  struct Place {  // memory of one batch
-    Batch batch;  // views of pinned memory
+  struct StagingBuffers {  // of one batch
+    Batch batch;           // views of pinned memory
     std::vector<PinnedBuffer> pinned;
     std::vector<DeviceBuffer> device;
     std::vector<std::vector<bool>> uploaded;  // by tensor and slot: the host sent it
@@ -62,18 +62,18 @@ class FULMAR_API Feeder {
     std::vector<int64_t> slot_of;  // by sample; -1: not there
     int64_t count = 0, capacity = 0;
   };
-  void make_places();
+  void make_staging();
   void make_kept(size_t keep_bytes);
-  void upload(Place& place, const Batch& from);
-  void bind_place(Session& session, std::span<const Val> inputs, const Place& place);
-  void exchange_kept(Place& place, size_t tensor);
+  void upload(StagingBuffers& staged, const Batch& from);
+  void bind_staged(Session& session, std::span<const Val> inputs, const StagingBuffers& staged);
+  void exchange_kept(StagingBuffers& staged, size_t tensor);
   size_t slot_bytes(size_t tensor) const;
 
   Device* device_;
   BatchSource* source_;
   bool apart_;  // the device has memory of its own
-  std::array<Place, 2> places_;
-  size_t now_ = 1;  // place of the latest batch
+  std::array<StagingBuffers, 2> staging_;
+  size_t now_ = 1;  // where the latest batch lies
   std::vector<Kept> kept_;
   const Batch* passed_ = nullptr;  // the latest batch, where memory is the host's
 };

@@ -38,7 +38,7 @@ enum class Role {
   parameter,
   statistic,  // per-channel means and variances, losses and their weights
   sum,        // sums over many pixels: always f64
-  index,      // class labels, positions of maxima: the op gives the type
+  index,      // labels, positions of maxima: the op gives the type
   source      // data as read, records, flat arenas' tables: the op gives the type
 };
 

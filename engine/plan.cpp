@@ -19,8 +19,8 @@ class Planner {
           const PlanOptions& options)
       : tape_(tape), device_(device), options_(options) {
     plan_.outputs.assign(outputs.begin(), outputs.end());
-    plan_.places.resize(static_cast<size_t>(tape.size()));
-    for (int n = 0; n < tape.size(); n++) plan_.places[n].resize(tape.node(n).outputs.size());
+    plan_.allocations.resize(static_cast<size_t>(tape.size()));
+    for (int n = 0; n < tape.size(); n++) plan_.allocations[n].resize(tape.node(n).outputs.size());
   }
 
   Plan make() {
@@ -41,8 +41,8 @@ class Planner {
   size_t bytes_of(Val v) const {
     return static_cast<size_t>(tape_.shape(v).elements()) * size_of(type_of(v));
   }
-  Place& place(Val v) {
-    return plan_.places[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
+  Allocation& allocation(Val v) {
+    return plan_.allocations[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
   }
   int& last_use(Val v) {
     return last_use_[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
@@ -94,12 +94,12 @@ class Planner {
       if (node.op->join_offset(0) < 0) continue;
       const Val whole{plan_.steps[s].node, 0};
       const int buffer = new_buffer(bytes_of(whole), s, last_use(whole));
-      place(whole) = {buffer, 0};
+      allocation(whole) = {buffer, 0};
       for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
         const Val part = node.inputs[i];
-        if (step_of_[part.node] < 0 || place(part).buffer >= 0 || !options_.reuse) continue;
+        if (step_of_[part.node] < 0 || allocation(part).buffer >= 0 || !options_.reuse) continue;
         const size_t element = size_of(type_of(whole));
-        place(part) = {buffer, static_cast<size_t>(node.op->join_offset(i)) * element};
+        allocation(part) = {buffer, static_cast<size_t>(node.op->join_offset(i)) * element};
         plan_.buffers[buffer].first = std::min(plan_.buffers[buffer].first, step_of_[part.node]);
         plan_.buffers[buffer].last = std::max(plan_.buffers[buffer].last, last_use(part));
       }
@@ -113,12 +113,12 @@ class Planner {
     if (!options_.reuse) return -1;
     for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
       const Val x = node.inputs[i];
-      if (!x || !node.op->may_overwrite(i) || place(x).buffer < 0) continue;
+      if (!x || !node.op->may_overwrite(i) || allocation(x).buffer < 0) continue;
       if (type_of(x) != type_of(y)) continue;
-      const Buffer& buffer = plan_.buffers[place(x).buffer];
+      const Buffer& buffer = plan_.buffers[allocation(x).buffer];
       // A buffer that ends here holds nothing else alive: joined values end later.
-      if (buffer.last == step && place(x).offset == 0 && buffer.bytes == aligned(bytes_of(y)))
-        return place(x).buffer;
+      if (buffer.last == step && allocation(x).offset == 0 && buffer.bytes == aligned(bytes_of(y)))
+        return allocation(x).buffer;
     }
     return -1;
   }
@@ -128,13 +128,13 @@ class Planner {
     const Node& node = tape_.node(n);
     for (int i = 0; i < static_cast<int>(node.outputs.size()); i++) {
       const Val y{n, i};
-      if (place(y).buffer >= 0) continue;
+      if (allocation(y).buffer >= 0) continue;
       int buffer = i == 0 ? overwritten(step) : -1;
       if (buffer < 0)
         buffer = new_buffer(bytes_of(y), step, last_use(y));
       else
         plan_.buffers[buffer].last = last_use(y);
-      place(y) = {buffer, 0};
+      allocation(y) = {buffer, 0};
     }
     if (const size_t work = workspace_bytes(n); work > 0)
       plan_.steps[step].work = new_buffer(work, step, step);
@@ -204,8 +204,8 @@ class Planner {
 
 }  // namespace
 
-Plan plan(const Tape& tape, std::span<const Val> outputs, Device& device,
-          const PlanOptions& options) {
+Plan make_plan(const Tape& tape, std::span<const Val> outputs, Device& device,
+               const PlanOptions& options) {
   return Planner(tape, outputs, device, options).make();
 }
 

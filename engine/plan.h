@@ -19,26 +19,26 @@ struct Buffer {
 };
 
 // Where a value lies: in a buffer of the arena, or with a leaf.
-struct Place {
+struct Allocation {
   int buffer = -1;    // -1: a leaf, or a dead value
   size_t offset = 0;  // bytes from the buffer's start
 };
 
-// The nodes that run, their order, and the place of each value: fixed before anything runs.
+// The nodes that run, their order, and where each value lies: fixed before anything runs.
 struct Plan {
   struct Step {
     int node;
     int work = -1;  // buffer of scratch memory
   };
-  std::vector<Step> steps;                 // live nodes except leaves, in tape order
-  std::vector<int> leaves;                 // nodes of live leaves
-  std::vector<std::vector<Place>> places;  // by node and output
+  std::vector<Step> steps;                           // live nodes except leaves, in tape order
+  std::vector<int> leaves;                           // nodes of live leaves
+  std::vector<std::vector<Allocation>> allocations;  // by node and output
   std::vector<Buffer> buffers;
   std::vector<Val> outputs;
   size_t arena_bytes = 0;
 
-  const Place& place(Val v) const {
-    return places[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
+  const Allocation& allocation(Val v) const {
+    return allocations[static_cast<size_t>(v.node)][static_cast<size_t>(v.output)];
   }
 };
 
@@ -49,8 +49,8 @@ struct PlanOptions {
 // Drops nodes that neither an output nor a state update needs. Runs pointwise ops in place where
 // their input dies, lets producers write into joined values. Packs other values by lifetime:
 // largest first, each into the gap that fits best. Outputs live to the end.
-FULMAR_API Plan plan(const Tape& tape, std::span<const Val> outputs, Device& device,
-                     const PlanOptions& options = {});
+FULMAR_API Plan make_plan(const Tape& tape, std::span<const Val> outputs, Device& device,
+                          const PlanOptions& options = {});
 
 // The numbers of the nodes that run and of the leaves that they read, ascending.
 FULMAR_API std::vector<int> nodes_of(const Plan& plan);

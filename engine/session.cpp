@@ -55,7 +55,7 @@ Session::Session(Context& context, Device& device, std::shared_ptr<const Tape> t
       model_(model),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
       options_(options),
-      plan_(fulmar::plan(*tape_, outputs, device, PlanOptions{options.reuse})) {
+      plan_(make_plan(*tape_, outputs, device, PlanOptions{options.reuse})) {
   const auto nodes = static_cast<size_t>(tape_->size());
   leaves_.resize(nodes);
   set_.resize(nodes, false);
@@ -167,7 +167,7 @@ void Session::bind_views() {
 
 View Session::view(Val value) {
   tape_->info(value);  // throws where there is no such value
-  if (plan_.place(value).buffer >= 0 && (taken_ == 0 || taken_ != arena_->taken()))
+  if (plan_.allocation(value).buffer >= 0 && (taken_ == 0 || taken_ != arena_->taken()))
     usage_error(tape_->describe(value.node) + " has no value: " +
                 (taken_ == 0 ? "run() the session first"
                              : "another session has run in the arena since; run() again"));
@@ -176,8 +176,8 @@ View Session::view(Val value) {
 
 View Session::place(Val value) {
   const ValueInfo& info = tape_->info(value);
-  const Place& place = plan_.place(value);
-  if (place.buffer < 0) {
+  const Allocation& allocation = plan_.allocation(value);
+  if (allocation.buffer < 0) {
     if (const Leaf* leaf = ops::as_leaf(tape_->node(value.node)); leaf && !set_[value.node])
       usage_error("input '" + leaf->key() + "' was not set");
     if (!leaves_[value.node].data)
@@ -185,7 +185,7 @@ View Session::place(Val value) {
                   " has no memory in this session: make it an output");
     return leaves_[value.node];
   }
-  return view_of(base_ + plan_.buffers[place.buffer].offset + place.offset, info.shape,
+  return view_of(base_ + plan_.buffers[allocation.buffer].offset + allocation.offset, info.shape,
                  type_on(*device_, info));
 }
 
@@ -355,7 +355,7 @@ void Session::check_finite(size_t step) {
 
 View Session::output_view(Val output) {
   tape_->info(output);  // throws where there is no such value
-  const bool leaf = plan_.place(output).buffer < 0;
+  const bool leaf = plan_.allocation(output).buffer < 0;
   if (!leaf && std::find(plan_.outputs.begin(), plan_.outputs.end(), output) == plan_.outputs.end())
     usage_error(tape_->describe(output.node) +
                 " is not an output of this session: its memory may be in use for something else");

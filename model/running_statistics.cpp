@@ -10,7 +10,7 @@ namespace fulmar::model {
 namespace {
 
 // Of the channels of one layer, over batches of one size.
-struct Moments {
+struct WelfordMoments {
   int64_t batches = 0;
   std::vector<double> mean, within, between;  // sums of variances; squared distances of means
 
@@ -80,7 +80,7 @@ StatisticsEstimator::StatisticsEstimator(Context& context, Device& device, const
 }
 
 void StatisticsEstimator::estimate(Feeder& feeder, int64_t epoch, int64_t batches) {
-  std::vector<Moments> moments(updates_.size());
+  std::vector<WelfordMoments> moments(updates_.size());
   const Calibrating calibrating(feeder.source());
   feeder.start(epoch, 0);
   for (int64_t i = 0; i < batches; i++) {

@@ -92,7 +92,7 @@ PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, 
     for (const Recorded& head : p.heads)
       for (const auto& result : head.results) outputs.push_back(result.second);
   }
-  planned.plan = plan(*p.tape, outputs, device);
+  planned.plan = make_plan(*p.tape, outputs, device);
   return planned;
 }
 

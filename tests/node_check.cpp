@@ -128,7 +128,7 @@ NodeDifferences compare_nodes(Session& exact, Device& emulation, Device& device,
                               std::span<const Val> outputs, const NodeTolerance& tolerance,
                               const std::string& where) {
   const Tape& tape = exact.tape();
-  const Plan p = plan(tape, outputs, emulation, {.reuse = false});
+  const Plan p = make_plan(tape, outputs, emulation, {.reuse = false});
   std::map<Val, Tensor> values;
   const auto tensor = [&](Val v) -> Tensor* {
     if (!v) return nullptr;

@@ -252,7 +252,7 @@ Complaints check_guards(const Case& c, Context& context, Device& device) {
   const Recording r = record(c, true);
   std::vector<Val> wanted = r.outputs;
   wanted.insert(wanted.end(), r.gradients.begin(), r.gradients.end());
-  const Plan p = plan(*r.tape, wanted, device, {.reuse = false});
+  const Plan p = make_plan(*r.tape, wanted, device, {.reuse = false});
   const std::string where = std::string(device.backend().name) + ": " + c.name() + ": ";
 
   // Every value and every piece of work memory by itself, of exactly its size.

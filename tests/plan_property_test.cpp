@@ -53,9 +53,9 @@ class ArenaWatch {
            std::string(tape_.node(v.node).op->name()) + ")";
   }
   static int id(Val v) { return 4 * v.node + v.output; }
-  bool placed(Val v) const { return v && plan_.place(v).buffer >= 0; }
+  bool placed(Val v) const { return v && plan_.allocation(v).buffer >= 0; }
   Range range(Val v) const {
-    const Place& place = plan_.place(v);
+    const Allocation& place = plan_.allocation(v);
     const ValueInfo& info = tape_.info(v);
     const size_t begin = plan_.buffers[static_cast<size_t>(place.buffer)].offset + place.offset;
     return {begin,
@@ -213,15 +213,15 @@ TEST_CASE("random tapes: no byte of the arena changes hands while its value is n
   for (uint64_t seed = 0; seed < tapes; seed++) {
     CAPTURE(seed);
     const RandomTape r(seed);
-    const Plan p = plan(*r.tape, r.outputs, device);
+    const Plan p = make_plan(*r.tape, r.outputs, device);
     CHECK(ArenaWatch(*r.tape, p, device).complaint() == "");
     CHECK(overlap_in(p) == "");
-    const Plan of_mixed = plan(*r.tape, r.outputs, mixed);
+    const Plan of_mixed = make_plan(*r.tape, r.outputs, mixed);
     CHECK(ArenaWatch(*r.tape, of_mixed, mixed).complaint() == "");
     CHECK(overlap_in(of_mixed) == "");
     nodes += p.steps.size();
     reused += p.arena_bytes;
-    apart += plan(*r.tape, r.outputs, device, {.reuse = false}).arena_bytes;
+    apart += make_plan(*r.tape, r.outputs, device, {.reuse = false}).arena_bytes;
     for (const Plan::Step& s : p.steps) joined += r.tape->node(s.node).op->name() == "join";
   }
   // The tapes are worth checking: long, with flat gradients, and most memory is used again.
@@ -238,7 +238,7 @@ TEST_CASE("a part that lies inside a joined value is not taken for the whole of 
   const Val flat = ops::join(tape, std::array{part}, std::array<int64_t, 1>{2}, 8);
   const Val sum = ops::sum_all(tape, flat), y = ops::exp(tape, part);
   Device& device = context.device("reference");
-  const Plan p = plan(tape, std::array{sum, y}, device);
+  const Plan p = make_plan(tape, std::array{sum, y}, device);
   CHECK(ArenaWatch(tape, p, device).complaint() == "");
 }
 

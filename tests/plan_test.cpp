@@ -43,10 +43,10 @@ TEST_CASE("live values of a training step never overlap") {
   Context context;
   Recorded r;
   record_step(r, context.device("reference"), {2, 64, 64, 3});
-  const Plan p = plan(r.tape, std::array{r.loss}, context.device("reference"));
+  const Plan p = make_plan(r.tape, std::array{r.loss}, context.device("reference"));
   CHECK(overlap_in(p) == "");
   const Plan apart =
-      plan(r.tape, std::array{r.loss}, context.device("reference"), {.reuse = false});
+      make_plan(r.tape, std::array{r.loss}, context.device("reference"), {.reuse = false});
   CHECK(p.arena_bytes < apart.arena_bytes / 2);
 }
 
@@ -62,9 +62,9 @@ TEST_CASE("gradients are written straight into the joined buffer") {
   Context context;
   Recorded r;
   record_step(r, context.device("reference"), {2, 64, 64, 3});
-  const Plan p = plan(r.tape, std::array{r.loss}, context.device("reference"));
-  const int whole = p.place(r.gradients).buffer;
-  for (Val part : r.tape.node(r.gradients.node).inputs) CHECK(p.place(part).buffer == whole);
+  const Plan p = make_plan(r.tape, std::array{r.loss}, context.device("reference"));
+  const int whole = p.allocation(r.gradients).buffer;
+  for (Val part : r.tape.node(r.gradients.node).inputs) CHECK(p.allocation(part).buffer == whole);
 }
 
 TEST_CASE("what nothing needs is not run, and state updates are") {
@@ -78,7 +78,7 @@ TEST_CASE("what nothing needs is not run, and state updates are") {
   const ops::RunningStatistics running{ops::statistic(tape, "mean", {2}, 0),
                                        ops::statistic(tape, "var", {2}, 1)};
   const Val normed = ops::batch_norm_train(tape, x, g, b, running, 1e-3);
-  const Plan p = plan(tape, std::array{y}, context.device("reference"));
+  const Plan p = make_plan(tape, std::array{y}, context.device("reference"));
   CHECK(step_of(p, dead.node) == -1);
   CHECK(step_of(p, normed.node) == -1);
   CHECK(step_of(p, y.node) >= 0);
@@ -90,9 +90,9 @@ TEST_CASE("a pointwise op runs in place where its input dies, and only there") {
   Tape tape;
   const Val x = ops::input(tape, "x", {{1, 4, 4, 2}});
   const Val a = ops::square(tape, x), b = ops::exp(tape, a), c = ops::tanh(tape, b);
-  const Plan p = plan(tape, std::array{c}, context.device("reference"));
-  CHECK(p.place(a).buffer == p.place(c).buffer);
-  CHECK(p.place(x).buffer == -1);  // an input is never overwritten
-  const Plan kept = plan(tape, std::array{b, c}, context.device("reference"));
-  CHECK(kept.place(b).buffer != kept.place(c).buffer);
+  const Plan p = make_plan(tape, std::array{c}, context.device("reference"));
+  CHECK(p.allocation(a).buffer == p.allocation(c).buffer);
+  CHECK(p.allocation(x).buffer == -1);  // an input is never overwritten
+  const Plan kept = make_plan(tape, std::array{b, c}, context.device("reference"));
+  CHECK(kept.allocation(b).buffer != kept.allocation(c).buffer);
 }

@@ -253,10 +253,10 @@ TEST_CASE("roles: nothing runs in place between element types") {
   Tape tape;
   const Val s = ops::square(tape, ops::statistic(tape, "s", {4}, 0));
   const Val y = tape.append(std::make_shared<Narrow>(), {s});
-  const Plan of_mixed = plan(tape, std::array{y}, e.device);
-  CHECK(of_mixed.place(s).buffer != of_mixed.place(y).buffer);
-  const Plan of_one = plan(tape, std::array{y}, e.context.device("reference"));
-  CHECK(of_one.place(s).buffer == of_one.place(y).buffer);
+  const Plan of_mixed = make_plan(tape, std::array{y}, e.device);
+  CHECK(of_mixed.allocation(s).buffer != of_mixed.allocation(y).buffer);
+  const Plan of_one = make_plan(tape, std::array{y}, e.context.device("reference"));
+  CHECK(of_one.allocation(s).buffer == of_one.allocation(y).buffer);
 }
 
 }  // namespace fulmar::test

@@ -183,7 +183,7 @@ void draw_surroundings(Dice& dice, const SceneOptions& options, const Shares& sh
   scene.vortex = draw_vortex(dice, scene, options);
 }
 
-void check(const SceneOptions& options) {
+void check_options(const SceneOptions& options) {
   const auto share = [](double value) { return value >= 0 && value <= 0.4; };
   if (options.size < 32)
     usage_error("a scene's side of " + std::to_string(options.size) + " pixels is less than 32");
@@ -198,7 +198,7 @@ void check(const SceneOptions& options) {
 }  // namespace
 
 SceneParameters draw_scene(uint64_t seed, const SceneOptions& options, double amplitude) {
-  check(options);
+  check_options(options);
   Dice dice(seed);
   SceneParameters scene;
   scene.seed = seed;

@@ -111,7 +111,7 @@ bool is_own(const std::string& entry) {
   return std::find(std::begin(own_entries), std::end(own_entries), entry) != std::end(own_entries);
 }
 
-void check(const ModelInfo& info) {
+void check_model_info(const ModelInfo& info) {
   const std::vector<std::string> inputs = info.network.inputs();
   for (const auto& [name, preprocess] : info.preprocess)
     if (std::find(inputs.begin(), inputs.end(), name) == inputs.end())
@@ -168,7 +168,7 @@ const Preprocess& ModelInfo::picture() const {
 }
 
 void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model) {
-  check(info);
+  check_model_info(info);
   Tensors tensors(model.device().real());
   for (const Model::Parameter& p : model.parameters())
     tensors.add(p.name, p.shape, model.read(p.name));
@@ -218,7 +218,7 @@ Checkpoint Checkpoint::read(const std::string& path) {
       if (!is_own(entry)) info.task[entry] = text;
     info.summary = c.file_->text("summary");
     info.training_state = state_of(*c.file_);
-    check(info);
+    check_model_info(info);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::file) throw;
     file_error(path + ": not a usable model: " + error.what());

@@ -33,7 +33,7 @@ DType type_called(const std::string& name) {
 
 bool fits_f32(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
 
-void check(const Preprocess& p) {
+void check_preprocess(const Preprocess& p) {
   const auto require = [](bool condition, const char* message) {
     if (!condition) usage_error(std::string("preprocessing: ") + message);
   };
@@ -69,12 +69,12 @@ Preprocess Preprocess::of_pictures(int64_t size, int64_t crop, int64_t bands, DT
   p.scale.assign(n, type == DType::u8 ? 1.0 / 255 : 1.0 / 65535);
   p.offset.assign(n, 0);
   p.fill.assign(n, 0);
-  check(p);
+  check_preprocess(p);
   return p;
 }
 
 WarpOptions Preprocess::warp_options() const {
-  check(*this);
+  check_preprocess(*this);
   WarpOptions options;
   options.interpolation = size == 0 ? Interpolation::bilinear : resize;
   options.border = size == 0 ? Border::fill : Border::clamp;
@@ -90,7 +90,7 @@ WarpOptions Preprocess::warp_options() const {
 }
 
 std::string Preprocess::to_json() const {
-  check(*this);
+  check_preprocess(*this);
   Json json{{"size", size},   {"resize", resize == Interpolation::nearest ? "nearest" : "bilinear"},
             {"crop", crop},   {"bands", bands},
             {"pad", pad},     {"type", name_of(type)},
@@ -120,7 +120,7 @@ Preprocess Preprocess::from_json(const std::string& text) {
   p.standardize = entry<bool>(json, "standardize");
   if (json.contains("nodata")) p.nodata = entry<double>(json, "nodata");
   if (json.contains("files")) p.files = entry<std::vector<std::string>>(json, "files");
-  check(p);
+  check_preprocess(p);
   return p;
 }
 

@@ -98,29 +98,29 @@ void warp_row(const WarpSource<T>& source, const WarpSample& sample, const WarpO
   }
 }
 
-struct Moments {
+struct PixelSums {
   double sum = 0, squares = 0;
 };
 
-Moments moments_of(const float* x, int64_t count) {
+PixelSums pixel_sums(const float* x, int64_t count) {
   const hn::ScalableTag<double> d;
   const hn::Rebind<float, decltype(d)> df;
   auto sum = hn::Zero(d), squares = hn::Zero(d);
-  Moments moments;
+  PixelSums sums;
   int64_t i = 0;
   for (; i + static_cast<int64_t>(hn::Lanes(d)) <= count; i += static_cast<int64_t>(hn::Lanes(d))) {
     const auto v = hn::PromoteTo(d, hn::LoadU(df, x + i));
     sum = hn::Add(sum, v);
     squares = hn::MulAdd(v, v, squares);
   }
-  moments.sum = hn::GetLane(hn::SumOfLanes(d, sum));
-  moments.squares = hn::GetLane(hn::SumOfLanes(d, squares));
+  sums.sum = hn::GetLane(hn::SumOfLanes(d, sum));
+  sums.squares = hn::GetLane(hn::SumOfLanes(d, squares));
   for (; i < count; i++) {
     const auto v = static_cast<double>(x[i]);
-    moments.sum += v;
-    moments.squares += v * v;
+    sums.sum += v;
+    sums.squares += v * v;
   }
-  return moments;
+  return sums;
 }
 
 template <class T>
@@ -129,7 +129,7 @@ void warp_typed(Stream& stream, const View& source, const WarpSample* samples, c
   const int64_t height = y.shape.height(), width = y.shape.width(), bands = y.shape.channels();
   const int64_t images = y.shape.images(), pixels = height * width;
   const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
-  std::vector<Moments> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
+  std::vector<PixelSums> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
   stream.pool->run(images * tasks, [&](int64_t task, int) HWY_ATTR {
     const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
     const int64_t end = std::min(height, begin + rows_per_task);
@@ -142,13 +142,13 @@ void warp_typed(Stream& stream, const View& source, const WarpSample* samples, c
       warp_row(from, sample, options, row, width, bands, memory,
                y.as<float>() + (image * pixels + row * width) * bands);
     if (options.standardize)
-      parts[task] = moments_of(y.as<float>() + (image * pixels + begin * width) * bands,
+      parts[task] = pixel_sums(y.as<float>() + (image * pixels + begin * width) * bands,
                                (end - begin) * width * bands);
   });
   if (!options.standardize) return;
   const double n = static_cast<double>(pixels * bands);
   for (int64_t image = 0; image < images; image++) {
-    Moments total;
+    PixelSums total;
     for (int64_t task = image * tasks; task < (image + 1) * tasks; task++) {
       total.sum += parts[task].sum;
       total.squares += parts[task].squares;

@@ -21,11 +21,11 @@ uint3 position(unsigned thread, const dim3& extent) {
   return {thread % extent.x, thread / extent.x % extent.y, thread / (extent.x * extent.y)};
 }
 
-std::string text(const Place& place) {
-  return std::string(place.what) + " (" + place.file + ":" + std::to_string(place.line) + ")";
+std::string text(const CallSite& site) {
+  return std::string(site.what) + " (" + site.file + ":" + std::to_string(site.line) + ")";
 }
 
-bool same(const Place& a, const Place& b) {
+bool same(const CallSite& a, const CallSite& b) {
   return a.line == b.line && std::string_view(a.file) == b.file &&
          std::string_view(a.what) == b.what;
 }
@@ -164,17 +164,17 @@ void Block::drop_threads() {
       t.fiber.reset();
 }
 
-int Block::barrier(const Place& place, int predicate) {
+int Block::barrier(const CallSite& site, int predicate) {
   const Unwatched own;
   if (at_barrier_ == 0) {
     first_at_barrier_ = running_;
     predicates_ = 0;
-  } else if (const Place& first = threads_[first_at_barrier_].place; !same(first, place)) {
-    fail("divergent barrier: it is at " + text(place) + ", thread " +
+  } else if (const CallSite& first = threads_[first_at_barrier_].site; !same(first, site)) {
+    fail("divergent barrier: it is at " + text(site) + ", thread " +
          text(position(first_at_barrier_, work_.block)) + " at " + text(first));
   }
   Thread& t = threads_[running_];
-  t.place = place;
+  t.site = site;
   t.state = State::at_barrier;
   at_barrier_++;
   predicates_ += predicate != 0;
@@ -193,12 +193,12 @@ void Block::open_barrier() {
     if (t.state == State::at_barrier) t.state = State::ready;
 }
 
-void Block::warp_operation(const Place& place, uint32_t mask, WarpCall& call) {
+void Block::warp_operation(const CallSite& site, uint32_t mask, WarpCall& call) {
   const Unwatched own;
   const unsigned lane = running_ % lanes_per_warp, warp = running_ / lanes_per_warp;
-  if (!(mask >> lane & 1)) fail(text(place) + ": the thread is not in its own mask");
+  if (!(mask >> lane & 1)) fail(text(site) + ": the thread is not in its own mask");
   Thread& t = threads_[running_];
-  t.place = place;
+  t.site = site;
   t.mask = mask;
   t.call = &call;
   t.state = State::at_warp;
@@ -224,9 +224,9 @@ bool Block::complete(unsigned warp, unsigned lane) {
   for (unsigned l = 0; l < lanes_per_warp; l++) {
     if (!(wanted >> l & 1)) continue;
     if (first[l].mask != asked.mask) return false;
-    if (!same(first[l].place, asked.place))
+    if (!same(first[l].site, asked.site))
       fail("lanes of one mask at different operations: lane " + std::to_string(lane) + " at " +
-           text(asked.place) + ", lane " + std::to_string(l) + " at " + text(first[l].place));
+           text(asked.site) + ", lane " + std::to_string(l) + " at " + text(first[l].site));
     calls[l] = first[l].call;
   }
   asked.call->complete(calls, wanted);
@@ -282,14 +282,14 @@ std::string Block::waits() const {
     unsigned end = i + 1;
     while (end < threads_.size() && threads_[end].state == t.state &&
            (t.state == State::done ||
-            (threads_[end].mask == t.mask && same(threads_[end].place, t.place))))
+            (threads_[end].mask == t.mask && same(threads_[end].site, t.site))))
       end++;
     all += (i ? ", " : "") + std::string(end - i == 1 ? "thread " : "threads ") + std::to_string(i);
     if (end - i > 1) all += "-" + std::to_string(end - 1);
     if (t.state == State::done) {
       all += " left";
     } else {
-      all += " wait at " + text(t.place);
+      all += " wait at " + text(t.site);
       if (t.state == State::at_warp) {
         char mask[16];
         std::snprintf(mask, sizeof mask, "%08x", t.mask);

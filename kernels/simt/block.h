@@ -17,7 +17,7 @@
 namespace fulmar::simt {
 
 // A wait that a thread has come to.
-struct Place {
+struct CallSite {
   const char* what = "";  // "__syncthreads"
   const char* file = "";
   int line = 0;
@@ -43,8 +43,8 @@ class Block {
   // Of the thread that runs now, called by kernels.
   static Block& current();
   // Returns how many threads of the block brought a `predicate` that isn't 0.
-  int barrier(const Place& place, int predicate);
-  void warp_operation(const Place& place, uint32_t mask, WarpCall& call);
+  int barrier(const CallSite& site, int predicate);
+  void warp_operation(const CallSite& site, uint32_t mask, WarpCall& call);
   unsigned lane() const { return running_ % lanes_per_warp; }
   void* shared_array(const void* tag, const char* name, size_t bytes);
   void* dynamic_shared();
@@ -57,7 +57,7 @@ class Block {
     State state = State::fresh;
     uint32_t mask = 0;  // of the warp operation at which it waits
     WarpCall* call = nullptr;
-    Place place;
+    CallSite site;
     std::unique_ptr<Fiber> fiber;
   };
   struct Warp {

@@ -18,7 +18,7 @@ std::string text(const dim3& d) {
   return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z);
 }
 
-void check(const Work& work) {
+void check_work(const Work& work) {
   const std::string name = "simt: launch of " + std::string(work.name) + ": ";
   const dim3 &grid = work.grid, &block = work.block;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
@@ -38,7 +38,7 @@ void check(const Work& work) {
 }  // namespace
 
 void run(const Work& work) {
-  check(work);
+  check_work(work);
   Turns thread_turns(order());
   Block block(work, thread_turns);
   const uint64_t blocks = uint64_t{work.grid.x} * work.grid.y * work.grid.z;

@@ -19,7 +19,7 @@ void record_and_plan(const fulmar::Network& network, fulmar::Mode mode) {
   fulmar::Tape tape;
   const fulmar::Val x = fulmar::ops::input(tape, "x", {{2, 9, 8, 3}});
   const fulmar::Val y = fulmar::record(network, tape, x, {mode});
-  fulmar::plan(tape, std::array{y}, context.device("cpu"));
+  fulmar::make_plan(tape, std::array{y}, context.device("cpu"));
 }
 
 }  // namespace
