@@ -139,9 +139,9 @@ void Feeder::fetch_ahead() {
   Place& place = places_[1 - now_];
   if (!apart_ || place.filled) return;
   place.filled = true;
-  // What comes is written over what that run read.
-  device_->backend().wait(device_->stream(), place.mark);
   try {
+    // What comes is written over what that run read.
+    device_->backend().wait(device_->stream(), place.mark);
     const Batch* batch = source_->next();
     place.used = batch != nullptr;
     if (batch) {
