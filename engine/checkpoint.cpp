@@ -261,8 +261,7 @@ Checkpoint Checkpoint::read(const std::string& path) {
 void Checkpoint::restore(Model& model) const {
   const auto copy = [&](const std::string& name, const Shape& shape) {
     const StoredTensor& tensor = file_->at(name);
-    if (tensor.shape != extents(shape) || !is_float(tensor))
-      wrong_shape(path_, name, shape);
+    if (tensor.shape != extents(shape) || !is_float(tensor)) wrong_shape(path_, name, shape);
     return values_of(tensor);
   };
   for (const Model::Parameter& p : model.parameters()) model.write(p.name, copy(p.name, p.shape));

@@ -59,12 +59,10 @@ std::optional<std::string> check_header(const std::string& header, const std::st
     return std::nullopt;
   }
   if (header_crc == metadata.end() || data_crc == metadata.end())
-    damaged_safetensors(name,
-                        std::string("one of its two checksums is missing") + other_program);
+    damaged_safetensors(name, std::string("one of its two checksums is missing") + other_program);
   const std::optional<uint32_t> sum = header_sum(header);
   if (!sum || hexadecimal(*sum) != header_crc->second)
-    damaged_safetensors(name,
-                        std::string("its header does not fit its checksum") + other_program);
+    damaged_safetensors(name, std::string("its header does not fit its checksum") + other_program);
   const auto version = metadata.find(version_key);
   if (version == metadata.end() || version->second != our_version)
     file_error("cannot read '" + name + "': its format_version is " +
@@ -77,8 +75,7 @@ std::optional<std::string> check_header(const std::string& header, const std::st
 
 void check_data(const std::optional<std::string>& expected, uint32_t crc, const std::string& name) {
   if (expected && hexadecimal(crc) != *expected)
-    damaged_safetensors(name,
-                        std::string("its tensors do not fit their checksum") + other_program);
+    damaged_safetensors(name, std::string("its tensors do not fit their checksum") + other_program);
 }
 
 // Pieces small enough for a processor's cache: a piece is summed and copied while it lies there.
@@ -182,8 +179,7 @@ Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
                  " bytes (close other programs or use a larger machine)");
   }
   source.read(file.data_.get(), static_cast<size_t>(data_bytes));
-  if (crc)
-    check_data(crc, crc32c(file.data_.get(), static_cast<size_t>(data_bytes)), file.name_);
+  if (crc) check_data(crc, crc32c(file.data_.get(), static_cast<size_t>(data_bytes)), file.name_);
   for (SafetensorsEntry& entry : parsed.entries) {
     entry.tensor.data = file.data_.get() + entry.begin;
     file.by_name_.emplace(entry.tensor.name, file.tensors_.size());
