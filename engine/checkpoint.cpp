@@ -304,6 +304,8 @@ ModelFile::ModelFile(const std::string& path)
 
 ModelFile::~ModelFile() = default;
 
+const std::map<std::string, std::string>& ModelFile::metadata() const { return file_->metadata(); }
+
 const std::vector<std::string>& ModelFile::notes() const { return file_->notes(); }
 
 void ModelFile::restore(Model& model) {

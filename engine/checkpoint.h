@@ -81,6 +81,8 @@ class FULMAR_API ModelFile {
 
   const ModelInfo& info() const { return info_; }  // without training_state
   const std::string& path() const { return path_; }
+  // The file's own entries of metadata, as they are.
+  const std::map<std::string, std::string>& metadata() const;
   const std::vector<std::string>& notes() const;  // as Checkpoint's
 
   // Reads weights and statistics into a model of the same network; once. They are in device memory

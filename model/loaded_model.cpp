@@ -34,6 +34,8 @@ void LoadedModel::load() {
   ModelFile file(path_);
   info_ = file.info();
   notes_ = file.notes();
+  metadata_ = file.metadata();
+  metadata_.erase("training_state");
   Program program;
   try {
     heads_ = heads_of(info_);

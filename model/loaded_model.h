@@ -1,7 +1,7 @@
 #pragma once
 
+#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +33,8 @@ class FULMAR_API LoadedModel {
   const std::string& path() const { return path_; }
   const ModelInfo& info() const { return info_; }                   // without training_state
   const std::vector<std::string>& notes() const { return notes_; }  // as Checkpoint's
+  // The file's entries of text ("classes", "preprocess", …), without a training state.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const Heads& heads() const { return heads_; }
   Device& device() const { return *device_; }
   size_t bytes() const { return weights_->bytes(); }  // of device memory
@@ -54,6 +56,7 @@ class FULMAR_API LoadedModel {
   Device* device_;
   ModelInfo info_;
   std::vector<std::string> notes_;
+  std::map<std::string, std::string> metadata_;
   Heads heads_;
   std::vector<TensorInfo> inputs_, outputs_;
   std::unique_ptr<Model> weights_;  // sessions read it
