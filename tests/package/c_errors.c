@@ -73,8 +73,9 @@ int main(int argc, char** argv) {
          "out of memory");
   if (!bad) printf("%s\n", fulmar_last_error());
   expect("a run after that", fulmar_session_run(session, &one, 1, &to_one, 1), FULMAR_OK, "");
-  expect("too large to be", (many.extents[1] = many.extents[2] = INT64_MAX / 2,
-                             fulmar_session_run(session, &many, 1, &to_many, 1)),
+  expect("too large to be",
+         (many.extents[1] = many.extents[2] = INT64_MAX / 2,
+          fulmar_session_run(session, &many, 1, &to_many, 1)),
          FULMAR_USAGE, "too large");
   fulmar_session_free(session);
   fulmar_model_free(model);
