@@ -161,18 +161,21 @@ void require_labels(const Program& program, const Heads& heads, const std::strin
       usage_error(what + " needs batches with a tensor '" + heads[i].label + "'");
 }
 
-std::map<std::string, Shape> input_shapes(const ModelInfo& info) {
+std::map<std::string, Shape> input_shapes(const ModelInfo& info, int64_t side) {
   std::map<std::string, Shape> shapes;
   Shape first;
   for (const std::string& name : info.network.inputs()) {
     const auto preprocess = info.preprocess.find(name);
-    if (preprocess == info.preprocess.end() && first.rank() == 0)
+    if (preprocess == info.preprocess.end() && first.rank() == 0 && side == 0)
       usage_error("the network's first input '" + name +
                   "' has no preprocessing that says how large it is");
     shapes[name] =
         preprocess == info.preprocess.end()
-            ? shape_of_input(info.network.call(name), first)
+            ? shape_of_input(info.network.call(name),
+                             first.rank() == 0 ? Shape{1, side, side, 0} : first)
             : Shape{1, preprocess->second.crop, preprocess->second.crop, preprocess->second.bands};
+    if (shapes[name].channels() == 0)
+      usage_error("the network's input '" + name + "' doesn't say how many channels it has");
     if (first.rank() == 0) first = shapes[name];
   }
   return shapes;

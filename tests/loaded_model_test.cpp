@@ -244,6 +244,38 @@ TEST_CASE("what doesn't fit is refused by the tensor's name, before anything is 
   CHECK(out.height[0] == 42);
 }
 
+TEST_CASE("a network without preprocessing takes numbers of any extents") {
+  const TempFolder folder;
+  const std::string path = folder.path("model.safetensors");
+  ModelInfo info;
+  info.network.add("input", "field", {}, {{"channels", int64_t{2}}});
+  info.network.add("conv2d", "map", {"field"}, {{"filters", int64_t{3}}, {"kernel", int64_t{3}}});
+  info.network.add("global_average_pooling2d", "mean", {"map"});
+  info.network.set_outputs({"map", "mean"});
+  {
+    Context context;
+    Tape tape;
+    record(info.network, tape, {{"field", ops::input(tape, "given", {Shape{1, 8, 8, 2}})}}, {});
+    Model weights(context.device("cpu"), tape, 7);
+    save_checkpoint(path, info, weights);
+  }
+  const auto loaded = std::make_shared<const LoadedModel>(path);
+  CHECK(loaded->inputs()[0].extents == Shape{-1, -1, -1, 2});
+  CHECK_FALSE(loaded->inputs()[0].pictures);
+  CHECK(loaded->outputs()[0].extents == Shape{-1, -1, -1, 3});
+  CHECK(loaded->outputs()[1].extents == Shape{-1, 1, 1, 3});
+  ModelSession session(loaded);
+  for (const int64_t size : {5, 9}) {
+    Array<float> field({1, size, size, 2}), map({1, size, size, 3}), mean({1, 1, 1, 3});
+    for (float& value : field.values) value = 0.5F;
+    session.run(std::vector<HostTensor>{field.view()},
+                std::vector<HostTensor>{map.view(), mean.view()});
+    double sum = 0;
+    for (int64_t p = 0; p < size * size; p++) sum += map[p * 3];
+    CHECK(mean[0] == doctest::Approx(sum / static_cast<double>(size * size)).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("threads share a model, each with a session of its own") {
   const Saved saved;
   auto loaded = std::make_shared<const LoadedModel>(saved.path);
