@@ -86,8 +86,7 @@ PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, 
     require_labels(p, heads, "a training step");
     const Model model(device, *p.tape, std::nullopt);
     const Val g = joined_gradients(*p.tape, model, p.loss_sum);
-    const Val bad =
-        record_check(*p.tape, model, std::array{g, p.loss_weight, p.loss_sum});
+    const Val bad = record_check(*p.tape, model, std::array{g, p.loss_weight, p.loss_sum});
     record_update(*p.tape, model, AdamW{}, g, p.loss_weight, bad);
     outputs.push_back(p.loss);
   } else {
