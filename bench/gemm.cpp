@@ -107,7 +107,9 @@ void measure(Stream& stream, const Product& p, int64_t batch, double budget) {
       w(stream, {p.kernel, p.kernel, p.inputs, p.outputs}), bias(stream, {p.outputs}),
       y(stream, {batch, out, out, p.outputs});
   const size_t bytes =
-      cpu::conv2d_weight_grad_workspace(stream, x.view(), y.view(), w.view(), window, 1);
+      std::max({cpu::conv2d_weight_grad_workspace(stream, x.view(), y.view(), w.view(), window, 1),
+                cpu::conv2d_workspace(stream, x.view(), w.view(), bias.view(), y.view(), window, 1),
+                cpu::conv2d_input_grad_workspace(stream, y.view(), w.view(), x.view(), window, 1)});
   const Tensor work(stream, {static_cast<int64_t>(bytes / sizeof(float)) + 1});
   const double flop = 2.0 * static_cast<double>(batch * out * out * p.outputs) *
                       static_cast<double>(p.kernel * p.kernel * p.inputs);
@@ -121,10 +123,12 @@ void measure(Stream& stream, const Product& p, int64_t batch, double budget) {
   const auto run = [&](double read_and_written, const std::function<void()>& body) {
     print_direction(stream, {flop, read_and_written + w.bytes(), body}, copy, budget);
   };
-  run(x_read + y.bytes(),
-      [&] { cpu::conv2d(stream, x.view(), w.view(), bias.view(), y.view(), window, 1, nullptr); });
-  run(x.bytes() + y.bytes(),
-      [&] { cpu::conv2d_input_grad(stream, y.view(), w.view(), x.view(), window, 1, nullptr); });
+  run(x_read + y.bytes(), [&] {
+    cpu::conv2d(stream, x.view(), w.view(), bias.view(), y.view(), window, 1, work.view().data);
+  });
+  run(x.bytes() + y.bytes(), [&] {
+    cpu::conv2d_input_grad(stream, y.view(), w.view(), x.view(), window, 1, work.view().data);
+  });
   run(x_read + y.bytes(), [&] {
     cpu::conv2d_weight_grad(stream, x.view(), y.view(), w.view(), window, 1, work.view().data);
   });

@@ -10,7 +10,6 @@ endif()
 
 find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
-find_package(CLI11 REQUIRED)
 
 # Headers and library are sought by hand: pkg-config and CMake files differ between distributions.
 function(fulmar_find_library target header library package)
@@ -29,6 +28,11 @@ endfunction()
 fulmar_find_library(hwy hwy/highway.h hwy libhwy-dev)
 # Debian's libhwy is a shared library: its variables must be declared as imported.
 set_property(TARGET fulmar::hwy PROPERTY INTERFACE_COMPILE_DEFINITIONS HWY_SHARED_DEFINE)
+# What follows is the program's.
+if(FULMAR_LIBRARY_ONLY)
+  return()
+endif()
+find_package(CLI11 REQUIRED)
 fulmar_find_library(spng spng.h spng libspng-dev)
 fulmar_find_library(jpeg jpeglib.h jpeg libjpeg-dev)
 fulmar_find_library(tiff tiffio.h tiff libtiff-dev)

@@ -1,5 +1,6 @@
 # fulmar_objects holds kernels, engine and model; each folder adds its sources.
-# fulmar is libfulmar.so, made of them; the program links the objects themselves.
+# fulmar is libfulmar.so, made of them; fulmar_static is libfulmar.a, installed where FULMAR_STATIC
+# is on. The program links the objects themselves.
 include(CMakePackageConfigHelpers)
 
 add_library(fulmar_objects OBJECT)
@@ -18,12 +19,33 @@ target_compile_features(fulmar PUBLIC cxx_std_20)
 target_link_options(fulmar PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/exports.map)
 set_target_properties(fulmar PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/exports.map)
 target_link_libraries(fulmar PRIVATE $<BUILD_INTERFACE:fulmar_objects> $<BUILD_INTERFACE:fulmar::hwy>)
-target_include_directories(fulmar INTERFACE
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/fulmar>)
+
+add_library(fulmar_static STATIC)
+set_target_properties(fulmar_static PROPERTIES OUTPUT_NAME fulmar LINKER_LANGUAGE CXX)
+target_link_libraries(fulmar_static PRIVATE $<BUILD_INTERFACE:fulmar_objects>
+  INTERFACE Threads::Threads ${CMAKE_DL_LIBS}
+    $<BUILD_INTERFACE:fulmar::hwy> $<INSTALL_INTERFACE:hwy>)
+
+# <fulmar/fulmar.h> is the C API; headers of the C++ API include each other as "engine/session.h".
+foreach(target fulmar fulmar_static)
+  target_include_directories(${target} INTERFACE
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/fulmar>)
+endforeach()
+install(FILES include/fulmar/fulmar.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulmar
+  COMPONENT library)
 
 set(FULMAR_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Fulmar)
-install(TARGETS fulmar EXPORT FulmarTargets
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+set(targets fulmar)
+if(FULMAR_STATIC)
+  list(APPEND targets fulmar_static)
+else()
+  set_target_properties(fulmar_static PROPERTIES EXCLUDE_FROM_ALL ON)
+endif()
+install(TARGETS ${targets} EXPORT FulmarTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 install(EXPORT FulmarTargets NAMESPACE Fulmar:: DESTINATION ${FULMAR_PACKAGE_DIR} COMPONENT library)
 configure_package_config_file(cmake/FulmarConfig.cmake.in ${PROJECT_BINARY_DIR}/FulmarConfig.cmake
   INSTALL_DESTINATION ${FULMAR_PACKAGE_DIR})
@@ -31,6 +53,12 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/FulmarConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/FulmarConfig.cmake ${PROJECT_BINARY_DIR}/FulmarConfigVersion.cmake
   DESTINATION ${FULMAR_PACKAGE_DIR} COMPONENT library)
+
+# The prefix is found from where fulmar.pc lies, so that an installed copy can be moved.
+file(RELATIVE_PATH FULMAR_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(cmake/fulmar.pc.in ${PROJECT_BINARY_DIR}/fulmar.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/fulmar.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+  COMPONENT library)
 
 # With the library and with the program, whichever is passed on.
 foreach(component library program)

@@ -139,9 +139,9 @@ void Feeder::fetch_ahead() {
   StagingBuffers& staged = staging_[1 - now_];
   if (!apart_ || staged.filled) return;
   staged.filled = true;
-  // What comes is written over what that run read.
-  device_->backend().wait(device_->stream(), staged.mark);
   try {
+    // What comes is written over what that run read.
+    device_->backend().wait(device_->stream(), staged.mark);
     const Batch* batch = source_->next();
     staged.used = batch != nullptr;
     if (batch) {

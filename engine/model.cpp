@@ -124,6 +124,7 @@ Model::Model(Device& device, const Tape& tape, std::optional<uint64_t> seed) : d
   DeviceBuffer& step =
       buffers_.emplace("/step_state", DeviceBuffer(device, sizeof(StepState))).first->second;
   views_["/step_state"] = view_of(step.data(), state.shape, DType::u8);
+  for (Sent& sent : sent_) sent.memory = PinnedBuffer(device, sizeof(StepState));
   set_step_state({});
 }
 
@@ -239,7 +240,6 @@ void Model::set_step_state(const StepState& state) {
   const Backend& backend = device_->backend();
   Stream& stream = device_->stream();
   Sent& sent = sent_[next_sent_++ % sent_.size()];
-  if (!sent.memory.data()) sent.memory = PinnedBuffer(*device_, sizeof state);
   backend.wait(stream, sent.mark);
   std::memcpy(sent.memory.data(), &state, sizeof state);
   backend.transfer(stream, views_["/step_state"].data, sent.memory.data(), sizeof state);

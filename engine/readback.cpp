@@ -61,12 +61,9 @@ void Readback::start() {
   mark_ = session_->mark();
 }
 
-double Readback::first(size_t output) const {
-  View one = host_[output];
-  one.shape = Shape{1};
-  std::vector<double> value(1);
-  to_doubles(view_of(one.data, one.shape, one.type), value);
-  return value[0];
+double Readback::first(size_t output) {
+  to_doubles(view_of(host_[output].data, Shape{1}, host_[output].type), one_);
+  return one_[0];
 }
 
 }  // namespace fulmar

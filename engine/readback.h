@@ -23,13 +23,14 @@ class FULMAR_API Readback {
   void wait() { session_->await(mark_); }
   // Values that are there, by the place of the output in the list.
   void read(size_t output, std::vector<double>& values) const { to_doubles(host_[output], values); }
-  double first(size_t output) const;  // element
+  double first(size_t output);  // element
 
  private:
   Session* session_;
   std::vector<Val> outputs_;
   std::vector<PinnedBuffer> memory_;
   std::vector<View> host_;
+  std::vector<double> one_;
   uint64_t mark_ = 0;
 };
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -8,7 +7,7 @@
 
 #include "engine/context.h"
 #include "engine/io/checkpoint.h"
-#include "engine/session.h"
+#include "model/model_session.h"
 #include "model/tasks/classification.h"
 
 namespace fulmar::model {
@@ -19,9 +18,9 @@ struct Outputs {
   std::vector<float> probabilities;  // [pictures, classes]
 };
 
-// A model file ready for use on arrays: read once, then picture after picture. Not for use by two
-// threads at a time: the second gets an Error(usage). Give each thread its own, with a Context of
-// its own where they should not wait for each other.
+// A LoadedModel that classifies pictures, and a ModelSession of it. Not for use by two threads at a
+// time: the second gets an Error(usage). Give each thread its own. With one Context they take turns
+// at its thread pool.
 class FULMAR_API Classifier {
  public:
   // `device` as in Context::device. Error(file) naming the file and what is wrong with it, also
@@ -30,10 +29,10 @@ class FULMAR_API Classifier {
   Classifier(Context& context, const std::string& path, Device& device);
   ~Classifier();
 
-  const ModelInfo& info() const { return checkpoint_.info(); }
+  const ModelInfo& info() const { return model_->info(); }
   const Preprocess& preprocess() const { return preprocess_; }
   const Classification& task() const { return task_; }
-  const std::vector<std::string>& notes() const { return checkpoint_.notes(); }  // as Checkpoint's
+  const std::vector<std::string>& notes() const { return model_->notes(); }  // as Checkpoint's
 
   // Logits and probabilities of pictures [N,H,W,bands], contiguous, as a decoder gives them: the
   // model's own preprocessing follows. Elements are of the type that the model was trained on
@@ -45,19 +44,13 @@ class FULMAR_API Classifier {
   Outputs predict(const View& pictures, std::span<const WarpSample> samples);
 
  private:
-  struct Prepared;
   void require_pictures(const View& pictures) const;
-  Prepared& prepare(const View& pictures);
 
-  Context* context_;
-  Device* device_;
-  Checkpoint checkpoint_;
+  std::shared_ptr<const LoadedModel> model_;
   Preprocess preprocess_;
   Classification task_;
-  std::shared_ptr<Arena> arena_;
-  Model model_;
+  std::unique_ptr<ModelSession> session_;
   std::atomic<bool> busy_{false};
-  std::vector<std::unique_ptr<Prepared>> prepared_;  // latest first
 };
 
 }  // namespace fulmar::model

@@ -107,24 +107,6 @@ Shape shape_of_input(const Call& call, const Shape& first) {
           channels > 0 ? channels : first.channels()};
 }
 
-// What the network's inputs are of one sample, by name.
-std::map<std::string, Shape> input_shapes(const ModelInfo& info) {
-  std::map<std::string, Shape> shapes;
-  Shape first;
-  for (const std::string& name : info.network.inputs()) {
-    const auto preprocess = info.preprocess.find(name);
-    if (preprocess == info.preprocess.end() && first.rank() == 0)
-      usage_error("the network's first input '" + name +
-                  "' has no preprocessing that says how large it is");
-    shapes[name] =
-        preprocess == info.preprocess.end()
-            ? shape_of_input(info.network.call(name), first)
-            : Shape{1, preprocess->second.crop, preprocess->second.crop, preprocess->second.bands};
-    if (first.rank() == 0) first = shapes[name];
-  }
-  return shapes;
-}
-
 Shape of_batch(const Shape& one, int64_t batch) {
   return {batch, one.height(), one.width(), one.channels()};
 }
@@ -157,11 +139,46 @@ Program record_program(const ModelInfo& info, const Heads& heads,
   return p;
 }
 
+TensorSpec samples_spec(const std::string& name, int64_t batch) {
+  return {name + samples_suffix, DType::u8, {batch, static_cast<int64_t>(sizeof(WarpSample))}};
+}
+
+std::vector<std::pair<std::string, Val>> named_outputs(const Program& program, const Heads& heads,
+                                                       const Network& network) {
+  std::vector<std::pair<std::string, Val>> all;
+  for (size_t i = 0; i < program.heads.size(); i++)
+    for (const auto& [name, value] : program.heads[i].results)
+      all.emplace_back(prefix_of(heads, i, "/") + name, value);
+  for (const std::string& name : network.outputs())
+    all.emplace_back(name, program.outputs.at(name));
+  return all;
+}
+
 void require_labels(const Program& program, const Heads& heads, const std::string& what) {
   if (heads.empty()) usage_error(what + " needs a model with a task");
   for (size_t i = 0; i < heads.size(); i++)
     if (!program.heads[i].loss_sum)
       usage_error(what + " needs batches with a tensor '" + heads[i].label + "'");
+}
+
+std::map<std::string, Shape> input_shapes(const ModelInfo& info, int64_t side) {
+  std::map<std::string, Shape> shapes;
+  Shape first;
+  for (const std::string& name : info.network.inputs()) {
+    const auto preprocess = info.preprocess.find(name);
+    if (preprocess == info.preprocess.end() && first.rank() == 0 && side == 0)
+      usage_error("the network's first input '" + name +
+                  "' has no preprocessing that says how large it is");
+    shapes[name] =
+        preprocess == info.preprocess.end()
+            ? shape_of_input(info.network.call(name),
+                             first.rank() == 0 ? Shape{1, side, side, 0} : first)
+            : Shape{1, preprocess->second.crop, preprocess->second.crop, preprocess->second.bands};
+    if (shapes[name].channels() == 0)
+      usage_error("the network's input '" + name + "' doesn't say how many channels it has");
+    if (first.rank() == 0) first = shapes[name];
+  }
+  return shapes;
 }
 
 std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch) {
@@ -179,8 +196,7 @@ std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, in
     const int64_t side = p.size > 0 ? p.size : p.crop;
     const std::string tensor = info.network.inputs().size() == 1 ? "image" : name;
     tensors.push_back({tensor, DType::u8, {batch, side, side, p.bands}});
-    tensors.push_back(
-        {tensor + samples_suffix, DType::u8, {batch, static_cast<int64_t>(sizeof(WarpSample))}});
+    tensors.push_back(samples_spec(tensor, batch));
   }
   if (heads.empty()) return tensors;
   const auto outputs = record(info.network, tape, inputs, {Mode::eval});

@@ -54,6 +54,18 @@ void require_labels(const Program& program, const Heads& heads, const std::strin
 // Error(usage) naming the layer where shapes don't fit, or where the first input has no Preprocess
 // that says how large pictures are.
 FULMAR_API Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed);
+// What the network's inputs are of one sample, by name: [1,h,w,C]. `side` pixels a side are taken
+// where the first has no Preprocess that says how large pictures are. Error(usage) where that is 0,
+// or nothing says how many channels there are.
+std::map<std::string, Shape> input_shapes(const ModelInfo& info, int64_t side = 0);
+
+// How the pictures of a tensor NAME are sampled: its tensor NAME/samples.
+TensorSpec samples_spec(const std::string& name, int64_t batch);
+// What prediction gives, by name: first the heads' results (with prefix_of), then the network's
+// outputs.
+std::vector<std::pair<std::string, Val>> named_outputs(const Program& program, const Heads& heads,
+                                                       const Network& network);
+
 // The weights and statistics of a model file. Error(file) as Checkpoint::restore.
 FULMAR_API Model load_model(const Checkpoint& checkpoint, Device& device);
 

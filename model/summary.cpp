@@ -1,5 +1,6 @@
 #include "model/summary.h"
 
+#include <array>
 #include <map>
 #include <optional>
 
@@ -85,7 +86,8 @@ PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, 
     require_labels(p, heads, "a training step");
     const Model model(device, *p.tape, std::nullopt);
     const Val g = joined_gradients(*p.tape, model, p.loss_sum);
-    record_update(*p.tape, model, AdamW{}, g, p.loss_weight);
+    const Val bad = record_check(*p.tape, model, std::array{g, p.loss_weight, p.loss_sum});
+    record_update(*p.tape, model, AdamW{}, g, p.loss_weight, bad);
     outputs.push_back(p.loss);
   } else {
     for (const auto& [name, value] : p.outputs) outputs.push_back(value);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -115,6 +116,21 @@ struct Results {
   std::vector<float> y, dx, dw;
 };
 
+// Scratch memory that a kernel finds full of NaN, and must not leave.
+class Work {
+ public:
+  explicit Work(size_t bytes) : used_(bytes / sizeof(float)), all_(used_ + 64, NAN) {}
+  ~Work() {
+    CHECK(std::all_of(all_.begin() + static_cast<std::ptrdiff_t>(used_), all_.end(),
+                      [](float value) { return std::isnan(value); }));
+  }
+  float* data() { return all_.data(); }
+
+ private:
+  size_t used_;
+  std::vector<float> all_;
+};
+
 Results run(const Conv& c, int threads) {
   ThreadPool pool(threads);
   Stream stream{&pool};
@@ -124,17 +140,19 @@ Results run(const Conv& c, int threads) {
              vb = view_of(bias.data(), {c.outputs}, DType::f32),
              vdy = view_of(dy.data(), c.y(), DType::f32);
   Guarded y(c.y()), dx(c.x()), dw(c.w());
-  cpu::conv2d(stream, vx, vw, vb, y.view(), c.window, c.groups, nullptr);
-  cpu::conv2d_input_grad(stream, vdy, vw, dx.view(), c.window, c.groups, nullptr);
-  const size_t bytes =
-      cpu::conv2d_weight_grad_workspace(stream, vx, vdy, dw.view(), c.window, c.groups);
-  std::vector<float> work(bytes / sizeof(float) + 64, NAN);
-  cpu::conv2d_weight_grad(stream, vx, vdy, dw.view(), c.window, c.groups, work.data());
+  {
+    Work work(cpu::conv2d_workspace(stream, vx, vw, vb, y.view(), c.window, c.groups));
+    cpu::conv2d(stream, vx, vw, vb, y.view(), c.window, c.groups, work.data());
+  }
+  {
+    Work work(cpu::conv2d_input_grad_workspace(stream, vdy, vw, dx.view(), c.window, c.groups));
+    cpu::conv2d_input_grad(stream, vdy, vw, dx.view(), c.window, c.groups, work.data());
+  }
+  {
+    Work work(cpu::conv2d_weight_grad_workspace(stream, vx, vdy, dw.view(), c.window, c.groups));
+    cpu::conv2d_weight_grad(stream, vx, vdy, dw.view(), c.window, c.groups, work.data());
+  }
   y.check_border(), dx.check_border(), dw.check_border();
-  bool inside = true;
-  for (size_t i = bytes / sizeof(float); i < work.size(); i++)
-    inside = inside && std::isnan(work[i]);
-  CHECK(inside);
   return {y.values(), dx.values(), dw.values()};
 }
 
@@ -255,8 +273,10 @@ TEST_CASE("conv2d is a dense layer on rank 2") {
   ThreadPool pool(2);
   Stream stream{&pool};
   std::vector<float> x{1, 2, 3, 4, 5, 6}, w{1, 10, 100, 1000, 10000, 100000}, y(4);
-  cpu::conv2d(stream, view_of(x.data(), {2, 3}, DType::f32), view_of(w.data(), {3, 2}, DType::f32),
-              View{}, view_of(y.data(), {2, 2}, DType::f32), Window{}, 1, nullptr);
+  const View vw = view_of(w.data(), {3, 2}, DType::f32), vy = view_of(y.data(), {2, 2}, DType::f32);
+  Work work(cpu::conv2d_workspace(stream, {}, vw, {}, vy, {}, 1));
+  cpu::conv2d(stream, view_of(x.data(), {2, 3}, DType::f32), vw, View{}, vy, Window{}, 1,
+              work.data());
   CHECK(y == std::vector<float>{1 + 200 + 30000, 10 + 2000 + 300000, 4 + 500 + 60000,
                                 40 + 5000 + 600000});
 }
@@ -307,9 +327,11 @@ TEST_CASE("conv2d writes every element of a large aligned output") {
       View y = view_of(nullptr, wide, DType::f32);
       y.data = cpu::allocate(stream, y.bytes());
       cpu::fill(stream, y, -1);
+      Work work(
+          cpu::conv2d_workspace(stream, {}, view_of(nullptr, kernel, DType::f32), {}, y, {}, 1));
       cpu::conv2d(stream, view_of(x.data(), thin, DType::f32),
                   view_of(w.data(), kernel, DType::f32),
-                  view_of(bias.data(), {outputs}, DType::f32), y, Window{}, 1, nullptr);
+                  view_of(bias.data(), {outputs}, DType::f32), y, Window{}, 1, work.data());
       int64_t wrong = 0;
       const float* at = y.as<float>();
       for (const float value : x)
@@ -324,12 +346,12 @@ TEST_CASE("conv2d writes every element of a large aligned output") {
 TEST_CASE("conv2d names shapes that don't fit") {
   ThreadPool pool(1);
   Stream stream{&pool};
-  std::vector<float> memory(4096);
+  std::vector<float> memory(4096), work(4096);
   const auto view = [&](const Shape& shape) { return view_of(memory.data(), shape, DType::f32); };
   const auto message = [&](const View& x, const View& w, const View& y, const Window& window,
                            int64_t groups) -> std::string {
     try {
-      cpu::conv2d(stream, x, w, View{}, y, window, groups, nullptr);
+      cpu::conv2d(stream, x, w, View{}, y, window, groups, work.data());
     } catch (const Error& error) {
       CHECK(error.kind() == ErrorKind::usage);
       return error.what();

@@ -10,6 +10,7 @@
 #include "engine/context.h"
 #include "engine/io/file.h"
 #include "model/classifier.h"
+#include "model/tasks/segmentation.h"
 #include "tests/support/built.h"
 #include "tests/support/paths.h"
 #include "tests/support/picture_model.h"
@@ -286,4 +287,36 @@ TEST_CASE("info of a model file: classes, threshold, preprocessing, how it was t
   CHECK(nodes[2]["outputs"][0] == Json{{"shape", {1, 16, 16, 3}}, {"role", "activation"}});
   CHECK(fulmar_program({"info", files.model, "--tape-format", "mermaid"}).code == 2);
   CHECK(fulmar_program({"info", files.model, "--new", "polar-low"}).code == 2);
+}
+
+TEST_CASE("info tells the tasks of a model that is no classifier; predict and eval refuse it") {
+  TempFolder folder;
+  const std::string path = folder.path("pixels.safetensors"), data = folder.path("data");
+  ModelInfo info;
+  info.network.add("input", "input", {}, {{"channels", int64_t{3}}});
+  info.network.add("conv2d", "surface", {"input"}, {{"filters", int64_t{2}}});
+  info.preprocess["input"] = Preprocess::of_pictures(0, 16, 3);
+  model::set_heads(
+      info,
+      {{std::make_shared<model::Segmentation>(std::vector<std::string>{"sea", "ice"}), "surface"}});
+  Context context;
+  Model weights = model::new_model(info, context.device("cpu"), 7);
+  save_checkpoint(path, info, weights);
+
+  const Ended shown = fulmar_program({"info", path});
+  CHECK(shown.code == 0);
+  CHECK(shown.out.find("output      surface: segmentation {\"classes\":[\"sea\",\"ice\"]") !=
+        std::string::npos);
+  const auto json = nlohmann::json::parse(fulmar_program({"info", path, "--json"}).out);
+  CHECK(json["heads"][0]["settings"]["classes"][1] == "ice");
+
+  save_picture(data + "/sea/1.bmp", 16, 1);
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"predict", path, data + "/sea/1.bmp"},
+        std::vector<std::string>{"eval", path, data}}) {
+    const Ended refused = fulmar_program(command);
+    CHECK(refused.code == 3);
+    CHECK(refused.err.find(path + ": not a usable model: it is no classifier (surface: "
+                                  "segmentation)") != std::string::npos);
+  }
 }

@@ -86,8 +86,8 @@ TEST_CASE("what a run needs is said before pictures are decoded") {
   CHECK_MESSAGE(whole.code == 0, whole.err);
   CHECK(has(whole.err, "training on 18 pictures ("));
   CHECK(has(whole.err, "validating on 6"));
-  // 24 pictures of 16 x 16 x 3 bytes; 4 batches of 8 in two loaders.
-  CHECK(has(whole.err, "49.2 kB for batches, 18.4 kB for decoded pictures"));
+  // 24 pictures of 16 x 16 x 3 bytes; 3 batches of 8 in each of two loaders.
+  CHECK(has(whole.err, "36.9 kB for batches, 18.4 kB for decoded pictures"));
   CHECK(has(whole.err, "on disk for the run"));
   CHECK_FALSE(has(whole.err, "2x2"));
   fs::remove_all(files.run);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <new>
 
+#include "include/fulmar/fulmar.h"
 #include "kernels/backend.h"
 #include "kernels/error.h"
 #include "kernels/version.h"
@@ -169,6 +170,15 @@ int parse_and_run(Cli& cli, int argc, char** argv) {
 }
 
 }  // namespace
+
+// The C API says the same.
+static_assert(static_cast<int>(exit_ok) == FULMAR_OK &&
+              static_cast<int>(exit_internal) == FULMAR_INTERNAL &&
+              static_cast<int>(exit_usage) == FULMAR_USAGE &&
+              static_cast<int>(exit_file) == FULMAR_FILE &&
+              static_cast<int>(exit_device) == FULMAR_DEVICE &&
+              static_cast<int>(exit_diverged) == FULMAR_DIVERGED &&
+              static_cast<int>(exit_cancelled) == FULMAR_CANCELLED);
 
 ExitCode code_of(ErrorKind kind) {
   switch (kind) {

@@ -221,37 +221,78 @@ void show_new(const Options& options, const SharedOptions& shared) {
         totals(summary) + "\n" + memory_table(summary));
 }
 
+// What the outputs mean: of a classifier its classes, else every head.
+Json tasks_json(const model::Heads& heads) {
+  if (const auto* task = heads.size() == 1 ? model::as_classification(*heads[0].task) : nullptr) {
+    Json json{{"classes", task->classes}};
+    if (task->two_classes())
+      json.update({{"positive_class", task->classes[static_cast<size_t>(task->positive_class)]},
+                   {"threshold", task->threshold}});
+    return json;
+  }
+  Json all = Json::array();
+  for (const model::Head& head : heads)
+    all.push_back({{"output", head.output},
+                   {"task", head.task->kind()},
+                   {"settings", Json::parse(head.task->to_json())}});
+  return {{"heads", all}};
+}
+
+std::string tasks_text(const model::Heads& heads) {
+  const Json json = tasks_json(heads);
+  std::string text;
+  if (json.contains("classes")) {
+    std::string classes;
+    for (const Json& name : json["classes"])
+      classes += (classes.empty() ? "" : ", ") + name.get<std::string>();
+    text = "classes     " + classes + "\n";
+    if (json.contains("threshold"))
+      text += "threshold   " + fixed(json["threshold"], 4) + ": " +
+              json["positive_class"].get<std::string>() + " where its probability is no less\n";
+    return text;
+  }
+  for (const Json& head : json["heads"])
+    text += "output      " + head["output"].get<std::string>() + ": " +
+            head["task"].get<std::string>() + " " + head["settings"].dump() + "\n";
+  return text;
+}
+
+// The way of each input's pictures to the network.
+Json preprocess_json(const ModelInfo& info) {
+  if (info.network.inputs().size() == 1 && info.preprocess.size() == 1)
+    return Json::parse(info.picture().to_json());
+  Json all = Json::object();
+  for (const auto& [name, preprocess] : info.preprocess)
+    all[name] = Json::parse(preprocess.to_json());
+  return all;
+}
+
 void show_model(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
   const ModelInfo& info = checkpoint.info();
-  const model::Classification task = model::classification_of(checkpoint);
+  const model::Heads heads = model::heads_of(checkpoint);
   CommandContext command(shared);
   if (!options.tape.empty()) return show_tape(info, options, shared, command.device());
   model::load_model(checkpoint, command.device());  // none is missing
   const model::Summary summary = model::summarize(info, options.batch, command.device());
   Json training = Json::parse(info.summary, nullptr, false);
   if (!training.is_object()) training = Json::object();
-  const bool two = task.two_classes();
-  const std::string positive = two ? task.classes[static_cast<size_t>(task.positive_class)] : "";
 
   if (shared.json) {
-    Json json{{"model", options.model}, {"classes", task.classes}};
-    if (two) json.update({{"positive_class", positive}, {"threshold", task.threshold}});
-    json["preprocess"] = Json::parse(info.picture().to_json());
+    Json json{{"model", options.model}};
+    json.update(tasks_json(heads));
+    json["preprocess"] = preprocess_json(info);
     json["resumable"] = !info.training_state.empty();
     json["training"] = training;
     json.update(json_of(summary));
     print_pretty(json);
     return;
   }
-  std::string classes;
-  for (const std::string& name : task.classes) classes += (classes.empty() ? "" : ", ") + name;
-  std::string text = options.model + "\n\nclasses     " + classes + "\n";
-  if (two)
-    text += "threshold   " + fixed(task.threshold, 4) + ": " + positive +
-            " where its probability is no less\n";
-  text += "pictures    " + text_of(info.picture()) + "\n";
+  std::string text = options.model + "\n\n" + tasks_text(heads);
+  const bool one = info.preprocess.size() == 1;
+  for (const auto& [name, preprocess] : info.preprocess)
+    text += "pictures    " + (one ? "" : name + ": ") + text_of(preprocess) + "\n";
   if (!training.empty()) text += "training\n" + lines_of(training);
   print(text + "\n" + layer_table(summary) + "\n" + totals(summary) + "\n" + memory_table(summary));
 }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/io/safetensors.h"
+#include "engine/io/safetensors_header.h"
 #include "engine/optimizer.h"
 #include "kernels/error.h"
 
@@ -76,6 +77,19 @@ std::vector<double> values_of(const StoredTensor& tensor) {
     }
   }
   return values;
+}
+
+// Numbers of one type as numbers of another.
+template <class From, class To>
+void convert(std::span<const std::byte> from, std::vector<std::byte>& to) {
+  const size_t count = from.size() / sizeof(From);
+  to.resize(count * sizeof(To));
+  for (size_t i = 0; i < count; i++) {
+    From value;
+    std::memcpy(&value, from.data() + i * sizeof(From), sizeof(From));
+    const To other = static_cast<To>(value);
+    std::memcpy(to.data() + i * sizeof(To), &other, sizeof(To));
+  }
 }
 
 template <class T>
@@ -154,6 +168,40 @@ std::span<const double> segment(const std::vector<double>& flat, const Model::Pa
                                  static_cast<size_t>(p.shape.elements()));
 }
 
+// The description in a file's metadata, without the training state.
+ModelInfo info_of(const std::map<std::string, std::string>& metadata, const std::string& path) {
+  if (!metadata.count("fulmar") || !metadata.count("network"))
+    file_error(path +
+               ": a safetensors file, but not a model written by fulmar: it describes no "
+               "network; use a best.safetensors or last.safetensors of a run folder");
+  const auto text = [&](const char* key) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end())
+      file_error("'" + path + "' has no " + shown(key) +
+                 " in its metadata (use a file that has it)");
+    return found->second;
+  };
+  try {
+    ModelInfo info;
+    info.network = Network::from_json(text("network"));
+    info.preprocess = preprocess_of(text("preprocess"), info.network);
+    for (const auto& [entry, value] : metadata)
+      if (!is_own(entry)) info.task[entry] = value;
+    info.summary = text("summary");
+    check_model_info(info);
+    return info;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::file) throw;
+    file_error(path + ": not a usable model: " + error.what());
+  }
+}
+
+[[noreturn]] void wrong_shape(const std::string& path, const std::string& name,
+                              const Shape& shape) {
+  file_error(path + ": tensor '" + name + "' does not have the shape " + shape.to_string() +
+             " that its network needs");
+}
+
 }  // namespace
 
 const Preprocess& ModelInfo::picture() const {
@@ -205,33 +253,15 @@ const std::vector<std::string>& Checkpoint::notes() const { return file_->notes(
 
 Checkpoint Checkpoint::read(const std::string& path) {
   Checkpoint c(path, std::make_shared<const Safetensors>(Safetensors::read(path)));
-  const auto& metadata = c.file_->metadata();
-  if (!metadata.count("fulmar") || !metadata.count("network"))
-    file_error(path +
-               ": a safetensors file, but not a model written by fulmar: it describes no "
-               "network; use a best.safetensors or last.safetensors of a run folder");
-  try {
-    ModelInfo& info = c.info_;
-    info.network = Network::from_json(c.file_->text("network"));
-    info.preprocess = preprocess_of(c.file_->text("preprocess"), info.network);
-    for (const auto& [entry, text] : metadata)
-      if (!is_own(entry)) info.task[entry] = text;
-    info.summary = c.file_->text("summary");
-    info.training_state = state_of(*c.file_);
-    check_model_info(info);
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::file) throw;
-    file_error(path + ": not a usable model: " + error.what());
-  }
+  c.info_ = info_of(c.file_->metadata(), path);
+  c.info_.training_state = state_of(*c.file_);
   return c;
 }
 
 void Checkpoint::restore(Model& model) const {
   const auto copy = [&](const std::string& name, const Shape& shape) {
     const StoredTensor& tensor = file_->at(name);
-    if (tensor.shape != extents(shape) || !is_float(tensor))
-      file_error(path_ + ": tensor '" + name + "' does not have the shape " + shape.to_string() +
-                 " that its network needs");
+    if (tensor.shape != extents(shape) || !is_float(tensor)) wrong_shape(path_, name, shape);
     return values_of(tensor);
   };
   for (const Model::Parameter& p : model.parameters()) model.write(p.name, copy(p.name, p.shape));
@@ -265,6 +295,54 @@ std::vector<std::string> Checkpoint::initialize(Model& model) const {
   for (const Model::Parameter& p : model.parameters()) copy(p.name, p.shape);
   for (const Model::Statistic& s : model.statistics()) copy(s.name, s.shape);
   return missing;
+}
+
+ModelFile::ModelFile(const std::string& path)
+    : path_(path),
+      file_(std::make_unique<SafetensorsStream>(path)),
+      info_(info_of(file_->metadata(), path)) {}
+
+ModelFile::~ModelFile() = default;
+
+const std::map<std::string, std::string>& ModelFile::metadata() const { return file_->metadata(); }
+
+const std::vector<std::string>& ModelFile::notes() const { return file_->notes(); }
+
+void ModelFile::restore(Model& model) {
+  Device& device = model.device();
+  const Backend& backend = device.backend();
+  // By the tensor's number in the file; without memory: the model has no use for it.
+  std::vector<View> places(file_->tensors().size());
+  std::map<std::string_view, size_t> numbers;
+  for (size_t i = 0; i < places.size(); i++) numbers[file_->tensors()[i].name] = i;
+  const auto place = [&](const std::string& name, const Shape& shape) {
+    const auto found = numbers.find(name);
+    if (found == numbers.end())
+      file_error("'" + path_ + "' has no tensor " + shown(name) + " (use a file that has it)");
+    const StoredTensor& tensor = file_->tensors()[found->second];
+    if (tensor.shape != extents(shape) || !is_float(tensor)) wrong_shape(path_, name, shape);
+    places[found->second] = model.view(name, {shape});
+  };
+  for (const Model::Parameter& p : model.parameters()) place(p.name, p.shape);
+  for (const Model::Statistic& s : model.statistics()) place(s.name, s.shape);
+
+  std::vector<std::byte> converted;
+  file_->read([&](size_t number, size_t offset, std::span<const std::byte> bytes) {
+    const View& to = places[number];
+    if (!to.data) return;
+    const bool wide = file_->tensors()[number].type == StoredType::f64;
+    const size_t first = offset / (wide ? sizeof(double) : sizeof(float));
+    if (wide != (to.type == DType::f64)) {
+      if (wide)
+        convert<double, float>(bytes, converted);
+      else
+        convert<float, double>(bytes, converted);
+      bytes = converted;
+    }
+    backend.copy_in(device.stream(), to.as<std::byte>() + first * size_of(to.type), bytes.data(),
+                    bytes.size());
+  });
+  backend.synchronize(device.stream());
 }
 
 }  // namespace fulmar

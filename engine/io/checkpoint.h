@@ -13,6 +13,7 @@
 namespace fulmar {
 
 class Safetensors;
+class SafetensorsStream;
 
 // The state of a training beside weights and moments: a resumed run needs all of it.
 struct TrainingState {
@@ -67,6 +68,31 @@ class FULMAR_API Checkpoint {
 
   std::string path_;
   std::shared_ptr<const Safetensors> file_;
+  ModelInfo info_;
+};
+
+// A model file opened for use: its description, then its weights, read once and straight to where
+// they belong. Nothing of the file stays in memory, and a training state is left where it is.
+class FULMAR_API ModelFile {
+ public:
+  // Error(file) naming the file and what is wrong with its header.
+  explicit ModelFile(const std::string& path);
+  ~ModelFile();
+
+  const ModelInfo& info() const { return info_; }  // without training_state
+  const std::string& path() const { return path_; }
+  // The file's own entries of metadata, as they are.
+  const std::map<std::string, std::string>& metadata() const;
+  const std::vector<std::string>& notes() const;  // as Checkpoint's
+
+  // Reads weights and statistics into a model of the same network; once. They are in device memory
+  // at the end. Error(file) where a tensor is missing or has another shape, or the file is damaged:
+  // the model's weights are then worth nothing.
+  void restore(Model& model);
+
+ private:
+  std::string path_;
+  std::unique_ptr<SafetensorsStream> file_;
   ModelInfo info_;
 };
 

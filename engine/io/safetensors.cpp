@@ -41,6 +41,45 @@ std::optional<uint32_t> header_sum(std::string header) {
   return crc32c(header.data(), header.size());
 }
 
+constexpr char other_program[] =
+    "; if another program changed it on purpose, let that remove data_crc32c and header_crc32c "
+    "from its metadata";
+
+// Checks the header's checksum and takes the format's own entries out of the metadata. Gives the
+// checksum that the tensors' bytes should have; none where the file has no checksums.
+std::optional<std::string> check_header(const std::string& header, const std::string& name,
+                                        std::map<std::string, std::string>& metadata,
+                                        std::vector<std::string>& notes) {
+  const auto header_crc = metadata.find(header_crc_key), data_crc = metadata.find(data_crc_key);
+  if (header_crc == metadata.end() && data_crc == metadata.end()) {
+    notes.push_back("'" + name +
+                    "' carries no checksums, so damage to it would not be noticed: another program "
+                    "wrote it");
+    return std::nullopt;
+  }
+  if (header_crc == metadata.end() || data_crc == metadata.end())
+    damaged_safetensors(name, std::string("one of its two checksums is missing") + other_program);
+  const std::optional<uint32_t> sum = header_sum(header);
+  if (!sum || hexadecimal(*sum) != header_crc->second)
+    damaged_safetensors(name, std::string("its header does not fit its checksum") + other_program);
+  const auto version = metadata.find(version_key);
+  if (version == metadata.end() || version->second != our_version)
+    file_error("cannot read '" + name + "': its format_version is " +
+               (version == metadata.end() ? "missing" : shown(version->second)) +
+               ", this program reads 1 (use the version of fulmar that wrote it, or a newer one)");
+  std::string expected = data_crc->second;
+  for (const char* key : {version_key, header_crc_key, data_crc_key}) metadata.erase(key);
+  return expected;
+}
+
+void check_data(const std::optional<std::string>& expected, uint32_t crc, const std::string& name) {
+  if (expected && hexadecimal(crc) != *expected)
+    damaged_safetensors(name, std::string("its tensors do not fit their checksum") + other_program);
+}
+
+// Pieces small enough for a processor's cache: a piece is summed and copied while it lies there.
+constexpr size_t piece_bytes = size_t{256} << 10;
+
 }  // namespace
 
 // Where bytes come from, in order.
@@ -86,7 +125,11 @@ Safetensors Safetensors::parse(std::span<const std::byte> file, const std::strin
   return load(source, max_bytes);
 }
 
-Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
+namespace {
+
+// Reads the header, up to the first byte of the tensors.
+template <class Source>
+std::string read_header(Source& source, uint64_t max_bytes) {
   if (source.bytes == 0) damaged_safetensors(source.name, "it is empty");
   if (source.bytes < 8)
     damaged_safetensors(source.name, "it has only " + std::to_string(source.bytes) + " bytes");
@@ -96,7 +139,7 @@ Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
                " are read (check that it is the right file)");
   uint64_t header_bytes = 0;
   source.read(&header_bytes, 8);
-  if (header_bytes > max_header_bytes)
+  if (header_bytes > Safetensors::max_header_bytes)
     damaged_safetensors(
         source.name,
         "it is not a safetensors file: its first bytes are no header length below 100 MB");
@@ -106,11 +149,20 @@ Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
                                          std::to_string(source.bytes - 8) + " are there");
   std::string header(static_cast<size_t>(header_bytes), '\0');
   source.read(header.data(), header.size());
-  const uint64_t data_bytes = source.bytes - 8 - header_bytes;
+  return header;
+}
+
+}  // namespace
+
+Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
+  const std::string header = read_header(source, max_bytes);
+  const uint64_t data_bytes = source.bytes - 8 - header.size();
 
   Safetensors file;
   file.name_ = source.name;
   SafetensorsHeader parsed = parse_safetensors_header(header, data_bytes, source.name);
+  file.metadata_ = std::move(parsed.metadata);
+  const auto crc = check_header(header, file.name_, file.metadata_, file.notes_);
   try {
     file.data_.reset(static_cast<std::byte*>(
         ::operator new[](static_cast<size_t>(data_bytes), std::align_val_t{data_alignment})));
@@ -120,8 +172,7 @@ Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
                  " bytes (close other programs or use a larger machine)");
   }
   source.read(file.data_.get(), static_cast<size_t>(data_bytes));
-  file.metadata_ = std::move(parsed.metadata);
-  file.check_sums(header, data_bytes);
+  if (crc) check_data(crc, crc32c(file.data_.get(), static_cast<size_t>(data_bytes)), file.name_);
   for (SafetensorsEntry& entry : parsed.entries) {
     entry.tensor.data = file.data_.get() + entry.begin;
     file.by_name_.emplace(entry.tensor.name, file.tensors_.size());
@@ -130,33 +181,39 @@ Safetensors Safetensors::load(Source& source, uint64_t max_bytes) {
   return file;
 }
 
-void Safetensors::check_sums(const std::string& header, uint64_t data_bytes) {
-  const auto header_crc = metadata_.find(header_crc_key), data_crc = metadata_.find(data_crc_key);
-  if (header_crc == metadata_.end() && data_crc == metadata_.end()) {
-    notes_.push_back(
-        "'" + name_ +
-        "' carries no checksums, so damage to it would not be noticed: another program "
-        "wrote it");
-    return;
-  }
-  const std::string other_program =
-      "; if another program changed it on purpose, let that remove data_crc32c and header_crc32c "
-      "from its metadata";
-  if (header_crc == metadata_.end() || data_crc == metadata_.end())
-    damaged_safetensors(name_, "one of its two checksums is missing" + other_program);
-  const std::optional<uint32_t> sum = header_sum(header);
-  if (!sum || hexadecimal(*sum) != header_crc->second)
-    damaged_safetensors(name_, "its header does not fit its checksum" + other_program);
-  if (hexadecimal(crc32c(data_.get(), static_cast<size_t>(data_bytes))) != data_crc->second)
-    damaged_safetensors(name_, "its tensors do not fit their checksum" + other_program);
-  const auto version = metadata_.find(version_key);
-  if (version == metadata_.end() || version->second != our_version)
-    file_error("cannot read '" + name_ + "': its format_version is " +
-               (version == metadata_.end() ? "missing" : shown(version->second)) +
-               ", this program reads 1 (use the version of fulmar that wrote it, or a newer one)");
-  metadata_.erase(version_key);
-  metadata_.erase(header_crc_key);
-  metadata_.erase(data_crc_key);
+struct SafetensorsStream::State {
+  std::string name;
+  InputFile file;
+  uint64_t bytes;
+  std::optional<std::string> crc{};
+
+  explicit State(const std::string& path) : name(path), file(path), bytes(file.bytes()) {}
+  void read(void* to, size_t count) { file.read(to, count); }
+};
+
+SafetensorsStream::SafetensorsStream(const std::string& path, uint64_t max_bytes)
+    : state_(std::make_unique<State>(path)) {
+  const std::string header = read_header(*state_, max_bytes);
+  SafetensorsHeader parsed =
+      parse_safetensors_header(header, state_->bytes - 8 - header.size(), path);
+  metadata_ = std::move(parsed.metadata);
+  state_->crc = check_header(header, path, metadata_, notes_);
+  for (SafetensorsEntry& entry : parsed.entries) tensors_.push_back(std::move(entry.tensor));
+}
+
+SafetensorsStream::~SafetensorsStream() = default;
+
+void SafetensorsStream::read(const Take& take) {
+  std::vector<std::byte> piece(piece_bytes);
+  uint32_t crc = 0;
+  for (size_t i = 0; i < tensors_.size(); i++)
+    for (size_t offset = 0, bytes = tensors_[i].bytes(); offset < bytes; offset += piece_bytes) {
+      const size_t count = std::min(piece_bytes, bytes - offset);
+      state_->file.read(piece.data(), count);
+      crc = crc32c(piece.data(), count, crc);
+      take(i, offset, {piece.data(), count});
+    }
+  check_data(state_->crc, crc, state_->name);
 }
 
 const StoredTensor* Safetensors::find(std::string_view name) const {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -44,7 +45,6 @@ class Safetensors {
  private:
   struct Source;
   static Safetensors load(Source& source, uint64_t max_bytes);
-  void check_sums(const std::string& header, uint64_t data_bytes);
 
   struct FreeAligned {
     void operator()(std::byte* bytes) const;
@@ -53,6 +53,33 @@ class Safetensors {
   std::unique_ptr<std::byte[], FreeAligned> data_;
   std::vector<StoredTensor> tensors_;
   std::map<std::string, size_t, std::less<>> by_name_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<std::string> notes_;
+};
+
+// The same file, its tensors read piece by piece: for a reader with a place of its own for each.
+class SafetensorsStream {
+ public:
+  // Reads and checks the header alone. Error(file) as Safetensors::read.
+  explicit SafetensorsStream(const std::string& path,
+                             uint64_t max_bytes = Safetensors::default_max_bytes);
+  ~SafetensorsStream();
+
+  // In the order of their bytes; without data.
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  // Takes the bytes of tensors()[tensor] from `offset` on.
+  using Take = std::function<void(size_t tensor, size_t offset, std::span<const std::byte> bytes)>;
+  // Gives all bytes, in order and in pieces of whole elements; once. Error(file) after the last
+  // piece where they don't fit their checksum: what was taken is then worth nothing.
+  void read(const Take& take);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+  std::vector<StoredTensor> tensors_;
   std::map<std::string, std::string> metadata_;
   std::vector<std::string> notes_;
 };

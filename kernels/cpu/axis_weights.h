@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/scratch.h"
 
 namespace fulmar::cpu {
 
@@ -16,7 +16,7 @@ struct Weights {
     int64_t source;
     double weight;
   };
-  std::vector<std::vector<Entry>> of;  // [position]
+  Scratch<Scratch<Entry>> of;  // [position]
 
   // The gradient's axis: reads and writes change places, with the same weights.
   Weights transposed(int64_t sources) const {
@@ -35,7 +35,7 @@ inline Weights average_weights(int64_t out, int64_t in, int64_t kernel, int64_t 
   Weights weights;
   weights.of.resize(static_cast<size_t>(out));
   for (int64_t position = 0; position < out; position++) {
-    std::vector<Weights::Entry>& entries = weights.of[position];
+    Scratch<Weights::Entry>& entries = weights.of[position];
     for (int64_t k = 0; k < kernel; k++) {
       const int64_t source = position * stride - before + k * dilation;
       if (source >= 0 && source < in) entries.push_back({source, 1});

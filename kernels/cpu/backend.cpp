@@ -2,7 +2,6 @@
 
 #include "kernels/cpu/ops.h"
 #include "kernels/host_memory.h"
-#include "kernels/no_workspace.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/backend.cpp"
@@ -43,10 +42,9 @@ Backend make() {
 #define FULMAR_SET(name, ...) b.name = name;
   FULMAR_KERNELS(FULMAR_SET)
 #undef FULMAR_SET
-  b.conv2d_workspace = no_workspace;
-  b.conv2d_input_grad_workspace = no_workspace;
-  b.conv2d_weight_grad_workspace = conv2d_weight_grad_workspace;
-  b.depthwise_conv2d_weight_grad_workspace = depthwise_conv2d_weight_grad_workspace;
+#define FULMAR_SET(name) b.name##_workspace = name##_workspace;
+  FULMAR_WORKSPACE_KERNELS(FULMAR_SET)
+#undef FULMAR_SET
   return b;
 }
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm.cpp"
@@ -131,12 +131,12 @@ namespace {
 // What deviations are taken from, for each channel: the shift, or a sample's mean where that is
 // more than 4 standard deviations away. Squares of such deviations are added up in float, and their
 // rounding would be as large as the variance.
-std::vector<float> centres_of(const View& x, const float* shift) {
+Scratch<float> centres_of(const View& x, const float* shift) {
   constexpr int64_t most_samples = 16;
   constexpr double golden = 0.6180339887498949;  // its multiples fall evenly, on rows and columns
   const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
   const int64_t samples = std::min(pixels, most_samples);
-  std::vector<double> sum(static_cast<size_t>(channels)), squares(sum.size());
+  Scratch<double> sum(static_cast<size_t>(channels)), squares(sum.size());
   for (int64_t i = 0; i < samples; i++) {
     const double place = static_cast<double>(i) * golden;
     const auto spread =
@@ -148,7 +148,7 @@ std::vector<float> centres_of(const View& x, const float* shift) {
       squares[c] += deviation * deviation;
     }
   }
-  std::vector<float> centres(shift, shift + channels);
+  Scratch<float> centres(shift, shift + channels);
   const auto n = static_cast<double>(samples);
   for (int64_t c = 0; c < channels; c++) {
     const double mean = sum[c] / n, variance = squares[c] / n - mean * mean;
@@ -165,7 +165,7 @@ void channel_sums(Stream& stream, const View& x, const View& shift, const View& 
   const int64_t channels = x.shape.channels();
   const auto n = static_cast<double>(x.shape.pixels());
   const float* about = shift.as<float>();
-  const std::vector<float> centre = centres_of(x, about);
+  const Scratch<float> centre = centres_of(x, about);
   double* out = sums.as<double>();
   HWY_DYNAMIC_DISPATCH(deviation_sums)(stream, x, centre.data(), out);
   for (int64_t c = 0; c < channels; c++) {

@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <vector>
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 
 namespace fulmar::cpu {
 namespace {
@@ -11,12 +11,15 @@ template <class P, class T>
 void count_pairs(Stream& stream, const P* predicted, const T* labels, const float* weights,
                  int64_t pixels, const View& counts) {
   const int64_t classes = counts.shape.channels();
+  const auto cell_count = static_cast<size_t>(classes * classes);
   // Whole numbers have the same sum, whichever worker counted what.
-  std::vector<std::vector<int64_t>> parts(static_cast<size_t>(stream.pool->threads()));
+  Scratch<int64_t*> parts(static_cast<size_t>(stream.pool->threads()));  // nullptr: nothing yet
   for_chunks(stream, pixels, elementwise_grain, [&](int64_t begin, int64_t end, int worker) {
-    std::vector<int64_t>& part = parts[static_cast<size_t>(worker)];
-    part.resize(static_cast<size_t>(classes * classes));
-    int64_t* const cells = part.data();
+    int64_t*& cells = parts[static_cast<size_t>(worker)];
+    if (!cells) {
+      cells = static_cast<int64_t*>(stream.pool->scratch(worker, cell_count * sizeof(int64_t)));
+      std::fill_n(cells, cell_count, 0);
+    }
     for (int64_t i = begin; i < end; i++) {
       if (weights && !(weights[i] > 0)) continue;
       const int64_t p = predicted[i], t = labels[i];
@@ -25,8 +28,8 @@ void count_pairs(Stream& stream, const P* predicted, const T* labels, const floa
   });
   auto* const sums = counts.as<double>();
   std::fill_n(sums, classes * classes, 0.0);
-  for (const std::vector<int64_t>& part : parts)
-    for (size_t i = 0; i < part.size(); i++) sums[i] += static_cast<double>(part[i]);
+  for (const int64_t* cells : parts)
+    for (size_t i = 0; cells && i < cell_count; i++) sums[i] += static_cast<double>(cells[i]);
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
 
 #include <cstring>
-#include <vector>
 
-#include "kernels/cpu/caller_memory.h"
 #include "kernels/cpu/conv2d_check.h"
 #include "kernels/cpu/patches.h"
 
@@ -17,16 +16,20 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// Packed sides of all products in the caller's memory: panels, and biases after them.
+// Floats of the packed sides of all products: panels, and biases after them.
+int64_t conv2d_floats(const View& w, const View& y, int64_t groups) {
+  const int64_t depth = w.shape.images() * w.shape.height() * w.shape.width();
+  return groups * padded_columns(y.shape.channels() / groups) * (depth + 1);
+}
+
 void conv2d_target(ThreadPool& pool, const View& x, const View& w, const View& bias, const View& y,
-                   const Window& window, int64_t groups) {
+                   const Window& window, int64_t groups, float* memory) {
   const int64_t height = w.shape.images(), width = w.shape.height(), inputs = w.shape.width();
   const int64_t outputs = y.shape.channels() / groups, depth = height * width * inputs;
   const int64_t padded = padded_columns(outputs), panel = panel_width(outputs);
-  float* const memory = caller_memory(static_cast<size_t>(groups * padded * (depth + 1)));
   float* const biases = memory + groups * padded * depth;
   std::memset(biases, 0, static_cast<size_t>(groups * padded) * sizeof(float));
-  std::vector<Product<AddBias>> products;
+  Scratch<Product<AddBias>> products;
   for (int64_t g = 0; g < groups; g++) {
     if (bias)
       std::memcpy(biases + g * padded, bias.as<float>() + g * outputs,
@@ -55,13 +58,20 @@ HWY_AFTER_NAMESPACE();
 namespace fulmar::cpu {
 
 HWY_EXPORT(conv2d_target);
+HWY_EXPORT(conv2d_floats);
+
+size_t conv2d_workspace(Stream&, const View&, const View& w, const View&, const View& y,
+                        const Window&, int64_t groups) {
+  return static_cast<size_t>(HWY_DYNAMIC_DISPATCH(conv2d_floats)(w, y, groups)) * sizeof(float);
+}
 
 // A matrix product over patches that are copied a block at a time (implicit im2col).
 void conv2d(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
-            const Window& window, int64_t groups, void*) {
+            const Window& window, int64_t groups, void* work) {
   check_conv2d(x, w, y, window, groups);
   if (y.shape.elements() == 0) return;
-  HWY_DYNAMIC_DISPATCH(conv2d_target)(*stream.pool, x, w, bias, y, window, groups);
+  HWY_DYNAMIC_DISPATCH(conv2d_target)
+  (*stream.pool, x, w, bias, y, window, groups, static_cast<float*>(work));
 }
 
 }  // namespace fulmar::cpu

@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
-#include "kernels/cpu/caller_memory.h"
 #include "kernels/cpu/conv2d_check.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/patches.h"
+#include "kernels/cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d_input_grad.cpp"
@@ -22,8 +21,8 @@ constexpr int64_t phase_pixels = 1024;
 
 // Several phases: a task does them all for a band of rows, and clears the band first where a phase
 // has no tap, so that every cache line is written while it is near.
-HWY_INLINE void run_phases(ThreadPool& pool, const std::vector<Product<StoreSum>>& products,
-                           bool clear, const View& dx, const Window& window) {
+HWY_INLINE void run_phases(ThreadPool& pool, const Scratch<Product<StoreSum>>& products, bool clear,
+                           const View& dx, const Window& window) {
   const int64_t stride_y = window.stride[0];
   const int64_t lines = (dx.shape.height() + stride_y - 1) / stride_y;
   const int64_t most_width = (dx.shape.width() + window.stride[1] - 1) / window.stride[1];
@@ -52,21 +51,26 @@ HWY_INLINE void run_phases(ThreadPool& pool, const std::vector<Product<StoreSum>
   });
 }
 
+// Floats of the packed weights of all products.
+int64_t conv2d_input_grad_floats(const View& dy, const View& w, int64_t groups) {
+  return groups * padded_columns(w.shape.width()) * (dy.shape.channels() / groups) *
+         w.shape.images() * w.shape.height();
+}
+
 void conv2d_input_grad_target(ThreadPool& pool, const View& dy, const View& w, const View& dx,
-                              const Window& window, int64_t groups) {
+                              const Window& window, int64_t groups, float* memory) {
   const int64_t height = w.shape.images(), width = w.shape.height(), inputs = w.shape.width();
   const int64_t outputs = dy.shape.channels() / groups;
   const int64_t padded = padded_columns(inputs), panel = panel_width(inputs);
   const int64_t pixel = dx.shape.channels(), row = pixel * dx.shape.width();
-  float* memory = caller_memory(static_cast<size_t>(groups * padded * outputs * height * width));
 
   struct Slice {  // the weights of one tap and group, transposed into a panel's rows
     const float* from;
     float* to;
     int64_t column;
   };
-  std::vector<Slice> slices;
-  std::vector<Product<StoreSum>> products;
+  Scratch<Slice> slices;
+  Scratch<Product<StoreSum>> products;
   bool clear = false;
   for (int64_t g = 0; g < groups; g++)
     for (Phase& phase : input_grad_phases(dy, dx, height, width, outputs, window, g)) {
@@ -107,16 +111,24 @@ HWY_AFTER_NAMESPACE();
 namespace fulmar::cpu {
 
 HWY_EXPORT(conv2d_input_grad_target);
+HWY_EXPORT(conv2d_input_grad_floats);
+
+size_t conv2d_input_grad_workspace(Stream&, const View& dy, const View& w, const View&,
+                                   const Window&, int64_t groups) {
+  return static_cast<size_t>(HWY_DYNAMIC_DISPATCH(conv2d_input_grad_floats)(dy, w, groups)) *
+         sizeof(float);
+}
 
 void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
-                       const Window& window, int64_t groups, void*) {
+                       const Window& window, int64_t groups, void* work) {
   check_conv2d(dx, w, dy, window, groups);
   if (dx.shape.elements() == 0) return;
   if (dy.shape.elements() == 0) {
     std::memset(dx.data, 0, dx.bytes());
     return;
   }
-  HWY_DYNAMIC_DISPATCH(conv2d_input_grad_target)(*stream.pool, dy, w, dx, window, groups);
+  HWY_DYNAMIC_DISPATCH(conv2d_input_grad_target)
+  (*stream.pool, dy, w, dx, window, groups, static_cast<float*>(work));
 }
 
 }  // namespace fulmar::cpu

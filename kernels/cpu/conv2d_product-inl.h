@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/stores-inl.h"
 #include "kernels/thread_pool.h"
 
@@ -125,11 +125,11 @@ HWY_INLINE bool product_past_caches(const View& y, int64_t columns) {
 // Runs all products as tasks of rows and, where rows are few, of columns too.
 template <class Epilogue, class Packing>
 HWY_INLINE void run_products(ThreadPool& pool,
-                             const std::vector<Product<Epilogue, Packing>>& products) {
+                             const Scratch<Product<Epilogue, Packing>>& products) {
   struct Piece {
     int64_t product, first, last, first_column, last_column;
   };
-  std::vector<Piece> pieces;
+  Scratch<Piece> pieces;
   size_t bytes = 0;
   int64_t blocks = 0;
   for (const Product<Epilogue, Packing>& p : products) {

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "kernels/cpu/conv2d_check.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/patches.h"
+#include "kernels/cpu/scratch.h"
 
 // How the product (patch columns x output channels, summed over pixels) is cut: by shape alone.
 #ifndef FULMAR_KERNELS_CPU_CONV2D_WEIGHT_GRAD_CUT
@@ -142,7 +142,7 @@ void weight_grad_target(ThreadPool& pool, const View& x, const View& dy, const V
   const int64_t outputs = dy.shape.channels() / groups, depth = dw.shape.pixels();
   const int64_t pixels = dy.shape.pixels();
   const WeightGradCut cut = cut_of(dy, dw, groups);
-  std::vector<Patches> patches;
+  Scratch<Patches> patches;
   for (int64_t g = 0; g < groups; g++)
     patches.push_back(
         forward_patches(x, dy, dw.shape.images(), dw.shape.height(), dw.shape.width(), window, g));

@@ -1,5 +1,6 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/taps.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -12,10 +13,10 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-std::vector<float> weight_tiles(const View& w) {
+Scratch<float> weight_tiles(const View& w) {
   const int64_t channels = w.shape.channels(), taps = w.shape.elements() / channels;
   const int64_t width = weight_tile(channels);
-  std::vector<float> tiles(static_cast<size_t>(taps * width));
+  Scratch<float> tiles(static_cast<size_t>(taps * width));
   for (int64_t t = 0; t < taps; t++)
     for (int64_t i = 0; i < width; i++)
       tiles[t * width + i] = w.as<float>()[t * channels + i % channels];
@@ -26,18 +27,18 @@ std::vector<float> weight_tiles(const View& w) {
 // their taps only.
 void depthwise_correlate(Stream& stream, const View& x, const View& w, const View& y,
                          const AxisTaps& rows, const AxisTaps& columns,
-                         const std::vector<AxisTaps::Run>& runs) {
+                         const Scratch<AxisTaps::Run>& runs) {
   const int64_t channels = y.shape.channels(), width = y.shape.width(), height = y.shape.height();
   const int64_t kernel_width = w.shape[1], tile = weight_tile(channels);
   const int64_t x_row = x.shape.width() * channels, x_height = x.shape.height();
-  const std::vector<float> tiles = weight_tiles(w);
+  const Scratch<float> tiles = weight_tiles(w);
   const float* weights = tiles.data();
   // Several rows a task: neighbours read the same input rows.
   const int64_t grain = rows_per_chunk(width * channels, 2 * elementwise_grain);
   for_chunks(stream, y.shape.images() * height, grain,
              [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
                const OutputRows output(stream, worker, y);
-               std::vector<DepthwiseTap> taps(static_cast<size_t>(w.shape[0] * kernel_width));
+               Scratch<DepthwiseTap> taps(static_cast<size_t>(w.shape[0] * kernel_width));
                for (int64_t row = begin; row < end; row++) {
                  const float* image = x.as<float>() + row / height * x_height * x_row;
                  float* out = output.begin(row);
@@ -82,7 +83,7 @@ struct GradTap {
 
 // Adds dy * x over vectors of type d, every tap.
 template <class DX>
-HWY_INLINE void accumulate_all(DX d, const std::vector<GradTap>& taps, int64_t tap_count,
+HWY_INLINE void accumulate_all(DX d, const Scratch<GradTap>& taps, int64_t tap_count,
                                const float* dy, int64_t dy_stride, int64_t at, int64_t x_stride,
                                int64_t channel, int64_t count, const WeightSums& sums) {
   for (int64_t first = 0; first < tap_count; first += most_taps) {
@@ -97,7 +98,7 @@ HWY_INLINE void accumulate_all(DX d, const std::vector<GradTap>& taps, int64_t t
   }
 }
 
-void accumulate_run(const std::vector<GradTap>& taps, int64_t tap_count, const float* dy,
+void accumulate_run(const Scratch<GradTap>& taps, int64_t tap_count, const float* dy,
                     const AxisTaps::Run& run, int64_t channels, WeightSums& sums) {
   sums.expect(run.count);
   if (run.is_dense()) {
@@ -120,7 +121,7 @@ void accumulate_run(const std::vector<GradTap>& taps, int64_t tap_count, const f
 // partial [chunks][taps][channels], chunks of `grain` rows of dy
 void depthwise_weight_sums(Stream& stream, const View& x, const View& dy, const View& dw,
                            const AxisTaps& rows, const AxisTaps& columns,
-                           const std::vector<AxisTaps::Run>& runs, int64_t grain, double* partial) {
+                           const Scratch<AxisTaps::Run>& runs, int64_t grain, double* partial) {
   const int64_t channels = dy.shape.channels(), width = dy.shape.width();
   const int64_t height = dy.shape.height(), kernel_width = dw.shape[1];
   const int64_t all_taps = dw.shape[0] * kernel_width, tile = weight_tile(channels);
@@ -134,7 +135,7 @@ void depthwise_weight_sums(Stream& stream, const View& x, const View& dy, const 
         WeightSums sums{reinterpret_cast<float*>(total + elements), total, elements, tile, 0};
         std::fill_n(sums.total, elements, 0.0);
         std::fill_n(sums.recent, elements, 0.0f);
-        std::vector<GradTap> taps(static_cast<size_t>(all_taps));
+        Scratch<GradTap> taps(static_cast<size_t>(all_taps));
         for (int64_t row = begin; row < end; row++) {
           const float* image = x.as<float>() + row / height * x_height * x_row;
           const float* g = dy.as<float>() + row * width * channels;

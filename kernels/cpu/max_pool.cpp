@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/taps.h"
 #include "kernels/error.h"
 
@@ -25,7 +26,7 @@ struct PoolTap {
 template <class Body>
 void for_pool_runs(Stream& stream, const View& y, const View& x, const uint8_t* argmax,
                    std::array<int64_t, 2> kernel, const AxisTaps& rows, const AxisTaps& columns,
-                   const std::vector<AxisTaps::Run>& runs, const Body& body) {
+                   const Scratch<AxisTaps::Run>& runs, const Body& body) {
   const int64_t channels = y.shape.channels(), height = y.shape.height();
   const int64_t x_row = x.shape.width() * channels, x_height = x.shape.height();
   const float* source = x.as<float>();
@@ -33,7 +34,7 @@ void for_pool_runs(Stream& stream, const View& y, const View& x, const uint8_t* 
   for_chunks(stream, y.shape.images() * height, grain,
              [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
                const OutputRows output(stream, worker, y);
-               std::vector<PoolTap> taps(static_cast<size_t>(kernel[0] * kernel[1]));
+               Scratch<PoolTap> taps(static_cast<size_t>(kernel[0] * kernel[1]));
                for (int64_t row = begin; row < end; row++) {
                  float* out = output.begin(row);
                  for (const AxisTaps::Run& run : runs) {
@@ -78,7 +79,7 @@ HWY_INLINE void max_of_taps(DX d, const PoolTap* taps, int64_t count, int64_t at
 
 void max_pool_forward(Stream& stream, const View& x, const View& y, const View& argmax,
                       std::array<int64_t, 2> kernel, const AxisTaps& rows, const AxisTaps& columns,
-                      const std::vector<AxisTaps::Run>& runs) {
+                      const Scratch<AxisTaps::Run>& runs) {
   const int64_t channels = y.shape.channels(), width = y.shape.width();
   const auto body = [&](const PoolTap* taps, int64_t count, int64_t row, const AxisTaps::Run& run,
                         float* out) HWY_ATTR {
@@ -108,7 +109,7 @@ HWY_INLINE void sum_of_winners(DX d, const PoolTap* taps, int64_t count, int64_t
 
 void max_pool_backward(Stream& stream, const View& dy, const View& argmax, const View& dx,
                        std::array<int64_t, 2> kernel, const AxisTaps& rows, const AxisTaps& columns,
-                       const std::vector<AxisTaps::Run>& runs) {
+                       const Scratch<AxisTaps::Run>& runs) {
   const int64_t channels = dx.shape.channels();
   const auto body = [&](const PoolTap* taps, int64_t count, int64_t, const AxisTaps::Run& run,
                         float* out) HWY_ATTR {

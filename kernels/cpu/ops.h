@@ -18,8 +18,8 @@ Function<decltype(Backend::release)> release;
 FULMAR_KERNELS(FULMAR_DECLARE)
 #undef FULMAR_DECLARE
 
-Function<decltype(Backend::conv2d_weight_grad_workspace)> conv2d_weight_grad_workspace;
-Function<decltype(Backend::depthwise_conv2d_weight_grad_workspace)>
-    depthwise_conv2d_weight_grad_workspace;
+#define FULMAR_DECLARE(name) Function<decltype(Backend::name##_workspace)> name##_workspace;
+FULMAR_WORKSPACE_KERNELS(FULMAR_DECLARE)
+#undef FULMAR_DECLARE
 
 }  // namespace fulmar::cpu

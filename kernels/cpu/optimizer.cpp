@@ -1,9 +1,9 @@
 #include <array>
 #include <cmath>
-#include <vector>
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
@@ -43,8 +43,8 @@ struct Piece {
   int64_t begin, end, segment;
 };
 
-std::vector<Piece> pieces_of(const Segment* segments, int64_t segment_count) {
-  std::vector<Piece> pieces;
+Scratch<Piece> pieces_of(const Segment* segments, int64_t segment_count) {
+  Scratch<Piece> pieces;
   for (int64_t s = 0; s < segment_count; s++)
     for (int64_t at = segments[s].begin; at < segments[s].end; at += elementwise_grain)
       pieces.push_back({at, std::min(segments[s].end, at + elementwise_grain), s});
@@ -73,7 +73,7 @@ HWY_INLINE void update_piece(const Piece& piece, const float* g,
 
 // rule_of(segment): the rule of a segment's elements.
 template <size_t count, class RuleOf>
-void update_pieces(Stream& stream, const std::vector<Piece>& pieces, const View& g,
+void update_pieces(Stream& stream, const Scratch<Piece>& pieces, const View& g,
                    const std::array<float*, count>& arenas, const RuleOf& rule_of) {
   for_chunks(stream, static_cast<int64_t>(pieces.size()), 1,
              [&](int64_t begin, int64_t end, int) HWY_ATTR {
@@ -192,8 +192,8 @@ void lars(Stream& stream, const View& g, const View& weight, const View& nonfini
   struct Squares {
     double theta = 0, g = 0;
   };
-  const std::vector<Piece> pieces = pieces_of(segments, segment_count);
-  std::vector<Squares> parts(pieces.size()), sums(static_cast<size_t>(segment_count));
+  const Scratch<Piece> pieces = pieces_of(segments, segment_count);
+  Scratch<Squares> parts(pieces.size()), sums(static_cast<size_t>(segment_count));
   for_chunks(stream, static_cast<int64_t>(pieces.size()), 1,
              [&](int64_t begin, int64_t end, int) HWY_ATTR {
                for (int64_t i = begin; i < end; i++) {

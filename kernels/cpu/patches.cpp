@@ -1,4 +1,5 @@
 #include "kernels/cpu/patches.h"
+#include "kernels/cpu/scratch.h"
 
 #include <algorithm>
 
@@ -36,13 +37,13 @@ void add_tap(Patches& patches, int64_t dy, int64_t dx) {
 
 // The taps of one axis that reach the input positions first + q * stride, and from where.
 struct AxisPhase {
-  int64_t first, count;                // positions
-  std::vector<int64_t> taps, offsets;  // position q reads output q + offset through the tap
+  int64_t first, count;            // positions
+  Scratch<int64_t> taps, offsets;  // position q reads output q + offset through the tap
 };
 
-std::vector<AxisPhase> axis_phases(int64_t in, int64_t kernel, int64_t stride, int64_t dilation,
-                                   int64_t before) {
-  std::vector<AxisPhase> phases;
+Scratch<AxisPhase> axis_phases(int64_t in, int64_t kernel, int64_t stride, int64_t dilation,
+                               int64_t before) {
+  Scratch<AxisPhase> phases;
   for (int64_t first = 0; first < std::min(stride, in); first++) {
     AxisPhase phase{first, (in - first + stride - 1) / stride, {}, {}};
     // Backwards through the taps, so that outputs are read in rising order.
@@ -78,14 +79,14 @@ Patches forward_patches(const View& x, const View& y, int64_t kernel_height, int
   return patches;
 }
 
-std::vector<Phase> input_grad_phases(const View& dy, const View& dx, int64_t kernel_height,
-                                     int64_t kernel_width, int64_t group_channels,
-                                     const Window& window, int64_t group) {
+Scratch<Phase> input_grad_phases(const View& dy, const View& dx, int64_t kernel_height,
+                                 int64_t kernel_width, int64_t group_channels, const Window& window,
+                                 int64_t group) {
   const auto rows = axis_phases(dx.shape.height(), kernel_height, window.stride[0],
                                 window.dilation[0], window.padding[0]);
   const auto columns = axis_phases(dx.shape.width(), kernel_width, window.stride[1],
                                    window.dilation[1], window.padding[2]);
-  std::vector<Phase> phases;
+  Scratch<Phase> phases;
   for (const AxisPhase& row : rows)
     for (const AxisPhase& column : columns) {
       Phase phase{row.first, column.first, {}, patches_of(dy, group_channels, group)};

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/scratch.h"
 
 namespace fulmar::cpu {
 
@@ -28,7 +28,7 @@ struct Patches {
   int64_t image_stride = 0, row_stride = 0, pixel_stride = 0;  // elements
   int64_t step_y = 1, step_x = 1;
   int64_t channels = 0;  // of one tap
-  std::vector<PatchRun> runs;
+  Scratch<PatchRun> runs;
 
   int64_t rows() const { return images * grid_height * grid_width; }
   // Every row is one run of memory, row p `pixel_stride` elements after row p - 1.
@@ -43,12 +43,12 @@ Patches forward_patches(const View& x, const View& y, int64_t kernel_height, int
 // reached through the same taps; these read output pixels without gaps.
 struct Phase {
   int64_t first_y = 0, first_x = 0;
-  std::vector<int64_t> taps;  // tap row * kernel width + tap column, in the order of the columns
-  Patches patches;            // of dy; columns (tap, channel of `group`); no columns without taps
+  Scratch<int64_t> taps;  // tap row * kernel width + tap column, in the order of the columns
+  Patches patches;        // of dy; columns (tap, channel of `group`); no columns without taps
 };
 
-std::vector<Phase> input_grad_phases(const View& dy, const View& dx, int64_t kernel_height,
-                                     int64_t kernel_width, int64_t group_channels,
-                                     const Window& window, int64_t group);
+Scratch<Phase> input_grad_phases(const View& dy, const View& dx, int64_t kernel_height,
+                                 int64_t kernel_width, int64_t group_channels, const Window& window,
+                                 int64_t group);
 
 }  // namespace fulmar::cpu

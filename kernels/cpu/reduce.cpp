@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/error.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -33,7 +34,7 @@ template <class T>
 int64_t count_nonfinite_of(Stream& stream, const T* x, int64_t count) {
   const hn::ScalableTag<T> d;
   const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  std::vector<int64_t> found(static_cast<size_t>(stream.pool->threads()));
+  Scratch<int64_t> found(static_cast<size_t>(stream.pool->threads()));
   for_chunks(
       stream, count, elementwise_grain, [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
         int64_t i = begin, bad = 0;
@@ -148,7 +149,7 @@ void reduce_sum(Stream& stream, const View& x, const View& y) {
   const int64_t inner = reduced_first ? extent(1) : extent(2);
   if (outer > 64 && reduced * inner < 1024)
     return sum_strided(stream, from, to, outer, reduced, inner, 1, false);
-  std::vector<double> sums(static_cast<size_t>(outer * inner));
+  Scratch<double> sums(static_cast<size_t>(outer * inner));
   HWY_DYNAMIC_DISPATCH(sum_middle)(stream, from, outer, reduced, inner, sums.data());
   for (size_t i = 0; i < sums.size(); i++) to[i] = static_cast<float>(sums[i]);
 }

@@ -1,6 +1,7 @@
 #include "kernels/cpu/axis_weights.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/resample.cpp"
@@ -12,7 +13,7 @@ namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
 // sum[e] = sum over the entries of weight * rows[entry][e]
-void blend_rows(const float* rows, int64_t elements, const std::vector<Weights::Entry>& entries,
+void blend_rows(const float* rows, int64_t elements, const Scratch<Weights::Entry>& entries,
                 float* sum) {
   if (entries.empty()) std::fill_n(sum, elements, 0.0f);
   bool first = true;
@@ -39,13 +40,13 @@ void resample(Stream& stream, const View& x, const View& y, const Weights& rows,
   for_chunks(stream, y.shape.images() * height, grain,
              [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
                const OutputRows output(stream, worker, y);
-               std::vector<float> blended(static_cast<size_t>(x_row));
+               Scratch<float> blended(static_cast<size_t>(x_row));
                for (int64_t row = begin; row < end; row++) {
                  blend_rows(x.as<float>() + row / height * x_height * x_row, x_row,
                             rows.of[row % height], blended.data());
                  float* out = output.begin(row);
                  for (int64_t column = 0; column < width; column++) {
-                   const std::vector<Weights::Entry>& entries = columns.of[column];
+                   const Scratch<Weights::Entry>& entries = columns.of[column];
                    for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
                      auto sum = hn::Zero(d);
                      for (const Weights::Entry& entry : entries)

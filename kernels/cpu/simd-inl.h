@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
-#include <vector>
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/cpu/scratch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -84,8 +84,8 @@ HWY_INLINE Period period_of(int64_t channels) {
 
 // of(channel) for every element of a period.
 template <class Of>
-std::vector<float> period_tile(const Period& period, int64_t channels, const Of& of) {
-  std::vector<float> tile(static_cast<size_t>(period.elements));
+Scratch<float> period_tile(const Period& period, int64_t channels, const Of& of) {
+  Scratch<float> tile(static_cast<size_t>(period.elements));
   for (int64_t e = 0; e < period.elements; e++)
     tile[e] = e < channels ? static_cast<float>(of(e)) : tile[e - channels];
   return tile;

@@ -8,6 +8,7 @@
 #endif
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -85,7 +86,7 @@ void sum_pixels(Stream& stream, int64_t outer, int64_t pixels, int64_t channels,
                            (least_elements + channels - 1) / channels);
   chunk = (chunk + period.pixels - 1) / period.pixels * period.pixels;
   const int64_t chunks = (pixels + chunk - 1) / chunk;
-  std::vector<double> partial(chunks > 1 ? static_cast<size_t>(outer * chunks * K * channels) : 0);
+  Scratch<double> partial(chunks > 1 ? static_cast<size_t>(outer * chunks * K * channels) : 0);
   double* parts = chunks > 1 ? partial.data() : sums;
 
   const int64_t grain = chunks > 1 ? 1 : rows_per_chunk(pixels * channels, least_elements);

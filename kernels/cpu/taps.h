@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <vector>
+
+#include "kernels/cpu/scratch.h"
 
 namespace fulmar::cpu {
 
@@ -56,8 +57,8 @@ class AxisTaps {
     int64_t first, step, count, source_step;
     bool is_dense() const { return step == 1 && source_step == 1; }
   };
-  std::vector<Run> runs(int64_t step, int64_t source_step, int64_t most) const {
-    std::vector<Run> runs;
+  Scratch<Run> runs(int64_t step, int64_t source_step, int64_t most) const {
+    Scratch<Run> runs;
     for (int64_t base = 0; base < positions(); base += most * step)
       for (int64_t phase = base; phase < std::min(base + step, positions()); phase++)
         for (int64_t at = phase; at < std::min(base + most * step, positions()); at += step)
@@ -80,8 +81,8 @@ class AxisTaps {
     return true;
   }
 
-  std::vector<AxisTap> taps_;
-  std::vector<size_t> begin_{0};
+  Scratch<AxisTap> taps_;
+  Scratch<size_t> begin_{0};
 };
 
 }  // namespace fulmar::cpu

@@ -1,4 +1,5 @@
 #include "kernels/warp.h"
+#include "kernels/cpu/scratch.h"
 
 #include <string>
 #include <type_traits>
@@ -129,7 +130,7 @@ void warp_typed(Stream& stream, const View& source, const WarpSample* samples, c
   const int64_t height = y.shape.height(), width = y.shape.width(), bands = y.shape.channels();
   const int64_t images = y.shape.images(), pixels = height * width;
   const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
-  std::vector<PixelSums> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
+  Scratch<PixelSums> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
   stream.pool->run(images * tasks, [&](int64_t task, int) HWY_ATTR {
     const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
     const int64_t end = std::min(height, begin + rows_per_task);

@@ -69,8 +69,8 @@ Recorded Classification::record(Tape& tape, Val output, const Target& target,
       tape, output, target.label, {options.label_smoothing, -1}, {}, target.weight);
   r.sample_loss = loss.rows;
   r.sample_weight = loss.row_weight;
-  r.loss_sum = ops::sum_all(tape, loss.rows);
-  r.loss_weight = ops::sum_all(tape, loss.row_weight);
+  r.loss_sum = loss.sum;
+  r.loss_weight = loss.weight;
   return r;
 }
 

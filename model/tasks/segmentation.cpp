@@ -103,8 +103,8 @@ Recorded Segmentation::record(Tape& tape, Val output, const Target& target,
   const Shape sample{shape.images(), 1, 1, 1};
   r.sample_loss = ops::sum(tape, loss.rows, sample);
   r.sample_weight = ops::sum(tape, loss.row_weight, sample);
-  r.loss_sum = ops::sum_all(tape, r.sample_loss);
-  r.loss_weight = ops::sum_all(tape, r.sample_weight);
+  r.loss_sum = loss.sum;
+  r.loss_weight = loss.weight;
   r.watched = {ops::confusion(tape, called, label, count, loss.row_weight)};
   return r;
 }

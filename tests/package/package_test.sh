@@ -2,9 +2,10 @@
 # package_test.sh BUILD WORK CXX MAKE_MODEL EXAMPLE: installs the library of BUILD under WORK, moves
 # the copy to another path, and builds and runs against it a program that includes every installed
 # header, one that trains for an epoch, and examples/predict, which must say what EXAMPLE, the same
-# source in BUILD, says.
+# source in BUILD, says. examples/c, as C99 by pkg-config, and examples/python must say the same.
 set -euo pipefail
 build=$1 work=$2 cxx=$3 make_model=$4 example=$5
+cc=${CC:-cc}
 source=$(cd "$(dirname "$0")/../.." && pwd)
 rm -rf "$work"
 mkdir -p "$work"
@@ -39,4 +40,41 @@ lines=$(wc -l <"$source/examples/predict/predict.cpp")
 [ "$lines" -le 40 ] || { echo "the example has $lines lines"; exit 1; }
 "$work/predict/predict" "$work/model.safetensors" | tee "$work/said"
 "$example" "$work/model.safetensors" | diff - "$work/said"
+numbers=$(sed 's/.* //' "$work/said" | tr '\n' ' ')
+
+python3 -c 'import sys; sys.stdout.buffer.write(bytes(i * i % 251 for i in range(32 * 32 * 3)))' \
+  >"$work/pixels"
+lib=$(dirname "$(find "$work/moved" -name libfulmar.so)")
+if command -v pkg-config >/dev/null; then
+  read -ra flags < <(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs fulmar)
+else
+  echo "there is no pkg-config: fulmar.pc is not tested"
+  flags=("-I$work/moved/include" "-L$lib" -lfulmar)
+fi
+# c_program NAME SOURCE: C99 against the moved copy.
+c_program() {
+  "$cc" -std=c99 -pedantic -Wall -Wextra -Werror "$2" -o "$work/$1" "${flags[@]}" -pthread
+}
+export LD_LIBRARY_PATH=$lib
+lines=$(wc -l <"$source/examples/c/predict.c")
+[ "$lines" -le 60 ] || { echo "the example in C has $lines lines"; exit 1; }
+c_program predict_c "$source/examples/c/predict.c"
+"$work/predict_c" "$work/model.safetensors" 32 32 <"$work/pixels" | tee "$work/said_c"
+[ "$(cat "$work/said_c")" = "probabilities [\"neg\",\"pos\"]: ${numbers% }" ]
+"$source/examples/python/predict.py" "$lib/libfulmar.so" "$work/model.safetensors" 32 32 \
+  <"$work/pixels" | diff "$work/said" -
+# refused COMMAND...: it fails, and says why.
+refused() {
+  if "$@" <"$work/pixels" 2>"$work/error"; then echo "$* was not refused"; exit 1; fi
+  grep -q "absent" "$work/error" || { cat "$work/error"; exit 1; }
+}
+refused "$work/predict_c" "$work/absent.safetensors" 32 32
+refused "$source/examples/python/predict.py" "$lib/libfulmar.so" "$work/absent.safetensors" 32 32
+c_program c_errors "$source/tests/package/c_errors.c"
+"$work/c_errors" "$work/model.safetensors"
+unset LD_LIBRARY_PATH
+build_against_copy "$source/examples/c" predict_cmake
+"$work/predict_cmake/predict" "$work/model.safetensors" 32 32 <"$work/pixels" |
+  diff "$work/said_c" -
+
 readelf -dW "$work/predict/predict" | grep -q 'NEEDED.*libfulmar\.so'

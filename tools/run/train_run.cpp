@@ -131,13 +131,13 @@ void note_needs(const RunSamples& samples, const TrainConfig& config, const Trai
   const std::string small = small_crop_word(info.network, summary, config.crop);
   if (!small.empty()) observer.on_note(small);
   const model::MemoryNeed& step = summary.training;
-  // In the loader's slots, and once more as the step's input; a GPU has its own input, and the way
-  // there, twice each.
+  // In the loader's slots, where the CPU reads them; a GPU has its own input, and the way there,
+  // twice each.
   const bool apart = !device.backend().host_memory;
   const auto slots = static_cast<uint64_t>(loader_options(config, runtime).slots());
   const uint64_t batches_bytes =
       samples.train.batch_bytes(config.batch) + samples.validation.batch_bytes(config.batch);
-  const uint64_t prepared = (slots + (apart ? 2 : 1)) * batches_bytes;
+  const uint64_t prepared = (slots + (apart ? 2 : 0)) * batches_bytes;
   const InMemory kept = kept_in_memory(samples, runtime);
   const uint64_t decoded =
       (kept.train ? samples.train.bytes() : 0) + (kept.validation ? samples.validation.bytes() : 0);
