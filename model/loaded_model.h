@@ -40,8 +40,8 @@ class FULMAR_API LoadedModel {
   size_t bytes() const { return weights_->bytes(); }  // of device memory
 
   // In the order of the network's inputs. Pictures are [N,H,W,bands] as a decoder gives them, of
-  // `type` or f32 in the same units. Other inputs are f32 [N,h,w,C]: of any extents where the first has no
-  // preprocessing.
+  // `type` or f32 in the same units. Other inputs are f32 [N,h,w,C], of any extents where the first
+  // has no preprocessing.
   const std::vector<TensorInfo>& inputs() const { return inputs_; }
   // First the heads' results ("probabilities", "classes"; of several heads "OUTPUT/classes"), then
   // the network's outputs by their names. Numbers are f32, classes u8 or i32 as `type` says.

@@ -54,8 +54,8 @@ void require_labels(const Program& program, const Heads& heads, const std::strin
 // Error(usage) naming the layer where shapes don't fit, or where the first input has no Preprocess
 // that says how large pictures are.
 FULMAR_API Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed);
-// What the network's inputs are of one sample, by name: [1,h,w,C]. Where the first has no Preprocess
-// that says how large pictures are, `side` pixels a side are taken. Error(usage) where that is 0,
+// What the network's inputs are of one sample, by name: [1,h,w,C]. `side` pixels a side are taken
+// where the first has no Preprocess that says how large pictures are. Error(usage) where that is 0,
 // or nothing says how many channels there are.
 std::map<std::string, Shape> input_shapes(const ModelInfo& info, int64_t side = 0);
 
