@@ -21,17 +21,15 @@ std::vector<Val> outputs_of(const Program& program, Val nonfinite) {
 
 }  // namespace
 
-TrainStep::Stage::Stage(TrainStep& owner, Program&& recorded, Val count,
-                        const TrainStepOptions& options)
-    : program(std::move(recorded)),
-      nonfinite(count),
-      session(owner.context_, owner.device_, program.tape, outputs_of(program, nonfinite),
+TrainStep::Stage::Stage(TrainStep& owner, Recording&& recording, const TrainStepOptions& options)
+    : program(std::move(recording.program)),
+      session(owner.context_, owner.device_, program.tape, outputs_of(program, recording.nonfinite),
               &owner.model_, owner.arena_, {.debug = options.debug, .cancellable = false}),
-      results{Readback(session, outputs_of(program, nonfinite)),
-              Readback(session, outputs_of(program, nonfinite))} {}
+      results{Readback(session, outputs_of(program, recording.nonfinite)),
+              Readback(session, outputs_of(program, recording.nonfinite))} {}
 
-TrainStep::Stage TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
-                                     const TrainStepOptions& options, bool updates) {
+TrainStep::Recording TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
+                                         const TrainStepOptions& options, bool updates) {
   Program program = record_program(info, owner.heads_, owner.tensors_,
                                    {Mode::train, options.loss, options.unbiased_running_variance});
   require_labels(program, owner.heads_, "training");
@@ -41,7 +39,7 @@ TrainStep::Stage TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
   if (options.accumulates) sum = record_accumulate(tape, model, sum.gradient, sum.weight);
   const Val bad = record_check(tape, model, std::array{sum.gradient, sum.weight, program.loss_sum});
   if (updates) record_update(tape, model, options.optimizer, sum.gradient, sum.weight, bad);
-  return Stage(owner, std::move(program), bad, options);
+  return {std::move(program), bad};
 }
 
 TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
@@ -53,8 +51,9 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, co
       heads_(heads),
       tensors_(tensors),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
-      steps_(recorded(*this, info, options, true)) {
-  if (options.accumulates) adds_.reset(new Stage(recorded(*this, info, options, false)));
+      steps_(*this, recorded(*this, info, options, true), options) {
+  if (options.accumulates)
+    adds_ = std::make_unique<Stage>(*this, recorded(*this, info, options, false), options);
   model_.clear("/nonfinite");
   result_.heads.resize(heads_.size());
 }

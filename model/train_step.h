@@ -60,11 +60,14 @@ class FULMAR_API TrainStep {
  private:
   // Gives a session the inputs of a micro-batch.
   using Feed = std::function<void(Session&)>;
-  // A tape with its session, and room for the results of two runs.
-  struct Stage {
-    Stage(TrainStep& owner, Program&& recorded, Val count, const TrainStepOptions& options);
+  struct Recording {
     Program program;
     Val nonfinite;  // how many values of the check are not finite
+  };
+  // A tape with its session, and room for the results of two runs.
+  struct Stage {
+    Stage(TrainStep& owner, Recording&& recording, const TrainStepOptions& options);
+    Program program;
     Session session;
     std::array<Readback, 2> results;
   };
@@ -76,8 +79,8 @@ class FULMAR_API TrainStep {
     StepState state;
     Feeder* feeder;
   };
-  static Stage recorded(TrainStep& owner, const ModelInfo& info, const TrainStepOptions& options,
-                        bool updates);
+  static Recording recorded(TrainStep& owner, const ModelInfo& info,
+                            const TrainStepOptions& options, bool updates);
   Pending launch(const Feed& feed, const Batch& batch, const StepState& state, bool last);
   const Result& collect(const Pending& run, const Feed& feed);
   const Result& collect_late();
