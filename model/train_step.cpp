@@ -21,27 +21,25 @@ std::vector<Val> outputs_of(const Program& program, Val nonfinite) {
 
 }  // namespace
 
-TrainStep::Tape::Tape(TrainStep& owner, Program&& recorded, Val count,
-                      const TrainStepOptions& options)
-    : program(std::move(recorded)),
-      nonfinite(count),
-      session(owner.context_, owner.device_, program.tape, outputs_of(program, nonfinite),
+TrainStep::Stage::Stage(TrainStep& owner, Recording&& recording, const TrainStepOptions& options)
+    : program(std::move(recording.program)),
+      session(owner.context_, owner.device_, program.tape, outputs_of(program, recording.nonfinite),
               &owner.model_, owner.arena_, {.debug = options.debug, .cancellable = false}),
-      results{Readback(session, outputs_of(program, nonfinite)),
-              Readback(session, outputs_of(program, nonfinite))} {}
+      results{Readback(session, outputs_of(program, recording.nonfinite)),
+              Readback(session, outputs_of(program, recording.nonfinite))} {}
 
-TrainStep::Tape TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
-                                    const TrainStepOptions& options, bool updates) {
+TrainStep::Recording TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
+                                         const TrainStepOptions& options, bool updates) {
   Program program = record_program(info, owner.heads_, owner.tensors_,
                                    {Mode::train, options.loss, options.unbiased_running_variance});
   require_labels(program, owner.heads_, "training");
-  fulmar::Tape& tape = *program.tape;
+  Tape& tape = *program.tape;
   const Model& model = owner.model_;
   GradientSum sum{joined_gradients(tape, model, program.loss_sum), program.loss_weight};
   if (options.accumulates) sum = record_accumulate(tape, model, sum.gradient, sum.weight);
   const Val bad = record_check(tape, model, std::array{sum.gradient, sum.weight, program.loss_sum});
   if (updates) record_update(tape, model, options.optimizer, sum.gradient, sum.weight, bad);
-  return Tape(owner, std::move(program), bad, options);
+  return {std::move(program), bad};
 }
 
 TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
@@ -53,8 +51,9 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, co
       heads_(heads),
       tensors_(tensors),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
-      steps_(recorded(*this, info, options, true)) {
-  if (options.accumulates) adds_.reset(new Tape(recorded(*this, info, options, false)));
+      steps_(*this, recorded(*this, info, options, true), options) {
+  if (options.accumulates)
+    adds_ = std::make_unique<Stage>(*this, recorded(*this, info, options, false), options);
   model_.clear("/nonfinite");
   result_.heads.resize(heads_.size());
 }
@@ -66,13 +65,13 @@ int64_t TrainStep::replays() const {
 TrainStep::Pending TrainStep::launch(const Feed& feed, const Batch& batch, const StepState& state,
                                      bool last) {
   if (!last && !adds_) usage_error("a step of several micro-batches needs the option accumulates");
-  Tape& tape = last ? steps_ : *adds_;
+  Stage& stage = last ? steps_ : *adds_;
   model_.set_step_state(state);
-  feed(tape.session);
-  tape.session.run();
+  feed(stage.session);
+  stage.session.run();
   const size_t slot = launched_++ % 2;
-  tape.results[slot].start();
-  return {&tape, slot, &batch, state, nullptr};
+  stage.results[slot].start();
+  return {&stage, slot, &batch, state, nullptr};
 }
 
 const TrainStep::Result& TrainStep::run(const Batch& batch, const StepState& state, bool last) {
@@ -102,14 +101,14 @@ const TrainStep::Result& TrainStep::collect_late() {
   const bool another = launched_ % 2 == run.slot;  // was launched since
   return collect(run, [&](Session& session) {
     if (another)
-      run.feeder->bind_previous(session, run.tape->program.inputs);
+      run.feeder->bind_previous(session, run.stage->program.inputs);
     else
-      run.feeder->bind(session, run.tape->program.inputs);
+      run.feeder->bind(session, run.stage->program.inputs);
   });
 }
 
 const TrainStep::Result& TrainStep::collect(const Pending& run, const Feed& feed) {
-  Readback& read = run.tape->results[run.slot];
+  Readback& read = run.stage->results[run.slot];
   read.wait();
   if (read.first(read_nonfinite) > 0) report_divergence(run, feed);
   result_.loss = read.first(read_loss);
@@ -120,7 +119,7 @@ const TrainStep::Result& TrainStep::collect(const Pending& run, const Feed& feed
     Observed& seen = result_.heads[i];
     seen.samples = result_.samples;
     seen.label = named_tensor(tensors_, *run.batch, heads_[i].label);
-    seen.watched.resize(run.tape->program.heads[i].watched.size());
+    seen.watched.resize(run.stage->program.heads[i].watched.size());
     for (std::vector<double>& values : seen.watched) read.read(next++, values);
   }
   return result_;
@@ -130,7 +129,7 @@ void TrainStep::report_divergence(const Pending& run, const Feed& feed) {
   // The same micro-batch again, node by node; running statistics are already beyond repair. Who
   // interrupts the program now still learns that it diverged. The update stays held back.
   model_.set_step_state(run.state);
-  const Program& program = run.tape->program;
+  const Program& program = run.stage->program;
   std::vector<Val> outputs = watched_values(program);
   outputs.push_back(program.loss);
   try {

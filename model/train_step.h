@@ -60,24 +60,27 @@ class FULMAR_API TrainStep {
  private:
   // Gives a session the inputs of a micro-batch.
   using Feed = std::function<void(Session&)>;
-  // A tape with its session, and room for the results of two runs.
-  struct Tape {
-    Tape(TrainStep& owner, Program&& recorded, Val count, const TrainStepOptions& options);
+  struct Recording {
     Program program;
     Val nonfinite;  // how many values of the check are not finite
+  };
+  // A tape with its session, and room for the results of two runs.
+  struct Stage {
+    Stage(TrainStep& owner, Recording&& recording, const TrainStepOptions& options);
+    Program program;
     Session session;
     std::array<Readback, 2> results;
   };
   // A run whose results nobody has read yet.
   struct Pending {
-    Tape* tape;
+    Stage* stage;
     size_t slot;  // of its results
     const Batch* batch;
     StepState state;
     Feeder* feeder;
   };
-  static Tape recorded(TrainStep& owner, const ModelInfo& info, const TrainStepOptions& options,
-                       bool updates);
+  static Recording recorded(TrainStep& owner, const ModelInfo& info,
+                            const TrainStepOptions& options, bool updates);
   Pending launch(const Feed& feed, const Batch& batch, const StepState& state, bool last);
   const Result& collect(const Pending& run, const Feed& feed);
   const Result& collect_late();
@@ -89,8 +92,8 @@ class FULMAR_API TrainStep {
   Heads heads_;
   std::vector<TensorSpec> tensors_;
   std::shared_ptr<Arena> arena_;
-  Tape steps_;                  // a whole step, or the last micro-batch of one
-  std::unique_ptr<Tape> adds_;  // other micro-batches; none where one makes a step
+  Stage steps_;                  // a whole step, or the last micro-batch of one
+  std::unique_ptr<Stage> adds_;  // other micro-batches; none where one makes a step
   size_t launched_ = 0;
   std::optional<Pending> pending_;
   Result result_;

@@ -203,7 +203,8 @@ TEST_CASE("cpu: adamw in its forms, over segments with gaps and odd ends") {
   for (const bool scaled : {false, true})
     for (const bool keras : {false, true}) {
       Parity p;
-      const int g = p.in({size}, -7e-3, 7e-3), theta = p.in({size}), weight = p.in({1}, {7});
+      const int g = p.in({size}, -7e-3, 7e-3), theta = p.in({size}),
+                weight = p.in({1}, std::vector<double>{7});
       const int m = p.in({size}, -1e-3, 1e-3), v = p.in({size}, 0, 1e-6);
       const int nonfinite = p.raw({1}, DType::i32);
       p.check([&](const Backend& d) {
@@ -226,7 +227,8 @@ TEST_CASE("cpu: sgd and lars over segments with gaps and odd ends, empty ones an
   std::fill(start.begin() + 250016, start.begin() + 250039, 0.0);
   for (const bool nesterov : {false, true}) {
     Parity p;
-    const int g = p.in({size}, -7, 7), theta = p.in({size}, start), weight = p.in({1}, {7});
+    const int g = p.in({size}, -7, 7), theta = p.in({size}, start),
+              weight = p.in({1}, std::vector<double>{7});
     const int v = p.in({size}), nonfinite = p.raw({1}, DType::i32);
     p.check([&](const Backend& d) {
       StepState state;
@@ -238,7 +240,8 @@ TEST_CASE("cpu: sgd and lars over segments with gaps and odd ends, empty ones an
   }
   for (const double epsilon : {0.0, 1.0}) {
     Parity p;
-    const int g = p.in({size}, -7, 7), theta = p.in({size}, start), weight = p.in({1}, {7});
+    const int g = p.in({size}, -7, 7), theta = p.in({size}, start),
+              weight = p.in({1}, std::vector<double>{7});
     const int v = p.in({size}), nonfinite = p.raw({1}, DType::i32);
     p.check([&](const Backend& d) {
       StepState state;
