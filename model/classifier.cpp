@@ -5,29 +5,16 @@
 #include "engine/picture/geometry.h"
 #include "engine/turn.h"
 #include "kernels/error.h"
+#include "model/from_file.h"
 
 namespace fulmar::model {
-namespace {
-
-// What `get` takes out of a model's description; the error names the file.
-template <class Get>
-auto of_model(const LoadedModel& model, const Get& get) {
-  try {
-    return get(model.info());
-  } catch (const Error& error) {
-    file_error(model.path() + ": not a usable model: " + error.what());
-  }
-}
-
-}  // namespace
-
 Classifier::Classifier(Context& context, const std::string& path, const std::string& device)
     : Classifier(context, path, context.device(device)) {}
 
 Classifier::Classifier(Context& context, const std::string& path, Device& device)
     : model_(std::make_shared<LoadedModel>(path, device)),
-      preprocess_(of_model(*model_, [](const ModelInfo& info) { return info.picture(); })),
-      task_(of_model(*model_, [](const ModelInfo& info) { return classification_of(info); })),
+      preprocess_(from_file(path, [&] { return model_->info().picture(); })),
+      task_(from_file(path, [&] { return classification_of(model_->info()); })),
       session_(std::make_unique<ModelSession>(model_, context, device)) {}
 
 Classifier::~Classifier() = default;

@@ -40,7 +40,12 @@ Evaluator::Evaluator(Context& context, Device& device, const ModelInfo& info, co
 
 void Evaluator::read_results(const Batch& batch, Evaluated& all) {
   all.sample.insert(all.sample.end(), batch.samples.begin(), batch.samples.end());
-  const std::vector<Observed> seen = observe(session_, program_, heads_, tensors_, batch);
+  const std::vector<Val> watched = watched_values(program_);
+  std::vector<Observed> seen;
+  observe(
+      program_, heads_, tensors_, batch,
+      [&](size_t place, std::vector<double>& numbers) { numbers = session_.read(watched[place]); },
+      seen);
   for (size_t i = 0; i < seen.size(); i++) all.meters[i]->add(seen[i]);
   if (const Recorded* head = sample_losses(program_)) {
     const std::vector<double> losses = session_.read(head->sample_loss);

@@ -1,6 +1,7 @@
 #include "model/loaded_model.h"
 
 #include "kernels/error.h"
+#include "model/from_file.h"
 #include "model/program.h"
 
 namespace fulmar::model {
@@ -53,7 +54,7 @@ void LoadedModel::load() {
   metadata_ = file.metadata();
   metadata_.erase("training_state");
   Program program, other;
-  try {
+  from_file(path_, [&] {
     heads_ = heads_of(info_);
     const std::vector<std::string> names = info_.network.inputs();
     const bool any_size = !names.empty() && info_.preprocess.count(names[0]) == 0;
@@ -61,10 +62,7 @@ void LoadedModel::load() {
     program = record_for_one(info_, heads_, a_side);
     other = any_size ? record_for_one(info_, heads_, another_side) : program;
     weights_ = std::make_unique<Model>(*device_, *program.tape, std::nullopt);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::usage) throw;
-    file_error(path_ + ": not a usable model: " + error.what());
-  }
+  });
   const auto values = named_outputs(program, heads_, info_.network);
   const auto others = named_outputs(other, heads_, info_.network);
   for (size_t i = 0; i < values.size(); i++)

@@ -26,16 +26,4 @@ void set_inputs(Session& session, const Program& program, const Batch& batch) {
     set_input(session, program.inputs[i], batch.tensors[i]);
 }
 
-std::vector<Observed> observe(Session& session, const Program& program, const Heads& heads,
-                              const std::vector<TensorSpec>& tensors, const Batch& batch) {
-  std::vector<Observed> all;
-  for (size_t i = 0; i < heads.size(); i++) {
-    Observed& seen = all.emplace_back();
-    seen.samples = std::ssize(batch.samples);
-    seen.label = named_tensor(tensors, batch, heads[i].label);
-    for (const Val value : program.heads[i].watched) seen.watched.push_back(session.read(value));
-  }
-  return all;
-}
-
 }  // namespace fulmar::model

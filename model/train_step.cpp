@@ -55,7 +55,6 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, co
   if (options.accumulates)
     adds_ = std::make_unique<Stage>(*this, recorded(*this, info, options, false), options);
   model_.clear("/nonfinite");
-  result_.heads.resize(heads_.size());
 }
 
 int64_t TrainStep::replays() const {
@@ -114,14 +113,10 @@ const TrainStep::Result& TrainStep::collect(const Pending& run, const Feed& feed
   result_.loss = read.first(read_loss);
   result_.weight = read.first(read_weight);
   result_.samples = std::ssize(run.batch->samples);
-  size_t next = read_watched;
-  for (size_t i = 0; i < heads_.size(); i++) {
-    Observed& seen = result_.heads[i];
-    seen.samples = result_.samples;
-    seen.label = named_tensor(tensors_, *run.batch, heads_[i].label);
-    seen.watched.resize(run.stage->program.heads[i].watched.size());
-    for (std::vector<double>& values : seen.watched) read.read(next++, values);
-  }
+  observe(
+      run.stage->program, heads_, tensors_, *run.batch,
+      [&](size_t place, std::vector<double>& numbers) { read.read(read_watched + place, numbers); },
+      result_.heads);
   return result_;
 }
 

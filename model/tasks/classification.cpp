@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "model/from_file.h"
 
 namespace fulmar::model {
 namespace {
@@ -185,11 +186,7 @@ Classification classification_of(const ModelInfo& info) {
 }
 
 Classification classification_of(const Checkpoint& checkpoint) {
-  try {
-    return classification_of(checkpoint.info());
-  } catch (const Error& error) {
-    file_error(checkpoint.path() + ": not a usable model: " + error.what());
-  }
+  return from_file(checkpoint.path(), [&] { return classification_of(checkpoint.info()); });
 }
 
 }  // namespace fulmar::model

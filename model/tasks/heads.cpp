@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
+#include "model/from_file.h"
 #include "model/tasks/classification.h"
 #include "model/tasks/multilabel.h"
 #include "model/tasks/regression.h"
@@ -80,11 +81,7 @@ Heads heads_of(const ModelInfo& info) {
 }
 
 Heads heads_of(const Checkpoint& checkpoint) {
-  try {
-    return heads_of(checkpoint.info());
-  } catch (const Error& error) {
-    file_error(checkpoint.path() + ": not a usable model: " + error.what());
-  }
+  return from_file(checkpoint.path(), [&] { return heads_of(checkpoint.info()); });
 }
 
 void set_heads(ModelInfo& info, const Heads& heads) {
