@@ -206,11 +206,26 @@ View Model::view(const std::string& name, const ValueInfo& info) {
   return view;
 }
 
-std::vector<double> Model::read(const std::string& name) {
+std::vector<std::byte> Model::read_bytes(const std::string& name) {
   const View view = find(name);
   std::vector<std::byte> bytes(view.bytes());
   device_->backend().copy_out(device_->stream(), bytes.data(), view.data, bytes.size());
   device_->backend().synchronize(device_->stream());
+  return bytes;
+}
+
+void Model::write_bytes(const std::string& name, std::span<const std::byte> bytes) {
+  const View view = find(name);
+  if (bytes.size() != view.bytes())
+    usage_error("'" + name + "' has " + std::to_string(view.bytes()) + " bytes, " +
+                std::to_string(bytes.size()) + " given");
+  device_->backend().copy_in(device_->stream(), view.data, bytes.data(), bytes.size());
+  changed();
+}
+
+std::vector<double> Model::read(const std::string& name) {
+  const View view = find(name);
+  const std::vector<std::byte> bytes = read_bytes(name);
   std::vector<double> values(static_cast<size_t>(view.shape.elements()));
   if (view.type == DType::f64)
     unpack<double>(bytes, values);
@@ -233,7 +248,7 @@ void Model::write(const std::string& name, std::span<const double> values) {
     pack<float>(values, bytes);
   else
     usage_error("'" + name + "' holds no float values");
-  device_->backend().copy_in(device_->stream(), view.data, bytes.data(), bytes.size());
+  write_bytes(name, bytes);
 }
 
 void Model::set_step_state(const StepState& state) {
@@ -247,9 +262,7 @@ void Model::set_step_state(const StepState& state) {
 }
 
 void Model::clear(const std::string& name) {
-  const View view = find(name);
-  const std::vector<std::byte> zeros(view.bytes());
-  device_->backend().copy_in(device_->stream(), view.data, zeros.data(), zeros.size());
+  write_bytes(name, std::vector<std::byte>(find(name).bytes()));
 }
 
 }  // namespace fulmar

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -58,6 +59,15 @@ class FULMAR_API Model {
   // Values of a parameter, a statistic or a flat buffer, row-major.
   std::vector<double> read(const std::string& name);
   void write(const std::string& name, std::span<const double> values);
+  // The same as they lie in device memory, of the device's real type. Error(usage) where the bytes
+  // are not exactly as many.
+  std::vector<std::byte> read_bytes(const std::string& name);
+  void write_bytes(const std::string& name, std::span<const std::byte> bytes);
+
+  // Grows with every change of weights or statistics: what was computed from them is then old.
+  // Whoever changes them by their views says so.
+  uint64_t version() const { return version_; }
+  void changed() { version_++; }
 
   // The numbers that the runs called from now on read. Earlier runs may still be under way.
   void set_step_state(const StepState& state);
@@ -81,6 +91,7 @@ class FULMAR_API Model {
   std::vector<Parameter> parameters_;
   std::vector<Statistic> statistics_;
   int64_t flat_size_ = 0;
+  uint64_t version_ = 1;
   std::map<std::string, View> views_;
   std::map<std::string, DeviceBuffer> buffers_;
   // Step states on their way to the device, each behind an earlier one's last reader.

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
+#include "engine/leaf.h"
 #include "kernels/error.h"
 
 namespace fulmar {
@@ -28,10 +28,7 @@ class Planner {
     find_last_uses();
     place_joined();
     for (int s = 0; s < end(); s++) place_outputs(s);
-    if (options_.reuse)
-      pack();
-    else
-      pack_apart();
+    pack();
     return std::move(plan_);
   }
 
@@ -60,17 +57,40 @@ class Planner {
       for (Val x : tape_.node(n).inputs)
         if (x) live[x.node] = true;
     }
+    const std::vector<bool> once = depend_on_model_alone(live);
     step_of_.assign(static_cast<size_t>(tape_.size()), -1);
-    for (int n = 0; n < tape_.size(); n++) {
-      if (!live[n]) continue;
-      if (tape_.node(n).op->is_leaf()) {
-        plan_.leaves.push_back(n);
-      } else {
+    const auto add_steps = [&](bool of_once) {
+      for (int n = 0; n < tape_.size(); n++) {
+        if (!live[n] || tape_.node(n).op->is_leaf() || once[n] != of_once) continue;
         step_of_[n] = end();
         plan_.steps.push_back({n});
       }
-    }
+    };
+    add_steps(true);
+    plan_.once = end();
+    add_steps(false);
+    for (int n = 0; n < tape_.size(); n++)
+      if (live[n] && tape_.node(n).op->is_leaf()) plan_.leaves.push_back(n);
   }
+
+  // By node. A tape that updates state may change what its weights are while it runs.
+  std::vector<bool> depend_on_model_alone(const std::vector<bool>& live) const {
+    std::vector<bool> alone(static_cast<size_t>(tape_.size()), false);
+    for (int n = 0; n < tape_.size(); n++)
+      if (live[n] && tape_.node(n).op->updates_state()) return alone;
+    for (int n = 0; n < tape_.size(); n++) {
+      const Node& node = tape_.node(n);
+      if (const ops::Leaf* leaf = ops::as_leaf(node))
+        alone[n] = leaf->kind() == ops::Leaf::Kind::parameter ||
+                   leaf->kind() == ops::Leaf::Kind::statistic;
+      else
+        alone[n] = std::all_of(node.inputs.begin(), node.inputs.end(),
+                               [&](Val x) { return !x || alone[x.node]; });
+    }
+    return alone;
+  }
+
+  bool is_once(int step) const { return step >= 0 && step < plan_.once; }
 
   void find_last_uses() {
     last_use_.resize(static_cast<size_t>(tape_.size()));
@@ -98,6 +118,7 @@ class Planner {
       for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
         const Val part = node.inputs[i];
         if (step_of_[part.node] < 0 || allocation(part).buffer >= 0 || !options_.reuse) continue;
+        if (is_once(step_of_[part.node]) != is_once(s)) continue;
         const size_t element = size_of(type_of(whole));
         allocation(part) = {buffer, static_cast<size_t>(node.op->join_offset(i)) * element};
         plan_.buffers[buffer].first = std::min(plan_.buffers[buffer].first, step_of_[part.node]);
@@ -116,6 +137,7 @@ class Planner {
       if (!x || !node.op->may_overwrite(i) || allocation(x).buffer < 0) continue;
       if (type_of(x) != type_of(y)) continue;
       const Buffer& buffer = plan_.buffers[allocation(x).buffer];
+      if (is_once(buffer.first) && !is_once(step)) continue;
       // A buffer that ends here holds nothing else alive: joined values end later.
       if (buffer.last == step && allocation(x).offset == 0 && buffer.bytes == aligned(bytes_of(y)))
         return allocation(x).buffer;
@@ -157,11 +179,30 @@ class Planner {
     }
   }
 
+  void pack() {
+    std::vector<int> arena;
+    for (int b = 0; b < static_cast<int>(plan_.buffers.size()); b++) {
+      Buffer& buffer = plan_.buffers[b];
+      // What outlives the steps that run once: the arena is others' between runs.
+      buffer.kept = is_once(buffer.first) && !is_once(buffer.last);
+      if (buffer.kept)
+        place_behind(buffer, plan_.kept_bytes);
+      else if (options_.reuse)
+        arena.push_back(b);
+      else
+        place_behind(buffer, plan_.arena_bytes);
+    }
+    pack_tightly(std::move(arena));
+  }
+
+  static void place_behind(Buffer& buffer, size_t& end) {
+    buffer.offset = end;
+    end += buffer.bytes;
+  }
+
   // Greedy by size (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net
   // inference"): the smallest gap between the placed buffers that are alive at the same time.
-  void pack() {
-    std::vector<int> order(plan_.buffers.size());
-    std::iota(order.begin(), order.end(), 0);
+  void pack_tightly(std::vector<int> order) {
     std::stable_sort(order.begin(), order.end(),
                      [&](int a, int b) { return plan_.buffers[a].bytes > plan_.buffers[b].bytes; });
     std::vector<int> placed;  // by offset
@@ -184,13 +225,6 @@ class Planner {
                                        return plan_.buffers[x].offset < plan_.buffers[y].offset;
                                      }),
                     b);
-    }
-  }
-
-  void pack_apart() {
-    for (Buffer& buffer : plan_.buffers) {
-      buffer.offset = plan_.arena_bytes;
-      plan_.arena_bytes += buffer.bytes;
     }
   }
 
@@ -220,7 +254,8 @@ std::string overlap_in(const Plan& plan) {
   for (size_t i = 0; i < plan.buffers.size(); i++)
     for (size_t j = i + 1; j < plan.buffers.size(); j++) {
       const Buffer &a = plan.buffers[i], &b = plan.buffers[j];
-      const bool same_time = a.first <= b.last && b.first <= a.last;
+      if (a.kept != b.kept) continue;
+      const bool same_time = a.kept || (a.first <= b.last && b.first <= a.last);
       const bool same_place = a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
       if (same_time && same_place)
         return "buffers " + std::to_string(i) + " and " + std::to_string(j) + " overlap";

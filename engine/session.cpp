@@ -68,6 +68,9 @@ Session::Session(Context& context, Device& device, std::shared_ptr<const Tape> t
     leaves_[n] = model_->view(leaf.key(), tape_->node(n).outputs[0]);
     set_[n] = true;
   }
+  updates_ = std::any_of(plan_.steps.begin(), plan_.steps.end(), [&](const Plan::Step& step) {
+    return tape_->node(step.node).op->updates_state();
+  });
 }
 
 View Session::input_view(Val input, const char* verb) const {
@@ -144,8 +147,9 @@ void Session::take_memory() {
   // A tape of state updates alone needs no arena, and leaves the others' results alone.
   try {
     base_ = plan_.arena_bytes > 0 ? arena_->take(*device_, plan_.arena_bytes) : nullptr;
+    if (kept_.bytes() < plan_.kept_bytes) kept_ = DeviceBuffer(*device_, plan_.kept_bytes);
   } catch (const Error& error) {
-    out_of_memory(error, plan_.arena_bytes);
+    out_of_memory(error, plan_.arena_bytes + plan_.kept_bytes);
   }
   taken_ = 0;  // until all steps have run
 }
@@ -160,17 +164,21 @@ void Session::bind_views() {
     for (Val x : node.inputs) bound.in.push_back(x ? place(x) : View{});
     for (int i = 0; i < static_cast<int>(node.outputs.size()); i++)
       bound.out.push_back(place(Val{step.node, i}));
-    if (step.work >= 0) bound.work = base_ + plan_.buffers[step.work].offset;
+    if (step.work >= 0) bound.work = address(plan_.buffers[step.work]);
     bound_.push_back(std::move(bound));
   }
 }
 
 View Session::view(Val value) {
   tape_->info(value);  // throws where there is no such value
-  if (plan_.allocation(value).buffer >= 0 && (taken_ == 0 || taken_ != arena_->taken()))
-    usage_error(tape_->describe(value.node) + " has no value: " +
-                (taken_ == 0 ? "run() the session first"
-                             : "another session has run in the arena since; run() again"));
+  if (const int buffer = plan_.allocation(value).buffer; buffer >= 0) {
+    const bool kept = plan_.buffers[static_cast<size_t>(buffer)].kept;
+    const bool none = kept ? kept_version_ == 0 : taken_ == 0;
+    if (none || (!kept && taken_ != arena_->taken()))
+      usage_error(tape_->describe(value.node) + " has no value: " +
+                  (none ? "run() the session first"
+                        : "another session has run in the arena since; run() again"));
+  }
   return place(value);
 }
 
@@ -185,8 +193,12 @@ View Session::place(Val value) {
                   " has no memory in this session: make it an output");
     return leaves_[value.node];
   }
-  return view_of(base_ + plan_.buffers[allocation.buffer].offset + allocation.offset, info.shape,
+  return view_of(address(plan_.buffers[allocation.buffer]) + allocation.offset, info.shape,
                  type_on(*device_, info));
+}
+
+std::byte* Session::address(const Buffer& buffer) const {
+  return (buffer.kept ? kept_.data() : base_) + buffer.offset;
 }
 
 void Session::stop_if_cancelled() const {
@@ -207,9 +219,27 @@ void Session::run_step(size_t step) {
   if (options_.debug) check_finite(step);
 }
 
+void Session::begin_run() {
+  take_memory();
+  stop_if_cancelled();
+  if (updates_ && model_) model_->changed();
+  run_once();
+}
+
+void Session::run_once() {
+  if (plan_.once == 0) return;
+  const uint64_t version = model_ ? model_->version() : 1;
+  if (kept_version_ == version) return;
+  bind_views();
+  kept_version_ = 0;  // until all of them have run
+  for (int step = 0; step < plan_.once; step++) run_step(static_cast<size_t>(step));
+  kept_version_ = version;
+}
+
 void Session::run_steps() {
   bind_views();
-  for (size_t step = 0; step < plan_.steps.size(); step++) run_step(step);
+  for (auto step = static_cast<size_t>(plan_.once); step < plan_.steps.size(); step++)
+    run_step(step);
 }
 
 std::vector<const void*> Session::memory_of_run() const {
@@ -245,8 +275,7 @@ DeviceGraph* Session::captured(const std::vector<const void*>& memory) {
 
 void Session::run() {
   const Turn turn(arena_->busy(), arena_in_use);
-  take_memory();
-  stop_if_cancelled();
+  begin_run();
   const bool capture = captures() && !options_.debug && device_->backend().begin_capture;
   const auto memory = capture ? memory_of_run() : std::vector<const void*>();
   if (DeviceGraph* graph = capture ? captured(memory) : nullptr) {
@@ -270,10 +299,10 @@ void Session::run() {
 std::vector<double> Session::run_timed() {
   using Clock = std::chrono::steady_clock;
   const Turn turn(arena_->busy(), arena_in_use);
-  take_memory();
+  begin_run();
   bind_views();
-  std::vector<double> seconds;
-  for (size_t step = 0; step < plan_.steps.size(); step++) {
+  std::vector<double> seconds(static_cast<size_t>(plan_.once), 0.0);
+  for (auto step = static_cast<size_t>(plan_.once); step < plan_.steps.size(); step++) {
     const auto start = Clock::now();
     run_step(step);
     device_->backend().synchronize(device_->stream());
@@ -362,18 +391,41 @@ View Session::output_view(Val output) {
   return view(output);
 }
 
-std::vector<double> Session::read(Val output) {
-  const View from = output_view(output);
-  std::vector<std::byte> bytes(from.bytes());
+void Session::copy_out(const View& from, void* to) {
   try {
-    device_->backend().copy_out(device_->stream(), bytes.data(), from.data, bytes.size());
+    device_->backend().copy_out(device_->stream(), to, from.data, from.bytes());
     device_->backend().synchronize(device_->stream());
   } catch (const Error& error) {
     device_failed(error, last_node());
   }
+}
+
+void Session::read_bytes(Val output, std::span<std::byte> bytes) {
+  const View from = output_view(output);
+  if (bytes.size() != from.bytes())
+    usage_error(tape_->describe(output.node) + " has " + std::to_string(from.bytes()) + " bytes (" +
+                from.to_string() + "), room for " + std::to_string(bytes.size()) + " was given");
+  copy_out(from, bytes.data());
+}
+
+std::vector<double> Session::read(Val output) {
+  const View from = output_view(output);
+  std::vector<std::byte> bytes(from.bytes());
+  copy_out(from, bytes.data());
   std::vector<double> values;
   to_doubles(view_of(bytes.data(), from.shape, from.type), values);
   return values;
+}
+
+void Session::read(Val output, std::span<float> values) {
+  const View from = output_view(output);
+  if (std::ssize(values) != from.shape.elements())
+    usage_error(tape_->describe(output.node) + " has " + std::to_string(from.shape.elements()) +
+                " elements, room for " + std::to_string(values.size()) + " was given");
+  if (from.type == DType::f32) return copy_out(from, values.data());
+  const std::vector<double> wide = read(output);
+  std::transform(wide.begin(), wide.end(), values.begin(),
+                 [](double value) { return static_cast<float>(value); });
 }
 
 void Session::fetch(Val output, std::byte* pinned) {

@@ -69,18 +69,24 @@ class FULMAR_API Session {
   // contiguous, or of another shape or element type than the input has on this device.
   void bind(Val input, const View& device_memory);
 
-  // Runs all steps in order. Error(usage) where an input was never set, or another thread runs in
+  // Runs all steps in order; those that depend on the model alone, only where it has changed since
+  // they ran. Error(usage) where an input was never set, or another thread runs in
   // the same arena. Error(cancelled) when the context's flag is up. Error(device) naming node and
   // device; where the host doesn't wait for work, the fault may lie in an earlier node. Out of
   // memory, the message gives the planned bytes and a batch that fits.
   void run();
-  // As run(). Gives the seconds that each step took, by its place in plan().steps.
+  // As run(). Gives the seconds that each step took, by its place in plan().steps; 0 where it
+  // didn't run.
   std::vector<double> run_timed();
 
   // Values of an output (of the list given at construction) after a run, or of a leaf. Error(usage)
   // where this session has not run yet or its last run did not end, or another has run in the
   // shared arena since.
   std::vector<double> read(Val output);
+  // The same into the caller's memory, without a detour: as they lie on the device, or as floats.
+  // Error(usage) too where there are not exactly as many bytes, or floats.
+  void read_bytes(Val output, std::span<std::byte> bytes);
+  void read(Val output, std::span<float> values);
   // Its memory on the device, until the next run; errors as read().
   View view(Val value);
   // Starts a copy of an output to pinned host memory of its size, behind the latest run; await()
@@ -109,8 +115,11 @@ class FULMAR_API Session {
   void take_memory();
   void bind_views();
   View place(Val value);
+  std::byte* address(const Buffer& buffer) const;
   void stop_if_cancelled() const;
-  void run_steps();
+  void begin_run();
+  void run_once();   // the first plan().once steps, where the model has changed
+  void run_steps();  // the others
   void run_step(size_t step);
   std::vector<const void*> memory_of_run() const;
   // The graph of a run in this memory; null where no run used it yet, or the run can't be captured.
@@ -118,6 +127,7 @@ class FULMAR_API Session {
   void check_finite(size_t step);
   int32_t count_nonfinite(const View& x, int node);  // of a node; waits
   View output_view(Val output);
+  void copy_out(const View& from, void* to);  // waits
   int last_node() const { return plan_.steps.empty() ? -1 : plan_.steps.back().node; }
   [[noreturn]] void device_failed(const Error& error, int node) const;
   [[noreturn]] void out_of_memory(const Error& error, size_t bytes) const;
@@ -135,6 +145,9 @@ class FULMAR_API Session {
   std::vector<Bound> bound_;          // by step
   std::byte* base_ = nullptr;         // arena of this run
   std::byte* bound_base_ = nullptr;   // the arena that bound_ points into
+  DeviceBuffer kept_;                 // values of `once` steps
+  uint64_t kept_version_ = 0;         // of the model that they were computed from; 0: none yet
+  bool updates_ = false;              // whether a run changes the model
   std::vector<Captured> captured_;    // latest first
   int64_t replays_ = 0;
   uint64_t taken_ = 0;  // arena_->taken() at the last whole run; 0: none

@@ -302,3 +302,24 @@ TEST_CASE("out of memory: what was planned, and which batch fits") {
   session.run();
   CHECK(session.read(y)[0] == 2);
 }
+
+TEST_CASE("capture: what depends on the model alone is no part of the graph, and kept beside it") {
+  Emulated e;
+  const auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{1, 1, 1, 3}});
+  const Val w = ops::parameter(*tape, "w", {1, 1, 1, 3}, {}, true);
+  const Val twice = ops::as_role(*tape, ops::affine(*tape, w, 2, 0), Role::activation);
+  const Val y = ops::mul(*tape, x, twice);
+  Model model(e.device, *tape, std::nullopt);
+  model.write("w", Values{1, 2, 3});
+  Session session(e.context, e.device, tape, std::array{y}, &model);
+  REQUIRE(session.plan().once > 0);
+  session.set(x, Values{1, 1, 1});
+  for (int run = 0; run < 3; run++) session.run();
+  CHECK(session.replays() == 2);
+  CHECK(session.read(y) == Values{2, 4, 6});
+  model.write("w", Values{0, 1, 0});
+  session.run();
+  CHECK(session.replays() == 3);
+  CHECK(session.read(y) == Values{0, 2, 0});
+}

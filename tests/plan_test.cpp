@@ -96,3 +96,36 @@ TEST_CASE("a pointwise op runs in place where its input dies, and only there") {
   const Plan kept = make_plan(tape, std::array{b, c}, context.device("reference"));
   CHECK(kept.allocation(b).buffer != kept.allocation(c).buffer);
 }
+
+TEST_CASE("what depends on weights and constants alone runs once, and its values are kept") {
+  Context context;
+  Device& device = context.device("reference");
+  Tape tape;
+  const Val x = ops::input(tape, "x", {{1, 1, 1, 8}});
+  const Val w = ops::parameter(tape, "w", {1, 1, 1, 8}, {}, true);
+  const Val y = ops::add(tape, ops::square(tape, x), x);
+  const Val between = ops::exp(tape, w), folded = ops::tanh(tape, between);
+  const Val result = ops::mul(tape, y, ops::as_role(tape, folded, Role::activation));
+  const Plan p = make_plan(tape, std::array{result, between}, device);
+  CHECK(p.once == 3);
+  CHECK(step_of(p, between.node) == 0);
+  CHECK(step_of(p, y.node) >= p.once);
+  const auto kept = [&](const Plan& plan, Val v) {
+    return plan.buffers[static_cast<size_t>(plan.allocation(v).buffer)].kept;
+  };
+  CHECK(kept(p, between));  // an output
+  CHECK(!kept(p, folded));  // read within the first steps only
+  CHECK(!kept(p, y));
+  CHECK(p.kept_bytes == 2 * 64);
+
+  // Joined with what each run computes, a kept value stays out of the arena.
+  const Val flat = ops::join(tape, std::array{folded, y}, std::array<int64_t, 2>{0, 8}, 16);
+  const Plan joined = make_plan(tape, std::array{flat}, device);
+  CHECK(joined.once == 2);
+  CHECK(kept(joined, folded));
+  CHECK(!kept(joined, flat));
+
+  // A tape that updates state may change its weights while it runs.
+  ops::store(tape, x, ops::buffer(tape, "/copy", tape.info(x)));
+  CHECK(make_plan(tape, std::array{result}, device).once == 0);
+}

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "engine/ops.h"
 #include "engine/optimizer.h"
 #include "kernels/error.h"
+#include "tests/support/emulated_bf16.h"
 #include "tests/support/error_of.h"
 
 using namespace fulmar;
@@ -325,4 +327,85 @@ TEST_CASE("model: what doesn't fit is said") {
   CHECK(error_of(ErrorKind::usage, [&] {
           Session(context, context.device("cpu"), shared, std::array{w}, &model);
         }) == "'w' is [3] in the model, [4] on the tape");
+}
+
+TEST_CASE("session: what depends on the model alone is computed again when the model has changed") {
+  Context context;
+  auto tape = std::make_shared<Tape>();
+  const Val x = ops::input(*tape, "x", {{1, 1, 1, 4}});
+  const Val w = ops::parameter(*tape, "w", {4}, {ops::Initializer::Kind::ones, 0, 0}, true);
+  const Val twice = ops::affine(*tape, w, 2, 0);
+  const Val y = ops::mul(*tape, x, twice);
+  for (const char* name : {"cpu", "reference"}) {
+    CAPTURE(name);
+    Device& device = context.device(name);
+    Model model(device, *tape, 1);
+    // Counts how often affine runs.
+    const auto arena = std::make_shared<Arena>();
+    Session session(context, device, tape, std::array{y}, &model, arena);
+    REQUIRE(session.plan().once > 0);
+    session.set(x, Values{1, 2, 3, 4});
+    session.run();
+    CHECK(session.read(y) == Values{2, 4, 6, 8});
+    CHECK(session.run_timed()[0] == 0);  // it did not run again
+
+    // Another tape in the same arena doesn't disturb what is kept.
+    auto other = std::make_shared<Tape>();
+    const Val z = ops::input(*other, "z", {{1, 8, 8, 4}});
+    const Val gone = ops::exp(*other, z);
+    Session second(context, device, other, std::array{gone}, nullptr, arena);
+    second.set(z, Values(256, 1));
+    second.run();
+    for (int run = 0; run < 3; run++) {
+      session.run();
+      CHECK(session.read(y) == Values{2, 4, 6, 8});
+    }
+
+    model.write("w", Values{1, 0, 1, 0});
+    session.run();
+    CHECK(session.read(y) == Values{2, 0, 6, 0});
+
+    // Weights that another session updates: w = w - 0.5 (1 - 0) / 1, by plain SGD.
+    auto step = std::make_shared<Tape>();
+    const Val v = ops::parameter(*step, "w", {4}, {ops::Initializer::Kind::ones, 0, 0}, true);
+    const Val loss = ops::sum_all(*step, v);
+    Sgd sgd;
+    sgd.momentum = 0;
+    record_update(*step, model, sgd, joined_gradients(*step, model, loss));
+    StepState state;
+    state.learning_rate = 0.5;
+    model.set_step_state(state);
+    Session update(context, device, step, {}, &model);
+    update.run();
+    session.run();
+    const std::vector<double> updated = model.read("w");
+    CHECK(updated[0] < 1);
+    for (size_t i = 0; i < 4; i++)
+      CHECK(session.read(y)[i] == 2 * static_cast<double>(i + 1) * updated[i]);
+  }
+}
+
+TEST_CASE("session: outputs are read into the caller's memory") {
+  Context context;
+  const Small s;
+  Device bf16(test::emulated_bf16(), context.device("reference").stream());
+  for (Device* each : {&context.device("cpu"), &context.device("reference"), &bf16}) {
+    Device& device = *each;
+    CAPTURE(device.describe());
+    Model model(device, *s.tape, 1);
+    Session session(context, device, s.tape, std::array{s.y}, &model);
+    session.set(s.x, Values{1, 2, 3, 4, 5, 6});
+    session.run();
+    std::vector<float> floats(6);
+    session.read(s.y, floats);
+    CHECK(floats == std::vector<float>{2, 6, 12, 20, 30, 42});
+    std::vector<std::byte> bytes(session.view(s.y).bytes());
+    session.read_bytes(s.y, bytes);
+    CHECK(std::memcmp(bytes.data(), session.view(s.y).data, bytes.size()) == 0);
+    CHECK(error_of(ErrorKind::usage, [&] { session.read(s.y, std::span(floats).first(5)); }) ==
+          "add has 6 elements, room for 5 was given");
+    CHECK(error_of(ErrorKind::usage, [&] {
+            session.read_bytes(s.y, std::span(bytes).first(3));
+          }).starts_with("add has " + std::to_string(bytes.size()) + " bytes ([1,1,2,3] "));
+  }
 }

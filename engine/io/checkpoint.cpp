@@ -30,22 +30,20 @@ std::vector<int64_t> extents(const Shape& shape) {
   return list;
 }
 
-// Tensors to be written, with the memory that they lie in.
+// Tensors to be written.
 class Tensors {
  public:
-  explicit Tensors(DType type) : type_(type) {}
+  explicit Tensors(Model& model) : model_(model) {}
 
-  void add(const std::string& name, const Shape& shape, std::span<const double> values) {
-    std::vector<std::byte>& memory = memory_.emplace_back(values.size() * size_of(type_));
-    for (size_t i = 0; i < values.size(); i++) {
-      const auto narrow = static_cast<float>(values[i]);
-      if (type_ == DType::f64)
-        std::memcpy(memory.data() + i * sizeof(double), &values[i], sizeof(double));
-      else
-        std::memcpy(memory.data() + i * sizeof(float), &narrow, sizeof(float));
-    }
-    const StoredType stored = type_ == DType::f64 ? StoredType::f64 : StoredType::f32;
-    list_.push_back({name, stored, extents(shape), memory.data()});
+  // A parameter or a statistic of the model, or its buffer of that name in parts.
+  void add(const std::string& name, const Shape& shape) {
+    list_.push_back({name, stored_type(), extents(shape), copy(name)});
+  }
+  void add_parts(const std::string& buffer) {
+    const std::byte* flat = copy(buffer);
+    for (const Model::Parameter& p : model_.parameters())
+      list_.push_back({part_name(buffer, p.name), stored_type(), extents(p.shape),
+                       flat + static_cast<size_t>(p.begin) * size_of(model_.device().real())});
   }
   // An array of the training state, in the caller's memory.
   template <class T>
@@ -59,25 +57,17 @@ class Tensors {
   const std::vector<StoredTensor>& list() const { return list_; }
 
  private:
-  DType type_;
+  StoredType stored_type() const {
+    return model_.device().real() == DType::f64 ? StoredType::f64 : StoredType::f32;
+  }
+  const std::byte* copy(const std::string& name) {
+    return memory_.emplace_back(model_.read_bytes(name)).data();
+  }
+
+  Model& model_;
   std::deque<std::vector<std::byte>> memory_;
   std::vector<StoredTensor> list_;
 };
-
-std::vector<double> values_of(const StoredTensor& tensor) {
-  std::vector<double> values(static_cast<size_t>(tensor.elements()));
-  const auto* bytes = static_cast<const std::byte*>(tensor.data);
-  for (size_t i = 0; i < values.size(); i++) {
-    if (tensor.type == StoredType::f64) {
-      std::memcpy(&values[i], bytes + i * sizeof(double), sizeof(double));
-    } else {
-      float narrow;
-      std::memcpy(&narrow, bytes + i * sizeof(float), sizeof(float));
-      values[i] = narrow;
-    }
-  }
-  return values;
-}
 
 // Numbers of one type as numbers of another.
 template <class From, class To>
@@ -90,6 +80,22 @@ void convert(std::span<const std::byte> from, std::vector<std::byte>& to) {
     const To other = static_cast<To>(value);
     std::memcpy(to.data() + i * sizeof(To), &other, sizeof(To));
   }
+}
+
+// Stored floats as a device's real type: as they are, or converted into memory of the caller's.
+std::span<const std::byte> as_real(std::span<const std::byte> floats, StoredType stored, DType real,
+                                   std::vector<std::byte>& converted) {
+  const bool wide = stored == StoredType::f64;
+  if (wide == (real == DType::f64)) return floats;
+  if (wide)
+    convert<double, float>(floats, converted);
+  else
+    convert<float, double>(floats, converted);
+  return converted;
+}
+
+std::span<const std::byte> bytes_of(const StoredTensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.data), tensor.bytes()};
 }
 
 template <class T>
@@ -163,11 +169,6 @@ std::map<std::string, Preprocess> preprocess_of(const std::string& text, const N
   return all;
 }
 
-std::span<const double> segment(const std::vector<double>& flat, const Model::Parameter& p) {
-  return std::span(flat).subspan(static_cast<size_t>(p.begin),
-                                 static_cast<size_t>(p.shape.elements()));
-}
-
 // The description in a file's metadata, without the training state.
 ModelInfo info_of(const std::map<std::string, std::string>& metadata, const std::string& path) {
   if (!metadata.count("fulmar") || !metadata.count("network"))
@@ -217,11 +218,9 @@ const Preprocess& ModelInfo::picture() const {
 
 void save_checkpoint(const std::string& path, const ModelInfo& info, Model& model) {
   check_model_info(info);
-  Tensors tensors(model.device().real());
-  for (const Model::Parameter& p : model.parameters())
-    tensors.add(p.name, p.shape, model.read(p.name));
-  for (const Model::Statistic& s : model.statistics())
-    tensors.add(s.name, s.shape, model.read(s.name));
+  Tensors tensors(model);
+  for (const Model::Parameter& p : model.parameters()) tensors.add(p.name, p.shape);
+  for (const Model::Statistic& s : model.statistics()) tensors.add(s.name, s.shape);
   std::map<std::string, std::string> metadata{
       {"fulmar", "model"},
       {"network", info.network.to_json()},
@@ -231,11 +230,7 @@ void save_checkpoint(const std::string& path, const ModelInfo& info, Model& mode
   metadata.insert(info.task.begin(), info.task.end());
   if (!info.training_state.empty()) {
     metadata["training_state"] = info.training_state.json;
-    for (const std::string& buffer : model.states()) {
-      const std::vector<double> flat = model.read(buffer);
-      for (const Model::Parameter& p : model.parameters())
-        tensors.add(part_name(buffer, p.name), p.shape, segment(flat, p));
-    }
+    for (const std::string& buffer : model.states()) tensors.add_parts(buffer);
     for (const auto& [name, values] : info.training_state.integers)
       tensors.add(name, StoredType::i32, values);
     for (const auto& [name, values] : info.training_state.floats)
@@ -259,38 +254,46 @@ Checkpoint Checkpoint::read(const std::string& path) {
 }
 
 void Checkpoint::restore(Model& model) const {
-  const auto copy = [&](const std::string& name, const Shape& shape) {
+  const DType real = model.device().real();
+  std::vector<std::byte> converted;
+  const auto stored = [&](const std::string& name, const Shape& shape) {
     const StoredTensor& tensor = file_->at(name);
     if (tensor.shape != extents(shape) || !is_float(tensor)) wrong_shape(path_, name, shape);
-    return values_of(tensor);
+    return as_real(bytes_of(tensor), tensor.type, real, converted);
   };
-  for (const Model::Parameter& p : model.parameters()) model.write(p.name, copy(p.name, p.shape));
-  for (const Model::Statistic& s : model.statistics()) model.write(s.name, copy(s.name, s.shape));
+  const auto restore = [&](const auto& tensor) {
+    model.write_bytes(tensor.name, stored(tensor.name, tensor.shape));
+  };
+  for (const Model::Parameter& p : model.parameters()) restore(p);
+  for (const Model::Statistic& s : model.statistics()) restore(s);
   if (info_.training_state.empty()) return;
   // Buffers that the model has must be in the file; others are made where the file has them.
   for (const std::string& buffer : all_state_names()) {
     const auto& parameters = model.parameters();
-    const bool stored = std::any_of(
+    const bool any = std::any_of(
         parameters.begin(), parameters.end(),
         [&](const Model::Parameter& p) { return file_->find(part_name(buffer, p.name)); });
-    if (!stored && !model.has(buffer)) continue;
-    std::vector<double> flat = model.read(buffer);
+    if (!any && !model.has(buffer)) continue;
+    std::vector<std::byte> flat = model.read_bytes(buffer);
     for (const Model::Parameter& p : parameters) {
-      const std::vector<double> part = copy(part_name(buffer, p.name), p.shape);
-      std::copy(part.begin(), part.end(), flat.begin() + p.begin);
+      const auto part = stored(part_name(buffer, p.name), p.shape);
+      const auto begin = p.begin * static_cast<int64_t>(size_of(real));
+      std::copy(part.begin(), part.end(), flat.begin() + begin);
     }
-    model.write(buffer, flat);
+    model.write_bytes(buffer, flat);
   }
 }
 
 std::vector<std::string> Checkpoint::initialize(Model& model) const {
   std::vector<std::string> missing;
+  std::vector<std::byte> converted;
   const auto copy = [&](const std::string& name, const Shape& shape) {
     const StoredTensor* tensor = file_->find(name);
     if (!tensor || tensor->shape != extents(shape) || !is_float(*tensor))
       missing.push_back(name);
     else
-      model.write(name, values_of(*tensor));
+      model.write_bytes(name,
+                        as_real(bytes_of(*tensor), tensor->type, model.device().real(), converted));
   };
   for (const Model::Parameter& p : model.parameters()) copy(p.name, p.shape);
   for (const Model::Statistic& s : model.statistics()) copy(s.name, s.shape);
@@ -330,19 +333,14 @@ void ModelFile::restore(Model& model) {
   file_->read([&](size_t number, size_t offset, std::span<const std::byte> bytes) {
     const View& to = places[number];
     if (!to.data) return;
-    const bool wide = file_->tensors()[number].type == StoredType::f64;
-    const size_t first = offset / (wide ? sizeof(double) : sizeof(float));
-    if (wide != (to.type == DType::f64)) {
-      if (wide)
-        convert<double, float>(bytes, converted);
-      else
-        convert<float, double>(bytes, converted);
-      bytes = converted;
-    }
+    const StoredType stored = file_->tensors()[number].type;
+    const size_t first = offset / size_of(stored);
+    bytes = as_real(bytes, stored, to.type, converted);
     backend.copy_in(device.stream(), to.as<std::byte>() + first * size_of(to.type), bytes.data(),
                     bytes.size());
   });
   backend.synchronize(device.stream());
+  model.changed();
 }
 
 }  // namespace fulmar

@@ -47,8 +47,28 @@ class Author {
     return val;
   }
   Val weight(const Shape& shape) {
-    weights_.push_back(input(shape, -0.5, 0.5, false, Role::parameter));
+    weights_.push_back(below(3) > 0 ? input(shape, -0.5, 0.5, false, Role::parameter)
+                                    : computed(of_model(shape)));
     return weights_.back();
+  }
+  Val of_model(const Shape& shape) {
+    const std::string key = "weight " + std::to_string(r_.inputs.size());
+    const Val val = ops::parameter(t_, key, shape, {}, true);
+    r_.inputs.push_back(
+        {val, random_reals(shape, seed_ + draws_, -0.5, 0.5).values, false, false, key});
+    return val;
+  }
+  // Up to three functions of a weight, at times beside another that is joined with it.
+  Val computed(Val w) {
+    for (int64_t i = below(4); i > 0; i--) w = pointwise(w);
+    if (below(3) == 0) {
+      const Val other = ops::square(t_, w);
+      const int64_t n = t_.shape(w).elements();
+      const Val flat = ops::join(t_, std::array{w, other}, std::array<int64_t, 2>{0, n}, 2 * n);
+      if (below(2)) r_.outputs.push_back(flat);
+      if (below(2)) r_.outputs.push_back(other);
+    }
+    return w;
   }
   Val step_state() {
     if (!t_.has("/step_state"))
@@ -102,6 +122,10 @@ class Author {
   }
   Val normed(Val x) {
     const Shape channels{t_.shape(x)[3]};
+    if (!updates_)
+      return ops::batch_norm(t_, x, weight(channels), weight(channels),
+                             computed(of_model(channels)),
+                             input(channels, 0.5, 1.5, false, Role::statistic), 1e-2);
     const ops::RunningStatistics running{input(channels, -1, 1, true, Role::statistic),
                                          input(channels, 0.5, 1.5, true, Role::statistic)};
     return ops::batch_norm_train(t_, x, weight(channels), weight(channels), running, 1e-2);
@@ -170,7 +194,7 @@ class Author {
       end += t_.shape(g).elements() + below(3);
     }
     const Val flat = ops::join(t_, gradients, offsets, end + below(3));
-    if (below(2)) {
+    if (updates_) {
       step_state();
       ops::accumulate(t_, flat, input(t_.shape(flat), -1, 1, true, Role::parameter));
     }
@@ -186,6 +210,7 @@ class Author {
   Tape& t_;
   uint64_t seed_;
   uint64_t draws_ = 0;
+  const bool updates_ = seed_ % 2 == 0;
   std::vector<Val> values_;   // pictures that can be used
   std::vector<Val> weights_;  // what can be trained
 };
