@@ -73,11 +73,11 @@ Val input(LayerArgs& l) {
   if (grid < 1) usage_error("'grid' must be at least 1, it is " + std::to_string(grid));
   if (l.x.size() < 2) return l.x[0];
   const Shape& first = l.tape.shape(l.x[1]);
-  const auto cells = [&](int64_t pixels) { return (pixels + grid - 1) / grid; };
-  if (x.height() != cells(first.height()) || x.width() != cells(first.width()))
-    usage_error("x " + x.to_string() + " is not " + std::to_string(cells(first.height())) + " x " +
-                std::to_string(cells(first.width())) + ", which the first input " +
-                first.to_string() + " gives on a grid of " + std::to_string(grid));
+  const int64_t rows = grid_cells(first.height(), grid), columns = grid_cells(first.width(), grid);
+  if (x.height() != rows || x.width() != columns)
+    usage_error("x " + x.to_string() + " is not " + std::to_string(rows) + " x " +
+                std::to_string(columns) + ", which the first input " + first.to_string() +
+                " gives on a grid of " + std::to_string(grid));
   return l.x[0];
 }
 

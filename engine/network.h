@@ -132,6 +132,9 @@ class FULMAR_API LayerArgs {
   mutable std::set<std::string> read_;
 };
 
+// The extent of an input on a grid: so many cells cover the pixels of the network's first input.
+constexpr int64_t grid_cells(int64_t pixels, int64_t grid) { return (pixels + grid - 1) / grid; }
+
 struct Layer {
   Val (*record)(LayerArgs&);
   int inputs;           // how many; -1: one or more

@@ -101,9 +101,8 @@ Shape shape_of_input(const Call& call, const Shape& first) {
     return value ? *value : 0;
   };
   const int64_t grid = std::max<int64_t>(1, integer("grid"));
-  const auto cells = [&](int64_t pixels) { return (pixels + grid - 1) / grid; };
   const int64_t channels = integer("channels");
-  return {1, cells(first.height()), cells(first.width()),
+  return {1, grid_cells(first.height(), grid), grid_cells(first.width(), grid),
           channels > 0 ? channels : first.channels()};
 }
 

@@ -24,6 +24,11 @@ struct Target {
   Val weight;   // [N,1,1,1], of each sample; 0 for slots that fill up a batch
 };
 
+// The weights of samples, 1 where they have none.
+inline Val weights_of(Tape& tape, const Target& target, const Shape& sample) {
+  return target.weight ? target.weight : ops::constant(tape, sample, 1, Role::statistic);
+}
+
 struct LossOptions {
   double label_smoothing = 0;  // of class labels: target' = (1 - s) target + s / classes
 };

@@ -109,8 +109,7 @@ Recorded Multilabel::record(Tape& tape, Val output, const Target& target,
     usage_error("labels must be f32 " + shape.to_string() + ", they are " +
                 tape.shape(t).to_string());
   const Shape sample{shape.images(), 1, 1, 1};
-  const Val weight =
-      target.weight ? target.weight : ops::constant(tape, sample, 1, Role::statistic);
+  const Val weight = weights_of(tape, target, sample);
   const Val loss = ops::sub(tape, ops::softplus(tape, x), ops::mul(tape, x, t));
   r.sample_loss = ops::mul(tape, ops::sum(tape, loss, sample), weight);
   r.sample_weight = ops::affine(tape, weight, static_cast<double>(count), 0);

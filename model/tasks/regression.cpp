@@ -56,8 +56,7 @@ Recorded Regression::record(Tape& tape, Val output, const Target& target,
     usage_error("labels of a regression must be f32 " + shape.to_string() +
                 ", as the output is; they are " + tape.shape(t).to_string());
   const Shape sample{shape.images(), 1, 1, 1};
-  const Val weight =
-      target.weight ? target.weight : ops::constant(tape, sample, 1, Role::statistic);
+  const Val weight = weights_of(tape, target, sample);
   const Val w = ops::broadcast(tape, weight, shape), e = ops::sub(tape, y, t);
   const Val squared = ops::mul(tape, w, ops::square(tape, e));
   const Val absolute = ops::mul(tape, w, ops::abs(tape, e));
