@@ -26,10 +26,10 @@ void check(int result) {
 
 std::string encode_png(const Image& image) {
   const bool known = image.type == DType::u8 || image.type == DType::u16;
-  if (!known || (image.bands != 1 && image.bands != 3) || image.height < 1 || image.width < 1 ||
+  if (!known || (image.bands != 1 && image.bands != 3 && image.bands != 4) || image.height < 1 || image.width < 1 ||
       image.height > INT32_MAX || image.width > INT32_MAX ||
       static_cast<int64_t>(image.data.size()) != image.bytes())
-    usage_error("a PNG holds 1 or 3 bands of u8 or u16; this picture has " +
+    usage_error("a PNG holds 1, 3 or 4 bands of u8 or u16; this picture has " +
                 std::to_string(image.width) + " x " + std::to_string(image.height) + " pixels, " +
                 std::to_string(image.bands) + " bands of " + name_of(image.type));
   const std::unique_ptr<spng_ctx, Free> context(spng_ctx_new(SPNG_CTX_ENCODER));
@@ -39,7 +39,9 @@ std::string encode_png(const Image& image) {
   ihdr.width = static_cast<uint32_t>(image.width);
   ihdr.height = static_cast<uint32_t>(image.height);
   ihdr.bit_depth = image.type == DType::u8 ? 8 : 16;
-  ihdr.color_type = image.bands == 1 ? SPNG_COLOR_TYPE_GRAYSCALE : SPNG_COLOR_TYPE_TRUECOLOR;
+  ihdr.color_type = image.bands == 1   ? SPNG_COLOR_TYPE_GRAYSCALE
+                    : image.bands == 3 ? SPNG_COLOR_TYPE_TRUECOLOR
+                                       : SPNG_COLOR_TYPE_TRUECOLOR_ALPHA;
   check(spng_set_ihdr(context.get(), &ihdr));
   check(spng_encode_image(context.get(), image.data.data(), image.data.size(), SPNG_FMT_PNG,
                           SPNG_ENCODE_FINALIZE));

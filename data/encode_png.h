@@ -6,8 +6,9 @@
 
 namespace fulmar::data {
 
-// A PNG file's bytes, of a picture with 1 (grey) or 3 bands of u8 or u16; decode_image gives the
-// same pixels back. Error(usage) for other pictures.
+// A PNG file's bytes, of a picture of u8 or u16 with 1 band (grey), 3 (colours) or 4 (colours and
+// opacity); decode_image gives the same pixels back, without opacity. Error(usage) for other
+// pictures.
 std::string encode_png(const Image& image);
 
 }  // namespace fulmar::data

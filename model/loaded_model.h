@@ -38,6 +38,8 @@ class FULMAR_API LoadedModel {
   const Heads& heads() const { return heads_; }
   Device& device() const { return *device_; }
   size_t bytes() const { return weights_->bytes(); }  // of device memory
+  // For programs of one's own: nobody writes to them.
+  Model& weights() const { return *weights_; }
 
   // In the order of the network's inputs. Pictures are [N,H,W,bands] as a decoder gives them, of
   // `type` or f32 in the same units. Other inputs are f32 [N,h,w,C], of any extents where the first
@@ -48,7 +50,6 @@ class FULMAR_API LoadedModel {
   const std::vector<TensorInfo>& outputs() const { return outputs_; }
 
  private:
-  friend class ModelSession;
   void load();
   void describe_inputs(bool any_size);
 
@@ -60,7 +61,7 @@ class FULMAR_API LoadedModel {
   std::map<std::string, std::string> metadata_;
   Heads heads_;
   std::vector<TensorInfo> inputs_, outputs_;
-  std::unique_ptr<Model> weights_;  // sessions read it
+  std::unique_ptr<Model> weights_;
 };
 
 }  // namespace fulmar::model

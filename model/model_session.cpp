@@ -274,7 +274,7 @@ ModelSession::Prepared& ModelSession::prepare(std::span<const HostTensor> inputs
        named_outputs(p->program, model_->heads(), model_->info().network))
     p->outputs.push_back(value);
   p->session = std::make_unique<Session>(*context_, *device_, p->program.tape, p->outputs,
-                                         model_->weights_.get(), arena_);
+                                         &model_->weights(), arena_);
   prepared_.insert(prepared_.begin(), std::move(p));
   if (prepared_.size() > prepared_shapes) prepared_.pop_back();
   return *prepared_.front();

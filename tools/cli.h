@@ -107,6 +107,7 @@ void add_bench(Cli& cli);
 void add_check(Cli& cli);
 void add_devices(Cli& cli);
 void add_eval(Cli& cli);
+void add_explain(Cli& cli);
 void add_help(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);

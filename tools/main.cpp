@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   Cli cli;
   add_train(cli);
   add_eval(cli);
+  add_explain(cli);
   add_predict(cli);
   add_info(cli);
   add_check(cli);

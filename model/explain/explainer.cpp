@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "model/explain/receptive_field.h"
 
 namespace fulmar::model::explain {
 namespace {
@@ -89,8 +90,12 @@ Explainer::Explainer(Context& context, Device& device, const ModelInfo& info, Mo
   Target nothing;
   nothing.value = info_.network.outputs()[0];
   const auto p = record(Recipe(Recipe::Points::given, false, {}, nothing), 1);
-  for (const Call& call : info_.network.calls())
-    layers_.push_back({call.name, call.op, p->tape->shape(p->tape->find(call.name))});
+  const std::vector<int64_t> seen = receptive_fields(*p->tape, p->points);
+  for (const Call& call : info_.network.calls()) {
+    const Val value = p->tape->find(call.name);
+    layers_.push_back(
+        {call.name, call.op, p->tape->shape(value), seen[static_cast<size_t>(value.node)]});
+  }
 }
 
 Explainer::~Explainer() = default;

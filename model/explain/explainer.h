@@ -51,7 +51,8 @@ struct FixedInput {
 
 struct LayerInfo {
   std::string name, op;
-  Shape shape;  // of one sample
+  Shape shape;                  // of one sample
+  int64_t receptive_field = 0;  // pixels of the input a side that one of its pixels sees; 0: all
 };
 
 // Scores and gradients of a network at inputs near a sample: what every method of attribution is

@@ -1,0 +1,237 @@
+#include <filesystem>
+#include <memory>
+
+#include "engine/io/file.h"
+#include "kernels/error.h"
+#include "tools/cli.h"
+#include "tools/console.h"
+#include "tools/output.h"
+#include "tools/picture_options.h"
+#include "tools/progress.h"
+#include "tools/report/explanation.h"
+#include "tools/run/text.h"
+#include "tools/table.h"
+
+namespace fulmar::tools {
+namespace {
+
+using model::explain::Method;
+using model::explain::methods;
+
+struct Options {
+  ExplainOptions explain;
+  std::string methods = "grad-cam,integrated-gradients";
+  std::string baseline = "black", quadrature = "gauss-legendre";
+  std::optional<size_t> memory;
+  std::string of = "logit";
+};
+
+std::vector<std::string> parts_of(const std::string& list) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    parts.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+// Reads what was given as text.
+ExplainOptions settled(const Options& options, uint64_t seed) {
+  ExplainOptions o = options.explain;
+  if (options.methods == "all") {
+    o.methods.clear();
+    for (const Method& method : methods()) o.methods.emplace_back(method.name);
+  } else {
+    o.methods = parts_of(options.methods);
+  }
+  const std::vector<std::pair<const char*, BaselineKind>> kinds{{"black", BaselineKind::black},
+                                                                {"mean", BaselineKind::mean},
+                                                                {"blurred", BaselineKind::blurred}};
+  o.baseline = BaselineKind::given;
+  for (const auto& [name, kind] : kinds)
+    if (options.baseline == name) o.baseline = kind;
+  if (o.baseline == BaselineKind::given) o.baseline_file = options.baseline;
+  o.settings.rule = model::explain::rule_of(options.quadrature);
+  o.settings.seed = seed;
+  o.probability = options.of == "probability";
+  if (options.memory) o.memory = static_cast<int64_t>(*options.memory);
+  return o;
+}
+
+Json json_of(const ExplainedPicture& p, const std::vector<std::string>& classes) {
+  if (!p.error.empty()) return {{"path", p.path}, {"error", p.error}};
+  Json line{{"path", p.path}, {"target", classes[static_cast<size_t>(p.target)]}};
+  line["probabilities"] = Json::object();
+  for (size_t k = 0; k < classes.size(); k++)
+    line["probabilities"][classes[k]] = p.probabilities[k];
+  line["seen"] = {{"left", p.seen.left},
+                  {"top", p.seen.top},
+                  {"width", p.seen.width()},
+                  {"height", p.seen.height()}};
+  line["maps"] = Json::array();
+  for (const ShownMap& map : p.maps) {
+    Json one{{"method", map.method->name}, {"score", map.score},
+             {"largest", map.largest},     {"at", {{"column", map.peak_x}, {"row", map.peak_y}}},
+             {"seconds", map.seconds},     {"files", map.files}};
+    if (!map.layer.empty()) one["layer"] = map.layer;
+    if (map.baseline_score) {
+      one["baseline_score"] = *map.baseline_score;
+      one["completeness"] = {{"absolute", *map.error}, {"relative", *map.relative_error}};
+    }
+    line["maps"].push_back(one);
+  }
+  return line;
+}
+
+void print_picture(const ExplainedPicture& p, const std::vector<std::string>& classes) {
+  const auto target = static_cast<size_t>(p.target);
+  print(p.path + ": " + classes[target] + " " + fixed(p.probabilities[target], 4) + "\n");
+  for (const ShownMap& map : p.maps) {
+    std::string line = "  " + std::string(map.method->name);
+    line += std::string(line.size() < 24 ? 24 - line.size() : 1, ' ') + "strongest at column " +
+            fixed(map.peak_x, 0) + ", row " + fixed(map.peak_y, 0) + "; " +
+            rounded(map.seconds, 2) + " s";
+    if (map.baseline_score)
+      line += "; completeness error " + rounded(*map.error, 2) + " (" +
+              rounded(100 * *map.relative_error, 2) + " %)";
+    print(line + "\n");
+  }
+}
+
+// --layer list
+int list_layers(const PictureExplainer& explainer, bool json) {
+  Table table({{"layer", Table::Align::left},
+               {"kind", Table::Align::left},
+               {"values", Table::Align::left},
+               {"sees, pixels", Table::Align::right}});
+  for (const model::explain::LayerInfo& layer : explainer.explainer().layers()) {
+    const std::string sees =
+        layer.receptive_field > 0 ? std::to_string(layer.receptive_field) : "all";
+    const std::string values = std::to_string(layer.shape.height()) + " x " +
+                               std::to_string(layer.shape.width()) + " x " +
+                               std::to_string(layer.shape.channels());
+    if (json)
+      print_line({{"layer", layer.name},
+                  {"op", layer.op},
+                  {"shape", {layer.shape.height(), layer.shape.width(), layer.shape.channels()}},
+                  {"receptive_field",
+                   layer.receptive_field > 0 ? Json(layer.receptive_field) : Json(nullptr)}});
+    else
+      table.add({layer.name, layer.op, values, sees});
+  }
+  if (!json) print(table.to_string());
+  return exit_ok;
+}
+
+int run(const Options& given, const SharedOptions& shared) {
+  ExplainOptions options = settled(given, shared.seed);
+  CommandContext command(shared);
+  const bool list = options.settings.layer == "list";
+  if (list) options.settings.layer.clear();
+  PictureExplainer explainer(command.context(), command.device(), options);
+  for (const std::string& text : explainer.model().notes()) say(text);
+  if (list) return list_layers(explainer, shared.json);
+  const std::string page = (std::filesystem::path(options.out) / "report.html").string();
+  ExplanationReport report;
+  report.model = options.model;
+  report.command = shared.command;
+  report.classes = explainer.task().classes;
+  report.probability = options.probability;
+  int64_t failed = 0;
+  Progress progress(std::ssize(explainer.paths()), "images");
+  for (const std::string& path : explainer.paths()) {
+    report.pictures.push_back(explainer.explain(path));
+    const ExplainedPicture& picture = report.pictures.back();
+    if (!picture.error.empty()) failed++;
+    if (shared.json)
+      print_line(json_of(picture, report.classes));
+    else if (!picture.error.empty())
+      say(picture.error);
+    else
+      print_picture(picture, report.classes);
+    flush_output();
+    progress.update(std::ssize(report.pictures));
+  }
+  write_file(page, explanation_html(report));
+  note("report: " + page);
+  if (failed > 0)
+    say(std::to_string(failed) + " of " + std::to_string(report.pictures.size()) +
+        " pictures could not be used");
+  return failed > 0 ? exit_file : exit_ok;
+}
+
+std::string method_list() {
+  std::string text;
+  for (const Method& method : methods())
+    text += std::string(text.empty() ? "" : ", ") + method.name;
+  return text;
+}
+
+}  // namespace
+
+void add_explain(Cli& cli) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command =
+      add_command(cli, "explain", "Show which parts of pictures a model's decision rests on",
+                  [options, &cli] { return run(*options, cli.shared); });
+  ExplainOptions& o = options->explain;
+  command.add_option("MODEL", o.model, "A model file, such as best.safetensors")->required();
+  command
+      .add_option("IMAGE", o.paths,
+                  "Pictures (PNG, JPEG, BMP, TIFF), and folders of pictures, deeper ones included")
+      ->required();
+  add_path(command, "--out", o.out,
+           "Folder for the maps (.npy, .png, and .tif where a picture says where it lies) and "
+           "report.html",
+           "DIR")
+      ->required();
+  command
+      .add_option("--method", options->methods,
+                  "Methods with commas between, or all: " + method_list() +
+                      " (default: grad-cam,integrated-gradients)")
+      ->type_name("M,...");
+  command
+      .add_option("--target", o.target,
+                  "The class that is explained, by name or number (default: the one that the "
+                  "model finds likeliest)")
+      ->type_name("CLASS");
+  add_choice(command, "--of", options->of, {"logit", "probability"},
+             "Which number of the class is explained (default: logit)");
+  command
+      .add_option("--layer", o.settings.layer,
+                  "Layer of class activation maps; list: name them all (default: the last one "
+                  "with pixels)")
+      ->type_name("NAME");
+  command
+      .add_option("--baseline", options->baseline,
+                  "What integrated gradients, occlusion and rise take for no content: black, "
+                  "mean, blurred, or a picture's file (default: black)")
+      ->type_name("WHAT");
+  add_integer(command, "--steps", o.settings.steps, 1, 1'000'000,
+              "Steps of integrated gradients (default: 50)");
+  add_choice(command, "--quadrature", options->quadrature,
+             {"gauss-legendre", "trapezoid", "midpoint"},
+             "Rule of integrated gradients (default: gauss-legendre)");
+  command
+      .add_option("--base", o.settings.base,
+                  "Method of which smooth-grad and var-grad take samples (default: saliency)")
+      ->type_name("M");
+  add_integer(command, "--samples", o.settings.samples, 1, 1'000'000,
+              "Noisy samples of smooth-grad and var-grad (default: 25)");
+  add_number(command, "--noise", o.settings.noise, 0, 10,
+             "Their noise, in parts of the picture's range (default: 0.15)");
+  add_integer(command, "--window", o.settings.window, 1, 1'000'000,
+              "Side of what occlusion hides, pixels (default: an eighth of the crop)");
+  add_integer(command, "--stride", o.settings.stride, 1, 1'000'000,
+              "How far it moves, pixels (default: half the window)");
+  add_integer(command, "--masks", o.settings.masks, 1, 10'000'000, "Masks of rise (default: 2000)");
+  add_bytes(command, "--memory", options->memory,
+            "Memory for activations: so many samples go together as fit (default: 1 GiB)");
+  add_bands(command, o.bands, "(default: as the model's pictures)");
+  add_max_pixels(command, o.max_pixels);
+  add_device(command, cli.shared);
+  add_precision(command, cli.shared.precision);
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,161 @@
+#include "tools/report/explanation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/version.h"
+#include "tools/report/html.h"
+#include "tools/report/report.h"
+#include "tools/report/style.h"
+#include "tools/run/base64.h"
+#include "tools/run/heat.h"
+#include "tools/run/results.h"
+#include "tools/run/text.h"
+
+namespace fulmar::tools {
+namespace {
+
+constexpr const char* explanation_style = R"css(
+.opacity { position: sticky; top: 0; z-index: 2; background: var(--page); border: 0;
+  border-bottom: 1px solid var(--line); margin: 1rem 0; padding: .6rem 0; display: flex;
+  flex-wrap: wrap; gap: .2rem .9rem; align-items: center; }
+.opacity legend { float: left; padding: 0 .6rem 0 0; color: var(--quiet); }
+.opacity label { cursor: pointer; padding: .15rem .1rem; }
+.maps { display: grid; gap: 1.2rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
+.maps .picture { overflow: hidden; }
+.maps .picture .heat { position: absolute; inset: 0; background: none; opacity: .75; }
+body:has(#opacity-0:checked) .heat { opacity: 0 !important; }
+body:has(#opacity-25:checked) .heat { opacity: .25 !important; }
+body:has(#opacity-50:checked) .heat { opacity: .5 !important; }
+body:has(#opacity-100:checked) .heat { opacity: 1 !important; }
+.scale { display: grid; grid-template-columns: auto minmax(8rem, 22rem) auto; gap: .6rem;
+  align-items: center; font-size: .9rem; margin: .6rem 0; }
+.scale svg { width: 100%; height: 1.1rem; border-radius: .2rem; }
+.probabilities td:last-child { width: 40%; }
+.probabilities meter { width: 100%; }
+)css";
+
+std::string data_uri(const std::string& png) { return "data:image/png;base64," + base64(png); }
+
+std::string percent_of(double share) { return fixed(100 * share, 2) + "%"; }
+
+// The colours from -1 to 1 over a checked ground as a picture has: grey.
+std::string scale() {
+  std::string stops;
+  constexpr int count = 40;
+  for (int i = 0; i < count; i++) {
+    const HeatColour colour = heat_colour(2 * (i + 0.5) / count - 1);
+    stops += "<rect x=\"" + std::to_string(i) + "\" width=\"1.02\" height=\"1\" fill=\"rgb(" +
+             std::to_string(colour.rgb[0]) + "," + std::to_string(colour.rgb[1]) + "," +
+             std::to_string(colour.rgb[2]) + ")\" fill-opacity=\"" + fixed(colour.cover, 2) +
+             "\"/>";
+  }
+  return "<div class=\"scale\"><span>against it</span><svg viewBox=\"0 0 40 1\" "
+         "preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Colours from blue, against the "
+         "class, over none to red, for it\"><rect width=\"40\" height=\"1\" fill=\"#777\"/>" +
+         stops + "</svg><span>for it</span></div>\n";
+}
+
+std::string opacity() {
+  std::string text = "<fieldset class=\"opacity\"><legend>Opacity of the maps</legend>";
+  for (const int percent : {0, 25, 50, 75, 100}) {
+    const std::string id = "opacity-" + std::to_string(percent);
+    text += "<label><input type=\"radio\" name=\"opacity\" id=\"" + id + "\"" +
+            (percent == 75 ? " checked" : "") + "> " + std::to_string(percent) + " %</label>";
+  }
+  return text + "</fieldset>\n";
+}
+
+std::string frame_of(const ExplainedPicture& p) {
+  const auto w = static_cast<double>(p.header.width), h = static_cast<double>(p.header.height);
+  if (p.seen.width() > 0.995 * w && p.seen.height() > 0.995 * h) return "";
+  return "<span style=\"left:" + percent_of(p.seen.left / w) +
+         ";top:" + percent_of(p.seen.top / h) + ";width:" + percent_of(p.seen.width() / w) +
+         ";height:" + percent_of(p.seen.height() / h) + "\">&nbsp;</span>";
+}
+
+std::string image(const ExplainedPicture& p, const std::string& png, const std::string& alt,
+                  const std::string& attributes = "") {
+  return "<img src=\"" + data_uri(png) + "\" width=\"" + std::to_string(p.small_width) +
+         "\" height=\"" + std::to_string(p.small_height) + "\" alt=\"" + escaped(alt) + "\"" +
+         attributes + ">";
+}
+
+std::string map_figure(const ExplainedPicture& p, const ShownMap& map) {
+  std::string text =
+      "<figure><div class=\"picture\">" + image(p, p.png, "") +
+      image(p, map.heat_png, std::string(map.method->name) + " of " + p.path, " class=\"heat\"") +
+      frame_of(p) + "</div>\n<figcaption>" + element("strong", map.method->name) + ": " +
+      escaped(map.method->summary);
+  if (!map.layer.empty()) text += "<br>layer " + element("code", map.layer);
+  text += "<br>strongest at column " + fixed(map.peak_x, 0) + ", row " + fixed(map.peak_y, 0);
+  if (map.baseline_score)
+    text += "<br>the map adds up to the score's rise from the baseline's, but for " +
+            rounded(map.error.value_or(0), 2) + " (" +
+            (std::isfinite(map.relative_error.value_or(0))
+                 ? rounded(100 * map.relative_error.value_or(0), 2) + " %"
+                 : std::string("undefined")) +
+            ")";
+  return text + "</figcaption></figure>\n";
+}
+
+std::string probability_table(const ExplanationReport& report, const ExplainedPicture& p) {
+  std::string text =
+      "<table class=\"probabilities\"><caption>What the model says</caption>\n<thead><tr><th "
+      "scope=\"col\">class</th><th scope=\"col\">probability</th><th "
+      "scope=\"col\">logit</th><th></th></tr></thead><tbody>\n";
+  for (size_t k = 0; k < report.classes.size(); k++)
+    text += "<tr>" + element("th", report.classes[k], "scope=\"row\"") +
+            element("td", fixed(p.probabilities[k], 4)) + element("td", fixed(p.logits[k], 3)) +
+            "<td><meter value=\"" + fixed(p.probabilities[k], 4) + "\">" +
+            fixed(100 * p.probabilities[k], 1) + " %</meter></td></tr>\n";
+  return text + "</tbody></table>\n";
+}
+
+std::string section(const ExplanationReport& report, const ExplainedPicture& p) {
+  std::string text = "<section>\n" + element("h2", last_part(p.path));
+  if (!p.error.empty()) return text + element("p", p.error, "class=\"warning\"") + "</section>\n";
+  const std::string& name = report.classes[static_cast<size_t>(p.target)];
+  text += "<p>Explained: the " + std::string(report.probability ? "probability" : "logit") +
+          " of " + element("strong", name) + ". " +
+          (frame_of(p).empty() ? "" : "The dashed line frames what the network saw. ") + "</p>\n" +
+          probability_table(report, p) + "<div class=\"maps\">\n<figure><div class=\"picture\">" +
+          image(p, p.png, p.path) + frame_of(p) + "</div>\n<figcaption>" +
+          element("strong", "the picture") + ", " + with_separators(p.header.width) + " × " +
+          with_separators(p.header.height) + " pixels</figcaption></figure>\n";
+  for (const ShownMap& map : p.maps) text += map_figure(p, map);
+  return text + "</div>\n</section>\n";
+}
+
+}  // namespace
+
+std::string explanation_html(const ExplanationReport& report) {
+  const auto failed = std::count_if(report.pictures.begin(), report.pictures.end(),
+                                    [](const ExplainedPicture& p) { return !p.error.empty(); });
+  const std::string title = "Why " + last_part(report.model) + " decides so";
+  std::string text =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n" +
+      element("title", title + " – Fulmar") + "\n<style>" + report_style + explanation_style +
+      "</style>\n</head>\n<body>\n<header>\n" + element("h1", title) +
+      element("p",
+              "For each picture: what the network says of it, and which parts of it speak for "
+              "that (red) or against it (blue). Class activation maps (names that end in "
+              "-cam) show only what speaks for it. Each map is drawn from its own strongest "
+              "values, so strengths can't be compared between maps; the files beside this "
+              "page hold the numbers as they are.") +
+      scale() + "</header>\n" + opacity() + "<main>\n";
+  if (failed > 0)
+    text += element("p",
+                    std::to_string(failed) + " of " + std::to_string(report.pictures.size()) +
+                        " pictures could not be used.",
+                    "class=\"warning\"");
+  for (const ExplainedPicture& picture : report.pictures) text += section(report, picture);
+  return text + "<h2>How it was made</h2>\n<pre>" + escaped(report.command) + "</pre>\n</main>\n" +
+         element("footer",
+                 std::string("Written by fulmar ") + version() + ", commit " + commit() + ".") +
+         "</body>\n</html>\n";
+}
+
+}  // namespace fulmar::tools

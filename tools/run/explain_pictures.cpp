@@ -1,0 +1,281 @@
+#include "tools/run/explain_pictures.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <new>
+#include <set>
+
+#include "data/dataset.h"
+#include "data/encode_png.h"
+#include "data/geotiff.h"
+#include "data/pictures.h"
+#include "data/thumbnail.h"
+#include "engine/io/file.h"
+#include "kernels/error.h"
+#include "model/explain/picture.h"
+#include "tools/run/heat.h"
+#include "tools/run/npy.h"
+#include "tools/run/results.h"
+
+namespace fulmar::tools {
+
+using namespace model::explain;
+
+namespace {
+
+constexpr int64_t small_side = 640;  // of pictures in a report
+
+// The names of files without their extensions; those that are there twice get a number.
+std::vector<std::string> stems_of(const std::vector<std::string>& paths) {
+  std::set<std::string> taken;
+  std::vector<std::string> stems;
+  for (const std::string& path : paths) {
+    const std::string stem = std::filesystem::path(path).stem().string();
+    std::string name = stem;
+    for (int number = 2; !taken.insert(name).second; number++)
+      name = stem + "-" + std::to_string(number);
+    stems.push_back(name);
+  }
+  return stems;
+}
+
+int64_t class_of(const model::Classification& task, const std::string& name) {
+  const auto found = std::find(task.classes.begin(), task.classes.end(), name);
+  if (found != task.classes.end()) return found - task.classes.begin();
+  size_t read = 0;
+  int64_t number = -1;
+  try {
+    number = std::stoll(name, &read);
+  } catch (const std::logic_error&) {
+    read = 0;
+  }
+  if (read == name.size() && number >= 0 && number < std::ssize(task.classes)) return number;
+  std::string names;
+  for (const std::string& known : task.classes) names += (names.empty() ? "" : ", ") + known;
+  usage_error("--target " + name + ": the model's classes are " + names + ", or numbers from 0");
+}
+
+// A Gaussian of this standard deviation along rows, then columns; edges repeat.
+std::vector<float> blurred(std::span<const float> input, const Shape& shape, double deviation) {
+  const auto reach = static_cast<int64_t>(std::ceil(3 * deviation));
+  std::vector<double> kernel;
+  double sum = 0;
+  for (int64_t i = -reach; i <= reach; i++) {
+    const double at = static_cast<double>(i) / deviation;
+    kernel.push_back(std::exp(-at * at / 2));
+    sum += kernel.back();
+  }
+  const int64_t channels = shape.channels();
+  const auto along = [&](std::span<const float> from, int64_t lines, int64_t line_step,
+                         int64_t count, int64_t step) {
+    std::vector<float> to(from.size());
+    for (int64_t line = 0; line < lines; line++)
+      for (int64_t i = 0; i < count; i++)
+        for (int64_t k = 0; k < channels; k++) {
+          double value = 0;
+          for (int64_t tap = -reach; tap <= reach; tap++) {
+            const int64_t at = std::clamp<int64_t>(i + tap, 0, count - 1);
+            value +=
+                kernel[static_cast<size_t>(tap + reach)] *
+                static_cast<double>(from[static_cast<size_t>(line * line_step + at * step + k)]);
+          }
+          to[static_cast<size_t>(line * line_step + i * step + k)] =
+              static_cast<float>(value / sum);
+        }
+    return to;
+  };
+  const int64_t row = shape.width() * channels;
+  const std::vector<float> rows = along(input, shape.height(), row, shape.width(), channels);
+  return along(rows, shape.width(), channels, shape.height(), row);
+}
+
+std::vector<float> band_means(std::span<const float> input, int64_t bands) {
+  std::vector<double> sums(static_cast<size_t>(bands), 0.0);
+  for (size_t i = 0; i < input.size(); i++)
+    sums[i % static_cast<size_t>(bands)] += static_cast<double>(input[i]);
+  std::vector<float> filled(input.size());
+  for (size_t i = 0; i < input.size(); i++)
+    filled[i] = static_cast<float>(sums[i % static_cast<size_t>(bands)] *
+                                   static_cast<double>(bands) / static_cast<double>(input.size()));
+  return filled;
+}
+
+std::vector<double> softmax_of(const std::vector<double>& logits) {
+  const double most = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> values;
+  double sum = 0;
+  for (const double logit : logits) sum += values.emplace_back(std::exp(logit - most));
+  for (double& value : values) value /= sum;
+  return values;
+}
+
+}  // namespace
+
+PictureExplainer::PictureExplainer(Context& context, Device& device, const ExplainOptions& options)
+    : context_(&context),
+      device_(&device),
+      options_(options),
+      model_(std::make_shared<model::LoadedModel>(options.model, device)),
+      task_(model::classification_of(model_->info())),
+      preprocess_(model_->info().picture()),
+      bands_(band_files_of(options.bands, preprocess_)),
+      paths_(data::list_pictures(options.paths, bands_)),
+      stems_(stems_of(paths_)) {
+  for (const std::string& name : options_.methods) method(name);
+  if (!options_.target.empty()) class_of(task_, options_.target);
+  const Shape shape{1, preprocess_.crop, preprocess_.crop, preprocess_.bands};
+  explainer_ = std::make_unique<Explainer>(context, device, model_->info(), model_->weights(),
+                                           shape, ExplainerOptions{options_.memory});
+  if (!options_.settings.layer.empty()) explainer_->layer(options_.settings.layer);
+  make_folders(options_.out);
+  if (options_.baseline == BaselineKind::given) {
+    ExplainedPicture baseline;
+    baseline.path = options_.baseline_file;
+    data::Image image = data::with_channels(
+        data::read_sample(baseline.path, bands_, image_limits(options_.max_pixels)),
+        preprocess_.bands);
+    given_baseline_ = input_of(context, device, preprocess_, image.view(),
+                               centre_sample(preprocess_, image.height, image.width));
+  }
+}
+
+PictureExplainer::~PictureExplainer() = default;
+
+std::string PictureExplainer::layer() const {
+  return options_.settings.layer.empty() ? explainer_->last_map().name : options_.settings.layer;
+}
+
+std::vector<float> PictureExplainer::baseline_of(std::span<const float> input) const {
+  switch (options_.baseline) {
+    case BaselineKind::black: {
+      std::vector<float> black(input.size());
+      for (size_t i = 0; i < black.size(); i++)
+        black[i] =
+            static_cast<float>(preprocess_.offset[i % static_cast<size_t>(preprocess_.bands)]);
+      return black;
+    }
+    case BaselineKind::mean:
+      return band_means(input, preprocess_.bands);
+    case BaselineKind::blurred:
+      return blurred(input, explainer_->shape(), static_cast<double>(preprocess_.crop) / 16);
+    case BaselineKind::given:
+      return given_baseline_;
+  }
+  return {};
+}
+
+ExplainedPicture PictureExplainer::explain(const std::string& path) {
+  ExplainedPicture picture;
+  picture.path = path;
+  try {
+    explain(picture);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::cancelled || error.kind() == ErrorKind::device) throw;
+    picture.error = error.what();
+  } catch (const std::bad_alloc&) {
+    picture.error = path + ": there is not enough memory for this picture";
+  }
+  return picture;
+}
+
+void PictureExplainer::explain(ExplainedPicture& picture) {
+  const data::ImageLimits limits = image_limits(options_.max_pixels);
+  picture.header = data::probe_sample(picture.path, bands_, limits);
+  for (const std::string& reason :
+       {data::kind_misfit(preprocess_, picture.header),
+        misfit(preprocess_, picture.header.height, picture.header.width)})
+    if (!reason.empty()) file_error(picture.path + ": " + reason);
+  data::Image image =
+      data::with_channels(data::read_sample(picture.path, bands_, limits), preprocess_.bands);
+  picture.seen = seen_area(preprocess_, image.height, image.width);
+  const data::Georeference place = data::read_georeference(picture.path);
+  const std::vector<float> input = input_of(*context_, *device_, preprocess_, image.view(),
+                                            centre_sample(preprocess_, image.height, image.width));
+  const std::vector<float> logits = explainer_->value("", input);
+  picture.logits.assign(logits.begin(), logits.end());
+  picture.probabilities = softmax_of(picture.logits);
+  picture.target = options_.target.empty()
+                       ? std::max_element(logits.begin(), logits.end()) - logits.begin()
+                       : class_of(task_, options_.target);
+  const Shape& output = explainer_->layer("").shape;
+  const Target target = options_.probability ? class_probability(output, picture.target)
+                                             : class_logit(output, picture.target);
+  const data::Image small = data::thumbnail(image, small_side);
+  picture.png = data::encode_png(small);
+  picture.small_height = small.height, picture.small_width = small.width;
+  Settings settings = options_.settings;
+  settings.baseline = baseline_of(input);
+  for (const std::string& name : options_.methods)
+    picture.maps.push_back(show(method(name), picture, small, place, input, target, settings));
+}
+
+ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& picture,
+                                const data::Image& small, const data::Georeference& place,
+                                std::span<const float> input, const Target& target,
+                                const Settings& settings) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  const Explanation map = of.one(*explainer_, input, target, settings);
+  ShownMap shown;
+  shown.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  shown.method = &of;
+  shown.layer = map.layer.empty() && of.of_layer ? layer() : map.layer;
+  shown.score = map.score;
+  shown.baseline_score = map.baseline_score;
+  if (map.baseline_score) {
+    shown.error = map.completeness_error();
+    shown.relative_error = map.relative_error();
+  }
+
+  const int64_t height = picture.header.height, width = picture.header.width;
+  const auto number =
+      static_cast<size_t>(std::find(paths_.begin(), paths_.end(), picture.path) - paths_.begin());
+  const std::string stem =
+      (std::filesystem::path(options_.out) / (stems_[number] + "." + of.name)).string();
+  const auto written = [&](const std::string& path) { shown.files.push_back(path); };
+  const int64_t channels = map.shape.channels();
+  std::vector<float> seen = map.values;
+  if (!map.layer.empty()) {
+    write_npy(stem + ".grid.npy", {map.shape.height(), map.shape.width()}, map.values);
+    written(stem + ".grid.npy");
+    seen = on_grid(map.values, map.shape.height(), map.shape.width(), preprocess_.crop,
+                   preprocess_.crop);
+  }
+  data::Image whole;
+  whole.height = height, whole.width = width, whole.bands = channels, whole.type = DType::f32;
+  const std::vector<float> on_whole = on_picture(seen, preprocess_, height, width);
+  write_npy(stem + ".npy",
+            channels == 1 ? std::vector{height, width} : std::vector{height, width, channels},
+            on_whole);
+  written(stem + ".npy");
+  if (!place.empty()) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(on_whole.data());
+    whole.data.assign(bytes, bytes + on_whole.size() * sizeof(float));
+    data::write_geotiff(stem + ".tif", whole, place);
+    written(stem + ".tif");
+  }
+
+  const std::vector<float> one =
+      channels == 1 ? on_whole : shrunk(on_whole, height, width, height, width);
+  const auto largest = std::max_element(one.begin(), one.end());
+  shown.largest = static_cast<double>(*largest);
+  shown.peak_x = static_cast<double>((largest - one.begin()) % width);
+  shown.peak_y = static_cast<double>((largest - one.begin()) / width);
+  std::vector<float> shrunken = shrunk(on_whole, height, width, small.height, small.width);
+  // The papers draw CAMs after a ReLU; files keep the sign.
+  if (of.of_layer)
+    for (float& value : shrunken) value = std::max(value, 0.0F);
+  shown.peak = heat_peak(shrunken);
+  const data::Image heat = heat_picture(shrunken, small.height, small.width, shown.peak);
+  shown.heat_png = data::encode_png(heat);
+  const auto w = static_cast<double>(width), h = static_cast<double>(height);
+  const SeenArea shares{picture.seen.left / w, picture.seen.top / h, picture.seen.right / w,
+                        picture.seen.bottom / h};
+  write_file(stem + ".png", data::encode_png(overlay(small, heat, shares)));
+  written(stem + ".png");
+  return shown;
+}
+
+}  // namespace fulmar::tools

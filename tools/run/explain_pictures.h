@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/band_files.h"
+#include "data/georeference.h"
+#include "data/image.h"
+#include "engine/context.h"
+#include "engine/picture/geometry.h"
+#include "model/explain/methods.h"
+#include "model/loaded_model.h"
+#include "model/tasks/classification.h"
+
+namespace fulmar::tools {
+
+enum class BaselineKind { black, mean, blurred, given };
+
+struct ExplainOptions {
+  std::string model;                 // file
+  std::vector<std::string> paths;    // pictures, and folders of pictures
+  std::optional<std::string> bands;  // as PredictorOptions
+  std::string out;                   // folder
+  std::vector<std::string> methods{"grad-cam", "integrated-gradients"};
+  std::string target;        // a class by name or number; empty: the one that the model says
+  bool probability = false;  // explain it instead of the logit
+  BaselineKind baseline = BaselineKind::black;
+  std::string baseline_file;  // a picture, where it is given
+  model::explain::Settings settings{};
+  int64_t memory = int64_t{1} << 30;  // bytes
+  int64_t max_pixels = data::ImageLimits{}.max_pixels;
+};
+
+// One method's map of one picture, as files have it and as a report shows it.
+struct ShownMap {
+  const model::explain::Method* method;
+  std::string layer;  // of CAMs
+  double score = 0, seconds = 0;
+  std::optional<double> baseline_score{}, error{}, relative_error{};
+  double peak = 0;                 // what 1 is on the colour scale, of a pixel shown
+  double largest = 0;              // of the raw map
+  double peak_x = 0, peak_y = 0;   // where its largest value lies, pixels of the picture
+  std::string heat_png;            // over the small picture
+  std::vector<std::string> files;  // written
+};
+
+struct ExplainedPicture {
+  std::string path;
+  std::string error;  // why there is nothing; empty where there is
+  data::ImageHeader header;
+  SeenArea seen;
+  std::vector<double> logits;
+  std::vector<double> probabilities;
+  int64_t target = 0;  // class
+  std::string png;     // small
+  int64_t small_height = 0, small_width = 0;
+  std::vector<ShownMap> maps;
+};
+
+// Explains a classifier's decisions on pictures, one at a time, and writes each map's files:
+// STEM.METHOD.npy on the grid of the whole picture, STEM.METHOD.grid.npy on a layer's own grid,
+// STEM.METHOD.tif where the picture says where it lies, and STEM.METHOD.png, laid over the picture.
+class PictureExplainer {
+ public:
+  // Error(file), Error(usage) as LoadedModel and Method; Error(file) too where the folder can't be
+  // made. Context and Device must outlive it.
+  PictureExplainer(Context& context, Device& device, const ExplainOptions& options);
+  ~PictureExplainer();
+
+  const std::vector<std::string>& paths() const { return paths_; }
+  const model::LoadedModel& model() const { return *model_; }
+  const model::Classification& task() const { return task_; }
+  const model::explain::Explainer& explainer() const { return *explainer_; }
+  // The layer that CAMs look at.
+  std::string layer() const;
+  // Error(cancelled), Error(device); what is wrong with the picture is in the result.
+  ExplainedPicture explain(const std::string& path);
+
+ private:
+  void explain(ExplainedPicture& picture);
+  std::vector<float> baseline_of(std::span<const float> input) const;
+  ShownMap show(const model::explain::Method& method, const ExplainedPicture& picture,
+                const data::Image& small, const data::Georeference& place,
+                std::span<const float> input, const model::explain::Target& target,
+                const model::explain::Settings& settings);
+
+  Context* context_;
+  Device* device_;
+  ExplainOptions options_;
+  std::shared_ptr<const model::LoadedModel> model_;
+  model::Classification task_;
+  Preprocess preprocess_;
+  data::BandFiles bands_;
+  std::vector<std::string> paths_, stems_;
+  std::unique_ptr<model::explain::Explainer> explainer_;
+  std::vector<float> given_baseline_;
+};
+
+}  // namespace fulmar::tools
