@@ -26,8 +26,8 @@ void check(int result) {
 
 std::string encode_png(const Image& image) {
   const bool known = image.type == DType::u8 || image.type == DType::u16;
-  if (!known || (image.bands != 1 && image.bands != 3 && image.bands != 4) || image.height < 1 || image.width < 1 ||
-      image.height > INT32_MAX || image.width > INT32_MAX ||
+  if (!known || (image.bands != 1 && image.bands != 3 && image.bands != 4) || image.height < 1 ||
+      image.width < 1 || image.height > INT32_MAX || image.width > INT32_MAX ||
       static_cast<int64_t>(image.data.size()) != image.bytes())
     usage_error("a PNG holds 1, 3 or 4 bands of u8 or u16; this picture has " +
                 std::to_string(image.width) + " x " + std::to_string(image.height) + " pixels, " +

@@ -19,7 +19,8 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> subcommands{"devices", "train", "eval", "predict", "info", "check"};
+const std::vector<std::string> subcommands{"devices", "train", "eval",   "predict",
+                                           "info",    "check", "explain"};
 
 }  // namespace
 
@@ -42,7 +43,8 @@ TEST_CASE("--help names every subcommand, and each explains itself and the share
     CHECK(has(own.out, name));
     for (const char* option : {"--help", "--json", "--seed N", "--threads N"})
       CHECK(has(own.out, option));
-    const bool computes = name == "train" || name == "eval" || name == "predict" || name == "info";
+    const bool computes = name == "train" || name == "eval" || name == "predict" ||
+                          name == "info" || name == "explain";
     CHECK(has(own.out, "--device auto|cpu|cuda|cuda:N") == computes);
     CHECK(has(own.out, "--precision bf16|fp32|tf32") == computes);
     CHECK(own.err.empty());

@@ -63,7 +63,8 @@ struct LayerInfo {
 // inputs one is explained, and the others stay as they are.
 class FULMAR_API Explainer {
  public:
-  // `shape`: of the explained input, [1,h,w,C]. `input`: its name; empty: the only one. Context, device and model must outlive the Explainer.
+  // `shape`: of the explained input, [1,h,w,C]. `input`: its name; empty: the only one. Context,
+  // device and model must outlive the Explainer.
   // Error(usage) where shapes don't fit the network.
   Explainer(Context& context, Device& device, const ModelInfo& info, Model& model,
             const Shape& shape, const ExplainerOptions& options = {}, std::string input = {},
@@ -88,7 +89,8 @@ class FULMAR_API Explainer {
           const std::function<void(int64_t, const Point&)>& sink);
 
   // Points between a baseline and a sample: share · sample + (1 - share) · baseline. Gives the sum
-  // of the score's gradients at these points, each times its weight, added up with what rounding loses.
+  // of the score's gradients at these points, each times its weight, added up with what rounding
+  // loses.
   std::vector<double> gradient_sum(const Target& target, std::span<const float> sample,
                                    std::span<const float> baseline, std::span<const double> shares,
                                    std::span<const double> weights,
