@@ -64,7 +64,10 @@ class PolarLow:
         )
         self.keep(name, x)
         self.relu_margin = min(self.relu_margin, x.detach().abs().min().item())
-        return self.keep(numbered("activation", index), F.relu(x))
+        return self.keep(numbered("activation", index), self.rectify(x, index))
+
+    def rectify(self, x, index):
+        return F.relu(x)
 
     def pool(self, x, index):
         padded = pad_same(x, 3, 2, value=float("-inf"))
