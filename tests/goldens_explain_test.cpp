@@ -23,8 +23,7 @@ TEST_CASE("explain: maps are Captum's") {
     Explained e(device, model::polar_low(options), Shape{1, crop, crop, 3});
     set_formula_weights(*e.model);
     const int64_t seed = golden.metadata("seed");
-    const Values drawn =
-        formula_uniform("input/" + std::to_string(seed), e.explainer->elements());
+    const Values drawn = formula_uniform("input/" + std::to_string(seed), e.explainer->elements());
     const std::vector<float> x(drawn.begin(), drawn.end());
     const Target target = class_logit(Shape{1, 1, 1, 2}, golden.metadata("target"));
     CHECK(e.explainer->score(target, x) ==

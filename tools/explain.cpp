@@ -1,3 +1,4 @@
+#include <cmath>
 #include <filesystem>
 #include <memory>
 
@@ -59,6 +60,26 @@ ExplainOptions settled(const Options& options, uint64_t seed) {
   return o;
 }
 
+Json json_of(const MapCheck& check, const ExplainedPicture& p) {
+  const auto curve = [](const model::explain::ScoreCurve& c) {
+    return Json{{"area", c.area()}, {"share", c.share}, {"score", c.score}};
+  };
+  Json json{{"deletion", curve(check.deletion)},
+            {"insertion", curve(check.insertion)},
+            {"random_deletion_area", p.random_deletion->area()},
+            {"random_insertion_area", p.random_insertion->area()},
+            {"infidelity", check.infidelity},
+            {"sensitivity", check.sensitivity}};
+  for (const auto& [layer, correlation] : check.randomisation)
+    json["randomisation"].push_back({{"layer", layer}, {"rank_correlation", correlation}});
+  return json;
+}
+
+// The correlation once all weights are drawn anew.
+double after_all(const MapCheck& check) {
+  return check.randomisation.empty() ? NAN : check.randomisation.back().second;
+}
+
 Json json_of(const ExplainedPicture& p, const std::vector<std::string>& classes) {
   if (!p.error.empty()) return {{"path", p.path}, {"error", p.error}};
   Json line{{"path", p.path}, {"target", classes[static_cast<size_t>(p.target)]}};
@@ -75,6 +96,7 @@ Json json_of(const ExplainedPicture& p, const std::vector<std::string>& classes)
              {"largest", map.largest},     {"at", {{"column", map.peak_x}, {"row", map.peak_y}}},
              {"seconds", map.seconds},     {"files", map.files}};
     if (!map.layer.empty()) one["layer"] = map.layer;
+    if (map.check) one["check"] = json_of(*map.check, p);
     if (map.baseline_score) {
       one["baseline_score"] = *map.baseline_score;
       one["completeness"] = {{"absolute", *map.error}, {"relative", *map.relative_error}};
@@ -96,6 +118,14 @@ void print_picture(const ExplainedPicture& p, const std::vector<std::string>& cl
       line += "; completeness error " + rounded(*map.error, 2) + " (" +
               rounded(100 * *map.relative_error, 2) + " %)";
     print(line + "\n");
+    if (!map.check) continue;
+    const MapCheck& check = *map.check;
+    print(std::string(24, ' ') + "deletion " + rounded(check.deletion.area(), 3) + " (random " +
+          rounded(p.random_deletion->area(), 3) + "), insertion " +
+          rounded(check.insertion.area(), 3) + " (random " +
+          rounded(p.random_insertion->area(), 3) + "), infidelity " + rounded(check.infidelity, 3) +
+          ", sensitivity " + rounded(check.sensitivity, 3) + ",\n" + std::string(24, ' ') +
+          "rank correlation with random weights " + rounded(after_all(check), 2) + "\n");
   }
 }
 
@@ -226,6 +256,9 @@ void add_explain(Cli& cli) {
   add_integer(command, "--stride", o.settings.stride, 1, 1'000'000,
               "How far it moves, pixels (default: half the window)");
   add_integer(command, "--masks", o.settings.masks, 1, 10'000'000, "Masks of rise (default: 2000)");
+  command.add_flag("--check", o.check,
+                   "Also measure how faithful each map is: insertion and deletion, infidelity, "
+                   "sensitivity, and maps of random weights");
   add_bytes(command, "--memory", options->memory,
             "Memory for activations: so many samples go together as fit (default: 1 GiB)");
   add_bands(command, o.bands, "(default: as the model's pictures)");

@@ -23,9 +23,9 @@ struct ScoreCurve {
   double area() const;               // by trapezoids
 };
 enum class Order { deletion, insertion };
-// Petsiuk et al. 2018: pixels go from the map's largest value down, in `steps` equal parts. Deletion
-// puts the baseline in their place, insertion puts them into the baseline. A faithful map makes the
-// first fall and the second rise at once.
+// Petsiuk et al. 2018: pixels go from the map's largest value down, in `steps` equal parts.
+// Deletion puts the baseline in their place, insertion puts them into the baseline. A faithful map
+// makes the first fall and the second rise at once.
 FULMAR_API ScoreCurve curve(Explainer& explainer, Order order, std::span<const float> map,
                             std::span<const float> input, std::span<const float> baseline,
                             const Target& target, int64_t steps);
@@ -56,8 +56,8 @@ FULMAR_API double sensitivity(Explainer& explainer, const Method& method,
                               const Settings& settings, double radius, int64_t samples,
                               uint64_t seed);
 
-// Adebayo et al. 2018, the cascading check: layers' weights are drawn anew, from the head down, each
-// kept so while the next ones follow. Gives each layer's name and Spearman's correlation between
+// Adebayo et al. 2018, the cascading check: layers' weights are drawn anew, from the head down,
+// each kept so while the next ones follow. Gives each layer's name and Spearman's correlation between
 // the absolute values of the map then and the trained network's. Maps that explain the network
 // become unlike.
 FULMAR_API std::vector<std::pair<std::string, double>> randomisation(

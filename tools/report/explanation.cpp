@@ -5,8 +5,8 @@
 
 #include "kernels/version.h"
 #include "tools/report/html.h"
-#include "tools/report/report.h"
 #include "tools/report/style.h"
+#include "tools/report/svg_plot.h"
 #include "tools/run/base64.h"
 #include "tools/run/heat.h"
 #include "tools/run/results.h"
@@ -29,9 +29,8 @@ body:has(#opacity-0:checked) .heat { opacity: 0 !important; }
 body:has(#opacity-25:checked) .heat { opacity: .25 !important; }
 body:has(#opacity-50:checked) .heat { opacity: .5 !important; }
 body:has(#opacity-100:checked) .heat { opacity: 1 !important; }
-.scale { display: grid; grid-template-columns: auto minmax(8rem, 22rem) auto; gap: .6rem;
-  align-items: center; font-size: .9rem; margin: .6rem 0; }
-.scale svg { width: 100%; height: 1.1rem; border-radius: .2rem; }
+.scale { display: flex; gap: .6rem; align-items: center; font-size: .9rem; margin: .6rem 0; }
+.scale svg { width: min(22rem, 45vw); height: 1.1rem; border-radius: .2rem; }
 .probabilities td:last-child { width: 40%; }
 .probabilities meter { width: 100%; }
 )css";
@@ -113,6 +112,65 @@ std::string probability_table(const ExplanationReport& report, const ExplainedPi
   return text + "</tbody></table>\n";
 }
 
+Plot curves_plot(const std::string& title, const std::vector<ShownMap>& maps,
+                 const model::explain::ScoreCurve MapCheck::*which,
+                 const model::explain::ScoreCurve& random) {
+  Plot plot;
+  plot.title = title;
+  plot.height = 260;
+  plot.x.title = "share of the pixels";
+  std::vector<double> scores;
+  const auto add = [&](const std::string& style, const std::string& name,
+                       const model::explain::ScoreCurve& curve) {
+    PlotSeries series{style, style == "faint" ? "" : name, {}, {}, name};
+    for (size_t i = 0; i < curve.share.size(); i++)
+      series.points.push_back({curve.share[i], curve.score[i]});
+    scores.insert(scores.end(), curve.score.begin(), curve.score.end());
+    plot.series.push_back(series);
+  };
+  add("faint", "random", random);
+  plot.series.back().label = "random";
+  for (size_t i = maps.size(); i-- > 0;)
+    add(i == 0 ? "a" : i == 1 ? "b" : "faint", maps[i].method->name, (*maps[i].check).*which);
+  plot.y = axis_for("score", scores, false);
+  return plot;
+}
+
+std::string checks(const ExplainedPicture& p) {
+  HtmlTable table;
+  table.caption = "How faithful the maps are to the network";
+  table.columns = {"method",     "deletion",    "insertion",
+                   "infidelity", "sensitivity", "random weights"};
+  for (const ShownMap& map : p.maps) {
+    const MapCheck& c = *map.check;
+    table.rows.push_back({map.method->name, rounded(c.deletion.area(), 3),
+                          rounded(c.insertion.area(), 3), rounded(c.infidelity, 3),
+                          rounded(c.sensitivity, 3),
+                          c.randomisation.empty() ? "–" : fixed(c.randomisation.back().second, 2)});
+  }
+  table.rows.push_back({"pixels at random", rounded(p.random_deletion->area(), 3),
+                        rounded(p.random_insertion->area(), 3), "1", "", ""});
+  std::string text =
+      element("h3", "Checks") + table.to_string() +
+      element("p",
+              "Deletion takes away pixels from the map's strongest on: the less area "
+              "below the score's curve, the better. Insertion brings them into an "
+              "empty picture: the more, the better. Infidelity is 0 where the map "
+              "foretells every change of the score, 1 where it foretells none. "
+              "Sensitivity is how much the map changes when the picture hardly does. "
+              "The last column is the rank correlation with the map of random "
+              "weights: near 0 where the map is about what the network learnt.",
+              "class=\"quiet\"");
+  text += "<div class=\"columns\">\n";
+  for (const Plot& plot : {curves_plot("Deletion: score by share of pixels taken away", p.maps,
+                                       &MapCheck::deletion, *p.random_deletion),
+                           curves_plot("Insertion: score by share of pixels shown", p.maps,
+                                       &MapCheck::insertion, *p.random_insertion)})
+    text +=
+        "<figure>\n" + element("p", plot.title, "class=\"plot-title\"") + svg(plot) + "</figure>\n";
+  return text + "</div>\n";
+}
+
 std::string section(const ExplanationReport& report, const ExplainedPicture& p) {
   std::string text = "<section>\n" + element("h2", last_part(p.path));
   if (!p.error.empty()) return text + element("p", p.error, "class=\"warning\"") + "</section>\n";
@@ -125,7 +183,9 @@ std::string section(const ExplanationReport& report, const ExplainedPicture& p) 
           element("strong", "the picture") + ", " + with_separators(p.header.width) + " × " +
           with_separators(p.header.height) + " pixels</figcaption></figure>\n";
   for (const ShownMap& map : p.maps) text += map_figure(p, map);
-  return text + "</div>\n</section>\n";
+  text += "</div>\n";
+  if (p.random_deletion) text += checks(p);
+  return text + "</section>\n";
 }
 
 }  // namespace

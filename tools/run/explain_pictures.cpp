@@ -27,6 +27,10 @@ namespace {
 
 constexpr int64_t small_side = 640;  // of pictures in a report
 
+// Of checks.
+constexpr int64_t curve_steps = 32, random_orders = 5, moves = 4;
+constexpr double move_radius = 0.02;  // of the input's range
+
 // The names of files without their extensions; those that are there twice get a number.
 std::vector<std::string> stems_of(const std::vector<std::string>& paths) {
   std::set<std::string> taken;
@@ -209,6 +213,33 @@ void PictureExplainer::explain(ExplainedPicture& picture) {
   settings.baseline = baseline_of(input);
   for (const std::string& name : options_.methods)
     picture.maps.push_back(show(method(name), picture, small, place, input, target, settings));
+  if (!options_.check) return;
+  const int64_t block = std::max<int64_t>(1, preprocess_.crop / 32);
+  const auto random = [&](Order order) {
+    return random_curve(*explainer_, order, input, settings.baseline, target, curve_steps,
+                        random_orders, block, settings.seed);
+  };
+  picture.random_deletion = random(Order::deletion);
+  picture.random_insertion = random(Order::insertion);
+}
+
+MapCheck PictureExplainer::check(const Method& of, const Explanation& map,
+                                 std::span<const float> input, const Target& target,
+                                 const Settings& settings) {
+  const Shape& shape = explainer_->shape();
+  const std::vector<float> pixels = per_pixel(map, shape);
+  const auto along = [&](Order order) {
+    return curve(*explainer_, order, pixels, input, settings.baseline, target, curve_steps);
+  };
+  MapCheck check{along(Order::deletion), along(Order::insertion), 0, 0, {}};
+  check.infidelity =
+      infidelity(*explainer_, pixels, input, settings.baseline, target, {.seed = settings.seed});
+  check.sensitivity =
+      sensitivity(*explainer_, of, input, target, settings, move_radius, moves, settings.seed);
+  check.randomisation =
+      randomisation(*context_, *device_, model_->info(), model_->weights(), shape,
+                    {.memory = options_.memory}, of, input, target, settings, settings.seed);
+  return check;
 }
 
 ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& picture,
@@ -228,6 +259,8 @@ ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& pictur
     shown.error = map.completeness_error();
     shown.relative_error = map.relative_error();
   }
+
+  if (options_.check) shown.check = check(of, map, input, target, settings);
 
   const int64_t height = picture.header.height, width = picture.header.width;
   const auto number =

@@ -11,7 +11,7 @@
 #include "data/image.h"
 #include "engine/context.h"
 #include "engine/picture/geometry.h"
-#include "model/explain/methods.h"
+#include "model/explain/faithfulness.h"
 #include "model/loaded_model.h"
 #include "model/tasks/classification.h"
 
@@ -30,8 +30,16 @@ struct ExplainOptions {
   BaselineKind baseline = BaselineKind::black;
   std::string baseline_file;  // a picture, where it is given
   model::explain::Settings settings{};
+  bool check = false;                 // measure each map's faithfulness too
   int64_t memory = int64_t{1} << 30;  // bytes
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
+};
+
+// How faithful a map is to the network: the measures of model/explain/faithfulness.h.
+struct MapCheck {
+  model::explain::ScoreCurve deletion, insertion;
+  double infidelity = 0, sensitivity = 0;
+  std::vector<std::pair<std::string, double>> randomisation;  // correlation by layer
 };
 
 // One method's map of one picture, as files have it and as a report shows it.
@@ -45,6 +53,7 @@ struct ShownMap {
   double peak_x = 0, peak_y = 0;   // where its largest value lies, pixels of the picture
   std::string heat_png;            // over the small picture
   std::vector<std::string> files;  // written
+  std::optional<MapCheck> check{};
 };
 
 struct ExplainedPicture {
@@ -58,6 +67,8 @@ struct ExplainedPicture {
   std::string png;     // small
   int64_t small_height = 0, small_width = 0;
   std::vector<ShownMap> maps;
+  // Of checks: pixels in random order, the mean of several.
+  std::optional<model::explain::ScoreCurve> random_deletion{}, random_insertion{};
 };
 
 // Explains a classifier's decisions on pictures, one at a time, and writes each map's files:
@@ -82,6 +93,9 @@ class PictureExplainer {
  private:
   void explain(ExplainedPicture& picture);
   std::vector<float> baseline_of(std::span<const float> input) const;
+  MapCheck check(const model::explain::Method& method, const model::explain::Explanation& map,
+                 std::span<const float> input, const model::explain::Target& target,
+                 const model::explain::Settings& settings);
   ShownMap show(const model::explain::Method& method, const ExplainedPicture& picture,
                 const data::Image& small, const data::Georeference& place,
                 std::span<const float> input, const model::explain::Target& target,
