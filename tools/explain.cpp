@@ -60,50 +60,9 @@ ExplainOptions settled(const Options& options, uint64_t seed) {
   return o;
 }
 
-Json json_of(const MapCheck& check, const ExplainedPicture& p) {
-  const auto curve = [](const model::explain::ScoreCurve& c) {
-    return Json{{"area", c.area()}, {"share", c.share}, {"score", c.score}};
-  };
-  Json json{{"deletion", curve(check.deletion)},
-            {"insertion", curve(check.insertion)},
-            {"random_deletion_area", p.random_deletion->area()},
-            {"random_insertion_area", p.random_insertion->area()},
-            {"infidelity", check.infidelity},
-            {"sensitivity", check.sensitivity}};
-  for (const auto& [layer, correlation] : check.randomisation)
-    json["randomisation"].push_back({{"layer", layer}, {"rank_correlation", correlation}});
-  return json;
-}
-
 // The correlation once all weights are drawn anew.
 double after_all(const MapCheck& check) {
   return check.randomisation.empty() ? NAN : check.randomisation.back().second;
-}
-
-Json json_of(const ExplainedPicture& p, const std::vector<std::string>& classes) {
-  if (!p.error.empty()) return {{"path", p.path}, {"error", p.error}};
-  Json line{{"path", p.path}, {"target", classes[static_cast<size_t>(p.target)]}};
-  line["probabilities"] = Json::object();
-  for (size_t k = 0; k < classes.size(); k++)
-    line["probabilities"][classes[k]] = p.probabilities[k];
-  line["seen"] = {{"left", p.seen.left},
-                  {"top", p.seen.top},
-                  {"width", p.seen.width()},
-                  {"height", p.seen.height()}};
-  line["maps"] = Json::array();
-  for (const ShownMap& map : p.maps) {
-    Json one{{"method", map.method->name}, {"score", map.score},
-             {"largest", map.largest},     {"at", {{"column", map.peak_x}, {"row", map.peak_y}}},
-             {"seconds", map.seconds},     {"files", map.files}};
-    if (!map.layer.empty()) one["layer"] = map.layer;
-    if (map.check) one["check"] = json_of(*map.check, p);
-    if (map.baseline_score) {
-      one["baseline_score"] = *map.baseline_score;
-      one["completeness"] = {{"absolute", *map.error}, {"relative", *map.relative_error}};
-    }
-    line["maps"].push_back(one);
-  }
-  return line;
 }
 
 void print_picture(const ExplainedPicture& p, const std::vector<std::string>& classes) {
@@ -175,7 +134,7 @@ int run(const Options& given, const SharedOptions& shared) {
     const ExplainedPicture& picture = report.pictures.back();
     if (!picture.error.empty()) failed++;
     if (shared.json)
-      print_line(json_of(picture, report.classes));
+      print_line(explanation_json(picture, report.classes));
     else if (!picture.error.empty())
       say(picture.error);
     else

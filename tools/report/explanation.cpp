@@ -51,8 +51,9 @@ std::string scale() {
              "\"/>";
   }
   return "<div class=\"scale\"><span>against it</span><svg viewBox=\"0 0 40 1\" "
-         "preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Colours from blue, against the "
-         "class, over none to red, for it\"><rect width=\"40\" height=\"1\" fill=\"#777\"/>" +
+         "preserveAspectRatio=\"none\" role=\"img\"><desc>Colours from blue, against the class, "
+         "over "
+         "none to red, for it</desc><rect width=\"40\" height=\"1\" fill=\"#777\"/>" +
          stops + "</svg><span>for it</span></div>\n";
 }
 
@@ -112,6 +113,21 @@ std::string probability_table(const ExplanationReport& report, const ExplainedPi
   return text + "</tbody></table>\n";
 }
 
+Json json_of(const MapCheck& check, const ExplainedPicture& p) {
+  const auto curve = [](const model::explain::ScoreCurve& c) {
+    return Json{{"area", c.area()}, {"share", c.share}, {"score", c.score}};
+  };
+  Json json{{"deletion", curve(check.deletion)},
+            {"insertion", curve(check.insertion)},
+            {"random_deletion_area", p.random_deletion->area()},
+            {"random_insertion_area", p.random_insertion->area()},
+            {"infidelity", check.infidelity},
+            {"sensitivity", check.sensitivity}};
+  for (const auto& [layer, correlation] : check.randomisation)
+    json["randomisation"].push_back({{"layer", layer}, {"rank_correlation", correlation}});
+  return json;
+}
+
 Plot curves_plot(const std::string& title, const std::vector<ShownMap>& maps,
                  const model::explain::ScoreCurve MapCheck::*which,
                  const model::explain::ScoreCurve& random) {
@@ -136,6 +152,8 @@ Plot curves_plot(const std::string& title, const std::vector<ShownMap>& maps,
   return plot;
 }
 
+std::string defined(double value) { return std::isfinite(value) ? rounded(value, 3) : "–"; }
+
 std::string checks(const ExplainedPicture& p) {
   HtmlTable table;
   table.caption = "How faithful the maps are to the network";
@@ -143,13 +161,12 @@ std::string checks(const ExplainedPicture& p) {
                    "infidelity", "sensitivity", "random weights"};
   for (const ShownMap& map : p.maps) {
     const MapCheck& c = *map.check;
-    table.rows.push_back({map.method->name, rounded(c.deletion.area(), 3),
-                          rounded(c.insertion.area(), 3), rounded(c.infidelity, 3),
-                          rounded(c.sensitivity, 3),
-                          c.randomisation.empty() ? "–" : fixed(c.randomisation.back().second, 2)});
+    table.rows.push_back({map.method->name, defined(c.deletion.area()), defined(c.insertion.area()),
+                          defined(c.infidelity), defined(c.sensitivity),
+                          c.randomisation.empty() ? "–" : defined(c.randomisation.back().second)});
   }
-  table.rows.push_back({"pixels at random", rounded(p.random_deletion->area(), 3),
-                        rounded(p.random_insertion->area(), 3), "1", "", ""});
+  table.rows.push_back({"pixels at random", defined(p.random_deletion->area()),
+                        defined(p.random_insertion->area()), "1", "", ""});
   std::string text =
       element("h3", "Checks") + table.to_string() +
       element("p",
@@ -190,6 +207,32 @@ std::string section(const ExplanationReport& report, const ExplainedPicture& p) 
 
 }  // namespace
 
+Json explanation_json(const ExplainedPicture& p, const std::vector<std::string>& classes) {
+  if (!p.error.empty()) return {{"path", p.path}, {"error", p.error}};
+  Json line{{"path", p.path}, {"target", classes[static_cast<size_t>(p.target)]}};
+  line["probabilities"] = Json::object();
+  for (size_t k = 0; k < classes.size(); k++)
+    line["probabilities"][classes[k]] = p.probabilities[k];
+  line["seen"] = {{"left", p.seen.left},
+                  {"top", p.seen.top},
+                  {"width", p.seen.width()},
+                  {"height", p.seen.height()}};
+  line["maps"] = Json::array();
+  for (const ShownMap& map : p.maps) {
+    Json one{{"method", map.method->name}, {"score", map.score},
+             {"largest", map.largest},     {"at", {{"column", map.peak_x}, {"row", map.peak_y}}},
+             {"seconds", map.seconds},     {"files", map.files}};
+    if (!map.layer.empty()) one["layer"] = map.layer;
+    if (map.check) one["check"] = json_of(*map.check, p);
+    if (map.baseline_score) {
+      one["baseline_score"] = *map.baseline_score;
+      one["completeness"] = {{"absolute", *map.error}, {"relative", *map.relative_error}};
+    }
+    line["maps"].push_back(one);
+  }
+  return line;
+}
+
 std::string explanation_html(const ExplanationReport& report) {
   const auto failed = std::count_if(report.pictures.begin(), report.pictures.end(),
                                     [](const ExplainedPicture& p) { return !p.error.empty(); });
@@ -211,11 +254,15 @@ std::string explanation_html(const ExplanationReport& report) {
                     std::to_string(failed) + " of " + std::to_string(report.pictures.size()) +
                         " pictures could not be used.",
                     "class=\"warning\"");
-  for (const ExplainedPicture& picture : report.pictures) text += section(report, picture);
+  Json numbers = Json::array();
+  for (const ExplainedPicture& picture : report.pictures) {
+    text += section(report, picture);
+    numbers.push_back(explanation_json(picture, report.classes));
+  }
   return text + "<h2>How it was made</h2>\n<pre>" + escaped(report.command) + "</pre>\n</main>\n" +
          element("footer",
                  std::string("Written by fulmar ") + version() + ", commit " + commit() + ".") +
-         "</body>\n</html>\n";
+         json_script("numbers", numbers) + "</body>\n</html>\n";
 }
 
 }  // namespace fulmar::tools

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tools/run/explain_pictures.h"
+#include "tools/run/json.h"
 
 namespace fulmar::tools {
 
@@ -15,7 +16,11 @@ struct ExplanationReport {
   std::vector<ExplainedPicture> pictures;
 };
 
-// A page by itself that needs no network, no other file and no script.
+// What `fulmar explain --json` prints of a picture, and the page holds for programs.
+Json explanation_json(const ExplainedPicture& picture, const std::vector<std::string>& classes);
+
+// A page by itself that needs no network and no other file, and whose opacity is chosen without a
+// script.
 std::string explanation_html(const ExplanationReport& report);
 
 }  // namespace fulmar::tools

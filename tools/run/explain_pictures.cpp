@@ -176,7 +176,7 @@ ExplainedPicture PictureExplainer::explain(const std::string& path) {
   try {
     explain(picture);
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::cancelled || error.kind() == ErrorKind::device) throw;
+    if (error.kind() != ErrorKind::file) throw;  // settings that fit no picture
     picture.error = error.what();
   } catch (const std::bad_alloc&) {
     picture.error = path + ": there is not enough memory for this picture";

@@ -1,0 +1,211 @@
+// The command `explain`: its files, its page, its errors.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "data/geotiff.h"
+#include "data/image.h"
+#include "engine/io/file.h"
+#include "model/explain/methods.h"
+#include "tests/support/built.h"
+#include "tests/support/html_page.h"
+#include "tests/support/paths.h"
+#include "tests/support/picture_model.h"
+#include "tests/support/program.h"
+#include "tests/support/raster.h"
+
+using namespace fulmar;
+using namespace fulmar::test;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+// What NumPy would read.
+struct Npy {
+  std::vector<int64_t> shape;
+  std::vector<float> values;
+
+  explicit Npy(const std::string& path) {
+    const std::string file = contents(path);
+    REQUIRE(file.starts_with(std::string("\x93NUMPY\x01\x00", 8)));
+    uint16_t length = 0;
+    std::memcpy(&length, file.data() + 8, sizeof length);
+    REQUIRE((10 + length) % 64 == 0);
+    const std::string header = file.substr(10, length);
+    REQUIRE(header.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': ("));
+    std::istringstream extents(header.substr(header.find('(') + 1));
+    for (std::string one; std::getline(extents, one, ',') && one[0] != ')';)
+      shape.push_back(std::stoll(one));
+    values.resize((file.size() - 10 - length) / sizeof(float));
+    std::memcpy(values.data(), file.data() + 10 + length, values.size() * sizeof(float));
+  }
+  float at(int64_t row, int64_t column, int64_t channel = 0) const {
+    const int64_t channels = shape.size() > 2 ? shape[2] : 1;
+    return values[static_cast<size_t>((row * shape[1] + column) * channels + channel)];
+  }
+};
+
+struct Files {
+  TempFolder folder;
+  std::string model = folder.path("model.safetensors"), out = folder.path("maps");
+  std::string picture = folder.path("a.bmp");
+
+  Files() {
+    save_model(model, {"neg", "pos"});
+    save_picture(picture, 24, 7);
+  }
+  Ended run(const std::vector<std::string>& more) const {
+    std::vector<std::string> arguments{"explain", model, picture, "--out", out};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return fulmar_program(arguments);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("explain: files of every method, on the grid of the whole picture") {
+  const Files files;
+  const Ended e = files.run({"--method", "all", "--masks", "20", "--steps", "6", "--json"});
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  const Json line = Json::parse(e.out);
+  CHECK(line["path"] == files.picture);
+  CHECK(line["seen"] == Json{{"left", 4.0}, {"top", 4.0}, {"width", 16.0}, {"height", 16.0}});
+  REQUIRE(line["maps"].size() == model::explain::methods().size());
+  for (const Json& map : line["maps"]) {
+    const std::string name = map["method"];
+    CAPTURE(name);
+    const Npy npy(files.out + "/a." + name + ".npy");
+    REQUIRE(npy.shape.size() >= 2);
+    CHECK(npy.shape[0] == 24);
+    CHECK(npy.shape[1] == 24);
+    double inside = 0, outside = 0, sum = 0;
+    for (int64_t row = 0; row < 24; row++)
+      for (int64_t column = 0; column < 24; column++)
+        for (int64_t k = 0; k < (npy.shape.size() > 2 ? npy.shape[2] : 1); k++) {
+          const bool seen = row >= 4 && row < 20 && column >= 4 && column < 20;
+          (seen ? inside : outside) += std::abs(static_cast<double>(npy.at(row, column, k)));
+          sum += static_cast<double>(npy.at(row, column, k));
+        }
+    CHECK(outside == 0);
+    CHECK(inside > 0);
+    if (map.contains("completeness"))
+      CHECK(std::abs(sum - (map["score"].get<double>() - map["baseline_score"].get<double>())) ==
+            doctest::Approx(map["completeness"]["absolute"].get<double>()).epsilon(1e-3));
+    const bool layer = model::explain::method(name).of_layer && name != "guided-grad-cam";
+    CHECK(std::filesystem::exists(files.out + "/a." + name + ".grid.npy") == layer);
+    CHECK_FALSE(std::filesystem::exists(files.out + "/a." + name + ".tif"));
+    const data::Image overlay = data::read_image(files.out + "/a." + name + ".png");
+    CHECK(overlay.width == 24);
+    CHECK(overlay.bands == 3);
+    for (const Json& file : map["files"]) CHECK(std::filesystem::exists(file.get<std::string>()));
+  }
+  check_page(files.out + "/report.html");
+  CHECK(numbers_in(contents(files.out + "/report.html"))[0]["maps"].size() == line["maps"].size());
+}
+
+TEST_CASE("explain: --check measures, and the page shows it") {
+  const Files files;
+  const Ended e = files.run({"--check", "--steps", "4", "--target", "neg", "--of", "probability"});
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  for (const char* part : {"deletion ", "insertion ", "infidelity ", "sensitivity ", "random"})
+    CHECK(has(e.out, part));
+  check_page(files.out + "/report.html");
+  const std::string page = contents(files.out + "/report.html");
+  CHECK(has(page, "the probability of <strong>neg</strong>"));
+  const Json check = numbers_in(page)[0]["maps"][0]["check"];
+  CHECK(check["deletion"]["score"].size() == 33);
+  CHECK(check["randomisation"][0]["layer"] == "dense");
+}
+
+TEST_CASE("explain: a map of a picture that says where it lies, lies there too") {
+  const TempFolder folder;
+  const std::string model = folder.path("m.safetensors"), picture = folder.path("scene.tif");
+  Preprocess preprocess = Preprocess::of_pictures(0, 16, 3);
+  preprocess.type = DType::f32;
+  preprocess.scale = {1, 1, 1}, preprocess.offset = {0, 0, 0};
+  save_model(model, {"neg", "pos"}, preprocess);
+  write_raster(picture, 20, 26, 3, [](int64_t row, int64_t column, int64_t band) {
+    return std::sin(static_cast<double>(row * 7 + column * 3 + band));
+  });
+  const Ended e = fulmar_program({"explain", model, picture, "--out", folder.path("maps")});
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  for (const char* name : {"grad-cam", "integrated-gradients"}) {
+    CAPTURE(name);
+    const std::string stem = folder.path("maps") + "/scene." + name;
+    const data::Georeference from = data::read_georeference(picture),
+                             to = data::read_georeference(stem + ".tif");
+    CHECK(to.epsg == from.epsg);
+    CHECK(to.transform == from.transform);
+    const data::Image map = data::read_image(stem + ".tif");
+    const Npy npy(stem + ".npy");
+    CHECK(map.height == 20);
+    CHECK(map.width == 26);
+    REQUIRE(map.data.size() == npy.values.size() * sizeof(float));
+    CHECK(std::memcmp(map.data.data(), npy.values.data(), map.data.size()) == 0);
+  }
+}
+
+TEST_CASE("explain: --layer list names the layers; another layer is looked at") {
+  const Files files;
+  const Ended list = files.run({"--layer", "list"});
+  CHECK(list.code == 0);
+  for (const char* part : {"conv2d", "activation_4", "16 x 16 x 3", "8 x 8 x 4", "all"})
+    CHECK(has(list.out, part));
+  const Ended e = files.run({"--layer", "activation_2", "--method", "grad-cam"});
+  REQUIRE(e.code == 0);
+  CHECK(Npy(files.out + "/a.grad-cam.grid.npy").shape == std::vector<int64_t>{8, 8});
+}
+
+TEST_CASE("explain: what is wrong is said, and good pictures are explained all the same") {
+  const Files files;
+  struct Row {
+    std::vector<std::string> arguments;
+    int code;
+    std::string message;
+  };
+  for (const Row& row : std::vector<Row>{
+           {{"--method", "cam"}, 2, "there is no method 'cam': there are saliency, "},
+           {{"--layer", "activation_99"}, 2, "the network has no layer 'activation_99'"},
+           {{"--layer", "dense", "--method", "grad-cam"}, 2, "has one pixel"},
+           {{"--target", "ice"}, 2, "--target ice: the model's classes are neg, pos"},
+           {{"--baseline", "/nowhere.png"}, 3, "/nowhere.png"},
+           {{"--base", "var-grad", "--method", "smooth-grad"}, 2, "takes noisy samples itself"}}) {
+    CAPTURE(row.message);
+    const Ended e = files.run(row.arguments);
+    CHECK(e.code == row.code);
+    CHECK(has(e.err, row.message));
+  }
+  write_file(files.folder.path("bad.png"), "no picture");
+  std::vector<std::string> both{"explain",     files.model, files.folder.path("bad.png"),
+                                files.picture, "--out",     files.out};
+  const Ended e = fulmar_program(both);
+  CHECK(e.code == 3);
+  CHECK(has(e.err, "1 of 2 pictures could not be used"));
+  CHECK(std::filesystem::exists(files.out + "/a.grad-cam.npy"));
+  check_page(files.out + "/report.html");
+}
+
+TEST_CASE("explain: the same seed gives the same files, whatever the threads and the memory") {
+  const Files files;
+  const std::vector<std::string> how{"--method", "integrated-gradients,smooth-grad,rise", "--masks",
+                                     "30"};
+  const auto maps = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = how;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    REQUIRE(files.run(arguments).code == 0);
+    std::vector<std::string> all;
+    for (const char* name : {"integrated-gradients", "smooth-grad", "rise"})
+      all.push_back(contents(files.out + "/a." + name + ".npy"));
+    return all;
+  };
+  const auto first = maps({"--threads", "1"});
+  CHECK(maps({"--threads", "2"}) == first);
+  CHECK(maps({"--seed", "5"}) != first);
+}
