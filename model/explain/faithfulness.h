@@ -57,9 +57,9 @@ FULMAR_API double sensitivity(Explainer& explainer, const Method& method,
                               uint64_t seed);
 
 // Adebayo et al. 2018, the cascading check: layers' weights are drawn anew, from the head down,
-// each kept so while the next ones follow. Gives each layer's name and Spearman's correlation between
-// the absolute values of the map then and the trained network's. Maps that explain the network
-// become unlike.
+// each kept so while the next ones follow. Gives each layer's name and Spearman's correlation
+// between the absolute values of the map then and the trained network's. Maps that explain the
+// network become unlike.
 FULMAR_API std::vector<std::pair<std::string, double>> randomisation(
     Context& context, Device& device, const ModelInfo& info, Model& model, const Shape& shape,
     const ExplainerOptions& options, const Method& method, std::span<const float> input,

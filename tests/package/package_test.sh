@@ -40,6 +40,11 @@ lines=$(wc -l <"$source/examples/predict/predict.cpp")
 [ "$lines" -le 40 ] || { echo "the example has $lines lines"; exit 1; }
 "$work/predict/predict" "$work/model.safetensors" | tee "$work/said"
 "$example" "$work/model.safetensors" | diff - "$work/said"
+build_against_copy "$source/examples/explain" explain
+lines=$(wc -l <"$source/examples/explain/explain.cpp")
+[ "$lines" -le 40 ] || { echo "the example of explanations has $lines lines"; exit 1; }
+"$work/explain/explain" "$work/model.safetensors" | tee "$work/explained"
+grep -qE '^class [01] -?[0-9.]+, strongest at column [0-9]+, row [0-9]+$' "$work/explained"
 numbers=$(sed 's/.* //' "$work/said" | tr '\n' ' ')
 
 python3 -c 'import sys; sys.stdout.buffer.write(bytes(i * i % 251 for i in range(32 * 32 * 3)))' \
