@@ -24,6 +24,7 @@ struct Options {
   std::string methods = "grad-cam,integrated-gradients";
   std::string baseline = "black", quadrature = "gauss-legendre";
   std::optional<size_t> memory;
+  std::optional<double> mask_share;
   std::string of = "logit";
 };
 
@@ -56,6 +57,7 @@ ExplainOptions settled(const Options& options, uint64_t seed) {
   o.settings.rule = model::explain::rule_of(options.quadrature);
   o.settings.seed = seed;
   o.probability = options.of == "probability";
+  o.masks.share = options.mask_share;
   if (options.memory) o.memory = static_cast<int64_t>(*options.memory);
   return o;
 }
@@ -86,6 +88,27 @@ void print_picture(const ExplainedPicture& p, const std::vector<std::string>& cl
           ", sensitivity " + rounded(check.sensitivity, 3) + ",\n" + std::string(24, ' ') +
           "rank correlation with random weights " + rounded(after_all(check), 2) + "\n");
   }
+}
+
+void print_pointing(const std::vector<ExplainedPicture>& pictures) {
+  const std::vector<Pointing> all = pointing_of(pictures);
+  if (all.empty()) return;
+  const auto percent = [](double share) { return fixed(100 * share, 1) + " %"; };
+  const bool masks = std::isfinite(all[0].brightness_iou);
+  Table table(
+      {{"beside masks of " + counted(all[0].pictures, "picture", "pictures"), Table::Align::left},
+       {"points inside", Table::Align::right},
+       {"IoU", Table::Align::right},
+       {"precision", Table::Align::right},
+       {"recall", Table::Align::right}});
+  const auto number = [](double value) { return std::isfinite(value) ? fixed(value, 3) : "-"; };
+  for (const Pointing& p : all)
+    table.add({p.method, percent(p.inside), number(p.iou), number(p.precision), number(p.recall)});
+  table.add_rule();
+  table.add({"the middle of the crop", percent(all[0].centre), "", "", ""});
+  table.add({"a random pixel", percent(all[0].random), "", "", ""});
+  if (masks) table.add({"the picture's brightness", "", number(all[0].brightness_iou), "", ""});
+  print("\n" + table.to_string());
 }
 
 // --layer list
@@ -142,6 +165,8 @@ int run(const Options& given, const SharedOptions& shared) {
     flush_output();
     progress.update(std::ssize(report.pictures));
   }
+  if (!shared.json) print_pointing(report.pictures);
+  flush_output();
   write_file(page, explanation_html(report));
   note("report: " + page);
   if (failed > 0)
@@ -218,6 +243,18 @@ void add_explain(Cli& cli) {
   command.add_flag("--check", o.check,
                    "Also measure how faithful each map is: insertion and deletion, infidelity, "
                    "sensitivity, and maps of random weights");
+  command.add_flag("--mask", o.mask,
+                   "Also make a mask of each map (.mask.png, .mask.tif): what lies above the "
+                   "threshold that parts the map best, its largest part");
+  add_number(command, "--mask-share", options->mask_share, 0, 1,
+             "Share of the picture's pixels that a mask takes, instead of a threshold");
+  add_integer(command, "--mask-parts", o.masks.components, 0, 1'000'000,
+              "Largest connected parts of a mask that stay; 0: all (default: 1)");
+  command.add_flag("--mask-refine", o.masks.refine, "Let a mask's edge follow the picture's edges");
+  add_path(command, "--truth", o.truth,
+           "Folder of masks that were drawn, PNG by the pictures' names: maps and masks are "
+           "compared with them (default: a folder called masks, as synth writes it)",
+           "DIR");
   add_bytes(command, "--memory", options->memory,
             "Memory for activations: so many samples go together as fit (default: 1 GiB)");
   add_bands(command, o.bands, "(default: as the model's pictures)");

@@ -97,6 +97,11 @@ std::string map_figure(const ExplainedPicture& p, const ShownMap& map) {
                  ? rounded(100 * map.relative_error.value_or(0), 2) + " %"
                  : std::string("undefined")) +
             ")";
+  if (map.points_inside)
+    text += *map.points_inside ? "<br>its strongest place lies in the mask"
+                               : "<br>its strongest place lies outside the mask";
+  if (map.mask_scores && std::isfinite(map.mask_scores->iou))
+    text += "; IoU of the two masks " + fixed(map.mask_scores->iou, 2);
   return text + "</figcaption></figure>\n";
 }
 
@@ -153,6 +158,27 @@ Plot curves_plot(const std::string& title, const std::vector<ShownMap>& maps,
 }
 
 std::string defined(double value) { return std::isfinite(value) ? rounded(value, 3) : "–"; }
+
+std::string pointing_section(const ExplanationReport& report) {
+  const std::vector<Pointing> all = pointing_of(report.pictures);
+  if (all.empty()) return "";
+  HtmlTable table;
+  table.caption = "Beside the masks of " + counted(all[0].pictures, "picture", "pictures");
+  table.columns = {"method", "points inside", "IoU", "precision", "recall"};
+  const auto percent = [](double share) { return fixed(100 * share, 1) + " %"; };
+  for (const Pointing& p : all)
+    table.rows.push_back(
+        {p.method, percent(p.inside), defined(p.iou), defined(p.precision), defined(p.recall)});
+  table.rows.push_back({"the middle of the crop", percent(all[0].centre), "", "", ""});
+  table.rows.push_back({"a random pixel", percent(all[0].random), "", "", ""});
+  if (std::isfinite(all[0].brightness_iou))
+    table.rows.push_back({"the picture's brightness", "", defined(all[0].brightness_iou), "", ""});
+  return element("h2", "Beside masks that were drawn") + table.to_string() +
+         element("p",
+                 "How often a map's largest value lies in the mask of what is looked for, and how "
+                 "well masks made of maps agree with it, pixel by pixel, within the crop.",
+                 "class=\"quiet\"");
+}
 
 std::string checks(const ExplainedPicture& p) {
   HtmlTable table;
@@ -217,6 +243,11 @@ Json explanation_json(const ExplainedPicture& p, const std::vector<std::string>&
                   {"top", p.seen.top},
                   {"width", p.seen.width()},
                   {"height", p.seen.height()}};
+  if (p.truth) {
+    line["truth"] = {
+        {"path", p.truth->path}, {"share", p.truth->share}, {"centre_inside", p.truth->centre}};
+    if (p.truth->brightness) line["truth"]["brightness_iou"] = p.truth->brightness->iou;
+  }
   line["maps"] = Json::array();
   for (const ShownMap& map : p.maps) {
     Json one{{"method", map.method->name}, {"score", map.score},
@@ -228,9 +259,41 @@ Json explanation_json(const ExplainedPicture& p, const std::vector<std::string>&
       one["baseline_score"] = *map.baseline_score;
       one["completeness"] = {{"absolute", *map.error}, {"relative", *map.relative_error}};
     }
+    if (map.points_inside) one["points_inside"] = *map.points_inside;
+    if (map.mask_scores)
+      one["mask"] = {{"iou", map.mask_scores->iou},
+                     {"precision", map.mask_scores->precision},
+                     {"recall", map.mask_scores->recall}};
     line["maps"].push_back(one);
   }
   return line;
+}
+
+std::vector<Pointing> pointing_of(const std::vector<ExplainedPicture>& pictures) {
+  std::vector<Pointing> all;
+  for (const ExplainedPicture& p : pictures) {
+    if (!p.truth || !p.error.empty()) continue;
+    all.resize(p.maps.size());
+    for (size_t m = 0; m < all.size(); m++) {
+      Pointing& one = all[m];
+      one.method = p.maps[m].method->name;
+      one.pictures++;
+      one.inside += *p.maps[m].points_inside;
+      one.centre += p.truth->centre;
+      one.random += p.truth->share;
+      const model::explain::MaskScores none{NAN, NAN, NAN};
+      const auto scores = p.maps[m].mask_scores.value_or(none);
+      one.iou += scores.iou;
+      one.precision += scores.precision;
+      one.recall += scores.recall;
+      one.brightness_iou += p.truth->brightness.value_or(none).iou;
+    }
+  }
+  for (Pointing& one : all)
+    for (double* sum : {&one.inside, &one.centre, &one.random, &one.iou, &one.precision,
+                        &one.recall, &one.brightness_iou})
+      *sum /= static_cast<double>(one.pictures);
+  return all;
 }
 
 std::string explanation_html(const ExplanationReport& report) {
@@ -259,6 +322,7 @@ std::string explanation_html(const ExplanationReport& report) {
     text += section(report, picture);
     numbers.push_back(explanation_json(picture, report.classes));
   }
+  text += pointing_section(report);
   return text + "<h2>How it was made</h2>\n<pre>" + escaped(report.command) + "</pre>\n</main>\n" +
          element("footer",
                  std::string("Written by fulmar ") + version() + ", commit " + commit() + ".") +

@@ -16,6 +16,18 @@ struct ExplanationReport {
   std::vector<ExplainedPicture> pictures;
 };
 
+// How often a method's maps lead into masks that were drawn, over the pictures that have one.
+struct Pointing {
+  std::string method;
+  int64_t pictures = 0;
+  double inside = 0, centre = 0, random = 0;  // shares: the peaks, the middle, a random pixel
+  // Means over the pictures; NaN where no masks were made. `brightness`: the picture itself, put to
+  // a threshold.
+  double iou = 0, precision = 0, recall = 0, brightness_iou = 0;
+};
+// In the order of the maps; empty where no picture has a mask.
+std::vector<Pointing> pointing_of(const std::vector<ExplainedPicture>& pictures);
+
 // What `fulmar explain --json` prints of a picture, and the page holds for programs.
 Json explanation_json(const ExplainedPicture& picture, const std::vector<std::string>& classes);
 

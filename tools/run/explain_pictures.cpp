@@ -16,6 +16,7 @@
 #include "kernels/error.h"
 #include "model/explain/picture.h"
 #include "tools/run/heat.h"
+#include "tools/run/mask_truth.h"
 #include "tools/run/npy.h"
 #include "tools/run/results.h"
 
@@ -115,7 +116,21 @@ std::vector<double> softmax_of(const std::vector<double>& logits) {
   return values;
 }
 
+bool largest_inside(const std::vector<float>& map, const std::vector<uint8_t>& inside) {
+  return points_inside(map, std::vector<float>(inside.begin(), inside.end()));
+}
+
 }  // namespace
+
+struct PictureExplainer::Subject {
+  const ExplainedPicture& picture;
+  data::Image image, small;
+  data::Georeference place;
+  std::vector<float> input;
+  Target target;
+  Settings settings;
+  std::optional<MaskTruth> truth{};
+};
 
 PictureExplainer::PictureExplainer(Context& context, Device& device, const ExplainOptions& options)
     : context_(&context),
@@ -191,33 +206,45 @@ void PictureExplainer::explain(ExplainedPicture& picture) {
        {data::kind_misfit(preprocess_, picture.header),
         misfit(preprocess_, picture.header.height, picture.header.width)})
     if (!reason.empty()) file_error(picture.path + ": " + reason);
-  data::Image image =
-      data::with_channels(data::read_sample(picture.path, bands_, limits), preprocess_.bands);
+  Subject subject{picture,          {}, {}, data::read_georeference(picture.path), {}, {},
+                  options_.settings};
+  data::Image& image = subject.image;
+  image = data::with_channels(data::read_sample(picture.path, bands_, limits), preprocess_.bands);
   picture.seen = seen_area(preprocess_, image.height, image.width);
-  const data::Georeference place = data::read_georeference(picture.path);
-  const std::vector<float> input = input_of(*context_, *device_, preprocess_, image.view(),
-                                            centre_sample(preprocess_, image.height, image.width));
-  const std::vector<float> logits = explainer_->value("", input);
+  subject.input = input_of(*context_, *device_, preprocess_, image.view(),
+                           centre_sample(preprocess_, image.height, image.width));
+  const std::vector<float> logits = explainer_->value("", subject.input);
   picture.logits.assign(logits.begin(), logits.end());
   picture.probabilities = softmax_of(picture.logits);
   picture.target = options_.target.empty()
                        ? std::max_element(logits.begin(), logits.end()) - logits.begin()
                        : class_of(task_, options_.target);
   const Shape& output = explainer_->layer("").shape;
-  const Target target = options_.probability ? class_probability(output, picture.target)
-                                             : class_logit(output, picture.target);
-  const data::Image small = data::thumbnail(image, small_side);
-  picture.png = data::encode_png(small);
-  picture.small_height = small.height, picture.small_width = small.width;
-  Settings settings = options_.settings;
-  settings.baseline = baseline_of(input);
+  subject.target = options_.probability ? class_probability(output, picture.target)
+                                        : class_logit(output, picture.target);
+  subject.small = data::thumbnail(image, small_side);
+  picture.png = data::encode_png(subject.small);
+  picture.small_height = subject.small.height, picture.small_width = subject.small.width;
+  subject.settings.baseline = baseline_of(subject.input);
+  if (const std::string mask = find_mask(picture.path, options_.truth); !mask.empty()) {
+    subject.truth.emplace(mask, picture.header, picture.seen);
+    if (subject.truth->empty()) subject.truth.reset();
+  }
+  if (const auto& truth = subject.truth) {
+    picture.truth = ShownTruth{
+        find_mask(picture.path, options_.truth), truth->share(), truth->has_centre(), {}};
+    if (options_.mask)
+      picture.truth->brightness = compare_masks(
+          mask_of(truth->seen(brightness_of(image), image.width), truth->height, truth->width, {}),
+          truth->inside);
+  }
   for (const std::string& name : options_.methods)
-    picture.maps.push_back(show(method(name), picture, small, place, input, target, settings));
+    picture.maps.push_back(show(method(name), subject));
   if (!options_.check) return;
   const int64_t block = std::max<int64_t>(1, preprocess_.crop / 32);
   const auto random = [&](Order order) {
-    return random_curve(*explainer_, order, input, settings.baseline, target, curve_steps,
-                        random_orders, block, settings.seed);
+    return random_curve(*explainer_, order, subject.input, subject.settings.baseline,
+                        subject.target, curve_steps, random_orders, block, options_.settings.seed);
   };
   picture.random_deletion = random(Order::deletion);
   picture.random_insertion = random(Order::insertion);
@@ -242,13 +269,12 @@ MapCheck PictureExplainer::check(const Method& of, const Explanation& map,
   return check;
 }
 
-ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& picture,
-                                const data::Image& small, const data::Georeference& place,
-                                std::span<const float> input, const Target& target,
-                                const Settings& settings) {
+ShownMap PictureExplainer::show(const Method& of, const Subject& subject) {
+  const ExplainedPicture& picture = subject.picture;
+  const data::Image& small = subject.small;
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  const Explanation map = of.one(*explainer_, input, target, settings);
+  const Explanation map = of.one(*explainer_, subject.input, subject.target, subject.settings);
   ShownMap shown;
   shown.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   shown.method = &of;
@@ -260,7 +286,7 @@ ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& pictur
     shown.relative_error = map.relative_error();
   }
 
-  if (options_.check) shown.check = check(of, map, input, target, settings);
+  if (options_.check) shown.check = check(of, map, subject.input, subject.target, subject.settings);
 
   const int64_t height = picture.header.height, width = picture.header.width;
   const auto number =
@@ -283,10 +309,10 @@ ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& pictur
             channels == 1 ? std::vector{height, width} : std::vector{height, width, channels},
             on_whole);
   written(stem + ".npy");
-  if (!place.empty()) {
+  if (!subject.place.empty()) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(on_whole.data());
     whole.data.assign(bytes, bytes + on_whole.size() * sizeof(float));
-    data::write_geotiff(stem + ".tif", whole, place);
+    data::write_geotiff(stem + ".tif", whole, subject.place);
     written(stem + ".tif");
   }
 
@@ -296,6 +322,9 @@ ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& pictur
   shown.largest = static_cast<double>(*largest);
   shown.peak_x = static_cast<double>((largest - one.begin()) % width);
   shown.peak_y = static_cast<double>((largest - one.begin()) / width);
+  if (subject.truth)
+    shown.points_inside = largest_inside(subject.truth->seen(one, width), subject.truth->inside);
+  if (options_.mask) show_mask(shown, one, stem, subject);
   std::vector<float> shrunken = shrunk(on_whole, height, width, small.height, small.width);
   // The papers draw CAMs after a ReLU; files keep the sign.
   if (of.of_layer)
@@ -309,6 +338,27 @@ ShownMap PictureExplainer::show(const Method& of, const ExplainedPicture& pictur
   write_file(stem + ".png", data::encode_png(overlay(small, heat, shares)));
   written(stem + ".png");
   return shown;
+}
+
+void PictureExplainer::show_mask(ShownMap& shown, const std::vector<float>& map,
+                                 const std::string& stem, const Subject& subject) {
+  data::Image mask;
+  mask.height = subject.image.height, mask.width = subject.image.width, mask.bands = 1;
+  const std::vector<float> brightness =
+      options_.masks.refine ? brightness_of(subject.image) : std::vector<float>();
+  mask.data = mask_of(map, mask.height, mask.width, options_.masks, brightness);
+  if (subject.truth) {
+    const std::vector<float> numbers(mask.data.begin(), mask.data.end());
+    const std::vector<float> seen = subject.truth->seen(numbers, mask.width);
+    shown.mask_scores =
+        compare_masks(std::vector<uint8_t>(seen.begin(), seen.end()), subject.truth->inside);
+  }
+  for (uint8_t& pixel : mask.data) pixel = pixel ? 255 : 0;
+  write_file(stem + ".mask.png", data::encode_png(mask));
+  shown.files.push_back(stem + ".mask.png");
+  if (subject.place.empty()) return;
+  data::write_geotiff(stem + ".mask.tif", mask, subject.place);
+  shown.files.push_back(stem + ".mask.tif");
 }
 
 }  // namespace fulmar::tools

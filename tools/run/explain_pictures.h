@@ -12,6 +12,7 @@
 #include "engine/context.h"
 #include "engine/picture/geometry.h"
 #include "model/explain/faithfulness.h"
+#include "model/explain/mask.h"
 #include "model/loaded_model.h"
 #include "model/tasks/classification.h"
 
@@ -30,7 +31,10 @@ struct ExplainOptions {
   BaselineKind baseline = BaselineKind::black;
   std::string baseline_file;  // a picture, where it is given
   model::explain::Settings settings{};
-  bool check = false;                 // measure each map's faithfulness too
+  bool check = false;  // measure each map's faithfulness too
+  bool mask = false;   // make a mask of each map
+  model::explain::MaskOptions masks{};
+  std::string truth;                  // folder of masks that were drawn; empty: as find_mask()
   int64_t memory = int64_t{1} << 30;  // bytes
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
 };
@@ -54,6 +58,17 @@ struct ShownMap {
   std::string heat_png;            // over the small picture
   std::vector<std::string> files;  // written
   std::optional<MapCheck> check{};
+  // Beside a mask that was drawn.
+  std::optional<bool> points_inside{};
+  std::optional<model::explain::MaskScores> mask_scores{};
+};
+
+// What is known of a picture's mask, of the pixels that the network saw.
+struct ShownTruth {
+  std::string path;
+  double share = 0;     // of them inside: how often a random pixel is
+  bool centre = false;  // whether the middle one is
+  std::optional<model::explain::MaskScores> brightness{};  // of the picture, put to a threshold
 };
 
 struct ExplainedPicture {
@@ -67,13 +82,15 @@ struct ExplainedPicture {
   std::string png;     // small
   int64_t small_height = 0, small_width = 0;
   std::vector<ShownMap> maps;
+  std::optional<ShownTruth> truth{};  // where there is a mask with something in it
   // Of checks: pixels in random order, the mean of several.
   std::optional<model::explain::ScoreCurve> random_deletion{}, random_insertion{};
 };
 
 // Explains a classifier's decisions on pictures, one at a time, and writes each map's files:
 // STEM.METHOD.npy on the grid of the whole picture, STEM.METHOD.grid.npy on a layer's own grid,
-// STEM.METHOD.tif where the picture says where it lies, and STEM.METHOD.png, laid over the picture.
+// STEM.METHOD.tif where the picture says where it lies, and STEM.METHOD.png, laid over the picture;
+// masks as STEM.METHOD.mask.png, and .mask.tif.
 class PictureExplainer {
  public:
   // Error(file), Error(usage) as LoadedModel and Method; Error(file) too where the folder can't be
@@ -96,10 +113,11 @@ class PictureExplainer {
   MapCheck check(const model::explain::Method& method, const model::explain::Explanation& map,
                  std::span<const float> input, const model::explain::Target& target,
                  const model::explain::Settings& settings);
-  ShownMap show(const model::explain::Method& method, const ExplainedPicture& picture,
-                const data::Image& small, const data::Georeference& place,
-                std::span<const float> input, const model::explain::Target& target,
-                const model::explain::Settings& settings);
+  // All that is known of the picture that is explained.
+  struct Subject;
+  ShownMap show(const model::explain::Method& method, const Subject& subject);
+  void show_mask(ShownMap& shown, const std::vector<float>& map, const std::string& stem,
+                 const Subject& subject);
 
   Context* context_;
   Device* device_;
