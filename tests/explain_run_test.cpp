@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "data/encode_png.h"
 #include "data/geotiff.h"
 #include "data/image.h"
 #include "engine/io/file.h"
@@ -190,6 +191,55 @@ TEST_CASE("explain: what is wrong is said, and good pictures are explained all t
   CHECK(has(e.err, "1 of 2 pictures could not be used"));
   CHECK(std::filesystem::exists(files.out + "/a.grad-cam.npy"));
   check_page(files.out + "/report.html");
+}
+
+TEST_CASE("explain: masks of maps, and how they agree with masks that were drawn") {
+  const Files files;
+  const std::string root = files.folder.path("set"), picture = root + "/test/pos/a.bmp";
+  save_picture(picture, 24, 7);
+  save_picture(root + "/test/pos/unmasked.bmp", 24, 8);
+  // The right half of the picture.
+  data::Image drawn;
+  drawn.height = drawn.width = 24, drawn.bands = 1;
+  for (int64_t i = 0; i < 24 * 24; i++) drawn.data.push_back(i % 24 >= 12 ? 255 : 0);
+  std::filesystem::create_directories(root + "/masks/test/pos");
+  write_file(root + "/masks/test/pos/a.png", data::encode_png(drawn));
+  const std::vector<std::string> how{"explain", files.model, root + "/test", "--out",    files.out,
+                                     "--mask",  "--method",  "occlusion",    "--target", "pos"};
+  std::vector<std::string> json = how;
+  json.emplace_back("--json");
+  const Ended e = fulmar_program(json);
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  std::istringstream lines(e.out);
+  std::string first, second;
+  std::getline(lines, first);
+  std::getline(lines, second);
+  const Json line = Json::parse(first), map = line["maps"][0];
+  CHECK(line["truth"]["share"] == 0.5);
+  CHECK_FALSE(Json::parse(second).contains("truth"));
+  const bool right = map["at"]["column"].get<double>() >= 12;
+  CHECK(map["points_inside"] == right);
+  // The numbers are those of the files, within the crop.
+  const data::Image mask = data::read_image(files.out + "/a.occlusion.mask.png");
+  double both = 0, found = 0;
+  for (int64_t i = 0; i < 24 * 24; i++) {
+    CHECK((mask.data[static_cast<size_t>(i)] == 0 || mask.data[static_cast<size_t>(i)] == 255));
+    found += mask.data[static_cast<size_t>(i)] > 0;
+    both += mask.data[static_cast<size_t>(i)] > 0 && i % 24 >= 12;
+  }
+  CHECK(found > 0);
+  CHECK(map["mask"]["precision"].get<double>() == doctest::Approx(both / found));
+  CHECK(map["mask"]["recall"].get<double>() == doctest::Approx(both / 128));
+  CHECK(has(fulmar_program(how).out, "beside masks of 1 picture"));
+  check_page(files.out + "/report.html");
+
+  drawn.height = 12;
+  drawn.data.resize(12 * 24);
+  write_file(root + "/masks/test/pos/a.png", data::encode_png(drawn));
+  const Ended bad = fulmar_program(how);
+  CHECK(bad.code == 3);
+  CHECK(has(bad.err,
+            "masks/test/pos/a.png: a mask of 24 x 12 pixels of u8; its picture has 24 x 24"));
 }
 
 TEST_CASE("explain: the same seed gives the same files, whatever the threads and the memory") {
