@@ -217,15 +217,16 @@ std::vector<std::pair<std::string, double>> randomisation(
   };
   const std::vector<float> trained = map();
   std::vector<std::pair<std::string, double>> correlations;
-  const std::vector<Call>& calls = info.network.calls();
-  for (auto call = calls.rbegin(); call != calls.rend(); ++call) {
+  std::vector<Call> head_first = info.network.calls();
+  std::reverse(head_first.begin(), head_first.end());
+  for (const Call& call : head_first) {
     bool any = false;
     for (const std::string& name : names) {
-      if (!name.starts_with(call->name + "/")) continue;
+      if (!name.starts_with(call.name + "/")) continue;
       changed.write_bytes(name, drawn.read_bytes(name));
       any = true;
     }
-    if (any) correlations.emplace_back(call->name, rank_correlation(map(), trained));
+    if (any) correlations.emplace_back(call.name, rank_correlation(map(), trained));
   }
   return correlations;
 }

@@ -320,8 +320,9 @@ ShownMap PictureExplainer::show(const Method& of, const Subject& subject) {
       channels == 1 ? on_whole : shrunk(on_whole, height, width, height, width);
   const auto largest = std::max_element(one.begin(), one.end());
   shown.largest = static_cast<double>(*largest);
-  shown.peak_x = static_cast<double>((largest - one.begin()) % width);
-  shown.peak_y = static_cast<double>((largest - one.begin()) / width);
+  const int64_t place = largest - one.begin(), row = place / width;
+  shown.peak_x = static_cast<double>(place % width);
+  shown.peak_y = static_cast<double>(row);
   if (subject.truth)
     shown.points_inside = largest_inside(subject.truth->seen(one, width), subject.truth->inside);
   if (options_.mask) show_mask(shown, one, stem, subject);

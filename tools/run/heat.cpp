@@ -46,7 +46,8 @@ double heat_peak(std::span<const float> map) {
   for (const float value : map)
     if (value != 0 && std::isfinite(value)) sizes.push_back(std::abs(static_cast<double>(value)));
   if (sizes.empty()) return 0;
-  const auto at = static_cast<std::ptrdiff_t>(0.995 * static_cast<double>(sizes.size() - 1) + 0.5);
+  const auto at =
+      static_cast<std::ptrdiff_t>(std::lround(0.995 * static_cast<double>(sizes.size() - 1)));
   std::nth_element(sizes.begin(), sizes.begin() + at, sizes.end());
   return sizes[static_cast<size_t>(at)];
 }
