@@ -155,6 +155,15 @@ void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases)
   add("div", what, {real("a", shape), off_zero("b", shape, 0.3)}, binary(ops::div));
   add("div_no_nan", what, {real("a", shape), off_zero("b", shape, 0.3)}, binary(ops::div_no_nan));
   add("gate", what, {constant_of(off_zero("x", shape)), real("a", shape)}, binary(ops::gate));
+  // Operands that repeat.
+  const Shape second = block_shape(size, all[1]), fourth = block_shape(size, all[3]);
+  add("mul", "a vector of channels, block 1", {real("a", shape), real("b", {shape[3]})},
+      binary(ops::mul));
+  add("mul", "a mask of pixels, block 1",
+      {real("a", shape), real("b", {shape[0], shape[1], shape[2], 1})}, binary(ops::mul));
+  add("add", "a bias, block 2", {real("a", second), real("b", {second[3]})}, binary(ops::add));
+  add("mul", "a gate of images, block 4",
+      {real("a", fourth), real("b", {fourth[0], 1, 1, fourth[3]})}, binary(ops::mul));
   add("affine", what, {real("x", shape)}, [](Tape& t, std::span<const Val> x) {
     return std::vector<Val>{ops::affine(t, x[0], 3, -2)};
   });
