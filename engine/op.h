@@ -127,7 +127,8 @@ class FULMAR_API Op {
   virtual bool is_leaf() const { return false; }
   // The op writes into inputs that a Model holds. Dead-code removal keeps it, in tape order.
   virtual bool updates_state() const { return false; }
-  // The plan may place output 0 over input `i` where no later step reads that input.
+  // The plan may place output 0 over input `i` where no later step reads that input, and both have
+  // as many elements and one type.
   virtual bool may_overwrite(int) const { return false; }
   // For concatenation-like ops: element offset of input `i` in output 0. The plan lets the inputs'
   // producers write there. -1: not such an op.

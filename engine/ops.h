@@ -35,8 +35,9 @@ FULMAR_API Val constant(Tape&, const Shape&, double value, Role role = Role::act
 FULMAR_API Val as_role(Tape&, Val x, Role role);
 
 // ---- pointwise
-// An operand's extents of 1 repeat to the other's. Both operands become activations where one is.
-// Of these functions add alone takes sums over pixels, two of one shape.
+// An operand's extents of 1 repeat to the other's; kernels read it so, and nothing writes it out.
+// Both operands become activations where one is. Of these functions add alone takes sums over
+// pixels, two of one shape.
 FULMAR_API Val pointwise(Tape&, std::string_view functor, std::span<const Val> x, double alpha = 0,
                          double beta = 0);
 FULMAR_API Val add(Tape&, Val a, Val b);
@@ -68,7 +69,8 @@ FULMAR_API Val square(Tape&, Val x);
 FULMAR_API Val abs(Tape&, Val x);
 
 // ---- shape
-// broadcast repeats extents of 1; sum's shape has x's extents or 1. The role is x's unless given.
+// broadcast writes out x, whose extents of 1 repeat; sum's shape has x's extents or 1. The role is
+// x's unless given.
 FULMAR_API Val broadcast(Tape&, Val x, const Shape&);
 FULMAR_API Val broadcast(Tape&, Val x, const Shape&, Role);
 FULMAR_API Val sum(Tape&, Val x, const Shape&);

@@ -135,7 +135,9 @@ class Planner {
     for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
       const Val x = node.inputs[i];
       if (!x || !node.op->may_overwrite(i) || allocation(x).buffer < 0) continue;
-      if (type_of(x) != type_of(y)) continue;
+      // An operand that repeats is read again after its first element has been overwritten.
+      if (type_of(x) != type_of(y) || tape_.shape(x).elements() != tape_.shape(y).elements())
+        continue;
       const Buffer& buffer = plan_.buffers[allocation(x).buffer];
       if (is_once(buffer.first) && !is_once(step)) continue;
       // A buffer that ends here holds nothing else alive: joined values end later.

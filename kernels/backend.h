@@ -90,12 +90,12 @@ struct MemoryInfo {
 // weights. Sums over pixels (marked f64) are double everywhere. An operand marked "?" may be an
 // empty View. `work` is scratch memory; the kernel's own `_workspace` line gives its size in bytes,
 // from views that may lack memory. Outputs never overlap inputs, with two exceptions: an output of
-// pointwise and pointwise_grad may be an input, and dx of batch_norm_grad may be its dy. Results
-// don't depend on the number of threads.
+// pointwise and pointwise_grad may be an input that has as many elements, and dx of batch_norm_grad
+// may be its dy. Results don't depend on the number of threads.
 struct Backend {
   // Other names or another order of kernels are another version; `revision` counts changes of what
   // they take.
-  static constexpr uint32_t revision = 3;
+  static constexpr uint32_t revision = 4;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
       static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME))) + revision;
@@ -149,7 +149,8 @@ struct Backend {
   void (*count_nonfinite)(Stream&, std::span<const View> x, const View& count);
 
   // y = F::f(x...), dx = F::df(saved, dy), all of one type, `real` or `activation`, or f64 where
-  // F is Add; `functor` is the function's place in the list of pointwise.h.
+  // F is Add; `functor` is the function's place in the list of pointwise.h. Of two operands, each
+  // has y's extents (aligned at the channels) or 1, along which it repeats; f64 has y's.
   void (*pointwise)(Stream&, int functor, std::span<const View> x, const View& y, double alpha,
                     double beta);
   void (*pointwise_grad)(Stream&, int functor, const View& saved, const View& dy, const View& dx,

@@ -126,6 +126,39 @@ TEST_CASE("cpu: pointwise functions and their gradients") {
   }
 }
 
+TEST_CASE("cpu: operands of pointwise functions repeat along any axes") {
+  const Shape results[] = {
+      {3, 5, 7, 1}, {2, 1, 9, 8}, {2, 4, 3, 17}, {1, 6, 1, 33}, {2, 3, 2, 520}};
+  for (const Shape& shape : results)
+    for (int axes = 0; axes < 256; axes++) {
+      if (axes >> 4 & axes & 15) continue;  // an extent that neither has
+      CAPTURE(shape.to_string());
+      CAPTURE(axes);
+      Shape small[2] = {shape, shape};
+      for (int i = 0; i < 8; i++)
+        if (axes >> i & 1) small[i / 4][i % 4] = 1;
+      Parity p;
+      const int a = p.in(small[0]), b = p.in(small[1]), y = p.out(shape);
+      p.check([&](const Backend& device) {
+        const View both[] = {p[a], p[b]};
+        device.pointwise(p.stream(), functor_Sub, {both, 2}, p[y], 0, 0);
+      });
+    }
+}
+
+TEST_CASE("cpu: a pointwise function writes over the operand that doesn't repeat") {
+  const Shape whole{2, 3, 700, 5};
+  for (const Shape& small : {Shape{5}, Shape{1}, Shape{2, 3, 700, 1}, Shape{2, 1, 1, 5}})
+    for (const bool first : {false, true}) {
+      Parity p;
+      const int a = p.in(whole), b = p.in(small);
+      p.check([&](const Backend& device) {
+        const View both[] = {p[first ? a : b], p[first ? b : a]};
+        device.pointwise(p.stream(), functor_Sub, {both, 2}, p[a], 0, 0);
+      });
+    }
+}
+
 TEST_CASE("cpu: pointwise in place") {
   Parity p;
   const int x = p.in({1000}), dy = p.in({1000});

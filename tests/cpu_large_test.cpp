@@ -76,6 +76,26 @@ TEST_CASE("cpu: large outputs have the bits of small ones") {
       device.pointwise(stream, functor_Exp, {&in, 1}, y, 0, 0);
     });
   }
+  SUBCASE("pointwise, an operand repeats") {
+    Memory pixels(stream, {1, 516, 512, 1});
+    std::copy_n(x.view.as<float>(), pixels.view.shape.elements(), pixels.view.as<float>());
+    for (const View& small : {each.view(), pixels.view})
+      check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
+        const View both[] = {in, small};
+        device.pointwise(stream, functor_Mul, {both, 2}, y, 0, 0);
+      });
+  }
+  SUBCASE("pointwise, an operand repeats, and images end within vectors") {
+    const Shape odd{2, 1451, 967, 3};
+    Memory in_odd(stream, odd), numbers(stream, {2, 1, 1, 3});
+    std::copy_n(x.view.as<float>(), odd.elements(), in_odd.view.as<float>());
+    std::copy_n(x.view.as<float>() + 7, 6, numbers.view.as<float>());
+    check_equal(stream, in_odd.view, odd, [&](const View& in, const View& y) {
+      const bool one = in.shape.images() == 1, second = in.data != in_odd.view.data;
+      const View both[] = {in, one ? image(numbers.view, second) : numbers.view};
+      device.pointwise(stream, functor_Mul, {both, 2}, y, 0, 0);
+    });
+  }
   SUBCASE("pointwise_grad") {
     check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
       device.pointwise_grad(stream, functor_Relu, in, in, y, 0, 0);

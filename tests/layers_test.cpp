@@ -361,6 +361,24 @@ TEST_CASE("layers: dropout and batch normalisation train as the ops do") {
   CHECK(normed.statistics == norm.statistics);
 }
 
+TEST_CASE("layers: a depthwise convolution's bias is nowhere written out for every pixel") {
+  Network network;
+  network.add("depthwise_conv2d", "layer", {network.add("input", "x", {}, {})}, {});
+  Tape tape;
+  const Val x = ops::input(tape, "x", {x_shape}), y = record(network, tape, x, {});
+  grad(tape, y, std::array{x, tape.find("layer/bias")});
+  bool adds = false;
+  for (int n = 0; n < tape.size(); n++) {
+    const Node& node = tape.node(n);
+    adds = adds || node.op->name() == "add";
+    if (node.op->name() != "broadcast") continue;
+    CAPTURE(tape.describe(n));
+    // To another role it goes by itself.
+    CHECK(tape.shape(node.inputs[0]).elements() == node.outputs[0].shape.elements());
+  }
+  CHECK(adds);
+}
+
 TEST_CASE("layers: attributes that a layer has no use for are named") {
   const Attributes filters{{"filters", int64_t{4}}};
   CHECK(refusal("conv2d", filters + Attributes{{"strides", int64_t{2}}}) ==

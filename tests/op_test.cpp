@@ -112,6 +112,37 @@ TEST_CASE("ops: random shapes and windows agree with the reference, and stay in 
   });
 }
 
+TEST_CASE("ops: an operand that repeats has the bits of one that is written out, gradients too") {
+  const Shape y{2, 3, 37, 24};
+  const Shape pairs[][2] = {
+      {y, {1}}, {{24}, y}, {y, {2, 1, 1, 24}}, {{2, 3, 37, 1}, y}, {{2, 1, 1, 24}, {1, 3, 37, 1}}};
+  for_each_fast_device([&](const char* device) {
+    for (const FunctorTraits& f : functor_traits())
+      for (const auto& shapes : pairs) {
+        if (f.arity != 2) continue;
+        const auto results = [&](bool written_out) {
+          const Build build = [&](Tape& t, std::span<const Val> x) {
+            std::vector<Val> operands(x.begin(), x.end());
+            if (written_out)
+              for (Val& operand : operands) operand = ops::broadcast(t, operand, y);
+            return std::vector<Val>{ops::pointwise(t, f.name, operands)};
+          };
+          const Case c{f.name,
+                       "repeats",
+                       {listed(off_zero("a", shapes[0])), listed(off_zero("b", shapes[1]))},
+                       build,
+                       default_tolerance};
+          return run(record(c, true), context(), context().device(device));
+        };
+        INFO(std::string(device), ": ", std::string(f.name), " ", shapes[0].to_string(), " ",
+             shapes[1].to_string());
+        const std::vector<Result> found = results(false), expected = results(true);
+        REQUIRE(found.size() == 3);
+        for (size_t i = 0; i < found.size(); i++) CHECK(same_values(found[i], expected[i]));
+      }
+  });
+}
+
 TEST_CASE("ops: a pooling window without a pixel is refused") {
   Tape tape;
   const Val x = ops::input(tape, "x", {{1, 4, 1, 2}});

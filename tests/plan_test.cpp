@@ -129,3 +129,15 @@ TEST_CASE("what depends on weights and constants alone runs once, and its values
   ops::store(tape, x, ops::buffer(tape, "/copy", tape.info(x)));
   CHECK(make_plan(tape, std::array{result}, device).once == 0);
 }
+
+TEST_CASE("an operand that repeats is not overwritten, one of as many elements is") {
+  Context context;
+  Tape tape;
+  const Val x = ops::input(tape, "x", {{3}}), s = ops::input(tape, "s", {{1}});
+  // Both take 64 bytes of the arena.
+  const Val one = ops::square(tape, s), y = ops::mul(tape, x, one);
+  const Val three = ops::square(tape, x), z = ops::mul(tape, s, three);
+  const Plan p = make_plan(tape, std::array{y, z}, context.device("reference"));
+  CHECK(p.allocation(one).buffer != p.allocation(y).buffer);
+  CHECK(p.allocation(three).buffer == p.allocation(z).buffer);
+}

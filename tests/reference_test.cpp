@@ -317,6 +317,13 @@ TEST_CASE("reference: dropout keeps by counter and scales what it keeps") {
   CHECK(kept < 10);
 }
 
+TEST_CASE("reference: operands of pointwise functions repeat, by hand") {
+  Reals a({2, 1, 1, 2}, {1, 2, 3, 4}), b({1, 3, 1}, {10, 20, 30}), y({2, 1, 3, 2});
+  const View both[] = {b.view(), a.view()};
+  device.pointwise(stream, functor_Sub, {both, 2}, y.view(), 0, 0);
+  check_near(y.values, {9, 8, 19, 18, 29, 28, 7, 6, 17, 16, 27, 26});
+}
+
 TEST_CASE("reference: copies, sums and broadcasts along any axes") {
   Reals x = random_reals({2, 3, 4, 5}, 1), crop({2, 2, 2, 5});
   View every_second = x.view();

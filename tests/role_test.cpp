@@ -187,6 +187,16 @@ TEST_CASE("roles: operands of two roles become activations, sums of activations 
   CHECK(ops::as_role(t, p, Role::activation) != p);
 }
 
+TEST_CASE("roles: the gradient of a parameter that repeats over activations is rounded once") {
+  Tape t;
+  const Val x = ops::input(t, "x", {{2, 3, 1, 4}}), p = ops::parameter(t, "p", {4}, {}, false);
+  const Val dy = ops::input(t, "dy", {{2, 3, 1, 4}});
+  const Val dp = grad(t, ops::add(t, x, p), p, dy);
+  CHECK(t.info(dp).role == Role::parameter);
+  CHECK(t.node(dp.node).op->name() == "sum");
+  CHECK(t.node(dp.node).inputs[0] == dy);
+}
+
 TEST_CASE(
     "roles: a session rounds what it is given to bf16, to the nearest and even, and reads it") {
   Emulated e;

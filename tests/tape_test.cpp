@@ -349,6 +349,16 @@ TEST_CASE("a network without layers is refused") {
         "the network has no layer 'a'");
 }
 
+TEST_CASE("operands of a pointwise op share their extents, but for those of 1") {
+  Tape tape;
+  const Val x = image(tape, {2, 4, 4, 3}), v = ops::constant(tape, {3}, 1);
+  CHECK(tape.shape(ops::mul(tape, v, x)) == tape.shape(x));
+  CHECK(tape.shape(ops::mul(tape, ops::constant(tape, {4, 1}, 1), v)) == Shape{4, 3});
+  CHECK(tape.node(ops::mul(tape, x, v).node).inputs == std::vector{x, v});
+  CHECK(error_of(ErrorKind::usage, [&] { ops::mul(tape, x, ops::constant(tape, {2}, 1)); }) ==
+        "mul: operands [2,4,4,3] and [2] don't fit together");
+}
+
 TEST_CASE("values too large to count are refused") {
   Tape tape;
   const int64_t big = int64_t{1} << 20;

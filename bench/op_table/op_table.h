@@ -87,7 +87,8 @@ constexpr double default_tolerance = 1e-6;
 
 const std::vector<Case>& op_cases();
 
-// A structured op (window, norm, resize) of random shape and attributes; a seed gives one case.
+// A window's op, a norm, a resize or a sub whose operands repeat, of random shape and attributes; a
+// seed gives one case.
 Case random_case(uint64_t seed);
 
 // The polar-low network at a size, so that kernels are timed on the shapes that it gives them.

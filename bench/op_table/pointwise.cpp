@@ -16,6 +16,65 @@ Build binary(Val (*f)(Tape&, Val, Val)) {
 
 }  // namespace
 
+namespace {
+
+// Operands with extents of 1 that repeat, of any rank, one or both.
+void add_repeated_cases(std::vector<Case>& cases) {
+  const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
+                       Build build, bool parity_only = false) {
+    cases.push_back({op, what, std::move(x), std::move(build), default_tolerance});
+    cases.back().parity_only = parity_only;
+  };
+  const auto over = [](const Shape& small, const Shape& large) {
+    return small.to_string() + " over " + large.to_string();
+  };
+  for (const int64_t channels : {3, 5, 8, 17, 64}) {
+    const Shape x{2, 3, 5, channels};
+    for (const Shape& small : {Shape{1}, Shape{channels}, Shape{2, 1, 1, channels},
+                               Shape{2, 3, 5, 1}, Shape{3, 1, channels}, Shape{2, 1, 5, 1}})
+      add("mul", over(small, x), {real("a", x), real("b", small)}, binary(ops::mul));
+    add("add", "in different axes, " + std::to_string(channels) + " channels",
+        {real("a", {2, 1, 1, channels}), real("b", {1, 3, 5, 1})}, binary(ops::add));
+  }
+  const Shape odd{2, 3, 5, 7};
+  add("sub", "from a number", {real("a", {1}), real("b", odd)}, binary(ops::sub));
+  add("sub", "from a value per pixel", {real("a", {2, 3, 5, 1}), real("b", odd)}, binary(ops::sub));
+  add("sub", "a matrix", {real("a", odd), real("b", {5, 7})}, binary(ops::sub));
+  add("mul", "as many elements, in different axes", {real("a", {3, 1}), real("b", {1, 3})},
+      binary(ops::mul));
+  add("mul", "a vector of parameters", {real("a", odd), weight("b", {7})}, binary(ops::mul));
+  add("mul", "a vector of activations", {weight("a", odd), real("b", {7})}, binary(ops::mul));
+  add("mul", "rank 0", {real("a", odd), real("b", {})}, binary(ops::mul));
+  add("div", "by a vector of channels", {real("a", odd), off_zero("b", {7}, 0.3)},
+      binary(ops::div));
+  add("div", "of a vector of channels", {real("a", {7}), off_zero("b", odd, 0.3)},
+      binary(ops::div));
+  add("div_no_nan", "by a number per image", {real("a", odd), real("b", {2, 1, 1, 1}, 0.3, 2)},
+      binary(ops::div_no_nan));
+  add("gate", "a pixel's channels", {constant_of(off_zero("x", {2, 3, 5, 1})), real("a", odd)},
+      binary(ops::gate));
+  add("gate", "values of channels", {constant_of(off_zero("x", odd)), real("a", {7})},
+      binary(ops::gate));
+  // An operand that is computed, and dies here: the plan may not write over one that repeats.
+  add("mul", "of computed operands", {real("a", {3, 1}), real("b", {1, 5})},
+      [](Tape& t, std::span<const Val> x) {
+        const Val a = ops::tanh(t, ops::square(t, x[0])), b = ops::tanh(t, x[1]);
+        return std::vector<Val>{ops::mul(t, ops::mul(t, a, b), ops::square(t, a))};
+      });
+  // More than the CPU takes in a piece and in a chunk, and than a GPU's thread takes at a time.
+  for (const Shape& x : {Shape{2, 67, 131, 9}, Shape{2, 67, 61, 16}, Shape{3, 5, 41, 600}})
+    for (const Shape& small :
+         {Shape{1}, Shape{x[3]}, Shape{x[0], 1, 1, x[3]}, Shape{x[0], x[1], x[2], 1},
+          Shape{1, x[1], x[2], x[3]}, Shape{x[0], x[1], 1, 1}, Shape{x[1], 1, x[3]}})
+      // The gradient by b is one of reduce_sum, whose rows bound the error of long sums.
+      add("add", over(small, x), {real("a", x), constant_of(real("b", small))}, binary(ops::add),
+          true);
+  add("mul", "many elements, in different axes", {real("a", {3, 1, 1, 40}), real("b", {70, 31, 1})},
+      binary(ops::mul), true);
+}
+
+}  // namespace
+
 void add_pointwise_cases(std::vector<Case>& cases) {
   const auto add = [&](const std::string& op, const std::string& what, std::vector<Operand> x,
                        Build build, double tolerance = default_tolerance) {
@@ -132,6 +191,7 @@ void add_pointwise_cases(std::vector<Case>& cases) {
             default_tolerance};
   many.parity_only = true;
   cases.push_back(std::move(many));
+  add_repeated_cases(cases);
 }
 
 void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases) {
@@ -155,6 +215,15 @@ void add_pointwise_benchmarks(const NetworkSize& size, std::vector<Case>& cases)
   add("div", what, {real("a", shape), off_zero("b", shape, 0.3)}, binary(ops::div));
   add("div_no_nan", what, {real("a", shape), off_zero("b", shape, 0.3)}, binary(ops::div_no_nan));
   add("gate", what, {constant_of(off_zero("x", shape)), real("a", shape)}, binary(ops::gate));
+  // Operands that repeat.
+  const Shape second = block_shape(size, all[1]), fourth = block_shape(size, all[3]);
+  add("mul", "a vector of channels, block 1", {real("a", shape), real("b", {shape[3]})},
+      binary(ops::mul));
+  add("mul", "a mask of pixels, block 1",
+      {real("a", shape), real("b", {shape[0], shape[1], shape[2], 1})}, binary(ops::mul));
+  add("add", "a bias, block 2", {real("a", second), real("b", {second[3]})}, binary(ops::add));
+  add("mul", "a gate of images, block 4",
+      {real("a", fourth), real("b", {fourth[0], 1, 1, fourth[3]})}, binary(ops::mul));
   add("affine", what, {real("x", shape)}, [](Tape& t, std::span<const Val> x) {
     return std::vector<Val>{ops::affine(t, x[0], 3, -2)};
   });

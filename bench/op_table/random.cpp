@@ -150,9 +150,23 @@ Case draw_norm(Draw& draw) {
           2e-4};
 }
 
+// Two operands, each with any of the result's extents or 1; a bit says which.
+Case draw_pointwise(Draw& draw) {
+  const Shape y{draw.between(1, 3), draw.between(1, 20), draw.between(1, 20), draw.between(1, 40)};
+  Shape operands[2] = {y, y};
+  const int64_t bits = draw.between(0, 255);
+  for (int i = 0; i < 8; i++)
+    if (bits >> i & 1) operands[i / 4][i % 4] = 1;
+  return {"sub",
+          operands[0].to_string() + " - " + operands[1].to_string(),
+          {real("a", operands[0]), real("b", operands[1])},
+          [](Tape& t, std::span<const Val> x) { return std::vector<Val>{ops::sub(t, x[0], x[1])}; },
+          1e-5};  // sums of up to 1200 numbers, as above
+}
+
 Case draw_case(uint64_t seed) {
   Draw draw(seed);
-  switch (draw.between(0, 6)) {
+  switch (draw.between(0, 7)) {
     case 0:
     case 1:
       return draw_conv(draw);
@@ -164,6 +178,8 @@ Case draw_case(uint64_t seed) {
       return draw_pool(draw, false);
     case 5:
       return draw_norm(draw);
+    case 6:
+      return draw_pointwise(draw);
     default:
       return draw_resize(draw);
   }

@@ -162,17 +162,23 @@ std::vector<ValueInfo> Pointwise::infer(std::span<const ValueInfo> x) const {
   for (const ValueInfo& info : x) {
     require(info.is_real() && (info.role != Role::sum || functor == functor_Add),
             "takes float tensors");
-    require_same(info, x[0].shape, "an operand");
     require_role(info, x[0].role, "an operand");
   }
-  return {of_role(x[0].role, x[0].shape)};
+  if (arity == 1) return {of_role(x[0].role, x[0].shape)};
+  if (x[0].role == Role::sum) require_same(x[1], x[0].shape, "an operand");
+  return {of_role(x[0].role, common_shape(x[0].shape, x[1].shape))};
 }
 
 std::vector<Val> Pointwise::vjp(const Vjp& v) const {
   const Functor& f = functor_table[functor];
   if (f.arity != 1) {
-    const std::vector<Val> d = binary_vjp(v, f.name);
-    return d.empty() ? Op::vjp(v) : d;
+    std::vector<Val> d = binary_vjp(v, f.name);
+    if (d.empty()) return Op::vjp(v);
+    for (size_t i = 0; i < d.size(); i++) {
+      const ValueInfo x = v.tape.info(v.x[i]);
+      if (v.wanted[i] && d[i]) d[i] = sum(v.tape, d[i], x.shape, x.role);
+    }
+    return d;
   }
   const Val dy = v.dy[0];
   const Val saved = f.saved == Saved::input ? v.x[0] : f.saved == Saved::output ? v.y[0] : dy;
@@ -215,15 +221,7 @@ void PointwiseGrad::run(Device& device, const RunArgs& args) const {
 Val pointwise(Tape& tape, std::string_view functor, std::span<const Val> x, double alpha,
               double beta) {
   const int index = functor_index(functor);
-  std::vector<Val> operands(x.begin(), x.end());
-  if (operands.size() == 2) {
-    const ValueInfo a = tape.info(x[0]), b = tape.info(x[1]);
-    const Shape common = a.shape == b.shape ? a.shape : common_shape(a.shape, b.shape);
-    const Role role = b.role == Role::activation ? b.role : a.role;
-    if (a.is_real() && b.is_real())
-      for (Val& operand : operands) operand = broadcast(tape, operand, common, role);
-  }
-  return tape.append(std::make_shared<Pointwise>(index, alpha, beta), std::move(operands));
+  return tape.append(std::make_shared<Pointwise>(index, alpha, beta), in_one_role(tape, x));
 }
 
 Val add(Tape& tape, Val a, Val b) { return pointwise(tape, "add", std::array{a, b}); }

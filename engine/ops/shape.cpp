@@ -51,7 +51,10 @@ std::vector<ValueInfo> Broadcast::infer(std::span<const ValueInfo> x) const {
 
 std::vector<Val> Broadcast::vjp(const Vjp& v) const {
   const ValueInfo x = v.tape.info(v.x[0]);
-  return {sum(v.tape, v.dy[0], x.shape, x.role)};
+  // A sum of another type is taken anew from its terms: so it is rounded once.
+  const Node& made = v.tape.node(v.dy[0].node);
+  const bool again = as<Sum>(made) && !same_type(x.role, v.tape.info(v.dy[0]).role);
+  return {sum(v.tape, again ? made.inputs[0] : v.dy[0], x.shape, x.role)};
 }
 
 void Broadcast::run(Device& device, const RunArgs& args) const {

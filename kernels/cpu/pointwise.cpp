@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/pointwise.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "kernels/cpu/math-inl.h"
+#include "kernels/cpu/repeats-inl.h"
 #include "kernels/cpu/stores-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,6 +21,26 @@ namespace HWY_NAMESPACE {
 #include "kernels/pointwise_functors.inc"
 #undef FULMAR_INLINE
 
+// y[i] = op(a[..], b[..]) where an operand repeats.
+template <class Op>
+void apply_repeated(Stream& stream, const View& a, const View& b, const View& y, const Op& op) {
+  const RepeatedBlocks blocks(a.shape, b.shape, y.shape);
+  const auto apply_with = [&](auto store) HWY_ATTR {
+    for_chunks(stream, y.shape.elements(), elementwise_grain,
+               [&](int64_t begin, int64_t end, int) HWY_ATTR {
+                 for_pieces(blocks, a.as<float>(), b.as<float>(), begin, end,
+                            [&](int64_t i, int64_t n, const float* u, const float* v) HWY_ATTR {
+                              transform(PartOf<decltype(store)>(), n, y.as<float>() + i, op, u, v);
+                            });
+                 store.finish();
+               });
+  };
+  if (blocks.at_whole_vectors())
+    with_stores(y, apply_with);
+  else
+    apply_with(Cached());
+}
+
 template <class F>
 void apply(Stream& stream, std::span<const View> x, const View& y, double alpha_value,
            double beta_value) {
@@ -27,6 +48,12 @@ void apply(Stream& stream, std::span<const View> x, const View& y, double alpha_
   float* out = y.as<float>();
   const float* a = x[0].as<float>();
   const float* b = F::arity == 2 ? x[1].as<float>() : nullptr;
+  if constexpr (F::arity == 2) {
+    if (any_repeats(x[0].shape, x[1].shape, y.shape))
+      return apply_repeated(stream, x[0], x[1], y, [&](V u, V v) HWY_ATTR {
+        return F::f(Number(u), Number(v), alpha, beta).v;
+      });
+  }
   with_stores(y, [&](auto store) HWY_ATTR {
     for_chunks(stream, y.shape.elements(), elementwise_grain,
                [&](int64_t begin, int64_t end, int) HWY_ATTR {

@@ -36,6 +36,12 @@ struct Streamed {
   HWY_INLINE void finish() const { hwy::FlushStream(); }
 };
 
+// The same for a part of what a task writes: the task calls finish() of Store itself.
+template <class Store>
+struct PartOf : Store {
+  HWY_INLINE void finish() const {}
+};
+
 // body(how to store whole vectors of y)
 template <class Body>
 HWY_INLINE void with_stores(const View& y, const Body& body) {

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/repeated_axes.h"
 
 namespace fulmar::cuda {
 namespace {
@@ -45,6 +46,63 @@ struct Map {
   }
 };
 
+// A function of two arguments, `lanes` neighbours of the fastest axis a thread; its extent and
+// strides count them as one. y may be an operand that does not repeat.
+template <class F, class T, int lanes>
+struct MapRepeated {
+  const T* x[2];
+  T* y;
+  float alpha, beta;
+  RepeatedAxes axes;
+
+  FULMAR_DEVICE Vec<Number<T>, lanes> operand(int which, int64_t at) const {
+    if (axes.axis[RepeatedAxes::end - 1].stride[which] != 0) return load<lanes>(x[which] + at);
+    Vec<Number<T>, lanes> repeated;
+    const Number<T> value = number(x[which][at]);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) repeated.v[k] = value;
+    return repeated;
+  }
+  FULMAR_DEVICE void operator()(int64_t i) const {
+    int64_t rest = i, a = 0, b = 0;
+    FULMAR_UNROLL
+    for (int axis = RepeatedAxes::end - 1; axis >= 0; axis--) {
+      if (axis < axes.first) continue;
+      const auto& at = axes.axis[axis];
+      const int64_t slower = axis == axes.first ? 0 : divide(rest, at.extent);
+      const int64_t position = rest - slower * at.extent;
+      a += position * at.stride[0];
+      b += position * at.stride[1];
+      rest = slower;
+    }
+    auto value = operand(0, a);
+    const auto other = operand(1, b);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) value.v[k] = F::f(value.v[k], other.v[k], alpha, beta);
+    store<lanes>(y + i * lanes, value);
+  }
+};
+
+template <class F, class T>
+void map_repeated(const Stream& stream, std::span<const View> x, const View& y, float alpha,
+                  float beta) {
+  RepeatedAxes axes(x[0].shape, x[1].shape, y.shape);
+  RepeatedAxes::Axis& fastest = axes.axis[RepeatedAxes::end - 1];
+  const T *a = elements<T>(x[0]), *b = elements<T>(x[1]);
+  T* to = elements<T>(y);
+  constexpr int lanes = lanes_of<T>;
+  const auto moved = [&](const T* memory, int which) {
+    return fastest.stride[which] == 0 || can_move_16_bytes(memory);
+  };
+  if (fastest.extent % lanes != 0 || !moved(a, 0) || !moved(b, 1) || !can_move_16_bytes(to))
+    return each(stream, F::name, y.shape.elements(),
+                MapRepeated<F, T, 1>{{a, b}, to, alpha, beta, axes});
+  fastest.extent /= lanes;
+  for (int64_t& stride : fastest.stride) stride *= lanes;
+  each(stream, F::name, y.shape.elements() / lanes,
+       MapRepeated<F, T, lanes>{{a, b}, to, alpha, beta, axes});
+}
+
 template <class F, class T>
 struct MapGrad {
   const T *saved, *dy;
@@ -70,6 +128,9 @@ template <class F>
 void map(const Stream& stream, std::span<const View> x, const View& y, float alpha, float beta) {
   for_type_of(y, [&](auto zero) {
     using T = decltype(zero);
+    if constexpr (F::arity == 2)
+      if (any_repeats(x[0].shape, x[1].shape, y.shape))
+        return map_repeated<F, T>(stream, x, y, alpha, beta);
     const T* a = elements<T>(x[0]);
     const T* b = F::arity == 2 ? elements<T>(x[F::arity - 1]) : nullptr;
     T* to = elements<T>(y);

@@ -31,11 +31,7 @@ void for_each_pair(const Shape& large, const Shape& small, const Body& body) {
   for (int64_t n = 0; n < large.images(); n++)
     for (int64_t h = 0; h < large.height(); h++)
       for (int64_t w = 0; w < large.width(); w++)
-        for (int64_t c = 0; c < large.channels(); c++) {
-          const int64_t ns = small.images() == 1 ? 0 : n, hs = small.height() == 1 ? 0 : h;
-          const int64_t ws = small.width() == 1 ? 0 : w, cs = small.channels() == 1 ? 0 : c;
-          body(i++, ((ns * small.height() + hs) * small.width() + ws) * small.channels() + cs);
-        }
+        for (int64_t c = 0; c < large.channels(); c++) body(i++, repeated_at(small, n, h, w, c));
 }
 
 }  // namespace

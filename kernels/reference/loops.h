@@ -28,6 +28,14 @@ T* elements(const View& view) {
 }
 inline double* reals(const View& view) { return elements<double>(view); }
 
+// The element of x that the element (n, h, w, c) of a larger tensor meets: x repeats along extents
+// of 1.
+inline int64_t repeated_at(const Shape& x, int64_t n, int64_t h, int64_t w, int64_t c) {
+  const int64_t image = x.images() == 1 ? 0 : n, row = x.height() == 1 ? 0 : h;
+  const int64_t column = x.width() == 1 ? 0 : w, channel = x.channels() == 1 ? 0 : c;
+  return ((image * x.height() + row) * x.width() + column) * x.channels() + channel;
+}
+
 // Axis 0 is rows, 1 columns. The position that tap `tap` of the window at output `out` reads, or -1
 // where that lies in the padding.
 inline int64_t input_of(const Window& window, int axis, int64_t out, int64_t tap, int64_t extent) {

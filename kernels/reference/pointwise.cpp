@@ -20,14 +20,21 @@ inline double gate(double x, double a) { return x <= 0 ? 0 : a; }
 
 template <class F>
 void map(std::span<const View> x, const View& y, double alpha, double beta) {
-  const int64_t count = y.shape.elements();
   double* out = reals(y);
   const double* a = reals(x[0]);
   if constexpr (F::arity == 1) {
+    const int64_t count = y.shape.elements();
     for (int64_t i = 0; i < count; i++) out[i] = F::f(a[i], alpha, beta);
   } else {
     const double* b = reals(x[1]);
-    for (int64_t i = 0; i < count; i++) out[i] = F::f(a[i], b[i], alpha, beta);
+    const Shape &of_a = x[0].shape, &of_b = x[1].shape;
+    int64_t i = 0;
+    for (int64_t n = 0; n < y.shape.images(); n++)
+      for (int64_t h = 0; h < y.shape.height(); h++)
+        for (int64_t w = 0; w < y.shape.width(); w++)
+          for (int64_t c = 0; c < y.shape.channels(); c++)
+            out[i++] = F::f(a[repeated_at(of_a, n, h, w, c)], b[repeated_at(of_b, n, h, w, c)],
+                            alpha, beta);
   }
 }
 

@@ -11,8 +11,8 @@
 namespace fulmar::model::explain {
 
 struct MaskOptions {
-  // The pixels with the largest values, this share of all (equal ones go together); none: those above the threshold that
-  // parts the values above 0 best (Otsu 1979).
+  // The pixels with the largest values, this share of all (equal ones go together); none: those
+  // above the threshold that parts the values above 0 best (Otsu 1979).
   std::optional<double> share{};
   int64_t components = 1;  // the largest connected parts that stay; 0: all
   // Pixels whose value is near the threshold go with the seed, inside or outside, that they reach

@@ -108,8 +108,18 @@ class Author {
     std::vector<Val> same;
     for (Val v : values_)
       if (t_.shape(v) == t_.shape(x)) same.push_back(v);
-    return below(4) == 0 ? weight({t_.shape(x)[3]})
-                         : same[static_cast<size_t>(below(std::ssize(same)))];
+    const Shape shape = t_.shape(x);
+    switch (below(8)) {
+      case 0:
+      case 1:
+        return weight({shape[3]});
+      case 2:  // computed, often in as many bytes as x after rounding, and repeats
+        return ops::sigmoid(t_, ops::sum(t_, x, {shape[0], 1, 1, shape[3]}));
+      case 3:
+        return ops::tanh(t_, ops::sum(t_, x, {shape[0], shape[1], shape[2], 1}));
+      default:
+        return same[static_cast<size_t>(below(std::ssize(same)))];
+    }
   }
   Val joined(Val x) {
     std::vector<Val> parts{x};
