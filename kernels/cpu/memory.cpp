@@ -12,7 +12,8 @@
 namespace fulmar::cpu {
 
 void* allocate(Stream&, size_t bytes) {
-  // Large blocks on 2 MiB pages: one image's rows would touch too many small ones.
+  // Large blocks on 2 MiB pages: one image's rows would touch too many small ones. What is left of
+  // them lies on small ones: a page that is only begun would be taken whole.
   constexpr size_t line = 64, huge_page = size_t{2} << 20;
   const size_t alignment = bytes >= 2 * huge_page ? huge_page : line;
   const size_t rounded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
@@ -21,7 +22,8 @@ void* allocate(Stream&, size_t bytes) {
     device_error("out of memory: " + std::to_string(bytes) +
                  " bytes asked for; use a smaller batch, crop or network");
 #ifdef MADV_HUGEPAGE
-  if (alignment == huge_page) madvise(memory, rounded, MADV_HUGEPAGE);  // only a hint
+  if (alignment == huge_page)
+    madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // only a hint
 #endif
   return memory;
 }
