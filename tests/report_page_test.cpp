@@ -204,7 +204,7 @@ TEST_CASE("an evaluation's file gives the same numbers back") {
   samples.push_back({1, {std::nanf(""), 1e-42f, 1}});
   Evaluation e = evaluation_of(samples, {"a", "b\"<", "c"});
   e.files[3] = "not UTF-8: \xE6";
-  e.mistakes.push_back({5, std::string("png\0bytes", 9), 4, 3, 0.1, 0.2, 0.3, 0.4});
+  e.mistakes.push_back({5, std::string("png\0bytes", 9), 4, 3, 0.1, 0.2, 0.3, 0.4, "cam"});
   const std::string path = folder.path("evaluation.json");
   write_file(path, evaluation_text(e));
   const Evaluation back = read_evaluation(path);
@@ -220,4 +220,5 @@ TEST_CASE("an evaluation's file gives the same numbers back") {
   REQUIRE(back.mistakes.size() == 1);
   CHECK(back.mistakes[0].png == e.mistakes[0].png);
   CHECK(back.mistakes[0].side_y == 0.4);
+  CHECK(back.mistakes[0].cam_png == "cam");
 }

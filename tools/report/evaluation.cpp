@@ -283,10 +283,15 @@ std::string mistake_figure(const Evaluation& e, const Mistake& m) {
     seen = "<span style=\"left:" + css_percent(m.left) + ";top:" + css_percent(m.top) +
            ";width:" + css_percent(m.side_x) + ";height:" + css_percent(m.side_y) +
            "\">&nbsp;</span>";
-  return "<figure><div class=\"picture\"><img src=\"data:image/png;base64," + base64(m.png) +
-         "\" width=\"" + std::to_string(m.width) + "\" height=\"" + std::to_string(m.height) +
-         "\" alt=\"" + escaped(e.files[at] + ": is " + true_name + ", called " + called_name) +
-         "\">" + seen + "</div>\n<figcaption><strong>" + escaped(true_name) + "</strong> " + own +
+  const auto image = [&](const std::string& png, const std::string& alt) {
+    return "<img src=\"data:image/png;base64," + base64(png) + "\" width=\"" +
+           std::to_string(m.width) + "\" height=\"" + std::to_string(m.height) + "\" alt=\"" +
+           escaped(alt) + "\"";
+  };
+  const std::string cam = m.cam_png.empty() ? "" : image(m.cam_png, "") + " class=\"heat\">";
+  return "<figure><div class=\"picture\">" +
+         image(m.png, e.files[at] + ": is " + true_name + ", called " + called_name) + ">" + cam +
+         seen + "</div>\n<figcaption><strong>" + escaped(true_name) + "</strong> " + own +
          "<br>called <strong>" + escaped(called_name) + "</strong> " + its + "<br>" +
          escaped(e.files[at]) + "</figcaption></figure>\n";
 }
@@ -312,6 +317,8 @@ std::string mistakes_part(const Evaluation& e, const model::Scores& scores) {
   const bool framed = std::any_of(e.mistakes.begin(), e.mistakes.end(), [](const Mistake& m) {
     return m.side_x < 0.995 || m.side_y < 0.995;
   });
+  const bool explained = std::any_of(e.mistakes.begin(), e.mistakes.end(),
+                                     [](const Mistake& m) { return !m.cam_png.empty(); });
   std::string text;
   if (e.two_classes()) {
     text += mistakes_of(e, "Missed " + e.positive(), scores.false_negatives, false, true);
@@ -324,7 +331,10 @@ std::string mistakes_part(const Evaluation& e, const model::Scores& scores) {
     text += element("p",
                     std::string("Sorted by the probability that the model gave to what the picture "
                                 "is.") +
-                        (framed ? " Dashed: what the network sees." : ""),
+                        (framed ? " Dashed: what the network sees." : "") +
+                        (explained ? " Colours: what speaks for the class that it was called "
+                                     "(Grad-CAM); they go where one points."
+                                   : ""),
                     "class=\"quiet\"");
   return text;
 }

@@ -24,7 +24,7 @@ constexpr const char* explanation_style = R"css(
 .maps { display: grid; gap: 1.2rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .maps .picture { overflow: hidden; }
-.maps .picture .heat { position: absolute; inset: 0; background: none; opacity: .75; }
+.maps .picture:hover .heat { opacity: .75; }
 body:has(#opacity-0:checked) .heat { opacity: 0 !important; }
 body:has(#opacity-25:checked) .heat { opacity: .25 !important; }
 body:has(#opacity-50:checked) .heat { opacity: .5 !important; }

@@ -87,6 +87,8 @@ thead th { color: var(--quiet); font-size: .92em; vertical-align: bottom; }
 .mistakes figcaption { font-size: .82rem; }
 .picture { position: relative; line-height: 0; }
 .picture img { width: 100%; height: auto; border-radius: .2rem; background: #000; }
+.picture .heat { position: absolute; inset: 0; background: none; opacity: .75; }
+.picture:hover .heat { opacity: 0; }
 .picture span {
   position: absolute; border: 1px dashed #ffd75e; box-shadow: 0 0 0 1px rgba(0, 0, 0, .5);
 }

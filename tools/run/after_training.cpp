@@ -13,6 +13,7 @@
 #include "tools/run/audit_json.h"
 #include "tools/run/audit_text.h"
 #include "tools/run/evaluation.h"
+#include "tools/run/explain_mistakes.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
 
@@ -47,6 +48,7 @@ Evaluation evaluate_best(const std::string& set, const model::RunFolder& folder,
   evaluation.time = utc_now();
   evaluation.command = command;
   add_mistakes(evaluation, pictures, best.info().picture());
+  explain_mistakes(evaluation, best, pictures, context, device);
   write_file(evaluation_path(folder.path(), evaluation), evaluation_text(evaluation));
   return evaluation;
 }

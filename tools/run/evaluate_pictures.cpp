@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "model/tasks/classification.h"
+#include "tools/run/explain_mistakes.h"
 #include "tools/run/memory.h"
 #include "tools/run/picture_notes.h"
 #include "tools/run/results.h"
@@ -66,8 +67,11 @@ Evaluation evaluate_pictures(const Checkpoint& checkpoint, const data::Dataset& 
       [&](int64_t batches) { advance(std::min(batches * loading.batch, opened->count())); });
   if (opened->dropped_alpha() > 0) observer.on_note(alpha_note);
   evaluation.threshold = threshold_of(model::classification_of(checkpoint), options.threshold);
-  if (options.mistakes)
-    add_mistakes(evaluation, *data::open_pictures(paths, headers, pictures, pool), preprocess);
+  if (options.mistakes) {
+    const auto whole = data::open_pictures(paths, headers, pictures, pool);
+    add_mistakes(evaluation, *whole, preprocess);
+    explain_mistakes(evaluation, checkpoint, *whole, context, device());
+  }
   return evaluation;
 }
 

@@ -39,7 +39,7 @@ Json calibration_json(const model::Calibration& calibration) {
 Mistake mistake_of(int64_t sample, const data::Pictures& pictures, const Preprocess& preprocess) {
   const data::Image image = data::picture_of(pictures, sample);
   const data::Image small = data::thumbnail(image, thumbnail_side);
-  Mistake mistake{sample, data::encode_png(small), small.height, small.width, 0, 0, 1, 1};
+  Mistake mistake{sample, data::encode_png(small), small.height, small.width, 0, 0, 1, 1, {}};
   const SeenArea seen = seen_area(preprocess, image.height, image.width);
   const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
   mistake.left = seen.left / width;

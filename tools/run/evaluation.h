@@ -22,6 +22,9 @@ struct Mistake {
   std::string png;                                   // a small picture of it
   int64_t height = 0, width = 0;                     // of that, pixels
   double left = 0, top = 0, side_x = 1, side_y = 1;  // the network's crop, shares of the picture
+  // What speaks for the class that the model called, as colours over the small picture: see
+  // explain_mistakes(). Empty: unknown.
+  std::string cam_png{};
 };
 
 // A model's results for labelled pictures. `eval` and reports compute everything that they tell

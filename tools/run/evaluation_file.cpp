@@ -32,12 +32,14 @@ double number_from(const Json& json) {
 
 Json header_json(const Evaluation& e) {
   Json mistakes = Json::array();
-  for (const Mistake& m : e.mistakes)
+  for (const Mistake& m : e.mistakes) {
     mistakes.push_back({{"sample", m.sample},
                         {"height", m.height},
                         {"width", m.width},
                         {"seen", {m.left, m.top, m.side_x, m.side_y}},
                         {"png", base64(m.png)}});
+    if (!m.cam_png.empty()) mistakes.back()["cam"] = base64(m.cam_png);
+  }
   return {{"format", format_version},
           {"set", e.set},
           {"model", e.model},
@@ -64,6 +66,7 @@ Mistake mistake_from(const Json& json) {
   m.side_x = seen[2];
   m.side_y = seen[3];
   m.png = from_base64(json.at("png").get<std::string>());
+  if (json.contains("cam")) m.cam_png = from_base64(json.at("cam").get<std::string>());
   return m;
 }
 
