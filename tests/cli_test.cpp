@@ -84,7 +84,7 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},
       {{"info", "--new", "polar-low", "--bogus"}, "info has no option --bogus\n"},
       {{"predict", "m.safetensors", "a.png", "--out", "t.csv"},
-       "predict has no option --out (train has): did you mean --csv?"},
+       "predict has no option --out (train and explain have): did you mean --csv?"},
       {{"predict", "m.safetensors", "a.png", "--output=t.csv"}, "did you mean --csv?"},
       {{"train", "d", "--output", "r"}, "train has no option --output: did you mean --out?"},
       {{"train", "d", "--out", "r", "--epoch", "3"}, "did you mean --epochs?"},

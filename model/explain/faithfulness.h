@@ -18,7 +18,7 @@ namespace fulmar::model::explain {
 FULMAR_API std::vector<float> per_pixel(const Explanation& explanation, const Shape& input);
 
 // The target's number while pixels change hands, from none of them to all.
-struct ScoreCurve {
+struct FULMAR_API ScoreCurve {
   std::vector<double> share, score;  // share of the pixels, 0 to 1
   double area() const;               // by trapezoids
 };

@@ -40,7 +40,7 @@ struct Settings {
 };
 
 // What a method makes of one sample: raw, signed.
-struct Explanation {
+struct FULMAR_API Explanation {
   Shape shape;  // [1,h,w,C] as the input, or [1,h,w,1]: on its grid, or a layer's own
   std::vector<float> values;
   std::string layer{};  // whose grid it is on; empty: the input's
@@ -53,7 +53,7 @@ struct Explanation {
   double relative_error() const;      // over |score - baseline_score|; NaN where that is 0
 };
 
-struct Method {
+struct FULMAR_API Method {
   const char* name;     // "integrated-gradients"
   const char* summary;  // one line, with its source
   bool of_layer;        // it reads Settings::layer
