@@ -108,6 +108,7 @@ void add_check(Cli& cli);
 void add_devices(Cli& cli);
 void add_eval(Cli& cli);
 void add_help(Cli& cli);
+void add_import(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
 void add_report(Cli& cli);
