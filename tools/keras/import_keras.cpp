@@ -165,8 +165,6 @@ Imported import_keras(const std::string& from, const std::string& to, const Impo
   Imported result;
   try {
     result.keras_version = file.version().substr(0, 40);
-    if (!file.config().empty() && file.arrays.empty())
-      file_error("it holds a configuration, but no weights");
     Model model = file.config().empty() ? read_weights(file, options, result, device)
                                         : read_model(file, options, result, device);
     for (const auto& p : model.parameters()) result.trainable += p.shape.elements();
