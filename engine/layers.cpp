@@ -117,8 +117,8 @@ Val conv2d_transpose(LayerArgs& l) {
       out[i] = (out[i] - 1) * stride[i] + taps - (padding == "same" ? taps / 2 * 2 : 0) +
                l.pair("output_padding", 0)[i];
     else
-      out[i] = out[i] * stride[i] +
-               (padding == "same" ? 0 : std::max<int64_t>(0, taps - stride[i]));
+      out[i] =
+          out[i] * stride[i] + (padding == "same" ? 0 : std::max<int64_t>(0, taps - stride[i]));
     if (out[i] < 1) usage_error("nothing is left of x " + x.to_string());
   }
   if (padding == "same") {
@@ -218,8 +218,8 @@ Val spatial_dropout2d(LayerArgs& l) {
 
 Val prelu(LayerArgs& l) {
   const Shape& x = l.tape.shape(l.x[0]);
-  const Shape one = l.flag("shared", true) ? Shape{x.channels()}
-                                           : Shape{1, x.height(), x.width(), x.channels()};
+  const Shape one =
+      l.flag("shared", true) ? Shape{x.channels()} : Shape{1, x.height(), x.width(), x.channels()};
   return ops::prelu(l.tape, l.x[0], parameter(l, "alpha", one, {}, false));
 }
 

@@ -64,10 +64,9 @@ void compare_files(const std::string& goldens) {
     if (heads.size() == 1 && heads[0].task->kind() == "multilabel")
       for (float& value : y) value = 1 / (1 + std::exp(-value));
     else if (heads.size() == 1)
-      y = softmax(y, static_cast<size_t>(
-                         Golden(goldens).shape(file + "/y").channels() == 1
-                             ? 2
-                             : golden.shape(file + "/y").channels()));
+      y = softmax(y, static_cast<size_t>(Golden(goldens).shape(file + "/y").channels() == 1
+                                             ? 2
+                                             : golden.shape(file + "/y").channels()));
     Values expected = golden.values(file + "/y");
     if (y.size() == 2 * expected.size()) {  // a sigmoid of one unit became two classes
       for (size_t i = 0; i < expected.size(); i++) y[i] = y[2 * i + 1];

@@ -110,7 +110,8 @@ void add_import(Cli& cli) {
       ->required();
   add_path(command, "--out", options->to, "The model file to write", "MODEL")->required();
   command
-      .add_option("--classes", options->classes, "Names of the classes, in the order of the outputs")
+      .add_option("--classes", options->classes,
+                  "Names of the classes, in the order of the outputs")
       ->type_name("NAME,NAME,...");
   command
       .add_option("--positive", import.positive,
@@ -128,11 +129,12 @@ void add_import(Cli& cli) {
               "LO,HI");
   add_integer(command, "--size", import.network.size, 1, 32768,
               "Side of the pictures, pixels, where the model leaves it open, or with --network");
-  add_integer(command, "--channels", import.network.channels, 1, WarpOptions::max_bands,
-              "1: grey, 3: RGB, where the model leaves it open, or with --network (default there 3)");
-  CLI::Option* network =
-      add_choice(command, "--network", import.known_network, {"polar-low"},
-                 "For weights alone (save_weights): the network that they are of, with Keras' names");
+  add_integer(
+      command, "--channels", import.network.channels, 1, WarpOptions::max_bands,
+      "1: grey, 3: RGB, where the model leaves it open, or with --network (default there 3)");
+  CLI::Option* network = add_choice(
+      command, "--network", import.known_network, {"polar-low"},
+      "For weights alone (save_weights): the network that they are of, with Keras' names");
   add_integer(command, "--crop", import.crop, 1, 32768,
               "Side of the centre crop that it sees, pixels (default: the size)")
       ->needs(network);

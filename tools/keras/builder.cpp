@@ -14,8 +14,7 @@ std::string Builder::unique(const std::string& name) {
 }
 
 void Builder::note(const std::string& sentence) {
-  if (std::find(notes_.begin(), notes_.end(), sentence) == notes_.end())
-    notes_.push_back(sentence);
+  if (std::find(notes_.begin(), notes_.end(), sentence) == notes_.end()) notes_.push_back(sentence);
 }
 
 void Builder::record(const Call& call) {

@@ -18,7 +18,7 @@ class Builder {
 
   // What calls are named after, and where their weights lie, until the next one.
   struct Layer {
-    LayerWeights place;  // without weights
+    LayerWeights place;       // without weights
     std::string scope, base;  // base: of the calls' names
     int64_t calls = 0;        // how often the layer was called before
   };

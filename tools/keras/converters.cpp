@@ -19,8 +19,8 @@ std::optional<Function> function_of(const std::string& name, int keras) {
     return keras >= 3 ? Function{name, 1.0 / 6, 0.5, true} : Function{name, 0.2, 0.5, true};
   if (name == "leaky_relu") return Function{name, 0.2, 0, true};
   if (name == "elu") return Function{name, 1, 0, true};
-  for (const char* same : {"relu", "sigmoid", "tanh", "softmax", "selu", "softplus", "gelu", "relu6",
-                           "silu"})
+  for (const char* same :
+       {"relu", "sigmoid", "tanh", "softmax", "selu", "softplus", "gelu", "relu6", "silu"})
     if (name == same) return Function{name};
   if (name == "swish") return Function{"silu"};
   if (name == "exponential") return Function{"exp"};
@@ -96,9 +96,8 @@ Value conv2d(const LayerCall& c) {
   attributes["kernel"] = c.pair("kernel_size", 1);
   attributes["groups"] = c.integer("groups", 1);
   attributes["use_bias"] = c.flag("use_bias", true);
-  return activate(c, c.add("conv2d", "", {x}, attributes, 4,
-                           kernels(c, {{"kernel", {}, {"kernel"}}})),
-                  "");
+  return activate(
+      c, c.add("conv2d", "", {x}, attributes, 4, kernels(c, {{"kernel", {}, {"kernel"}}})), "");
 }
 
 Value conv2d_transpose(const LayerCall& c) {
@@ -108,9 +107,10 @@ Value conv2d_transpose(const LayerCall& c) {
   attributes["kernel"] = c.pair("kernel_size", 3);
   attributes["use_bias"] = c.flag("use_bias", true);
   if (c.has("output_padding")) attributes["output_padding"] = c.pair("output_padding", 0);
-  return activate(c, c.add("conv2d_transpose", "", {x}, attributes, 4,
-                           kernels(c, {{"kernel", {}, {"kernel"}}})),
-                  "");
+  return activate(
+      c,
+      c.add("conv2d_transpose", "", {x}, attributes, 4, kernels(c, {{"kernel", {}, {"kernel"}}})),
+      "");
 }
 
 int64_t multiplier_of(const LayerCall& c) {
@@ -152,17 +152,17 @@ Value separable_conv2d(const LayerCall& c) {
   if (multiplier_of(c) == 1) {
     attributes["filters"] = filters_of(c);
     attributes["use_bias"] = c.flag("use_bias", true);
-    return activate(c, c.add("separable_conv2d", "", {x}, attributes, 4,
-                             kernels(c, {{"depthwise_kernel", {}, {"depthwise_kernel"}}, pointwise})),
+    return activate(c,
+                    c.add("separable_conv2d", "", {x}, attributes, 4,
+                          kernels(c, {{"depthwise_kernel", {}, {"depthwise_kernel"}}, pointwise})),
                     "");
   }
   attributes["use_bias"] = false;
   const Value d = c.add("conv2d", "/depthwise", {x}, grouped(c, attributes), 4,
                         {{"kernel", {}, {"depthwise_kernel"}}});
   const Attributes last{{"filters", filters_of(c)}, {"use_bias", c.flag("use_bias", true)}};
-  return activate(c, c.add("conv2d", "", {d}, last, 4,
-                           kernels(c, {{"kernel", {}, {"pointwise_kernel"}}})),
-                  "");
+  return activate(
+      c, c.add("conv2d", "", {d}, last, 4, kernels(c, {{"kernel", {}, {"pointwise_kernel"}}})), "");
 }
 
 Value pooling(const LayerCall& c, const char* op) {
@@ -216,7 +216,10 @@ Value batch_normalization(const LayerCall& c) {
   c.require(c.is_last_axis("axis", x.rank, -1), "only the last axis is supported");
   const bool scale = c.flag("scale", true), center = c.flag("center", true);
   if (!scale || !center)
-    c.note("'" + c.name + "' has no " + (scale ? "beta" : center ? "gamma" : "gamma and beta") +
+    c.note("'" + c.name + "' has no " +
+           (scale    ? "beta"
+            : center ? "gamma"
+                     : "gamma and beta") +
            " in Keras; here it has, and training changes it");
   return c.add("batch_normalization", "", {x},
                {{"epsilon", c.number("epsilon", 1e-3)}, {"momentum", c.number("momentum", 0.99)}},
@@ -264,9 +267,9 @@ Value normalization(const LayerCall& c) {
   const Value& x = c.only();
   c.require(!c.flag("invert", false), "invert is not supported");
   // Without an axis there is one mean of all.
-  const bool of_all = c.config.contains("axis") &&
-                      (c.config["axis"].is_null() ||
-                       (c.config["axis"].is_array() && c.config["axis"].empty()));
+  const bool of_all =
+      c.config.contains("axis") &&
+      (c.config["axis"].is_null() || (c.config["axis"].is_array() && c.config["axis"].empty()));
   c.require(of_all || c.is_last_axis("axis", x.rank, -1), "only the last axis is supported");
   WeightPlace mean{"moving_mean", {}, {"mean"}, 0, {}, 0, true};
   WeightPlace variance{"moving_variance", {}, {"variance"}, 0, {}, 0, true};
@@ -276,8 +279,7 @@ Value normalization(const LayerCall& c) {
     mean.keras.clear(), variance.keras.clear();
   }
   variance.least = 1e-14;  // Keras divides by max(sqrt(variance), 1e-7)
-  return fixed_normalization(
-      c, x, {mean, variance, {"gamma", {}, {}, 1}, {"beta", {}, {}, 0}});
+  return fixed_normalization(c, x, {mean, variance, {"gamma", {}, {}, 1}, {"beta", {}, {}, 0}});
 }
 
 Value dropout(const LayerCall& c, const char* op) {
@@ -292,10 +294,11 @@ Value dense(const LayerCall& c) {
   const Value& x = c.only();
   const int64_t units = c.integer("units", 0);
   c.require(units >= 1, "it has no units");
-  return activate(c, c.add("dense", "", {x},
-                           {{"units", units}, {"use_bias", c.flag("use_bias", true)}}, x.rank,
-                           kernels(c, {{"kernel", {}, {"kernel"}}})),
-                  "");
+  return activate(
+      c,
+      c.add("dense", "", {x}, {{"units", units}, {"use_bias", c.flag("use_bias", true)}}, x.rank,
+            kernels(c, {{"kernel", {}, {"kernel"}}})),
+      "");
 }
 
 // What does nothing in inference.
@@ -348,9 +351,9 @@ Value center_crop(const LayerCall& c) {
                 std::to_string(x.height()) + "x" + std::to_string(x.width()) +
                 " pixels, which Keras enlarges, is not supported");
   const int64_t top = (x.height() - height) / 2, left = (x.width() - width) / 2;
-  const Value y = c.add(
-      "cropping2d", "", {c.x[0]},
-      sides("crop", {top, x.height() - height - top, left, x.width() - width - left}), 4);
+  const Value y =
+      c.add("cropping2d", "", {c.x[0]},
+            sides("crop", {top, x.height() - height - top, left, x.width() - width - left}), 4);
   if (height == width && x.height() == x.width())
     c.mark(y, {FromInput::Kind::crop, {}, {}, height});
   return y;
@@ -379,11 +382,10 @@ Value resizing(const LayerCall& c) {
   c.require(!keeps || height * x.width() == width * x.height(),
             "keeping the aspect ratio is not supported");
   c.require(!c.flag("antialias", false), "antialias is not supported");
-  return c.add("resize", "", {c.x[0]},
-               {{"height", height},
-                {"width", width},
-                {"interpolation", interpolation_of(c, "bilinear")}},
-               4);
+  return c.add(
+      "resize", "", {c.x[0]},
+      {{"height", height}, {"width", width}, {"interpolation", interpolation_of(c, "bilinear")}},
+      4);
 }
 
 Value upsampling2d(const LayerCall& c) {
@@ -414,8 +416,8 @@ Value reshape(const LayerCall& c) {
   for (int64_t& extent : to)
     if (extent < 0) extent = elements / known;
   while (to.size() < 3) to.insert(to.begin(), 1);
-  return c.add("reshape", "", {c.x[0]},
-               {{"height", to[0]}, {"width", to[1]}, {"channels", to[2]}}, rank);
+  return c.add("reshape", "", {c.x[0]}, {{"height", to[0]}, {"width", to[1]}, {"channels", to[2]}},
+               rank);
 }
 
 }  // namespace
@@ -448,7 +450,9 @@ const std::map<std::string, Converter>& converters() {
   const auto global = [](const char* op) {
     return [op](const LayerCall& c) { return global_pooling(c, op); };
   };
-  const auto activation_layer = [](const LayerCall& c) { return layer_activation(c, c.only(), ""); };
+  const auto activation_layer = [](const LayerCall& c) {
+    return layer_activation(c, c.only(), "");
+  };
   static const std::map<std::string, Converter> table{
       {"Activation", activation},
       {"Add", [](const LayerCall& c) { return merge(c, "add"); }},

@@ -118,9 +118,9 @@ Model read_model(const KerasFile& file, const ImportOptions& options, Imported& 
   set_task(result.info, network, options, result.notes);
   const PlacedWeights placed = place_weights(file, network.weights);
   if (!placed.left_over.empty())
-    result.notes.push_back(std::to_string(placed.left_over.size()) +
-                           " arrays of the file belong to no layer and are left out: " +
-                           some_of(placed.left_over));
+    result.notes.push_back(
+        std::to_string(placed.left_over.size()) +
+        " arrays of the file belong to no layer and are left out: " + some_of(placed.left_over));
   Model model = model::new_model(result.info, device, {});
   write_weights(model, placed);
   return model;
@@ -130,8 +130,9 @@ Model read_model(const KerasFile& file, const ImportOptions& options, Imported& 
 Model read_weights(const KerasFile& file, const ImportOptions& options, Imported& result,
                    Device& device) {
   if (options.known_network.empty())
-    file_error("it holds weights alone, or is no file of Keras': say with --network polar-low "
-               "which network they are of, or save the whole model (model.save)");
+    file_error(
+        "it holds weights alone, or is no file of Keras': say with --network polar-low "
+        "which network they are of, or save the whole model (model.save)");
   if (!options.network.size)
     usage_error("--network polar-low takes --size, and --crop where the network sees less");
   const int64_t size = *options.network.size, crop = options.crop > 0 ? options.crop : size;

@@ -13,7 +13,7 @@ namespace fulmar::keras {
 
 struct ImportOptions {
   NetworkOptions network;
-  std::vector<std::string> classes;   // in the outputs' order; none: "0", "1", …
+  std::vector<std::string> classes;     // in the outputs' order; none: "0", "1", …
   std::optional<std::string> positive;  // of two classes; none: pos or positive, else the second
   double threshold = 0.5;
   // For a file of weights alone: "polar-low", at this size and crop.

@@ -26,7 +26,7 @@ struct KerasFile {
   std::vector<std::string> list(const std::string& object, const std::string& name) const;
 
   bool is_archive() const { return !texts.empty(); }
-  std::string config() const;  // the model's JSON; empty: the file holds weights alone
+  std::string config() const;   // the model's JSON; empty: the file holds weights alone
   std::string version() const;  // of Keras, "2.15.0"; may be empty
 };
 

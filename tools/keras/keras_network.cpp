@@ -281,12 +281,10 @@ class Graph {
     };
     const std::vector<Reference> ins = ends("input_layers"), outs = ends("output_layers");
     if (place.depth > 0 && ins.size() != inputs.size())
-      file_error("layer " + shown(place.scope) + ": the model takes " +
-                 std::to_string(ins.size()) + " inputs, it is called with " +
-                 std::to_string(inputs.size()));
+      file_error("layer " + shown(place.scope) + ": the model takes " + std::to_string(ins.size()) +
+                 " inputs, it is called with " + std::to_string(inputs.size()));
     std::vector<std::vector<std::vector<Reference>>> calls;
-    for (const Entry& entry : entries) 
-      calls.push_back(calls_of(entry, builder_.major_version()));
+    for (const Entry& entry : entries) calls.push_back(calls_of(entry, builder_.major_version()));
     const std::map<std::string, int64_t> base = first_calls(calls, outs);
 
     std::map<std::string, std::vector<std::vector<Value>>> values;  // by layer, call, output
@@ -369,8 +367,7 @@ class Graph {
     last_ = entry;
     const auto converter = converters().find(entry.layer_class);
     LayerCall call(builder_, *entry.config, entry.layer_class.substr(0, 200), entry.name, x);
-    if (converter == converters().end())
-      call.fail("layers of this class are not supported");
+    if (converter == converters().end()) call.fail("layers of this class are not supported");
     Builder::Layer how;
     how.place = {top, entry.name, archive, trainable, {}};
     how.scope = place.scope;
@@ -507,8 +504,8 @@ KerasNetwork read_network(const std::string& text, const std::string& version,
     file_error("the model has " + std::to_string(count) + " inputs and " +
                std::to_string(outputs.size()) + " outputs, only one of each can be read");
   std::vector<Call>& calls = builder.calls();
-  const auto first = std::find_if(calls.begin(), calls.end(),
-                                  [](const Call& call) { return call.op == "input"; });
+  const auto first =
+      std::find_if(calls.begin(), calls.end(), [](const Call& call) { return call.op == "input"; });
   std::rotate(calls.begin(), first, first + 1);
   const Shape input = builder.shape(calls[0].name);
   if (input.height() != input.width())

@@ -22,7 +22,7 @@ struct NetworkOptions {
 
 // A weight of a layer, and where it goes.
 struct WeightPlace {
-  std::string parameter;     // the Fulmar model's: "conv2d/kernel"
+  std::string parameter;       // the Fulmar model's: "conv2d/kernel"
   std::vector<int64_t> shape;  // which it has there
   // Its names in Keras, the usual one first; none: all elements are `value`, or are `values`.
   std::vector<std::string> keras{};
@@ -50,10 +50,10 @@ struct KerasNetwork {
   Preprocess preprocess;  // of its input
   std::vector<LayerWeights> weights;
   OutputKind output = OutputKind::unknown;
-  int64_t classes = 0;  // of a known output
+  int64_t classes = 0;                     // of a known output
   std::string output_layer, output_class;  // Keras' name and class of the last layer
-  int64_t layers = 0;                       // of the Keras model, nested ones' too
-  std::vector<std::string> notes;           // a sentence each
+  int64_t layers = 0;                      // of the Keras model, nested ones' too
+  std::vector<std::string> notes;          // a sentence each
 };
 
 // Reads a model's configuration (model_config of an HDF5 file, config.json of a .keras archive) as

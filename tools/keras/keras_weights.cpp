@@ -89,11 +89,10 @@ class Placing {
 
   // Of an HDF5 file: a group for each layer of the outermost model.
   void place_groups(const std::vector<LayerWeights>& layers) {
-    const std::string root =
-        file_.attributes.count("/model_weights\nlayer_names") > 0 ||
-                file_.attributes.count("/model_weights\nlayer_names0") > 0
-            ? "/model_weights/"
-            : "/";
+    const std::string root = file_.attributes.count("/model_weights\nlayer_names") > 0 ||
+                                     file_.attributes.count("/model_weights\nlayer_names0") > 0
+                                 ? "/model_weights/"
+                                 : "/";
     std::vector<std::string> tops;
     for (const LayerWeights& layer : layers)
       if (std::find(tops.begin(), tops.end(), layer.top) == tops.end()) tops.push_back(layer.top);
@@ -193,7 +192,8 @@ class Placing {
     std::vector<double>& values = placed_.values[weight.parameter];
     for (const float value : array.values) {
       if (!std::isfinite(value))
-        file_error("the weight " + path + " holds NaN or infinity: the model was not saved whole, " +
+        file_error("the weight " + path +
+                   " holds NaN or infinity: the model was not saved whole, " +
                    "or its training had diverged");
       values.push_back(std::max<double>(value, weight.least > 0 ? weight.least : value));
     }
@@ -240,8 +240,7 @@ std::vector<LayerWeights> layers_of(
     auto at = std::find_if(layers.begin(), layers.end(),
                            [&](const LayerWeights& l) { return l.name == layer; });
     if (at == layers.end()) at = layers.insert(layers.end(), {layer, layer, "", true, {}});
-    at->weights.push_back(
-        {name, shape, {weight}, 0, {}, 0, weight.rfind("moving_", 0) == 0});
+    at->weights.push_back({name, shape, {weight}, 0, {}, 0, weight.rfind("moving_", 0) == 0});
   }
   return layers;
 }

@@ -36,7 +36,8 @@ bool LayerCall::has(const char* key) const { return find(key) != nullptr; }
 namespace {
 
 bool is_count(const Json& json) {
-  return json.is_number_integer() && !(json.is_number_unsigned() && json.get<uint64_t>() > 1u << 30);
+  return json.is_number_integer() &&
+         !(json.is_number_unsigned() && json.get<uint64_t>() > 1u << 30);
 }
 
 }  // namespace

@@ -51,10 +51,10 @@ class LayerCall {
   void require(bool condition, const std::string& what) const {
     if (!condition) fail(what);
   }
-  const Value& only() const;      // its one input
-  const Value& picture() const;   // its one input, of four axes
+  const Value& only() const;     // its one input
+  const Value& picture() const;  // its one input, of four axes
   Shape shape(const Value& value) const;
-  int major_version() const;      // of Keras; 2 where the file doesn't say
+  int major_version() const;  // of Keras; 2 where the file doesn't say
   void note(const std::string& sentence) const;
 
   // Settings; Error(file) where one has another type. null counts as absent.
@@ -63,7 +63,7 @@ class LayerCall {
   double number(const char* key, double fallback) const;
   bool flag(const char* key, bool fallback) const;
   std::string text(const char* key, const std::string& fallback) const;
-  std::vector<int64_t> pair(const char* key, int64_t fallback) const;  // rows, columns
+  std::vector<int64_t> pair(const char* key, int64_t fallback) const;    // rows, columns
   std::vector<double> numbers(const Json& json, const char* key) const;  // however nested
   void require_channels_last() const;
   // Whether these axes are the last one alone.

@@ -144,9 +144,9 @@ class Reader {
     require(H5Oget_info(object, &info) >= 0, path + " can't be read");
     for (hsize_t i = 0; i < info.num_attrs; i++) {
       if (++objects_ > max_objects) refuse(path + ": the file holds too many attributes");
-      const Handle attribute(H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT,
-                                            H5P_DEFAULT),
-                             H5Aclose, path + ": an attribute can't be opened");
+      const Handle attribute(
+          H5Aopen_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT, H5P_DEFAULT),
+          H5Aclose, path + ": an attribute can't be opened");
       read_attribute(attribute, path);
     }
   }
@@ -279,19 +279,18 @@ class Archive {
     zip_stat_t stat;
     zip_stat_init(&stat);
     if (zip_stat(zip_, name, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE))
-      refuse(where + " is missing: a Keras file has config.json, metadata.json and "
-                     "model.weights.h5");
+      refuse(where +
+             " is missing: a Keras file has config.json, metadata.json and "
+             "model.weights.h5");
     // Deflate makes at most 1032 bytes of one.
-    if (stat.size > most || !(stat.valid & ZIP_STAT_COMP_SIZE) ||
-        stat.size / 1032 > stat.comp_size)
+    if (stat.size > most || !(stat.valid & ZIP_STAT_COMP_SIZE) || stat.size / 1032 > stat.comp_size)
       refuse(where + " claims to be larger than is read");
     zip_file_t* file = zip_fopen(zip_, name, 0);
     if (!file) refuse(where + " can't be read (" + zip_strerror(zip_) + ")");
     std::string bytes(stat.size, '\0');
     size_t have = 0;
     zip_int64_t got = 0;
-    while (have < bytes.size() &&
-           (got = zip_fread(file, &bytes[have], bytes.size() - have)) > 0)
+    while (have < bytes.size() && (got = zip_fread(file, &bytes[have], bytes.size() - have)) > 0)
       have += static_cast<size_t>(got);
     char more = 0;
     // At the end its checksum is compared.
