@@ -147,7 +147,12 @@ Model read_weights(const KerasFile& file, const ImportOptions& options, Imported
       model::polar_low(options.polar_low), preprocess,
       model::Classification(classes, positive_of(options, classes), options.threshold));
   Model model = model::new_model(result.info, device, {});
-  const std::vector<LayerWeights> layers = layers_of(parameters_of(model));
+  // In the network's order; the model has the last layer first.
+  std::vector<LayerWeights> layers;
+  const std::vector<LayerWeights> unordered = layers_of(parameters_of(model));
+  for (const Call& call : result.info.network.calls())
+    for (const LayerWeights& layer : unordered)
+      if (layer.name == call.name) layers.push_back(layer);
   result.layers = static_cast<int64_t>(result.info.network.calls().size());
   const PlacedWeights placed = place_weights(file, layers);
   if (!placed.left_over.empty())

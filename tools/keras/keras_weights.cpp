@@ -41,10 +41,10 @@ std::string text_of(const std::vector<int64_t>& shape) {
 }
 
 // What is missing, listed up to a line's length.
-std::string listed(const std::vector<std::string>& names) {
+std::string listed(const std::vector<std::string>& names, size_t most = 12) {
   std::string text;
   for (size_t i = 0; i < names.size(); i++) {
-    if (i == 12) return text + " and " + std::to_string(names.size() - i) + " more";
+    if (i == most) return text + " and " + std::to_string(names.size() - i) + " more";
     text += (i > 0 ? ", " : "") + names[i];
   }
   return text;
@@ -132,7 +132,10 @@ class Placing {
   }
 
   PlacedWeights finish(const std::vector<LayerWeights>& layers) {
-    if (!missing_.empty()) file_error("weights are missing: " + listed(missing_));
+    if (!missing_.empty() || !wrong_.empty())
+      file_error((missing_.empty() ? "" : "weights are missing: " + listed(missing_)) +
+                 (missing_.empty() || wrong_.empty() ? "" : "; ") +
+                 (wrong_.empty() ? "" : "weights have other shapes: " + listed(wrong_, 4)));
     for (const LayerWeights& layer : layers)
       for (const WeightPlace& weight : layer.weights)
         if (weight.keras.empty()) fill(weight);
@@ -180,15 +183,15 @@ class Placing {
   void take(const Wanted& wanted, const std::string& path) {
     const Array& array = file_.arrays.at(path);
     const WeightPlace& weight = *wanted.weight;
+    used_.insert(path);
     const auto elements = static_cast<size_t>(elements_of(weight.shape));
     // A kernel of several filters a channel lies the same under another shape.
     const bool grouped = weight.keras[0] == "depthwise_kernel";
     const bool one_for_all = weight.statistic && array.values.size() == 1;
     if (without_ones(array.shape) != without_ones(weight.shape) && !one_for_all &&
         !(grouped && array.values.size() == elements))
-      file_error("the weight " + path + " is " + text_of(array.shape) + ", layer '" +
-                 wanted.layer->name + "' takes " + text_of(weight.shape));
-    used_.insert(path);
+      return wrong_.push_back(path + " is " + text_of(array.shape) + " where layer '" +
+                              wanted.layer->name + "' takes " + text_of(weight.shape));
     std::vector<double>& values = placed_.values[weight.parameter];
     for (const float value : array.values) {
       if (!std::isfinite(value))
@@ -217,7 +220,7 @@ class Placing {
   const KerasFile& file_;
   PlacedWeights placed_;
   std::set<std::string> used_;
-  std::vector<std::string> missing_;
+  std::vector<std::string> missing_, wrong_;
 };
 
 }  // namespace
