@@ -52,8 +52,8 @@ void put_text(hid_t object, const char* name, const std::string& text) {
   H5Tclose(type);
 }
 
-hid_t array(hid_t group, const char* name, std::vector<hsize_t> shape,
-            hid_t how = H5P_DEFAULT, hid_t type = H5T_IEEE_F32LE) {
+hid_t array(hid_t group, const char* name, std::vector<hsize_t> shape, hid_t how = H5P_DEFAULT,
+            hid_t type = H5T_IEEE_F32LE) {
   const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr);
   const hid_t set = H5Dcreate2(group, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
   H5Sclose(space);
@@ -73,8 +73,8 @@ void make_archive(const std::string& path,
   zip_t* zip = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
   REQUIRE(zip);
   for (const auto& [name, text] : files)
-    REQUIRE(zip_file_add(zip, name.c_str(),
-                         zip_source_buffer(zip, text.data(), text.size(), 0), 0) >= 0);
+    REQUIRE(zip_file_add(zip, name.c_str(), zip_source_buffer(zip, text.data(), text.size(), 0),
+                         0) >= 0);
   REQUIRE(zip_close(zip) == 0);
 }
 
@@ -104,9 +104,8 @@ TEST_CASE("keras files: what reaches outside the file, or claims too much, is re
   };
   refused({"/a: a link to another place"},
           [](hid_t f) { H5Lcreate_soft("/a", f, "a", H5P_DEFAULT, H5P_DEFAULT); });
-  refused({"/a: a link to another place"}, [](hid_t f) {
-    H5Lcreate_external("other.h5", "/", f, "a", H5P_DEFAULT, H5P_DEFAULT);
-  });
+  refused({"/a: a link to another place"},
+          [](hid_t f) { H5Lcreate_external("other.h5", "/", f, "a", H5P_DEFAULT, H5P_DEFAULT); });
   refused({"groups more than 64 deep"}, [](hid_t f) {
     std::string path;
     for (int i = 0; i < 80; i++) {
@@ -119,11 +118,11 @@ TEST_CASE("keras files: what reaches outside the file, or claims too much, is re
     H5Lcreate_hard(f, "/", group, "up", H5P_DEFAULT, H5P_DEFAULT);
     H5Gclose(group);
   });
-  refused({"/a claims more elements than are stored"},
-          [](hid_t f) { H5Dclose(array(f, "a", {1 << 20, 1 << 20})); });
-  refused({"/a: its elements are no numbers"}, [](hid_t f) {
-    H5Dclose(array(f, "a", {2}, H5P_DEFAULT, H5T_C_S1));
+  refused({"/a claims more elements than are stored"}, [](hid_t f) {
+    H5Dclose(array(f, "a", {1 << 20, 1 << 20}));
   });
+  refused({"/a: its elements are no numbers"},
+          [](hid_t f) { H5Dclose(array(f, "a", {2}, H5P_DEFAULT, H5T_C_S1)); });
   refused({"/a: its elements lie in other files"}, [](hid_t f) {
     const hid_t how = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_external(how, "/etc/passwd", 0, 40);
@@ -301,10 +300,9 @@ TEST_CASE("keras files: messages in pieces are the same, hostile ones are refuse
               for (int i = 0; i < 3; i++) put(int64_t{1} << 31);
             }),
             "extent"));
-  CHECK(has(refused([&] {
-              put(Message::text_attribute), text("/"), text("n"), put(uint32_t{1} << 30);
-            }),
-            "length"));
+  CHECK(has(
+      refused([&] { put(Message::text_attribute), text("/"), text("n"), put(uint32_t{1} << 30); }),
+      "length"));
 }
 
 TEST_CASE("import: says what it made, keeps nothing of what it refuses") {
@@ -314,8 +312,9 @@ TEST_CASE("import: says what it made, keeps nothing of what it refuses") {
   const Ended e = fulmar_program({"import", from, "--out", out, "--classes", "neg,pos"});
   CAPTURE(e.err);
   CHECK(e.code == 0);
-  for (const char* part : {"of Keras 2.15.0\n", "\npictures    48x48, 3 channels, centre crop 32x32",
-                           "\noutput      dense\n", "\nclasses     neg, pos\n"})
+  for (const char* part :
+       {"of Keras 2.15.0\n", "\npictures    48x48, 3 channels, centre crop 32x32",
+        "\noutput      dense\n", "\nclasses     neg, pos\n"})
     CHECK(has(e.out, part));
   CHECK(has(e.err, "4 layers of augmentation do nothing in inference"));
   CHECK(has(e.err, "the state of the optimiser (Addons>AdamW) is left out"));
@@ -345,8 +344,10 @@ TEST_CASE("import: says what it made, keeps nothing of what it refuses") {
 TEST_CASE("import: weights alone are fitted to the network by name and shape, strictly") {
   const Place place;
   const std::string out = place.folder.path("out.safetensors");
-  const Words weights{"import", keras_file("polar_low_weights_2_15.h5"), "--network", "polar-low",
-                      "--size", "48", "--crop", "32"};
+  const Words weights{"import",    keras_file("polar_low_weights_2_15.h5"),
+                      "--network", "polar-low",
+                      "--size",    "48",
+                      "--crop",    "32"};
   const auto with = [&](const Words& more) {
     Words words = weights;
     words.insert(words.end(), more.begin(), more.end());
@@ -369,7 +370,8 @@ TEST_CASE("import: weights alone are fitted to the network by name and shape, st
     check_refused({words, code, said}, place.folder.path());
   };
   refused({"--widths", "4"}, 3, {"is [3,3,3,3] where layer 'conv2d' takes [3,3,3,4]"});
-  refused({"--widths", "3,3"}, 3, {"weights are missing: ", "separable_conv2d_3/", "; weights have other shapes: "});
+  refused({"--widths", "3,3"}, 3,
+          {"weights are missing: ", "separable_conv2d_3/", "; weights have other shapes: "});
   refused({"--widths", "3", "--channels", "1"}, 3, {"where layer 'conv2d' takes [3,3,1,3]"});
   refused({"--scale", "0,1"}, 2, {"--scale goes with a whole model"});
   check_refused({{"import", keras_file("polar_low_weights_2_15.h5"), "--out", place.model},
@@ -381,8 +383,8 @@ TEST_CASE("import: weights alone are fitted to the network by name and shape, st
 TEST_CASE("import: an imported model is trained on, with its classes and with others") {
   const Place place;
   const std::string model = place.folder.path("m.safetensors"), data = place.folder.path("data");
-  REQUIRE(fulmar_program({"import", keras_file("polar_low_2_15.h5"), "--out", model, "--classes",
-                          "neg,pos"})
+  REQUIRE(fulmar_program(
+              {"import", keras_file("polar_low_2_15.h5"), "--out", model, "--classes", "neg,pos"})
               .code == 0);
   uint32_t seed = 0;
   for (const char* name : {"neg", "pos"})

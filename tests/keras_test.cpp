@@ -180,9 +180,8 @@ TEST_CASE("keras: names of nested models' layers step aside, calls share weights
       {node(input(8, 2), {}), node(conv("c", {{"trainable", false}}), {{"picture"}}), twice, sum},
       "sum");
   const keras::KerasNetwork n = read(model);
-  CHECK(names_of(n.network) ==
-        Names{"input picture", "conv2d c", "conv2d inner/c", "conv2d own", "conv2d inner/c_call_2",
-              "conv2d own_call_2", "add sum"});
+  CHECK(names_of(n.network) == Names{"input picture", "conv2d c", "conv2d inner/c", "conv2d own",
+                                     "conv2d inner/c_call_2", "conv2d own_call_2", "add sum"});
   CHECK_FALSE(n.network.call("c").trainable);
   CHECK(n.network.call("own").trainable);
   CHECK(n.network.call("own").scope == "inner");
@@ -284,13 +283,15 @@ TEST_CASE("keras: damaged and hostile configurations end with an error") {
     wide = twice;
   }
   CHECK(has(refused(sequential({input(8, 2), wide})), "more than"));
-  CHECK(has(refused(functional({node(input(), {}), node(conv("a"), {{"b"}}),
-                                node(conv("b"), {{"a"}})},
-                               "b")),
+  CHECK(has(refused(functional(
+                {node(input(), {}), node(conv("a"), {{"b"}}), node(conv("b"), {{"a"}})}, "b")),
             "goes in a circle"));
   CHECK(has(refused(functional({node(input(), {}), node(conv("a"), {{"picture"}})}, "z")),
             "the model's output 'z' is none of its layers'"));
   CHECK(has(refused(sequential({input(), conv("c"), conv("c")})), "two layers"));
+  CHECK(has(refused(sequential(
+                {input(1 << 20), layer("Flatten", "f"), layer("Dense", "d", {{"units", 1}})})),
+            "more weights than can be read"));
   Json training = functional({node(input(), {}), node(layer("Dropout", "a"), {{"picture"}})}, "a");
   training["config"]["layers"][1]["inbound_nodes"][0][0][3] = {{"training", true}};
   CHECK(has(refused(training), "training=True"));
@@ -320,8 +321,8 @@ keras::LayerWeights layer_weights(const std::string& top, const std::string& nam
                                   const std::vector<std::string>& weights, bool trainable = true) {
   keras::LayerWeights layer{top, name, "layers/" + name, trainable, {}};
   for (const std::string& weight : weights)
-    layer.weights.push_back({name + "/" + weight, {2}, {weight}, 0, {}, 0,
-                             weight.rfind("moving", 0) == 0});
+    layer.weights.push_back(
+        {name + "/" + weight, {2}, {weight}, 0, {}, 0, weight.rfind("moving", 0) == 0});
   return layer;
 }
 
@@ -332,9 +333,9 @@ TEST_CASE("keras: weights are found by Keras' order, or else by their names") {
   const std::vector<keras::LayerWeights> layers{
       layer_weights("inner", "bn", {"gamma", "moving_mean"}),
       layer_weights("inner", "frozen", {"kernel"}, false), layer_weights("inner", "d", {"kernel"})};
-  const keras::KerasFile ordered = file_of(
-      "inner", {"bn_7/gamma:0", "d_1/kernel:0", "bn_7/moving_mean:0", "frozen_1/kernel:0"},
-      {{2}, {2}, {2}, {2}});
+  const keras::KerasFile ordered =
+      file_of("inner", {"bn_7/gamma:0", "d_1/kernel:0", "bn_7/moving_mean:0", "frozen_1/kernel:0"},
+              {{2}, {2}, {2}, {2}});
   auto placed = keras::place_weights(ordered, layers);
   CHECK(placed.values.at("d/kernel") == std::vector<double>{2, 3});
   CHECK(placed.values.at("bn/moving_mean") == std::vector<double>{4, 5});
@@ -375,9 +376,9 @@ TEST_CASE("keras: every class of layer is in a file that Keras wrote") {
     return;
   }
   std::string configs;
-  for (const char* name : {"windows_2_15.h5", "transposed_2_15.h5", "pools_2_15.h5",
-                           "activations_2_15.h5", "extents_2_15.h5", "numbers_2_15.h5",
-                           "merges_2_15.h5", "classifier_2_15.h5"})
+  for (const char* name :
+       {"windows_2_15.h5", "transposed_2_15.h5", "pools_2_15.h5", "activations_2_15.h5",
+        "extents_2_15.h5", "numbers_2_15.h5", "merges_2_15.h5", "classifier_2_15.h5"})
     configs += keras::read_keras_file(golden(std::string("keras/") + name)).config();
   for (const auto& entry : keras::converters()) {
     // Not in inference, or as another one of the list.

@@ -115,17 +115,17 @@ void add_import(Cli& cli) {
       ->type_name("NAME,NAME,...");
   command
       .add_option("--positive", import.positive,
-                  "Of two classes, the one that F1 and the threshold are about (default: pos or "
+                  "Of two classes, the one that F1 and the threshold are about (default: pos or\n"
                   "positive, else the second)")
       ->type_name("CLASS");
   add_number(command, "--threshold", import.threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default 0.5)");
   add_choice(command, "--resize", options->resize, {"nearest", "bilinear"},
-             "How pictures are resized to the model's size: as Keras' load_img, or as its "
-             "image_dataset_from_directory\n(default nearest)");
+             "How pictures are resized to the model's size: as Keras' load_img, or as its\n"
+             "image_dataset_from_directory (default nearest)");
   add_numbers(command, "--scale", options->scale, 2,
-              "What the model's input is for a pixel of 0 and for one of 255 (default 0,255, as "
-              "load_img gives them;\n-1,1 where the training's own code scaled)",
+              "What the model's input is for a pixel of 0 and for one of 255 (default 0,255, as\n"
+              "load_img gives them; -1,1, say, where the training's own code scaled)",
               "LO,HI");
   add_integer(command, "--size", import.network.size, 1, 32768,
               "Side of the pictures, pixels, where the model leaves it open, or with --network");

@@ -30,7 +30,7 @@ void Builder::record(const Call& call) {
 }
 
 std::string Builder::add_input(const std::string& name, const Shape& shape) {
-  const std::string free = taken_.count(name) > 0 ? name : unique(name);
+  std::string free = taken_.count(name) > 0 ? name : unique(name);
   values_[free] = ops::input(tape_, free + "/given", {shape});
   record({"input", free, {}, {{"channels", shape.channels()}}, {}, {}, true});
   return free;
@@ -43,7 +43,7 @@ std::string Builder::add(const std::string& op, const std::string& part,
   const std::string usual =
       layer_.base + (again ? "_call_" + std::to_string(layer_.calls + 1) : "") + part;
   // The base's own name was set aside for it.
-  const std::string name = !again && part.empty() ? layer_.base : unique(usual);
+  std::string name = !again && part.empty() ? layer_.base : unique(usual);
   Call call{op, name, {}, attributes, layer_.scope, {}, layer_.place.trainable && !frozen};
   for (const Value& x : inputs) call.inputs.push_back(x.call);
   std::string& first = first_[layer_.place.archive + "\n" + part];
@@ -63,6 +63,9 @@ std::string Builder::add(const std::string& op, const std::string& part,
     weight.parameter = name + "/" + weight.parameter;
     const Shape shape = tape_.shape(tape_.find(weight.parameter));
     for (int axis = 0; axis < shape.rank(); axis++) weight.shape.push_back(shape[axis]);
+    elements_ += shape.elements();
+    if (elements_ > max_elements)
+      file_error("layer '" + layer_.place.name + "': the model has more weights than can be read");
     weights_.back().weights.push_back(std::move(weight));
   }
   return name;

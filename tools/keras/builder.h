@@ -46,9 +46,11 @@ class Builder {
   std::vector<std::string>& notes() { return notes_; }
 
  private:
+  static constexpr int64_t max_elements = int64_t{1} << 30;  // of all weights
   void record(const Call& call);
 
   int major_version_;
+  int64_t elements_ = 0;
   Layer layer_;
   Tape tape_;
   std::map<std::string, Val> values_;

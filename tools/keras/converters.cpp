@@ -368,7 +368,7 @@ Value random_crop(const LayerCall& c) {
 }
 
 std::string interpolation_of(const LayerCall& c, const char* usual) {
-  const std::string how = c.text("interpolation", usual);
+  std::string how = c.text("interpolation", usual);
   c.require(how == "nearest" || how == "bilinear",
             "its interpolation '" + how + "' is not supported");
   return how;
