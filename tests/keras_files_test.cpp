@@ -326,6 +326,19 @@ TEST_CASE("import: says what it made, keeps nothing of what it refuses") {
   CHECK(json["classes"] == Json{"0", "1"});
   CHECK(json["notes"].size() == 3);
 
+  // Of other outputs it says what they are; info tells of all of them.
+  for (const auto& [name, said] :
+       {std::pair{"pools_2_15.h5", "gives no probabilities: the model has no classes"},
+        std::pair{"labels_2_15.h5", ""}, std::pair{"pixels_2_15.h5", ""}}) {
+    const Ended other = fulmar_program({"import", keras_file(name), "--out", out});
+    CHECK(other.code == 0);
+    CHECK(has(other.err, said));
+    const Ended info = fulmar_program({"info", out});
+    CAPTURE(info.err);
+    CHECK(info.code == 0);
+    CHECK(has(info.out, "imported from       Keras 2.15.0"));
+  }
+
   const auto wrong = [&](const Words& more, int code, const Words& said) {
     Words words{"import", from, "--out", place.model};
     words.insert(words.end(), more.begin(), more.end());
