@@ -127,6 +127,12 @@ TEST_CASE("keras: what others read, or what comes later, stays in the network") 
                  "c"));
   CHECK(names_of(both.network) ==
         Names{"input picture", "activation scaled", "add sum", "conv2d c"});
+  // Of a layer's two calls the second is not the first.
+  Json shared = node(conv("c"), {{"picture"}, {"picture"}});
+  Json last = node(layer("Flatten", "f"), {{"c"}});
+  last["inbound_nodes"][0][0][1] = 1;
+  CHECK(read(functional({node(input(8, 2), {}), shared, last}, "f")).network.call("f").inputs ==
+        Names{"c_call_2"});
   // A model of nothing else keeps its output.
   CHECK(names_of(read(sequential({input(), rescale})).network) ==
         Names{"input picture", "activation scaled"});
@@ -246,6 +252,13 @@ TEST_CASE("keras: inputs that pictures can't be are refused, open ones ask for a
   CHECK(has(refused(of({nullptr, 8})), "the input is no picture: it has 2 axes"));
   CHECK(has(refused(of({nullptr, 8, 8, -3})), "its number of channels is impossible"));
   CHECK(has(refused(sequential({conv("c")})), "doesn't say what its input is like"));
+  // A model that was built later says what for; a model within says it for the outer one.
+  Json built = sequential({conv("c")});
+  built["config"]["build_input_shape"] = {nullptr, 8, 8, 3};
+  CHECK(names_of(read(built).network) == Names{"input c_input", "conv2d c"});
+  const Json within = sequential({sequential({input(), conv("a")}, "b")}, "m");
+  CHECK(names_of(read(sequential({within, conv("c")})).network) ==
+        Names{"input picture", "conv2d a", "conv2d c"});
   // Sequential models of old have it in their first layer, and were lists.
   const Json first = conv("c", {{"batch_input_shape", {nullptr, 8, 8, 3}}});
   CHECK(names_of(read({{"class_name", "Sequential"}, {"config", Json::array({first})}}).network) ==

@@ -26,6 +26,7 @@ class Builder {
 
   // Names that layers of the outermost model have: others' names step aside.
   void reserve(const std::string& name) { taken_.insert(name); }
+  bool is_taken(const std::string& name) const { return taken_.count(name) > 0; }
   // A name like this one that no call has.
   std::string unique(const std::string& name);
 

@@ -191,7 +191,7 @@ class Graph {
       for (const Entry& layer : entries) builder_.reserve(layer.name);
     const std::vector<std::string> archives = archive_names(entries, place);
     return entry.layer_class == "Sequential"
-               ? sequential(entries, archives, inputs, place)
+               ? sequential(*entry.config, entries, archives, inputs, place)
                : functional(*entry.config, entries, archives, inputs, place);
   }
 
@@ -213,9 +213,11 @@ class Graph {
     return names;
   }
 
-  // An input of the outermost model, by its layer's settings.
-  Value input(const Entry& entry) {
+  // An input of the outermost model, by its layer's settings, or by what the model was built for.
+  Value input(const Entry& entry, const Json& model) {
     const Json* shape = nullptr;
+    if (model.is_object() && model.contains("build_input_shape"))
+      shape = &model["build_input_shape"];
     for (const char* key : {"batch_input_shape", "batch_shape"})
       if (entry.config->is_object() && entry.config->contains(key)) shape = &(*entry.config)[key];
     const std::string layer = "layer " + shown(entry.name) + " (" + entry.layer_class + "): ";
@@ -248,7 +250,7 @@ class Graph {
     return {builder_.add_input(entry.name, x), 4};
   }
 
-  std::vector<Value> sequential(const std::vector<Entry>& entries,
+  std::vector<Value> sequential(const Json& config, const std::vector<Entry>& entries,
                                 const std::vector<std::string>& archives,
                                 const std::vector<Value>& inputs, const Place& place) {
     if (place.depth > 0 && inputs.size() != 1)
@@ -257,13 +259,11 @@ class Graph {
     const bool has_input = entries[0].layer_class == "InputLayer";
     if (place.depth == 0) {
       Entry first = entries[0];
-      if (!has_input) first.name += "_input";
       // A nested model says it within.
-      if (is_model(first.layer_class)) {
-        const std::vector<Entry> within = layers_of(*first.config);
-        first.config = within[0].config;
-      }
-      x = {input(first)};
+      for (int depth = 0; is_model(first.layer_class) && depth < max_nesting; depth++)
+        first = layers_of(*first.config)[0];
+      if (first.layer_class != "InputLayer") first.name += "_input";
+      x = {input(first, config)};
     }
     for (size_t i = has_input ? 1 : 0; i < entries.size(); i++)
       x = layer(entries[i], archives[i], x, place);
@@ -284,7 +284,7 @@ class Graph {
                  " inputs, it is called with " + std::to_string(inputs.size()));
     std::vector<std::vector<std::vector<Reference>>> calls;
     for (const Entry& entry : entries) calls.push_back(calls_of(entry, builder_.major_version()));
-    const std::map<std::string, int64_t> base = first_calls(calls, outs);
+    const std::map<std::string, int64_t> base = first_calls(entries, calls, outs);
 
     std::map<std::string, std::vector<std::vector<Value>>> values;  // by layer, call, output
     for (const Entry& entry : entries) {
@@ -292,8 +292,8 @@ class Graph {
       const auto at = std::find_if(ins.begin(), ins.end(),
                                    [&](const Reference& in) { return in.layer == entry.name; });
       if (at == ins.end()) file_error("layer " + shown(entry.name) + " is no input of its model");
-      values[entry.name] = {
-          {place.depth == 0 ? input(entry) : inputs[static_cast<size_t>(at - ins.begin())]}};
+      values[entry.name] = {{place.depth == 0 ? input(entry, config)
+                                              : inputs[static_cast<size_t>(at - ins.begin())]}};
     }
     const auto find = [&](const Reference& r) -> const Value* {
       const auto layer = values.find(r.layer);
@@ -335,14 +335,17 @@ class Graph {
     return results;
   }
 
-  // What the first call of each layer is called: models have one before they are called.
+  // The number of each model's first call: 0, or 1 where Keras counts the model's own making.
   static std::map<std::string, int64_t> first_calls(
+      const std::vector<Entry>& entries,
       const std::vector<std::vector<std::vector<Reference>>>& calls,
       const std::vector<Reference>& outs) {
     std::map<std::string, int64_t> first;
+    for (const Entry& entry : entries)
+      if (is_model(entry.layer_class)) first[entry.name] = 1;
     const auto see = [&](const Reference& r) {
-      const auto [at, fresh] = first.emplace(r.layer, r.call);
-      if (!fresh) at->second = std::min(at->second, r.call);
+      const auto at = first.find(r.layer);
+      if (at != first.end()) at->second = std::min(at->second, r.call);
     };
     for (const auto& layer : calls)
       for (const auto& call : layer)
@@ -383,8 +386,7 @@ class Graph {
   }
 
   std::string free_name(const std::string& name, const std::string& model) {
-    const std::string free = builder_.unique(name);
-    return free == name ? free : builder_.unique(model + "/" + name);
+    return builder_.unique(builder_.is_taken(name) ? model + "/" + name : name);
   }
 
   Builder& builder_;
