@@ -252,6 +252,9 @@ TEST_CASE("keras files: a reader that is missing, crashes or lies is an error ab
     place.refused(said, reader(script));
   };
   says("kill -SEGV $$", {"file.h5: it is damaged: the HDF5 library was ended by signal 11"});
+  write_file(script, "#!/bin/sh\nkill -INT $$\n");
+  check_refused({{"import", place.file, "--out", place.model}, 130, {"interrupted"}},
+                place.folder.path(), reader(script));
   says("exit 1", {"file.h5: it is damaged: the HDF5 library gave up"});
   says("printf 'Q'", {"file.h5: a message of an unknown kind"});
   says("printf 'ZZ'", {"file.h5: bytes behind the last message"});

@@ -350,9 +350,9 @@ TEST_CASE("keras: weights are found by Keras' order, or else by their names") {
       file_of("inner", {"bn_7/gamma:0", "d_1/kernel:0", "bn_7/moving_mean:0", "frozen_1/kernel:0"},
               {{2}, {2}, {2}, {2}});
   auto placed = keras::place_weights(ordered, layers);
-  CHECK(placed.values.at("d/kernel") == std::vector<double>{2, 3});
-  CHECK(placed.values.at("bn/moving_mean") == std::vector<double>{4, 5});
-  CHECK(placed.values.at("frozen/kernel") == std::vector<double>{6, 7});
+  CHECK(placed.values.at("d/kernel") == std::vector<float>{2, 3});
+  CHECK(placed.values.at("bn/moving_mean") == std::vector<float>{4, 5});
+  CHECK(placed.values.at("frozen/kernel") == std::vector<float>{6, 7});
   CHECK(placed.left_over.empty());
 
   const keras::KerasFile named =
@@ -361,8 +361,8 @@ TEST_CASE("keras: weights are found by Keras' order, or else by their names") {
                "inner/other/kernel"},
               {{2}, {2}, {2}, {2}, {5}});
   placed = keras::place_weights(named, layers);
-  CHECK(placed.values.at("d/kernel") == std::vector<double>{2, 3});
-  CHECK(placed.values.at("bn/gamma") == std::vector<double>{6, 7});
+  CHECK(placed.values.at("d/kernel") == std::vector<float>{2, 3});
+  CHECK(placed.values.at("bn/gamma") == std::vector<float>{6, 7});
   CHECK(placed.left_over == Names{"/model_weights/inner/inner/other/kernel"});
 }
 

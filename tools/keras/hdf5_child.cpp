@@ -115,6 +115,8 @@ void read_through_child(KerasFile& file) {
   while (child.read(bytes)) messages.take(bytes);
   const int status = child.wait();
   if (messages.ended()) return;
+  if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
+    throw Error(ErrorKind::cancelled, "interrupted");  // Ctrl-C reaches both
   file_error("it is damaged: the HDF5 library " +
              (WIFSIGNALED(status) ? "was ended by signal " + std::to_string(WTERMSIG(status)) +
                                         " (" + ::strsignal(WTERMSIG(status)) + ")"

@@ -94,7 +94,7 @@ void write_weights(Model& model, const PlacedWeights& placed) {
   for (const auto& [name, shape] : parameters_of(model)) {
     const auto values = placed.values.find(name);
     if (values == placed.values.end()) file_error("the weight " + name + " is missing");
-    model.write(name, values->second);
+    model.write(name, std::vector<double>(values->second.begin(), values->second.end()));
   }
 }
 

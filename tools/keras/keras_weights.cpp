@@ -192,13 +192,14 @@ class Placing {
         !(grouped && array.values.size() == elements))
       return wrong_.push_back(path + " is " + text_of(array.shape) + " where layer '" +
                               wanted.layer->name + "' takes " + text_of(weight.shape));
-    std::vector<double>& values = placed_.values[weight.parameter];
+    std::vector<float>& values = placed_.values[weight.parameter];
     for (const float value : array.values) {
       if (!std::isfinite(value))
         file_error("the weight " + path +
                    " holds NaN or infinity: the model was not saved whole, " +
                    "or its training had diverged");
-      values.push_back(std::max<double>(value, weight.least > 0 ? weight.least : value));
+      values.push_back(weight.least > 0 ? std::max(value, static_cast<float>(weight.least))
+                                        : value);
     }
     if (one_for_all) values.assign(elements, values.at(0));
   }
@@ -206,14 +207,14 @@ class Placing {
   // What the file's configuration says itself.
   void fill(const WeightPlace& weight) {
     const auto elements = static_cast<size_t>(elements_of(weight.shape));
-    std::vector<double> values(weight.values.begin(), weight.values.end());
-    if (values.empty()) values = {weight.value};
+    std::vector<float> values = weight.values;
+    if (values.empty()) values = {static_cast<float>(weight.value)};
     if (values.size() == 1) values.assign(elements, values[0]);
     if (values.size() != elements)
       file_error("the numbers for " + weight.parameter + " are " + std::to_string(values.size()) +
                  ", " + std::to_string(elements) + " are expected");
-    for (double& value : values)
-      if (weight.least > 0) value = std::max(value, weight.least);
+    for (float& value : values)
+      if (weight.least > 0) value = std::max(value, static_cast<float>(weight.least));
     placed_.values[weight.parameter] = std::move(values);
   }
 

@@ -10,8 +10,8 @@
 namespace fulmar::keras {
 
 struct PlacedWeights {
-  std::map<std::string, std::vector<double>> values;  // by the Fulmar model's names
-  std::vector<std::string> left_over;                 // arrays of the file that no layer takes
+  std::map<std::string, std::vector<float>> values;  // by the Fulmar model's names
+  std::vector<std::string> left_over;                // arrays of the file that no layer takes
 };
 
 // Finds the weights of a model's layers in its file: in an HDF5 file by the order and the names
