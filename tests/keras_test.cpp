@@ -210,6 +210,12 @@ TEST_CASE("keras: what isn't supported is named with its layer and class") {
        "layer 'memory' (LSTM): layers of this class are not supported");
   said(with(layer("Lambda", "l")), "layer 'l' (Lambda)");
   said(with(layer("TFOpLambda", "tf.math.add")), "layer 'tf.math.add' (TFOpLambda)");
+  Json add = node(layer("TFOpLambda", "tf.math.add"), {{"picture"}});
+  add["inbound_nodes"][0][0][3] = {{"y", {"picture", 0, 0}}};
+  said(refused(functional({node(input(), {}), add}, "tf.math.add")),
+       "layer 'tf.math.add' (TFOpLambda): layers of this class are not supported");
+  said(with(layer("InputLayer", "second")),
+       "layer 'second' (InputLayer): an input within the model");
   said(with(conv("c", {{"activation", "softsign"}})), "the activation 'softsign'");
   said(with(conv("c", {{"data_format", "channels_first"}})), "channels come first");
   said(with(conv("c", {{"padding", "causal"}})), "padding 'causal'");

@@ -351,7 +351,7 @@ Value center_crop(const LayerCall& c) {
                 std::to_string(x.height()) + "x" + std::to_string(x.width()) +
                 " pixels, which Keras enlarges, is not supported");
   const int64_t top = (x.height() - height) / 2, left = (x.width() - width) / 2;
-  const Value y =
+  Value y =
       c.add("cropping2d", "", {c.x[0]},
             sides("crop", {top, x.height() - height - top, left, x.width() - width - left}), 4);
   if (height == width && x.height() == x.width())

@@ -167,6 +167,14 @@ std::vector<std::vector<Reference>> calls_of(const Entry& entry, int keras) {
   return calls;
 }
 
+void require_known(const Entry& entry) {
+  if (is_model(entry.layer_class) || entry.layer_class == "InputLayer" ||
+      converters().count(entry.layer_class) > 0)
+    return;
+  file_error("layer " + shown(entry.name) + " (" + entry.layer_class.substr(0, 200) +
+             "): layers of this class are not supported");
+}
+
 // ---- building
 
 class Graph {
@@ -283,7 +291,10 @@ class Graph {
       file_error("layer " + shown(place.scope) + ": the model takes " + std::to_string(ins.size()) +
                  " inputs, it is called with " + std::to_string(inputs.size()));
     std::vector<std::vector<std::vector<Reference>>> calls;
-    for (const Entry& entry : entries) calls.push_back(calls_of(entry, builder_.major_version()));
+    for (const Entry& entry : entries) {
+      require_known(entry);
+      calls.push_back(calls_of(entry, builder_.major_version()));
+    }
     const std::map<std::string, int64_t> base = first_calls(entries, calls, outs);
 
     std::map<std::string, std::vector<std::vector<Value>>> values;  // by layer, call, output
@@ -367,9 +378,8 @@ class Graph {
     if (is_model(entry.layer_class))
       return model(entry, x, {top, entry.name, archive + "/", trainable, place.depth + 1});
     last_ = entry;
-    const auto converter = converters().find(entry.layer_class);
+    require_known(entry);
     LayerCall call(builder_, *entry.config, entry.layer_class.substr(0, 200), entry.name, x);
-    if (converter == converters().end()) call.fail("layers of this class are not supported");
     Builder::Layer how;
     how.place = {top, entry.name, archive, trainable, {}};
     how.scope = place.scope;
@@ -378,6 +388,8 @@ class Graph {
     if (how.calls == 0) base = place.depth == 0 ? entry.name : free_name(entry.name, place.scope);
     how.base = base;
     builder_.set_layer(how);
+    const auto converter = converters().find(entry.layer_class);
+    if (converter == converters().end()) call.fail("an input within the model");
     const Value y = converter->second(call);
     if (x.size() == 1 && y.call == x[0].call && entry.layer_class.rfind("Random", 0) == 0 &&
         how.calls == 0)
