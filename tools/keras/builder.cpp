@@ -24,7 +24,8 @@ void Builder::record(const Call& call) {
   for (const std::string& input : call.inputs) x.push_back(values_.at(input));
   if (call.op == "input") x.push_back(values_.at(call.name));
   const auto scope = tape_.scope(call.name);
-  LayerArgs args(tape_, call, std::move(x), {}, calls_.size());
+  const RecordOptions options;
+  LayerArgs args(tape_, call, std::move(x), options, calls_.size());
   values_[call.name] = layers().at(call.op).record(args);
   calls_.push_back(call);
 }
