@@ -190,9 +190,10 @@ TEST_CASE("keras files: archives that are damaged, not whole or bombs are refuse
   make_archive(place.file,
                {{"config.json", "{}"}, {"metadata.json", "{}"}, {"model.weights.h5", weights}});
   place.refused({"its model.weights.h5 is not an HDF5 file, or it is damaged"});
-  make_archive(place.file, {{"config.json", std::string(100'000'000, ' ')},
-                            {"metadata.json", "{}"},
-                            {"model.weights.h5", weights}});
+  std::string bomb;
+  bomb.resize(100'000'000, ' ');
+  make_archive(place.file,
+               {{"config.json", bomb}, {"metadata.json", "{}"}, {"model.weights.h5", weights}});
   place.refused({"'config.json' of the archive claims to be larger than is read"});
   // A size that its bytes can't have, and a checksum that isn't theirs.
   std::string good = read_file(keras_file("classifier_3.keras"), 1 << 20);

@@ -128,13 +128,10 @@ def activations():
     names = ["relu", "sigmoid", "tanh", "softmax", "elu", "selu", "softplus", "swish", "gelu"]
     names += ["exponential", "hard_sigmoid", "linear"]
     layers = [L.Activation(name) for name in names]
-    slope = "negative_slope" if SUFFIX == "_3" else "alpha"
     layers += [L.ReLU(), L.ReLU(0.5), L.ReLU(6.0), L.ReLU(negative_slope=0.2)]
-    layers += [L.LeakyReLU(), L.LeakyReLU(**{slope: 0.05}), L.ELU(), L.ELU(0.3), L.Softmax()]
+    layers += [L.LeakyReLU(), L.LeakyReLU(alpha=0.05), L.ELU(), L.ELU(0.3), L.Softmax()]
     layers += [L.PReLU(), L.PReLU(shared_axes=[1, 2])]
     layers += [L.Dense(2, activation=L.LeakyReLU()), L.Activation("leaky_relu")]
-    if SUFFIX == "_3":
-        layers += [L.Activation("relu6"), L.Activation("silu")]
     return layers
 
 
@@ -286,8 +283,11 @@ def keras_2():
 
 
 def keras_3():
+    """What Keras 3 writes in another way or means otherwise."""
+    few = [L.Activation(name) for name in ("hard_sigmoid", "leaky_relu", "relu6", "silu")]
+    few += [L.ReLU(6.0), L.LeakyReLU(negative_slope=0.05), L.PReLU(shared_axes=[1, 2])]
     side_by_side("windows", windows()[:2] + windows()[4:5] + windows()[7:8], "keras", size=6)
-    side_by_side("activations", activations()[10:], "keras", size=4)
+    side_by_side("activations", few, "keras", size=4)
     keep(merges(), "merges", "keras")
     model, logits = classifier()
     keep(model, "classifier", "keras", logits=logits)
