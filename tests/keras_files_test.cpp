@@ -354,6 +354,10 @@ TEST_CASE("import: says what it made, keeps nothing of what it refuses") {
   wrong({"--size", "64"}, 2, {"its size is 48, not the 64 of --size"});
   wrong({"--network", "polar-low", "--size", "48"}, 2, {"tells its network itself"});
   wrong({"--scale", "1,2,3"}, 2, {"--scale"});
+  const std::string copy = place.folder.path("copy.h5");
+  std::filesystem::copy_file(from, copy);
+  check_refused({{"import", copy, "--out", copy}, 2, {"is the Keras file itself"}},
+                place.folder.path());
   check_refused({{"import", from, "--out", place.folder.path("absent/out")}, 3, {"absent/out"}},
                 place.folder.path());
 }

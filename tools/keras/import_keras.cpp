@@ -1,6 +1,7 @@
 #include "tools/keras/import_keras.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "engine/io/file.h"
@@ -166,6 +167,9 @@ Model read_weights(const KerasFile& file, const ImportOptions& options, Imported
 
 Imported import_keras(const std::string& from, const std::string& to, const ImportOptions& options,
                       Device& device) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(from, to, ignored))
+    usage_error(to + " is the Keras file itself: choose another place for the model");
   { const AtomicFile attempt(to); }  // a place that can't be written is told of first
   const KerasFile file = read_keras_file(from);
   Imported result;
