@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# cuda_test.sh PROGRAM [BACKEND]: the program needs no library of CUDA's, directly or by another, and
-# none of those that only fulmar-hdf5 is to load; the CUDA backend's library needs only cuDNN, cuBLASLt and the C and C++ runtimes, and exports one
-# function.
+# cuda_test.sh PROGRAM [BACKEND]: the program needs no library of CUDA's, directly or by another,
+# and none of those that fulmar-hdf5 alone loads; the CUDA backend's library needs only cuDNN,
+# cuBLASLt and the C and C++ runtimes, and exports one function.
 set -euo pipefail
 program=$1 backend=${2-}
 bad=0
