@@ -47,3 +47,17 @@ endif()
 mark_as_advanced(stb_INCLUDE_DIR)
 add_library(fulmar_stb INTERFACE)
 target_include_directories(fulmar_stb SYSTEM INTERFACE ${stb_INCLUDE_DIR})
+
+# For `fulmar import` alone: without them the program says what is missing.
+find_path(hdf5_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial)
+find_library(hdf5_LIBRARY NAMES hdf5_serial hdf5 PATH_SUFFIXES hdf5/serial)
+find_path(zip_INCLUDE_DIR zip.h)
+find_library(zip_LIBRARY NAMES zip)
+mark_as_advanced(hdf5_INCLUDE_DIR hdf5_LIBRARY zip_INCLUDE_DIR zip_LIBRARY)
+if(hdf5_INCLUDE_DIR AND hdf5_LIBRARY AND zip_INCLUDE_DIR AND zip_LIBRARY)
+  fulmar_find_library(hdf5 hdf5.h hdf5 libhdf5-dev)
+  fulmar_find_library(zip zip.h zip libzip-dev)
+else()
+  message(STATUS "Keras: fulmar import is built without its reader, fulmar-hdf5: hdf5.h or zip.h, "
+    "or their libraries, not found (packages libhdf5-dev and libzip-dev; tools/setup.sh)")
+endif()

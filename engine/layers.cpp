@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 
 #include "engine/network.h"
@@ -96,6 +97,44 @@ Val conv2d(LayerArgs& l) {
   return ops::conv2d(l.tape, l.x[0], w, bias_of(l, filters), window, groups);
 }
 
+// The gradient of a convolution by its input, run forward: x stands for its dy, y for its x.
+Val conv2d_transpose(LayerArgs& l) {
+  const Shape x = l.tape.shape(l.x[0]);
+  const int64_t filters = positive(l, "filters");
+  const auto kernel = l.pair("kernel", 3), stride = l.pair("stride", 1);
+  const std::string padding = l.text("padding", "valid");
+  if (padding != "same" && padding != "valid")
+    usage_error("padding '" + padding + "' is neither same nor valid");
+  Window window;
+  window.stride = stride;
+  window.dilation = l.pair("dilation", 1);
+  ops::require_window(kernel, window);
+  // As Keras' deconv_output_length has it.
+  std::array<int64_t, 2> out{x.height(), x.width()};
+  for (size_t i = 0; i < 2; i++) {
+    const int64_t taps = (kernel[i] - 1) * window.dilation[i] + 1;
+    if (l.has("output_padding"))
+      out[i] = (out[i] - 1) * stride[i] + taps - (padding == "same" ? taps / 2 * 2 : 0) +
+               l.pair("output_padding", 0)[i];
+    else
+      out[i] =
+          out[i] * stride[i] + (padding == "same" ? 0 : std::max<int64_t>(0, taps - stride[i]));
+    if (out[i] < 1) usage_error("nothing is left of x " + x.to_string());
+  }
+  if (padding == "same") {
+    const auto pad = [&](size_t i) {
+      return ops::same_padding(out[i], kernel[i], stride[i], window.dilation[i]);
+    };
+    window.padding = {pad(0)[0], pad(0)[1], pad(1)[0], pad(1)[1]};
+  }
+  const double taps = tap_count(kernel), in = static_cast<double>(x.channels());
+  const Val w = weight(l, "kernel", {kernel[0], kernel[1], filters, x.channels()},
+                       taps * static_cast<double>(filters), taps * in);
+  const Val y = ops::conv2d_transpose(l.tape, l.x[0], w, window, out);
+  const Val bias = bias_of(l, filters);
+  return bias ? ops::add(l.tape, y, bias) : y;
+}
+
 // Keras counts a depthwise kernel [Kh,Kw,C,1] as fan_in = taps C, fan_out = taps.
 Val depthwise(LayerArgs& l, const Window& window, std::array<int64_t, 2> kernel) {
   const int64_t channels = l.tape.shape(l.x[0]).channels();
@@ -168,6 +207,22 @@ Val dropout(LayerArgs& l) {
   return ops::dropout(l.tape, l.x[0], rate, l.index);
 }
 
+// Drops whole channels of an image.
+Val spatial_dropout2d(LayerArgs& l) {
+  const double rate = l.number("rate", 0.5);
+  if (l.options.mode != Mode::train || rate == 0) return l.x[0];
+  const Shape& x = l.tape.shape(l.x[0]);
+  const Val ones = ops::constant(l.tape, {x.images(), 1, 1, x.channels()}, 1);
+  return ops::mul(l.tape, l.x[0], ops::dropout(l.tape, ones, rate, l.index));
+}
+
+Val prelu(LayerArgs& l) {
+  const Shape& x = l.tape.shape(l.x[0]);
+  const Shape one =
+      l.flag("shared", true) ? Shape{x.channels()} : Shape{1, x.height(), x.width(), x.channels()};
+  return ops::prelu(l.tape, l.x[0], parameter(l, "alpha", one, {}, false));
+}
+
 Val dense(LayerArgs& l) {
   const int64_t in = l.tape.shape(l.x[0]).channels(), units = positive(l, "units");
   const Val w =
@@ -175,12 +230,25 @@ Val dense(LayerArgs& l) {
   return ops::dense(l.tape, l.x[0], w, bias_of(l, units));
 }
 
-Val resize(LayerArgs& l) {
-  Resize how;
-  const std::string interpolation = l.text("interpolation", "bilinear");
+Interpolation interpolation_of(const LayerArgs& l, const char* usual) {
+  const std::string interpolation = l.text("interpolation", usual);
   if (interpolation != "bilinear" && interpolation != "nearest")
     usage_error("interpolation '" + interpolation + "' is neither bilinear nor nearest");
-  how.interpolation = interpolation == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
+  return interpolation == "nearest" ? Interpolation::nearest : Interpolation::bilinear;
+}
+
+Val upsampling2d(LayerArgs& l) {
+  const Shape& x = l.tape.shape(l.x[0]);
+  const auto size = l.pair("size", 2);
+  for (const int64_t times : size)
+    if (times < 1) usage_error("'size' must be at least 1, it is " + std::to_string(times));
+  return ops::resize(l.tape, l.x[0], x.height() * size[0], x.width() * size[1],
+                     {interpolation_of(l, "nearest"), false});
+}
+
+Val resize(LayerArgs& l) {
+  Resize how;
+  how.interpolation = interpolation_of(l, "bilinear");
   how.align_corners = l.flag("align_corners", false);
   if (l.x.size() > 1) {
     const Shape& like = l.tape.shape(l.x[1]);
@@ -263,6 +331,7 @@ const std::map<std::string, Layer>& layers() {
       {"batch_normalization", {batch_normalization, 1}},
       {"concatenate", {[](LayerArgs& l) { return ops::concat(l.tape, l.x); }, -1}},
       {"conv2d", {conv2d, 1}},
+      {"conv2d_transpose", {conv2d_transpose, 1}},
       {"cropping2d", {cropping2d, 1, 1}},
       {"dense", {dense, 1}},
       {"depthwise_conv2d", {depthwise_conv2d, 1}},
@@ -275,9 +344,12 @@ const std::map<std::string, Layer>& layers() {
       {"input", {input, 0}},
       {"max_pooling2d", {max_pooling2d, 1}},
       {"multiply", {multiply, -1}},
+      {"prelu", {prelu, 1}},
       {"reshape", {reshape, 1}},
       {"resize", {resize, 1, 1}},
       {"separable_conv2d", {separable_conv2d, 1}},
+      {"spatial_dropout2d", {spatial_dropout2d, 1}},
+      {"upsampling2d", {upsampling2d, 1}},
       {"zero_padding2d", {zero_padding2d, 1, 1}},
   };
   return table;

@@ -147,6 +147,8 @@ struct Layer {
 //                       side make one of this input's; its extents are the first's over the grid,
 //                       rounded up)
 //   conv2d              filters, kernel (1), groups (1), use_bias (true), window (same)
+//   conv2d_transpose    filters, kernel (3), stride (1), dilation (1), padding (valid, or same),
+//                       use_bias (true), output_padding (none): extents as Keras' layer gives them
 //   depthwise_conv2d    kernel (3), use_bias (true), window (same)
 //   separable_conv2d    filters, kernel (3), use_bias (true), window (same; of the depthwise part)
 //   max_pooling2d, average_pooling2d   pool_size (2), window (valid; stride as pool_size)
@@ -154,7 +156,9 @@ struct Layer {
 //   activation          function (relu): "softmax" or one of kernels/pointwise.h; alpha, beta
 //                       (0; of elu alpha 1, of hard_sigmoid 1/6 and 0.5)
 //   dense               units, use_bias (true)
-//   dropout             rate (0.5)
+//   dropout, spatial_dropout2d   rate (0.5); the second drops whole channels of an image
+//   prelu               shared (true: a slope for each channel; false: for each element)
+//   upsampling2d        size (2), interpolation (nearest, or bilinear)
 //   resize              height, width, or those of a second input; interpolation ("bilinear" or
 //                       "nearest"), align_corners (false)
 //   zero_padding2d      pad_top, pad_bottom, pad_left, pad_right (0), or at the bottom and the
@@ -166,8 +170,8 @@ struct Layer {
 //   add, multiply, concatenate (one input or more), global_average_pooling2d,
 //   global_max_pooling2d                                               none
 // window: stride (1), dilation (1), padding: "same" as Keras pads, "valid", or "explicit" with
-// pad_top, pad_bottom, pad_left, pad_right. kernel, pool_size, stride and dilation are one integer
-// or two (rows, columns).
+// pad_top, pad_bottom, pad_left, pad_right. kernel, pool_size, size, stride and dilation are one
+// integer or two (rows, columns).
 FULMAR_API const std::map<std::string, Layer>& layers();
 
 }  // namespace fulmar

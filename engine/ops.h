@@ -86,6 +86,8 @@ FULMAR_API Val embed(Tape&, Val x, std::array<int64_t, 4> begin, const Shape&); 
 // ---- windows
 // w [Kh,Kw,Ci/groups,Co], bias [Co] or empty
 FULMAR_API Val conv2d(Tape&, Val x, Val w, Val bias, const Window&, int64_t groups = 1);
+// A conv2d's gradient by its input, x its output: [N,H,W,Ci] -> [N,out,Co], w [Kh,Kw,Co,Ci].
+FULMAR_API Val conv2d_transpose(Tape&, Val x, Val w, const Window&, std::array<int64_t, 2> out);
 FULMAR_API Val dense(Tape&, Val x, Val w, Val bias);  // over the channels: w [Ci,Co]
 // Matrices: a b with a [M,K], b [K,N]; a^T b with a [K,M]; a b^T with b [N,K]; a^T b^T with both.
 // Both operands become activations, and so is the product [M,N].

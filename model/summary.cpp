@@ -105,6 +105,7 @@ Summary summarize(const ModelInfo& info, int64_t batch, Device& device) {
     describe_layers(info.network, *p.tape, run, summary);
     summary.inference = memory_of(*p.tape, run, device, 1);
   }
+  if (heads_of(info).empty()) return summary;  // it can't be trained
   const auto [p, step] = planned_program(info, batch, Mode::train, device);
   for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
   summary.training_flops /= static_cast<double>(batch);

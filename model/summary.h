@@ -50,7 +50,8 @@ FULMAR_API PlannedProgram planned_program(const ModelInfo& info, int64_t batch, 
 
 // A network's layers, and the arithmetic and memory of inference and training on a device. Training
 // is by AdamW with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the
-// size is 0. Error(usage) naming the layer where shapes don't fit.
+// size is 0; all of it is 0 for a model without a task. Error(usage) naming the layer where shapes
+// don't fit.
 FULMAR_API Summary summarize(const ModelInfo& info, int64_t batch, Device& device);
 
 // The first layer that halves what has fewer than 2x2 pixels already, since the crop is small for

@@ -19,8 +19,8 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> subcommands{"devices", "train", "eval",   "predict",
-                                           "info",    "check", "explain"};
+const std::vector<std::string> subcommands{"devices", "train", "eval",    "predict",
+                                           "info",    "check", "explain", "import"};
 
 }  // namespace
 
@@ -84,11 +84,11 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},
       {{"info", "--new", "polar-low", "--bogus"}, "info has no option --bogus\n"},
       {{"predict", "m.safetensors", "a.png", "--out", "t.csv"},
-       "predict has no option --out (train and explain have): did you mean --csv?"},
+       "predict has no option --out (train, explain and import have): did you mean --csv?"},
       {{"predict", "m.safetensors", "a.png", "--output=t.csv"}, "did you mean --csv?"},
       {{"train", "d", "--output", "r"}, "train has no option --output: did you mean --out?"},
       {{"train", "d", "--out", "r", "--epoch", "3"}, "did you mean --epochs?"},
-      {{"eval", "m.safetensors", "d", "--crop", "3"}, "eval has no option --crop (train, info "},
+      {{"eval", "m.safetensors", "d", "--crop", "3"}, "eval has no option --crop (train, info, "},
       {{"help", "bogus"}, "there is no subcommand 'bogus'"},
       {{"info", "--new", "polar-low", "--size"}, "--size"},
       {{"info", "--new", "polar-low", "--size", "1x"}, "--size: '1x' is not a whole number"},

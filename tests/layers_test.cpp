@@ -97,6 +97,20 @@ Direct conv2d(const Shape& w, const Window& window, int64_t groups = 1, bool bia
   return [=](Tape& t, std::span<const Val> x) { return conv(t, x[0], w, window, groups, bias); };
 }
 
+Direct transposed(const Shape& w, const Window& window, std::array<int64_t, 2> out,
+                  bool bias = true) {
+  return [=](Tape& t, std::span<const Val> x) {
+    const Val y = ops::conv2d_transpose(t, x[0], parameter(t, "kernel", w), window, out);
+    return bias ? ops::add(t, y, parameter(t, "bias", {w[2]})) : y;
+  };
+}
+
+Direct prelu(const Shape& slopes) {
+  return [=](Tape& t, std::span<const Val> x) {
+    return ops::prelu(t, x[0], parameter(t, "alpha", slopes));
+  };
+}
+
 Direct depthwise(const Shape& w, const Window& window, bool bias = true) {
   return [=](Tape& t, std::span<const Val> x) {
     const Val y = ops::depthwise_conv2d(t, x[0], parameter(t, "depthwise_kernel", w), window);
@@ -195,6 +209,16 @@ std::vector<Row> rows() {
        conv2d({3, 3, 6, 4}, {{1, 1}, {2, 1}, {2, 2, 1, 1}})},
       {"conv2d", filters + kernel3 + groups2, conv2d({3, 3, 3, 4}, w3, 2)},
 
+      {"conv2d_transpose", filters, transposed({3, 3, 4, 6}, w1, {11, 10})},
+      {"conv2d_transpose", filters + kernel23 + stride2 + same,
+       transposed({2, 3, 4, 6}, {{2, 2}, {1, 1}, {0, 0, 0, 1}}, {18, 16})},
+      {"conv2d_transpose", filters + Attributes{{"kernel", int64_t{2}}, {"stride", int64_t{3}}},
+       transposed({2, 2, 4, 6}, {{3, 3}}, {27, 24})},
+      {"conv2d_transpose", filters + stride2 + same + Attributes{{"output_padding", int64_t{1}}},
+       transposed({3, 3, 4, 6}, {{2, 2}, {1, 1}, {0, 1, 0, 1}}, {18, 16})},
+      {"conv2d_transpose", filters + no_bias + dilation21 + valid,
+       transposed({3, 3, 4, 6}, {{1, 1}, {2, 1}}, {13, 10}, false)},
+
       {"depthwise_conv2d", none, depthwise({3, 3, 6}, w3)},
       {"depthwise_conv2d", no_bias, depthwise({3, 3, 6}, w3, false)},
       {"depthwise_conv2d", kernel23 + valid, depthwise({2, 3, 6}, w1)},
@@ -245,6 +269,17 @@ std::vector<Row> rows() {
        [](Tape& t, std::span<const Val> x) { return ops::softmax(t, x[0]); }},
 
       {"dropout", {{"rate", 0.25}}, identity()},
+      {"spatial_dropout2d", {{"rate", 0.25}}, identity()},
+      {"prelu", none, prelu({6})},
+      {"prelu", {{"shared", false}}, prelu({1, 9, 8, 6})},
+      {"upsampling2d", none,
+       [](Tape& t, std::span<const Val> x) {
+         return ops::resize(t, x[0], 18, 16, {Interpolation::nearest, false});
+       }},
+      {"upsampling2d", Attributes{{"size", Pair{3, 2}}} + interpolation("bilinear"),
+       [](Tape& t, std::span<const Val> x) {
+         return ops::resize(t, x[0], 27, 16, {Interpolation::bilinear, false});
+       }},
       {"dense", {{"units", int64_t{5}}}, dense(true)},
       {"dense", Attributes{{"units", int64_t{5}}} + no_bias, dense(false)},
       {"global_average_pooling2d", none,
@@ -346,6 +381,11 @@ TEST_CASE("layers: dropout and batch normalisation train as the ops do") {
     return ops::dropout(t, x[0], 0.25, 1);  // the layer's number in its network
   });
   CHECK(dropped.y == drop.y);
+  const Result channels = run(context, train("spatial_dropout2d", {{"rate", 0.25}}));
+  const Result whole = run(context, [](Tape& t, std::span<const Val> x) {
+    return ops::mul(t, x[0], ops::dropout(t, ops::constant(t, {2, 1, 1, 6}, 1), 0.25, 1));
+  });
+  CHECK(channels.y == whole.y);
 
   // The running statistics after one step tell momentum and form.
   const auto direct = [](Tape& t, std::span<const Val> x) {
@@ -417,6 +457,12 @@ TEST_CASE("layers: attributes of the wrong type, size or sense are refused") {
         "conv2d 'layer': needs the attribute 'pad_top'");
   CHECK(refusal("conv2d", {{"filters", int64_t{0}}}) ==
         "conv2d 'layer': 'filters' must be at least 1, it is 0");
+  CHECK(refusal("upsampling2d", {{"size", Pair{1, 0}}}) ==
+        "upsampling2d 'layer': 'size' must be at least 1, it is 0");
+  CHECK(refusal("conv2d_transpose", filters + Attributes{{"padding", std::string("explicit")}}) ==
+        "conv2d_transpose 'layer': padding 'explicit' is neither same nor valid");
+  CHECK(refusal("conv2d_transpose", filters + Attributes{{"output_padding", int64_t{-50}}}) ==
+        "conv2d_transpose 'layer': nothing is left of x [2,9,8,6]");
   CHECK(refusal("dropout", {{"rate", std::string("half")}}) ==
         "dropout 'layer': 'rate' must be a number");
   CHECK(refusal("resize", {{"height", int64_t{1}},

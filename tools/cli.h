@@ -109,6 +109,7 @@ void add_devices(Cli& cli);
 void add_eval(Cli& cli);
 void add_explain(Cli& cli);
 void add_help(Cli& cli);
+void add_import(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
 void add_report(Cli& cli);

@@ -13,6 +13,7 @@
 #include "tools/console.h"
 #include "tools/output.h"
 #include "tools/picture_options.h"
+#include "tools/run/init_model.h"
 #include "tools/run/text.h"
 #include "tools/run/train_run.h"
 #include "tools/table.h"
@@ -96,7 +97,11 @@ void add_augment_options(CLI::App& app, TrainConfig& c) {
 }
 
 void add_network_options(CLI::App& app, TrainConfig& c) {
-  add_path(app, "--init", c.init, "Model file whose weights to start from", "MODEL");
+  add_path(
+      app, "--init", c.init,
+      "Model file whose weights to start from; of an imported one the network too, with its size, "
+      "crop\nand channels",
+      "MODEL");
   add_integers(app, "--widths", c.widths, 1, 1 << 16,
                "Filters of the blocks (default 8,16,32,64,128,256,512)");
   add_number(app, "--dropout", c.dropout, 0, 0.99, "Dropout before the last layer (default 0.5)");
@@ -298,6 +303,7 @@ std::vector<Job> new_jobs(const Options& o) {
   for (int64_t i = 0; i < o.seeds; i++) {
     TrainConfig config = o.config;
     config.seed += i;
+    take_from_init(config);
     config.resolve();
     jobs.push_back({o.seeds == 1 ? o.out : seed_folder(o.out, config.seed), config, false});
     if (model::RunFolder(jobs.back().folder).begun())

@@ -180,6 +180,14 @@ Val conv2d(Tape& tape, Val x, Val w, Val bias, const Window& window, int64_t gro
   return forward(tape, Convolution{window, groups, false}, x, w, bias);
 }
 
+Val conv2d_transpose(Tape& tape, Val x, Val w, const Window& window, std::array<int64_t, 2> out) {
+  const Shape& shape = tape.shape(w);
+  require(shape.rank() == 4, "conv2d_transpose: w must be [Kh,Kw,Co,Ci], it is " + text(shape));
+  return input_grad(tape, Convolution{window, 1, false}, as_role(tape, x, Role::activation),
+                    as_role(tape, w, Role::parameter),
+                    {tape.shape(x).images(), out[0], out[1], shape[2]});
+}
+
 Val dense(Tape& tape, Val x, Val w, Val bias) {
   require(tape.shape(w).rank() == 2, "dense: w must be [Ci,Co], it is " + text(tape.shape(w)));
   return conv2d(tape, x, w, bias, {});

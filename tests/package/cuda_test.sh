@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# cuda_test.sh PROGRAM [BACKEND]: the program needs no library of CUDA's, directly or by another;
-# the CUDA backend's library needs only cuDNN, cuBLASLt and the C and C++ runtimes, and exports one
-# function.
+# cuda_test.sh PROGRAM [BACKEND]: the program needs no library of CUDA's, directly or by another,
+# and none of those that fulmar-hdf5 alone loads; the CUDA backend's library needs only cuDNN,
+# cuBLASLt and the C and C++ runtimes, and exports one function.
 set -euo pipefail
 program=$1 backend=${2-}
 bad=0
 libraries=$(ldd "$program")
 if grep -E 'lib(cuda|cudart|cudnn|cublas|nvrtc|nvidia)' <<<"$libraries"; then
   echo "$program needs these libraries of CUDA's"
+  bad=1
+fi
+if grep -E 'lib(hdf5|zip|curl)' <<<"$libraries"; then
+  echo "$program needs these libraries, which only fulmar-hdf5 should"
   bad=1
 fi
 [ -n "$backend" ] || exit "$bad"

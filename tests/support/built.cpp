@@ -8,6 +8,11 @@ const std::string failing_calls = FULMAR_FAILING_CALLS;
 const std::string fake_cuda = FULMAR_FAKE_CUDA;
 const std::string unloadable = FULMAR_UNLOADABLE;
 const std::string simt_broken = FULMAR_SIMT_BROKEN;
+#ifdef FULMAR_HDF5
+const std::string hdf5 = FULMAR_HDF5;
+#else
+const std::string hdf5;
+#endif
 #ifdef FULMAR_REAL_CUDA
 const std::string real_cuda = FULMAR_REAL_CUDA;
 #else

@@ -67,6 +67,7 @@ Values Golden::values(const std::string& tensor) const {
   if (stored.type == StoredType::f64) return as(static_cast<const double*>(stored.data));
   if (stored.type == StoredType::f32) return as(static_cast<const float*>(stored.data));
   if (stored.type == StoredType::i32) return as(static_cast<const int32_t*>(stored.data));
+  if (stored.type == StoredType::u8) return as(static_cast<const uint8_t*>(stored.data));
   usage_error("golden '" + tensor + "' has a type that this reader does not know");
 }
 

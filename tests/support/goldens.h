@@ -26,7 +26,7 @@ class Golden {
   explicit Golden(const std::string& name);  // "ops": tests/goldens/ops.safetensors
 
   bool has(const std::string& tensor) const { return file_.find(tensor) != nullptr; }
-  Values values(const std::string& tensor) const;  // F64, F32 or I32
+  Values values(const std::string& tensor) const;  // F64, F32, I32 or U8
   double value(const std::string& tensor) const { return values(tensor).at(0); }
   Shape shape(const std::string& tensor) const;
   // What follows `prefix` in the names of tensors, in the file's order.

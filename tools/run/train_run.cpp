@@ -14,6 +14,7 @@
 #include "model/summary.h"
 #include "model/tasks/classification.h"
 #include "tools/run/after_training.h"
+#include "tools/run/init_model.h"
 #include "tools/run/machine.h"
 #include "tools/run/memory.h"
 #include "tools/run/results.h"
@@ -61,17 +62,34 @@ Json counts_of(const data::Dataset& dataset) {
   return counts;
 }
 
-// All but the summary.
-ModelInfo describe(TrainConfig& config, const RunSamples& samples, Observer& observer) {
+// A network that isn't Fulmar's own stands in the file that the run began with, and in its state.
+std::optional<ModelInfo> foreign_of_run(const TrainConfig& config, const model::RunFolder& folder) {
+  if (!config.init) return {};
+  return foreign_model(std::filesystem::exists(folder.last()) ? folder.last() : *config.init);
+}
+
+// All but the summary; and which layer has no weights in the model that the run starts from.
+StartedModel describe(TrainConfig& config, const RunSamples& samples,
+                      const model::RunFolder& folder, Observer& observer) {
   const data::Dataset& train = samples.train.dataset;
+  const auto classes = static_cast<int64_t>(train.classes.size());
+  if (const auto foreign = foreign_of_run(config, folder)) {
+    StartedModel started =
+        started_from(*foreign, *config.init, config, classes, samples.train.type());
+    started.info = model::classifier_of(
+        started.info.network, started.info.picture(),
+        model::Classification(train.classes, choose_positive(config, train.classes, observer)));
+    return started;
+  }
   model::PolarLowOptions network;
   network.channels = *config.channels;
-  network.classes = static_cast<int64_t>(train.classes.size());
+  network.classes = classes;
   network.widths = config.widths;
   network.dropout = config.dropout;
-  return model::classifier_of(
+  const ModelInfo info = model::classifier_of(
       model::polar_low(network), config.preprocess(samples.train.type()),
       model::Classification(train.classes, choose_positive(config, train.classes, observer)));
+  return {info, info.network.output()};
 }
 
 std::string summary_of(const TrainConfig& config, const RunSamples& samples, Device& device) {
@@ -198,11 +216,11 @@ Checkpoint read_last(const model::RunFolder& folder, const ModelInfo& info, Obse
 }
 
 // Gives the model the weights of config.init, whose CRC the configuration then tells; where it
-// tells one already, the file must still be that one.
-void initialize(Model& model, const Network& network, TrainConfig& config, Observer& observer) {
+// tells one already, the file must still be that one. `anew`: the layer that may have none there.
+void initialize(Model& model, const std::string& anew, TrainConfig& config, Observer& observer) {
   const std::string& path = *config.init;
   const std::vector<std::string> missing = Checkpoint::read(path).initialize(model);
-  const std::string head = network.output() + "/";
+  const std::string head = anew + "/";
   const auto stray = std::find_if(missing.begin(), missing.end(), [&](const std::string& name) {
     return name.rfind(head, 0) != 0;
   });
@@ -422,10 +440,11 @@ TrainedRun train_held(Context& context, Device& device, TrainConfig config,
   if (runtime.resume) require_same_pictures(folder, before, samples.digests, observer);
   config.resolve_patience(steps_per_epoch(
       config, training_sampler(samples.train.dataset, config)->batches_per_epoch()));
-  ModelInfo info = describe(config, samples, observer);
+  StartedModel started = describe(config, samples, folder, observer);
+  ModelInfo& info = started.info;
   Model model = make_model(info, config, device);
   const bool has_last = runtime.resume && std::filesystem::exists(folder.last());
-  if (config.init && !has_last) initialize(model, info.network, config, observer);
+  if (config.init && !has_last) initialize(model, started.anew, config, observer);
   info.summary = summary_of(config, samples, device);
   std::optional<Checkpoint> last;
   if (has_last) last = read_last(folder, info, observer);

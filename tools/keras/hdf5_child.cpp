@@ -1,0 +1,144 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "kernels/error.h"
+#include "tools/keras/keras_file.h"
+
+extern char** environ;  // NOLINT(readability-redundant-declaration): not in every unistd.h
+
+namespace fulmar::keras {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* program_name = "fulmar-hdf5";
+constexpr const char* variable = "FULMAR_HDF5_PROGRAM";
+constexpr int longest_silence_ms = 120'000;
+
+// Beside the program, or in the folder where programs that only programs call are installed.
+std::string find_program() {
+  if (const char* given = std::getenv(variable); given && *given) {
+    if (!fs::exists(given))
+      file_error(std::string(given) + ", which " + variable +
+                 " names, is not there: correct the variable or take it out");
+    return given;
+  }
+  std::error_code error;
+  const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  const fs::path beside = folder / program_name,
+                 installed = (folder / FULMAR_LIBEXEC_FOLDER / program_name).lexically_normal();
+  for (const fs::path& place : {beside, installed})
+    if (fs::exists(place, error)) return place.string();
+  file_error("reading Keras files takes the program " + std::string(program_name) +
+             ", which is neither at " + beside.string() + " nor at " + installed.string() +
+             ": it is built where HDF5 and libzip are found (packages libhdf5-dev and " +
+             "libzip-dev; tools/setup.sh installs them)");
+}
+
+// A running child, whose standard output is read here. It is gone at the end, however that comes.
+class Child {
+ public:
+  Child(const std::string& program, const std::string& argument) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) file_error("no pipe could be made");
+    out_ = ends[0];
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    std::string name = program, path = argument;
+    char* argv[] = {name.data(), path.data(), nullptr};
+    const int reason = ::posix_spawn(&id_, program.c_str(), &actions, nullptr, argv, environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(ends[1]);
+    if (reason == 0) return;
+    ::close(out_);
+    file_error(program + " can't be started (" + std::strerror(reason) + ")");
+  }
+  ~Child() {
+    ::close(out_);
+    if (id_ > 0) {
+      ::kill(id_, SIGKILL);
+      wait();
+    }
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  // Appends what came; false at its end. Error(file) where it says nothing for minutes.
+  bool read(std::string& to) {
+    static thread_local char part[1 << 16];
+    for (;;) {
+      pollfd waits{out_, POLLIN, 0};
+      const int ready = ::poll(&waits, 1, longest_silence_ms);
+      if (ready < 0 && errno == EINTR) continue;
+      if (ready == 0) file_error("it could not be read within minutes: it is damaged");
+      const ssize_t bytes = ::read(out_, part, sizeof part);
+      if (bytes < 0 && errno == EINTR) continue;
+      if (bytes <= 0) return false;
+      to.append(part, static_cast<size_t>(bytes));
+      return true;
+    }
+  }
+
+  // How it ended; once.
+  int wait() {
+    int status = 0;
+    while (::waitpid(id_, &status, 0) < 0 && errno == EINTR) {
+    }
+    id_ = 0;
+    return status;
+  }
+
+ private:
+  pid_t id_ = 0;
+  int out_ = -1;
+};
+
+void read_through_child(KerasFile& file) {
+  if (!fs::exists(file.path)) file_error("no such file");
+  if (!fs::is_regular_file(file.path)) file_error("it is no file");
+  Child child(find_program(), file.path);
+  MessageReader messages(file);
+  std::string bytes;
+  while (child.read(bytes)) messages.take(bytes);
+  const int status = child.wait();
+  if (messages.ended()) return;
+  if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
+    throw Error(ErrorKind::cancelled, "interrupted");  // Ctrl-C reaches both
+  file_error("it is damaged: the HDF5 library " +
+             (WIFSIGNALED(status) ? "was ended by signal " + std::to_string(WTERMSIG(status)) +
+                                        " (" + ::strsignal(WTERMSIG(status)) + ")"
+                                  : "gave up") +
+             " while reading it");
+}
+
+}  // namespace
+
+KerasFile read_keras_file(const std::string& path) {
+  KerasFile file;
+  file.path = path;
+  try {
+    read_through_child(file);
+  } catch (const Error& error) {
+    throw Error(error.kind(), path + ": " + error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    file_error(path + ": " + error.code().message());
+  } catch (const std::bad_alloc&) {
+    device_error(path + ": memory ran out while reading it");
+  }
+  return file;
+}
+
+}  // namespace fulmar::keras
