@@ -13,7 +13,6 @@
 #include "tools/output.h"
 #include "tools/picture_options.h"
 #include "tools/report/experiments.h"
-#include "tools/report/html.h"
 #include "tools/run/audit_text.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
@@ -29,21 +28,12 @@ struct Options {
   std::string report_file;
 };
 
-std::string table_text(const HtmlTable& rows) {
-  std::vector<Table::Column> columns;
-  for (const std::string& name : rows.columns)
-    columns.push_back({name, columns.empty() ? Table::Align::left : Table::Align::right});
-  Table table(columns);
-  for (const std::vector<std::string>& row : rows.rows) table.add(row);
-  return table.to_string();
-}
-
 std::string text_of(const Robustness& r) {
   std::string text =
       pictures_line(r.generated, r.evaluation.predictions.size(), r.evaluation.folder) + "\n";
   for (const RobustnessProperty& property : r.properties)
     text += "\n" + property.column.name + ": " + property.column.meaning + "\n" +
-            table_text(robustness_table(r, property));
+            text_table(robustness_table(r, property));
   return text + "\nIn brackets 95 % intervals: Wilson's for shares, the bootstrap's for F1.\n";
 }
 

@@ -66,19 +66,19 @@ std::string curve_of(const RobustnessProperty& property, const std::string& scor
 }
 
 std::string examples_part(const Robustness& r, const RobustnessProperty& property) {
-  std::string text;
+  std::string figures, none;
   for (const ExampleGroup& group : property.examples) {
-    text += element("p", group.name, "class=\"plot-title\"");
-    if (group.pictures.empty()) text += element("p", "None.");
-    if (group.pictures.empty()) continue;
-    text += "<div class=\"mistakes\">\n";
+    if (group.pictures.empty()) none += (none.empty() ? "" : ", ") + group.name;
     for (const Mistake& picture : group.pictures) {
       const double value = property.column.values[static_cast<size_t>(picture.sample)];
-      text += picture_figure(r.evaluation, picture, property.column.name + " " + rounded(value, 3));
+      figures += picture_figure(r.evaluation, picture,
+                                group.name + ": " + property.column.name + " " + rounded(value, 3));
     }
-    text += "</div>\n";
   }
-  return text.empty() ? "" : "<h3>Examples</h3>\n" + text;
+  if (figures.empty()) return "";
+  return element("h3", "The least and the most " + property.column.name + ", right and wrong") +
+         "<div class=\"mistakes\">\n" + figures + "</div>\n" +
+         (none.empty() ? "" : element("p", "None: " + none + ".", "class=\"quiet\""));
 }
 
 std::string section_of(const Robustness& r, const RobustnessProperty& property,

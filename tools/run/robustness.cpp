@@ -90,7 +90,7 @@ void add_examples(RobustnessProperty& property, const Evaluation& evaluation,
                   const data::Pictures& pictures, const Preprocess& preprocess) {
   for (const bool most : {false, true})
     for (const bool right : {true, false}) {
-      ExampleGroup group{std::string(most ? "Most" : "Least") + (right ? ", right" : ", wrong")};
+      ExampleGroup group{std::string(most ? "most" : "least") + (right ? ", right" : ", wrong")};
       for (const int64_t sample : examples_of(property, evaluation, most, right))
         group.pictures.push_back(shown_picture(sample, pictures, preprocess, example_side));
       property.examples.push_back(std::move(group));
