@@ -74,7 +74,8 @@ std::string curve_of(const ResolutionStudy& study, const std::string& score,
   }
   plot.series.push_back(std::move(line));
   plot.x = axis_for("metres of a pixel", across, false);
-  plot.x.low = std::min(plot.x.low, 0.0);  // so that twice the distance is twice the pixel
+  plot.x.low = 0;      // so that twice the distance is twice the pixel
+  plot.x.high *= 1.1;  // the last tick's number needs room
   plot.y = axis_for(score, up, false);
   return plot_figure(plot, escaped("Mean over the seeds; lines: ± one standard deviation."));
 }
@@ -89,7 +90,8 @@ std::string examples_part(const ResolutionStudy& study) {
               "the first ones. Probabilities are those of the first seed.",
               "class=\"quiet\"");
   for (size_t i = 0; i < finest.examples.size(); i++) {
-    text += "<div class=\"mistakes\">\n";
+    text += "<div class=\"mistakes\" style=\"grid-template-columns:repeat(" +
+            std::to_string(study.levels.size()) + ",minmax(0,16rem))\">\n";
     for (const ResolutionLevel& level : study.levels) {
       int64_t right = 0;
       for (const ResolutionRun& run : level.runs) {
