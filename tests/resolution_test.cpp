@@ -1,6 +1,7 @@
 // The same scenes at several resolutions: fulmar resolution.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -140,8 +141,11 @@ TEST_CASE("resolution: stopped, repeated and longer, it does nothing twice") {
   CHECK_FALSE(has(resumed.err, "training 1 of 4"));
   CHECK(has(resumed.err, "training 3 of 4"));
   const auto after = runs_of(scenes.out);
-  for (const auto& [path, bytes] : before)
-    if (has(path, "/seed-1/")) CHECK_MESSAGE(after.at(path) == bytes, path);
+  for (const auto& file : before)
+    if (has(file.first, "/seed-1/")) {
+      CAPTURE(file.first);
+      CHECK(after.at(file.first) == file.second);
+    }
   const auto json = nlohmann::ordered_json::parse(resumed.out);
   CHECK(without_places(json) == without_places(nlohmann::ordered_json::parse(undisturbed.out)));
 
@@ -155,7 +159,8 @@ TEST_CASE("resolution: stopped, repeated and longer, it does nothing twice") {
   REQUIRE_MESSAGE(more.code == 0, more.err);
   CHECK(has(more.err, "training 5 of 6: 500 m, seed 5"));
   CHECK(nlohmann::ordered_json::parse(more.out)["levels"][1]["runs"].size() == 3);
-  for (const auto& [path, bytes] : after) CHECK(runs_of(scenes.out).at(path) == bytes);
+  const auto last = runs_of(scenes.out);
+  for (const auto& file : after) CHECK(last.at(file.first) == file.second);
 }
 
 TEST_CASE("resolution: numbers are those of each run's evaluation, copies lie for others to use") {
@@ -243,4 +248,37 @@ TEST_CASE("resolution: a share held out by --test, and fewer blocks where crops 
   CHECK(has(e.out, "20 m"));
   CHECK(fs::exists(scenes.out + "/20m/seed-7/evaluation-test.json"));
   CHECK_FALSE(has(e.out, "±"));
+}
+
+TEST_CASE("resolution: rasters in a file for each band keep their places on the ground") {
+  const TempFolder folder;
+  const std::string data = folder.path("data"), out = folder.path("out");
+  for (const char* part : {"train", "test"})
+    for (int label = 0; label < 2; label++)
+      for (int i = 0; i < 4; i++)
+        for (const char* band : {"VV", "VH"}) {
+          const std::string within = data + "/" + part + (label == 1 ? "/pos" : "/neg");
+          fs::create_directories(within);
+          write_raster(within + "/s" + std::to_string(i) + "_" + band + ".tif", 32, 32, 1,
+                       [&](int64_t row, int64_t column, int64_t) {
+                         if (column < 3) return std::nan("");
+                         return static_cast<double>((row * 7 + column * 5 + i) % 11 * (label + 1));
+                       });
+        }
+  const Ended e = fulmar_program({"resolution", data, "--out", out, "--resolution-m", "10",
+                                  "--factors", "1,2", "--seeds", "1", "--epochs", "1", "--widths",
+                                  "4", "--batch", "4", "--bands", "*_VV.tif,*_VH.tif"});
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  CHECK(has(e.out, "20 m"));
+  check_page(out + "/report.html");
+  const std::string copy = out + "/20m/pictures/test/pos/s1_VH.tif";
+  const data::Georeference before = data::read_georeference(data + "/test/pos/s1_VH.tif"),
+                           after = data::read_georeference(copy);
+  CHECK(after.epsg == before.epsg);
+  CHECK(*after.transform == std::array<double, 6>{4e5, 20, 0, 5.3e6, 0, -20});
+  const data::Image small = data::read_image(copy);
+  CHECK(small.width == 16);
+  const auto values = values_of<float>(small);
+  CHECK(std::isnan(values[0]));
+  CHECK(values[1] == 2.0f * ((1 * 0 + 15 + 1) % 11 + (7 + 15 + 1) % 11) / 2);  // column 3 alone
 }

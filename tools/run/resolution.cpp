@@ -383,10 +383,11 @@ class Study {
   // The first file of a sample that an evaluation names.
   static std::string path_of(const Evaluation& evaluation, const std::string& name,
                              const data::BandFiles& bands) {
-    const std::string path = evaluation.folder + "/" + name;
-    if (bands.empty()) return path;
-    std::string pattern = bands.patterns().front();
-    return path + pattern.substr(pattern.find('*') + 1);
+    fs::path place = fs::path(evaluation.folder) / name;
+    if (bands.empty()) return place.string();
+    std::string file = bands.patterns().front();
+    file.replace(file.find('*'), 1, place.filename().string());
+    return place.replace_filename(file).string();
   }
 
   const ResolutionOptions& options_;

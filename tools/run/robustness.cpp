@@ -223,7 +223,7 @@ Robustness measure_robustness(const Checkpoint& checkpoint, const std::string& f
 }
 
 std::string pictures_line(bool generated, int64_t count, const std::string& folder) {
-  const std::string pictures = counted(count, "picture", "pictures") + " of " + folder;
+  std::string pictures = counted(count, "picture", "pictures") + " of " + folder;
   if (!generated) return pictures;
   return "Made scenes: the numbers here describe the generator 'fulmar synth' and a network on its "
          "scenes, not real ones (" +
