@@ -202,6 +202,28 @@ TEST_CASE("resolution: numbers are those of each run's evaluation, copies lie fo
   CHECK(count_of(contents(scenes.out + "/1000m/seed-2/report.html"), "<h2>Evaluation on") == 1);
 }
 
+TEST_CASE("resolution of made scenes: their metres are known, and reports say what they describe") {
+  const TempFolder folder;
+  const std::string scenes = folder.path("scenes"), out = folder.path("out");
+  REQUIRE(fulmar_program({"synth", scenes, "--train", "8", "--test", "4", "--size", "128",
+                          "--resolution", "500", "--no-masks", "--threads", "1"})
+              .code == 0);
+  const Ended e = fulmar_program({"resolution", scenes, "--out", out, "--factors", "4", "--seeds",
+                                  "1", "--epochs", "1", "--batch", "4", "--widths", "4"});
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  CHECK(e.out.rfind("Made scenes: the numbers here describe the generator", 0) == 0);
+  CHECK(has(e.out, "\n2000 m        21 "));  // 84 of 128 pixels, a quarter of them
+  const std::string page = contents(out + "/report.html");
+  const size_t line = page.find("Made scenes: "), title = page.find("<h1>");
+  CHECK(line < title);
+  CHECK(json_in(out + "/2000m/pictures/synth.json")["resolution_m"] == 2000);
+  const Ended copies = fulmar_program({"robustness", out + "/2000m/seed-1/best.safetensors",
+                                       out + "/2000m/pictures", "--table", scenes + "/index.csv"});
+  REQUIRE_MESSAGE(copies.code == 0, copies.err);
+  CHECK(copies.out.rfind("Made scenes: ", 0) == 0);
+  CHECK(has(copies.out, "ice: "));
+}
+
 TEST_CASE("resolution: what makes no sense is refused before anything is written") {
   const Scenes scenes;
   const auto refused = [&](const std::vector<std::string>& words, int code,

@@ -146,7 +146,7 @@ std::string resolution_html(const ResolutionStudy& study, const std::string& com
   const Evaluation& e = first_evaluation(study);
   std::string body =
       "<header>\n" +
-      element("p", pictures_line(study.generated, e.predictions.size(), e.folder),
+      element("p", pictures_line(study.generated, e.predictions.size(), study.folder),
               study.generated ? "class=\"warning\"" : "class=\"quiet\"") +
       element("h1", "Resolutions of " + last_part(study.folder)) + "</header>\n<main>\n" +
       fact_table("What was compared", facts_of(study, command)) +

@@ -155,8 +155,8 @@ void keep_settings(const ResolutionOptions& options, const std::string& folder, 
 
 // The reduced copies of all parts. Error(file) where the folder of copies holds other files too.
 void write_copies(const ResolutionLevel& level, const std::string& folder,
-                  const data::Folder& parts, const TrainRuntime& runtime, Context& context,
-                  Observer& observer) {
+                  const data::Folder& parts, Json synth, const TrainRuntime& runtime,
+                  Context& context, Observer& observer) {
   std::vector<ReducedFile> files;
   std::set<std::string> copies;
   for (const data::Dataset* part : parts.parts())
@@ -171,6 +171,13 @@ void write_copies(const ResolutionLevel& level, const std::string& folder,
       }
   reduce_pictures(files, level.factor, image_limits(runtime.max_pixels), level.name(), context,
                   observer);
+  // Whoever uses the copies by themselves must know that they show made scenes.
+  const std::string record = level.pictures + "/synth.json";
+  if (synth.is_object() && copies.insert(record).second && !fs::exists(record)) {
+    synth["resolution_m"] = level.metres;
+    synth["size"] = synth.value("size", int64_t{0}) / level.factor;
+    write_file(record, synth.dump(2) + "\n");
+  }
   for (const auto& entry : fs::recursive_directory_iterator(level.pictures))
     if (entry.is_regular_file() && !copies.contains(entry.path().string()))
       file_error(entry.path().string() + ": no copy of a picture of " + folder +
@@ -194,8 +201,8 @@ TrainConfig config_of_run(const model::RunFolder& run, const std::string& pictur
   try {
     if (!saved.is_object()) usage_error("it is empty, cut short, or no JSON object");
     TrainConfig config = TrainConfig::from_json(saved);
-    config.resolve();
     config.dataset = pictures;
+    TrainConfig(config).resolve();  // what can't be is said here
     return config;
   } catch (const Error& error) {
     file_error(run.config() + ": not a configuration that this version wrote: " + error.what() +
@@ -234,7 +241,7 @@ class Study {
     keep_settings(options_, study_.folder, metres, study_.config);
     for (const ResolutionLevel& level : study_.levels)
       if (level.factor != 1)
-        write_copies(level, study_.folder, parts, options_.runtime, context_, observer_);
+        write_copies(level, study_.folder, parts, synth, options_.runtime, context_, observer_);
     train_all();
     add_examples();
     return std::move(study_);
@@ -455,7 +462,7 @@ Json resolution_json(const ResolutionStudy& study) {
     levels.push_back(json);
   }
   const Evaluation& e = study.levels.front().runs.front().evaluation;
-  return {{"pictures", pictures_line(study.generated, e.predictions.size(), e.folder)},
+  return {{"pictures", pictures_line(study.generated, e.predictions.size(), study.folder)},
           {"generated", study.generated},
           {"folder", study.folder},
           {"positive_class", e.two_classes() ? Json(e.positive()) : Json(nullptr)},
