@@ -2,42 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "data/box_means.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {
 
 namespace {
-
-// Means over boxes, [height, width, bands]; NaN where a box has no number.
-template <class T>
-std::vector<double> box_means(const Image& image, const ImageHeader& small) {
-  const T* values = reinterpret_cast<const T*>(image.data.data());
-  std::vector<double> means;
-  means.reserve(static_cast<size_t>(small.pixels() * small.bands));
-  for (int64_t y = 0; y < small.height; y++)
-    for (int64_t x = 0; x < small.width; x++)
-      for (int64_t band = 0; band < small.bands; band++) {
-        double sum = 0;
-        int64_t count = 0;
-        for (int64_t row = y * image.height / small.height;
-             row < (y + 1) * image.height / small.height; row++)
-          for (int64_t column = x * image.width / small.width;
-               column < (x + 1) * image.width / small.width; column++) {
-            const auto value =
-                static_cast<double>(values[(row * image.width + column) * image.bands + band]);
-            if (!std::isfinite(value) || value == image.nodata) continue;
-            sum += value;
-            count++;
-          }
-        means.push_back(count > 0 ? sum / static_cast<double>(count)
-                                  : std::numeric_limits<double>::quiet_NaN());
-      }
-  return means;
-}
 
 struct Range {
   double low = 0, high = 255;
@@ -77,20 +50,10 @@ Image thumbnail(const Image& image, int64_t side) {
   small.height = fitted(image.height);
   small.width = fitted(image.width);
   small.bands = image.bands < 3 ? 1 : 3;
-  std::vector<double> means;
-  switch (image.type) {
-    case DType::u8:
-      means = box_means<uint8_t>(image, small);
-      break;
-    case DType::u16:
-      means = box_means<uint16_t>(image, small);
-      break;
-    case DType::f32:
-      means = box_means<float>(image, small);
-      break;
-    default:
-      usage_error(std::string("a thumbnail of a picture of type ") + name_of(image.type));
-  }
+  if (image.type != DType::u8 && image.type != DType::u16 && image.type != DType::f32)
+    usage_error(std::string("a thumbnail of a picture of type ") + name_of(image.type));
+  const std::vector<double> means =
+      box_means(image, {small.height, small.width, image.height, image.width, small.bands});
   const Range range = image.type == DType::u8 ? Range{} : spread_of(means);
   for (const double mean : means) small.data.push_back(level(mean, range));
   return small;

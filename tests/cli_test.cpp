@@ -19,8 +19,9 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> subcommands{"devices", "train", "eval",    "predict",
-                                           "info",    "check", "explain", "import"};
+const std::vector<std::string> subcommands{"devices",    "train",     "eval",    "predict",
+                                           "info",       "check",     "explain", "import",
+                                           "robustness", "resolution"};
 
 }  // namespace
 
@@ -44,7 +45,8 @@ TEST_CASE("--help names every subcommand, and each explains itself and the share
     for (const char* option : {"--help", "--json", "--seed N", "--threads N"})
       CHECK(has(own.out, option));
     const bool computes = name == "train" || name == "eval" || name == "predict" ||
-                          name == "info" || name == "explain";
+                          name == "info" || name == "explain" || name == "robustness" ||
+                          name == "resolution";
     CHECK(has(own.out, "--device auto|cpu|cuda|cuda:N") == computes);
     CHECK(has(own.out, "--precision bf16|fp32|tf32") == computes);
     CHECK(own.err.empty());
@@ -79,16 +81,20 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"eval", "model.safetensors"}, "DIR"},
       {{"check"}, "DIR"},
       {{"check", "a", "b"}, "b"},
+      {{"robustness", "model.safetensors"}, "DIR"},
+      {{"resolution", "d"}, "--out"},
+      {{"resolution", "d", "--out", "o", "--resume"},
+       "resolution has no option --resume (train has"},
+      {{"resolution", "d", "--out", "o", "--factors", "1,,2"}, "--factors: '' is not a whole"},
       {{"predict"}, "MODEL"},
       {{"predict", "model.safetensors"}, "IMAGE"},
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},
       {{"info", "--new", "polar-low", "--bogus"}, "info has no option --bogus\n"},
-      {{"predict", "m.safetensors", "a.png", "--out", "t.csv"},
-       "predict has no option --out (train, explain and import have): did you mean --csv?"},
+      {{"predict", "m.safetensors", "a.png", "--out", "t.csv"}, " have): did you mean --csv?"},
       {{"predict", "m.safetensors", "a.png", "--output=t.csv"}, "did you mean --csv?"},
       {{"train", "d", "--output", "r"}, "train has no option --output: did you mean --out?"},
       {{"train", "d", "--out", "r", "--epoch", "3"}, "did you mean --epochs?"},
-      {{"eval", "m.safetensors", "d", "--crop", "3"}, "eval has no option --crop (train, info, "},
+      {{"eval", "m.safetensors", "d", "--crop", "3"}, "eval has no option --crop (train, info"},
       {{"help", "bogus"}, "there is no subcommand 'bogus'"},
       {{"info", "--new", "polar-low", "--size"}, "--size"},
       {{"info", "--new", "polar-low", "--size", "1x"}, "--size: '1x' is not a whole number"},

@@ -113,6 +113,8 @@ void add_import(Cli& cli);
 void add_info(Cli& cli);
 void add_predict(Cli& cli);
 void add_report(Cli& cli);
+void add_resolution(Cli& cli);
+void add_robustness(Cli& cli);
 void add_split(Cli& cli);
 void add_synth(Cli& cli);
 void add_train(Cli& cli);

@@ -13,6 +13,8 @@ int main(int argc, char** argv) {
   add_check(cli);
   add_split(cli);
   add_report(cli);
+  add_robustness(cli);
+  add_resolution(cli);
   add_synth(cli);
   add_bench(cli);
   add_devices(cli);

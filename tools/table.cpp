@@ -46,4 +46,13 @@ std::string Table::to_string() const {
   return text;
 }
 
+std::string text_table(const HtmlTable& rows) {
+  std::vector<Table::Column> columns;
+  for (const std::string& name : rows.columns)
+    columns.push_back({name, columns.empty() ? Table::Align::left : Table::Align::right});
+  Table table(columns);
+  for (const std::vector<std::string>& row : rows.rows) table.add(row);
+  return table.to_string();
+}
+
 }  // namespace fulmar::tools

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "tools/report/html.h"
+
 namespace fulmar::tools {
 
 // Text in aligned columns: numbers to the right, words to the left.
@@ -26,5 +28,8 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;  // an empty one is a rule
 };
+
+// The rows of a page's table as text: the first column to the left, numbers to the right.
+std::string text_table(const HtmlTable& rows);
 
 }  // namespace fulmar::tools

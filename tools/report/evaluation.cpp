@@ -19,11 +19,6 @@ std::string percent(double share) {
 }
 std::string css_percent(double share) { return fixed(100 * share, 2) + "%"; }
 
-std::string figure(const Plot& plot, const std::string& caption) {
-  return "<figure>\n" + element("p", plot.title, "class=\"plot-title\"") + svg(plot) +
-         "<figcaption>" + caption + "</figcaption>\n</figure>\n";
-}
-
 std::vector<PlotPoint> points_of(const Curve& curve) {
   std::vector<PlotPoint> points;
   for (const model::CurvePoint& p : curve) points.push_back({p.x, p.y});
@@ -187,7 +182,7 @@ std::string roc_figure(const Evaluation& e, const model::Scores& scores) {
                         ": false positive rate " + score_text(alarms) + ", true positive rate " +
                         score_text(own.recall) + ".";
   }
-  return figure(plot, caption + lines_of(e, curves));
+  return plot_figure(plot, caption + lines_of(e, curves));
 }
 
 std::string pr_figure(const Evaluation& e, const model::Scores& scores) {
@@ -213,7 +208,7 @@ std::string pr_figure(const Evaluation& e, const model::Scores& scores) {
     plot.description += " At the threshold of " + score_text(e.threshold) + ": recall " +
                         score_text(own.recall) + ", precision " + score_text(own.precision) + ".";
   }
-  return figure(plot, caption + lines_of(e, curves));
+  return plot_figure(plot, caption + lines_of(e, curves));
 }
 
 // ---- calibration
@@ -257,11 +252,12 @@ std::string calibration_part(const Evaluation& e, const model::Calibration& c) {
   counts.y = {"pictures", 0, static_cast<double>(most) * 1.15, false, true, true};
   counts.x.title = what;
   return "<div class=\"columns\">\n" +
-         figure(reliability,
-                "Dots on the dotted line: what is called 80 % probable is true in 80 % "
-                "of the cases. A dot is the larger the more pictures its bin has; small ones are "
-                "uncertain.") +
-         "<div>\n" + figure(counts, "Pictures in each of the ten bins.") +
+         plot_figure(
+             reliability,
+             "Dots on the dotted line: what is called 80 % probable is true in 80 % "
+             "of the cases. A dot is the larger the more pictures its bin has; small ones are "
+             "uncertain.") +
+         "<div>\n" + plot_figure(counts, "Pictures in each of the ten bins.") +
          fact_table("Calibration in two numbers",
                     {{"Expected calibration error", score_text(c.ece)},
                      {"Brier score", score_text(c.brier)}}) +
@@ -271,31 +267,6 @@ std::string calibration_part(const Evaluation& e, const model::Calibration& c) {
 
 // ---- mistakes
 
-std::string mistake_figure(const Evaluation& e, const Mistake& m) {
-  const auto at = static_cast<size_t>(m.sample);
-  const int64_t truth = e.predictions.labels[at], called = e.decision(m.sample);
-  const std::string &true_name = e.classes[static_cast<size_t>(truth)],
-                    &called_name = e.classes[static_cast<size_t>(called)];
-  const std::string own = score_text(static_cast<double>(e.probability(m.sample, truth)));
-  const std::string its = score_text(static_cast<double>(e.probability(m.sample, called)));
-  std::string seen;
-  if (m.side_x < 0.995 || m.side_y < 0.995)
-    seen = "<span style=\"left:" + css_percent(m.left) + ";top:" + css_percent(m.top) +
-           ";width:" + css_percent(m.side_x) + ";height:" + css_percent(m.side_y) +
-           "\">&nbsp;</span>";
-  const auto image = [&](const std::string& png, const std::string& alt) {
-    return "<img src=\"data:image/png;base64," + base64(png) + "\" width=\"" +
-           std::to_string(m.width) + "\" height=\"" + std::to_string(m.height) + "\" alt=\"" +
-           escaped(alt) + "\"";
-  };
-  const std::string cam = m.cam_png.empty() ? "" : image(m.cam_png, "") + " class=\"heat\">";
-  return "<figure><div class=\"picture\">" +
-         image(m.png, e.files[at] + ": is " + true_name + ", called " + called_name) + ">" + cam +
-         seen + "</div>\n<figcaption><strong>" + escaped(true_name) + "</strong> " + own +
-         "<br>called <strong>" + escaped(called_name) + "</strong> " + its + "<br>" +
-         escaped(e.files[at]) + "</figcaption></figure>\n";
-}
-
 std::string mistakes_of(const Evaluation& e, const std::string& heading, int64_t all,
                         bool any_truth, bool positive_truth) {
   std::string figures;
@@ -303,7 +274,7 @@ std::string mistakes_of(const Evaluation& e, const std::string& heading, int64_t
   for (const Mistake& m : e.mistakes) {
     const bool positive = e.predictions.labels[static_cast<size_t>(m.sample)] == e.positive_class;
     if (!any_truth && positive != positive_truth) continue;
-    figures += mistake_figure(e, m);
+    figures += picture_figure(e, m);
     shown++;
   }
   const std::string some = ", the worst " + std::to_string(shown);
@@ -354,6 +325,32 @@ Facts facts_of(const Evaluation& e, const model::Scores& scores) {
 }  // namespace
 
 std::string score_text(double value) { return std::isfinite(value) ? fixed(value, 4) : "–"; }
+
+std::string picture_figure(const Evaluation& e, const Mistake& m, const std::string& more) {
+  const auto at = static_cast<size_t>(m.sample);
+  const int64_t truth = e.predictions.labels[at], called = e.decision(m.sample);
+  const std::string &true_name = e.classes[static_cast<size_t>(truth)],
+                    &called_name = e.classes[static_cast<size_t>(called)];
+  const std::string own = score_text(static_cast<double>(e.probability(m.sample, truth)));
+  const std::string its = score_text(static_cast<double>(e.probability(m.sample, called)));
+  std::string seen;
+  if (m.side_x < 0.995 || m.side_y < 0.995)
+    seen = "<span style=\"left:" + css_percent(m.left) + ";top:" + css_percent(m.top) +
+           ";width:" + css_percent(m.side_x) + ";height:" + css_percent(m.side_y) +
+           "\">&nbsp;</span>";
+  const auto image = [&](const std::string& png, const std::string& alt) {
+    return "<img src=\"data:image/png;base64," + base64(png) + "\" width=\"" +
+           std::to_string(m.width) + "\" height=\"" + std::to_string(m.height) + "\" alt=\"" +
+           escaped(alt) + "\"";
+  };
+  const std::string cam = m.cam_png.empty() ? "" : image(m.cam_png, "") + " class=\"heat\">";
+  return "<figure><div class=\"picture\">" +
+         image(m.png, e.files[at] + ": is " + true_name + ", called " + called_name) + ">" + cam +
+         seen + "</div>\n<figcaption><strong>" + escaped(true_name) + "</strong> " + own +
+         "<br>called <strong>" + escaped(called_name) + "</strong> " + its + "<br>" +
+         escaped(e.files[at]) + (more.empty() ? "" : "<br>" + escaped(more)) +
+         "</figcaption></figure>\n";
+}
 
 std::string evaluation_section(const Report::Part& part, const std::string& id) {
   const Evaluation& e = part.evaluation;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/version.h"
+#include "tools/report/style.h"
+
 namespace fulmar::tools {
 namespace {
 
@@ -45,6 +48,16 @@ std::string json_script(const std::string& id, const Json& json) {
   std::string safe;  // "</script" and "<!--" must not appear
   for (const char c : text) safe += c == '<' ? std::string("\\u003c") : std::string(1, c);
   return "<script type=\"application/json\" id=\"" + escaped(id) + "\">\n" + safe + "\n</script>\n";
+}
+
+std::string html_document(const std::string& title, const std::string& body, const Json& numbers) {
+  return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n" +
+         element("title", title + " – Fulmar") + "\n<style>" + report_style +
+         "</style>\n</head>\n<body>\n" + body +
+         element("footer", std::string("Written by fulmar ") + version() + ", commit " + commit() +
+                               ". Undefined numbers are shown as –.") +
+         json_script("numbers", numbers) + "</body>\n</html>\n";
 }
 
 std::string HtmlTable::to_string() const {

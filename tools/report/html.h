@@ -20,6 +20,10 @@ std::string element(const std::string& name, std::string_view text,
 // <script type="application/json" id="...">: data for programs, which no browser runs.
 std::string json_script(const std::string& id, const Json& json);
 
+// A whole page in the house's style: `body` holds <header> and <main>, `numbers` the data for
+// programs, in the element "numbers".
+std::string html_document(const std::string& title, const std::string& body, const Json& numbers);
+
 // A table with a caption, whose first column names the rows. Cells are text; numbers to the right.
 struct HtmlTable {
   std::string caption;

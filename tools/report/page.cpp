@@ -1,10 +1,8 @@
 #include <cmath>
 #include <utility>
 
-#include "kernels/version.h"
 #include "tools/report/html.h"
 #include "tools/report/report.h"
-#include "tools/report/style.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
 #include "tools/run/training_words.h"
@@ -94,23 +92,16 @@ std::string set_name(const Evaluation& e) {
 }
 
 std::string report_html(const Report& report) {
-  std::string text =
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n" +
-      element("title", report.name + " – Fulmar") + "\n<style>" + report_style +
-      "</style>\n</head>\n<body>\n" + top(report);
+  std::string body = top(report);
   for (size_t i = 0; i < report.evaluations.size(); i++)
-    text += evaluation_section(report.evaluations[i], id_of(i));
+    body += evaluation_section(report.evaluations[i], id_of(i));
   if (report.training) {
-    text += training_section(*report.training);
-    text += data_section(report.training->record.is_object() ? report.training->record.at("data")
+    body += training_section(*report.training);
+    body += data_section(report.training->record.is_object() ? report.training->record.at("data")
                                                              : Json());
-    text += making_section(*report.training);
+    body += making_section(*report.training);
   }
-  text +=
-      "</main>\n" + element("footer", std::string("Written by fulmar ") + version() + ", commit " +
-                                          commit() + ". Undefined numbers are shown as –.");
-  return text + json_script("numbers", report_numbers(report)) + "</body>\n</html>\n";
+  return html_document(report.name, body + "</main>\n", report_numbers(report));
 }
 
 }  // namespace fulmar::tools

@@ -48,6 +48,10 @@ std::string training_section(const Report::Training& training);
 std::string data_section(const Json& data);
 std::string making_section(const Report::Training& training);
 
+// A picture of an evaluation with what it is, what it was called, and another line.
+std::string picture_figure(const Evaluation& evaluation, const Mistake& picture,
+                           const std::string& more = "");
+
 // "0.9435", "–" where it is undefined.
 std::string score_text(double value);
 // The pictures of an evaluation, as a heading.

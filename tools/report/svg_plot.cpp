@@ -235,6 +235,11 @@ std::string svg(const Plot& plot) {
   return all + series_of(plot, f) + marks_of(plot, f) + "</svg>\n";
 }
 
+std::string plot_figure(const Plot& plot, const std::string& caption) {
+  return "<figure>\n" + element("p", plot.title, "class=\"plot-title\"") + svg(plot) +
+         "<figcaption>" + caption + "</figcaption>\n</figure>\n";
+}
+
 std::vector<double> round_ticks(double low, double high, int count, bool whole) {
   const double rough = (high - low) / std::max(1, count);
   const double power = std::pow(10, std::floor(std::log10(rough)));

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-// Plots as inline SVG. Colours and type come from the page's style (report_style.h): a series has a
+// Plots as inline SVG. Colours and type come from the page's style (style.h): a series has a
 // class, "a" or "b" for colours that everybody can tell apart, or "faint".
 namespace fulmar::tools {
 
@@ -53,6 +53,9 @@ struct Plot {
 
 // Error(usage) for an axis without extent, or a logarithmic one that is not above 0.
 std::string svg(const Plot& plot);
+
+// The plot below its title, with a caption (HTML).
+std::string plot_figure(const Plot& plot, const std::string& caption);
 
 // Round numbers within [low, high], about `count` of them: 1, 2 or 5 times a power of ten apart.
 std::vector<double> round_ticks(double low, double high, int count, bool whole = false);

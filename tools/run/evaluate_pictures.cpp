@@ -35,19 +35,38 @@ data::LoaderOptions loading_of(const data::Pictures& pictures, const EvaluateOpt
   return loading;
 }
 
-}  // namespace
-
-Evaluation evaluate_pictures(const Checkpoint& checkpoint, const data::Dataset& dataset,
-                             const EvaluateOptions& options, Context& context,
-                             const std::function<Device&()>& device, Observer& observer) {
-  const Preprocess& preprocess = checkpoint.info().picture();
+std::vector<std::string> paths_of(const data::Dataset& dataset) {
   std::vector<std::string> paths;
   for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
+  return paths;
+}
+
+// Whole pictures, for one pass over them.
+data::PictureOptions whole_pictures(const data::Dataset& dataset, const Preprocess& preprocess,
+                                    const EvaluateOptions& options) {
   data::PictureOptions pictures;
   pictures.bands = preprocess.bands;
   pictures.limits = image_limits(options.max_pixels);
   pictures.once = true;
   pictures.band_files = dataset.bands;
+  return pictures;
+}
+
+}  // namespace
+
+std::unique_ptr<data::Pictures> open_whole_pictures(const data::Dataset& dataset,
+                                                    const Preprocess& preprocess,
+                                                    const EvaluateOptions& options,
+                                                    ThreadPool& pool) {
+  return data::open_pictures(paths_of(dataset), whole_pictures(dataset, preprocess, options), pool);
+}
+
+Evaluation evaluate_pictures(const Checkpoint& checkpoint, const data::Dataset& dataset,
+                             const EvaluateOptions& options, Context& context,
+                             const std::function<Device&()>& device, Observer& observer) {
+  const Preprocess& preprocess = checkpoint.info().picture();
+  const std::vector<std::string> paths = paths_of(dataset);
+  const data::PictureOptions pictures = whole_pictures(dataset, preprocess, options);
   ThreadPool& pool = context.pool();
   const std::vector<data::ImageHeader> headers = data::probe_pictures(paths, pictures, pool);
   data::PictureOptions seen = pictures;  // what the network sees of them

@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/pictures.h"
 #include "engine/context.h"
 #include "engine/io/checkpoint.h"
 #include "tools/run/evaluation.h"
@@ -18,6 +20,13 @@ struct EvaluateOptions {
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
   bool mistakes = false;  // also decode whole pictures, for a report
 };
+
+// The pictures of a dataset with the model's bands, whole, each decoded when it is copied.
+// Error(file).
+std::unique_ptr<data::Pictures> open_whole_pictures(const data::Dataset& dataset,
+                                                    const Preprocess& preprocess,
+                                                    const EvaluateOptions& options,
+                                                    ThreadPool& pool);
 
 // A model's results for the pictures of a folder. `device` is asked for once the pictures' headers
 // were read. Fills in where the evaluation comes from but for the model file's CRC, time and

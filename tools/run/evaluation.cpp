@@ -36,19 +36,6 @@ Json calibration_json(const model::Calibration& calibration) {
   return bins;
 }
 
-Mistake mistake_of(int64_t sample, const data::Pictures& pictures, const Preprocess& preprocess) {
-  const data::Image image = data::picture_of(pictures, sample);
-  const data::Image small = data::thumbnail(image, thumbnail_side);
-  Mistake mistake{sample, data::encode_png(small), small.height, small.width, 0, 0, 1, 1, {}};
-  const SeenArea seen = seen_area(preprocess, image.height, image.width);
-  const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
-  mistake.left = seen.left / width;
-  mistake.top = seen.top / height;
-  mistake.side_x = seen.width() / width;
-  mistake.side_y = seen.height() / height;
-  return mistake;
-}
-
 }  // namespace
 
 int64_t Evaluation::decision(int64_t sample) const {
@@ -161,6 +148,20 @@ Evaluation evaluate(const Checkpoint& checkpoint, BatchSource& source, const dat
   return evaluation;
 }
 
+Mistake shown_picture(int64_t sample, const data::Pictures& pictures, const Preprocess& preprocess,
+                      int64_t side) {
+  const data::Image image = data::picture_of(pictures, sample);
+  const data::Image small = data::thumbnail(image, side);
+  Mistake mistake{sample, data::encode_png(small), small.height, small.width, 0, 0, 1, 1, {}};
+  const SeenArea seen = seen_area(preprocess, image.height, image.width);
+  const auto width = static_cast<double>(image.width), height = static_cast<double>(image.height);
+  mistake.left = seen.left / width;
+  mistake.top = seen.top / height;
+  mistake.side_x = seen.width() / width;
+  mistake.side_y = seen.height() / height;
+  return mistake;
+}
+
 void add_mistakes(Evaluation& e, const data::Pictures& pictures, const Preprocess& preprocess) {
   const auto own = [&](int64_t sample) {
     return e.probability(sample, e.predictions.labels[static_cast<size_t>(sample)]);
@@ -179,7 +180,7 @@ void add_mistakes(Evaluation& e, const data::Pictures& pictures, const Preproces
     });
     kind.resize(std::min(kind.size(), e.two_classes() ? shown_of_a_kind : 2 * shown_of_a_kind));
     for (const int64_t sample : kind)
-      e.mistakes.push_back(mistake_of(sample, pictures, preprocess));
+      e.mistakes.push_back(shown_picture(sample, pictures, preprocess, thumbnail_side));
   }
 }
 

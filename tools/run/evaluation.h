@@ -16,7 +16,7 @@
 
 namespace fulmar::tools {
 
-// A picture that a model got wrong.
+// A picture to be shown, such as one that a model got wrong.
 struct Mistake {
   int64_t sample = 0;
   std::string png;                                   // a small picture of it
@@ -67,6 +67,10 @@ Json numbers_json(const Evaluation& evaluation);
 // evaluation comes from nor the mistakes.
 Evaluation evaluate(const Checkpoint& checkpoint, BatchSource& source, const data::Dataset& dataset,
                     Context& context, Device& device, const std::function<void(int64_t)>& progress);
+
+// A picture with at most `side` pixels each way, and where the network's crop lies in it.
+Mistake shown_picture(int64_t sample, const data::Pictures& pictures, const Preprocess& preprocess,
+                      int64_t side);
 
 // The wrong samples with the least probability of their own class: with two classes up to 6 missed
 // ones and 6 false alarms, with more classes up to 12.

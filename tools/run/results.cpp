@@ -1,6 +1,7 @@
 #include "tools/run/results.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 
@@ -30,6 +31,16 @@ data::BandFiles band_files_of(const std::optional<std::string>& asked,
 }
 
 data::ImageLimits image_limits(int64_t max_pixels) { return {max_pixels, memory_left()}; }
+
+Spread spread_of(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  Spread spread;
+  for (const double value : values) spread.mean += value;
+  spread.mean /= n;
+  for (const double value : values) spread.deviation += std::pow(value - spread.mean, 2);
+  spread.deviation = std::sqrt(spread.deviation / (n - 1));  // 0 / 0 of one value
+  return spread;
+}
 
 std::string csv_row(const std::vector<std::string>& cells) {
   std::string row;

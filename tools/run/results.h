@@ -24,6 +24,12 @@ int64_t customary_batch(const Preprocess& preprocess);
 data::BandFiles band_files_of(const std::optional<std::string>& asked,
                               const Preprocess& preprocess);
 
+// Mean and sample standard deviation; NaN where they are undefined: of no value, and of one.
+struct Spread {
+  double mean = 0, deviation = 0;
+};
+Spread spread_of(const std::vector<double>& values);
+
 // Of pictures that have transparency, as Pillow's convert("RGB") does.
 inline constexpr const char* alpha_note = "transparency of some pictures is left out";
 

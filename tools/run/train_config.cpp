@@ -235,6 +235,14 @@ data::Augment TrainConfig::augmentation() const {
   return a;
 }
 
+std::string option_of(const std::string& entry) {
+  std::string option = entry == "dataset"         ? "DIR"
+                       : entry == "learning_rate" ? "--lr"
+                                                  : "--" + entry;
+  std::replace(option.begin(), option.end(), '_', '-');
+  return option;
+}
+
 AdamW TrainConfig::adamw_options() const {
   AdamW how;
   how.weight_decay = weight_decay;

@@ -85,6 +85,9 @@ struct TrainConfig {
   model::Schedule schedule_options(int64_t steps, int64_t steps_per_epoch) const;
 };
 
+// The option of `fulmar train` that sets an entry of config.json: "--lr" of "learning_rate".
+std::string option_of(const std::string& entry);
+
 // Options that decide how a training runs, not its results.
 struct TrainRuntime {
   int64_t loader_threads = 1;

@@ -1,0 +1,105 @@
+#include "tools/run/resolution.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/io/file.h"
+#include "kernels/error.h"
+#include "tools/cli.h"
+#include "tools/console.h"
+#include "tools/output.h"
+#include "tools/report/experiments.h"
+#include "tools/report/report.h"
+#include "tools/run/text.h"
+#include "tools/table.h"
+#include "tools/train_options.h"
+#include "tools/train_reporter.h"
+
+namespace fulmar::tools {
+namespace {
+
+// Tells of each training what `fulmar train` tells, and which of all it is.
+class ResolutionReporter : public ResolutionObserver {
+ public:
+  void on_note(const std::string& text) override { reporter_->on_note(text); }
+  Advance on_job(const std::string& label, int64_t total, const std::string& unit) override {
+    return reporter_->on_job(label, total, unit);
+  }
+  void on_folder(const std::string& run, bool finished) override {
+    reporter_->on_folder(run, finished);
+  }
+  void on_batch(const Position& position) override { reporter_->on_batch(position); }
+  void on_validation(int64_t batches, int64_t of_batches) override {
+    reporter_->on_validation(batches, of_batches);
+  }
+  void on_epoch(const model::NamedValues& metrics, bool best) override {
+    reporter_->on_epoch(metrics, best);
+  }
+  void on_training(const ResolutionLevel& level, int64_t seed, const std::string& run,
+                   int64_t number, int64_t of) override {
+    reporter_ = std::make_unique<Reporter>();  // it estimates one training's time
+    reporter_->on_note("training " + std::to_string(number) + " of " + std::to_string(of) + ": " +
+                       number_text(level.metres) + " m, seed " + std::to_string(seed) + ": " + run);
+  }
+  void on_evaluation(const std::string& run) override { write_report(run); }
+
+ private:
+  std::unique_ptr<Reporter> reporter_ = std::make_unique<Reporter>();
+};
+
+int run(const CLI::App& app, ResolutionOptions options, const SharedOptions& shared) {
+  if (app.get_option("--seed")->count() > 0)
+    usage_error("--seed: a comparison has several, say --seeds N,N,...");
+  CommandContext command(shared);
+  options.runtime.command = shared.command;
+  Device& device = command.device(shared.device, options.config.precision);
+  ResolutionReporter reporter;
+  const ResolutionStudy study = compare_resolutions(options, command.context(), device, reporter);
+  const std::string page = options.out + "/report.html";
+  write_file(page, resolution_html(study, shared.command));
+  if (shared.json)
+    print_pretty(resolution_json(study));
+  else
+    print(pictures_line(study.generated,
+                        study.levels.front().runs.front().evaluation.predictions.size(),
+                        study.folder) +
+          "\n\n" + text_table(resolution_table(study)) + "\n" + study.rule + "\n");
+  flush_output();
+  note("report: " + page);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_resolution(Cli& cli) {
+  auto options = std::make_shared<ResolutionOptions>();
+  auto app = std::make_shared<const CLI::App*>(nullptr);
+  CLI::App& command =
+      add_command(cli, "resolution", "Train on the same scenes at several resolutions, and compare",
+                  [options, app, &cli] { return run(**app, *options, cli.shared); });
+  *app = &command;
+  command
+      .add_option("DIR", options->folder,
+                  "Folder with train/CLASS/* and test/CLASS/*; or CLASS/* with --test X")
+      ->required();
+  add_path(command, "--out", options->out,
+           "Folder for METRESm/pictures (reduced copies), METRESm/seed-N (run folders) and\n"
+           "report.html; repeated, the command goes on where it was",
+           "OUT")
+      ->required();
+  add_number(command, "--resolution-m", options->metres, 1e-3, 1e6,
+             "Metres of a pixel of DIR (default: as 'fulmar synth' wrote into synth.json)", "M");
+  add_integers(command, "--factors", options->factors, 1, 1024,
+               "How many times as large the pixels become: means over boxes (default 1,2,4)");
+  add_integers(command, "--seeds", options->seeds, 0, INT64_MAX,
+               "A training with each, at each resolution (default 1,2,3)");
+  add_integer(command, "--crop", options->config.crop, 1, 1 << 20,
+              "Side of the centre crop that the network sees, in pixels of DIR; at other\n"
+              "resolutions the same area (default: two thirds of the smallest picture's side)");
+  add_config_options_but_size(command, options->config);
+  add_runtime_options(command, options->runtime);
+  add_device(command, cli.shared);
+}
+
+}  // namespace fulmar::tools
