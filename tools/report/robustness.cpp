@@ -128,8 +128,8 @@ std::string how_part(const Robustness& r) {
       "(Efron and Tibshirani 1993).";
   if (two)
     text += " False alarms: the share of the other pictures that are called " +
-            r.evaluation.positive() + ". F1 also moves with the share of " +
-            r.evaluation.positive() + " in a bin, accuracy doesn’t.";
+            r.evaluation.positive() + ". Accuracy and F1 also move with the share of " +
+            r.evaluation.positive() + " in a bin; recall and false alarms don’t.";
   else
     text += " Macro F1 is the mean over the classes that a bin has pictures of.";
   return element("p", text, "class=\"quiet\"");
