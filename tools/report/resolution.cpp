@@ -89,23 +89,19 @@ std::string examples_part(const ResolutionStudy& study) {
               "What the networks see of the scenes that the resolutions differ most about, or of "
               "the first ones. Probabilities are those of the first seed.",
               "class=\"quiet\"");
-  for (size_t i = 0; i < finest.examples.size(); i++) {
-    text += "<div class=\"mistakes\" style=\"grid-template-columns:repeat(" +
-            std::to_string(study.levels.size()) + ",minmax(0,16rem))\">\n";
+  text += "<div class=\"mistakes\" style=\"grid-template-columns:repeat(" +
+          std::to_string(study.levels.size()) + ",minmax(0,16rem))\">\n";
+  for (size_t i = 0; i < finest.examples.size(); i++)
     for (const ResolutionLevel& level : study.levels) {
-      int64_t right = 0;
-      for (const ResolutionRun& run : level.runs) {
-        const auto sample = level.examples[i].sample;
-        right += run.evaluation.decision(sample) ==
-                 run.evaluation.predictions.labels[static_cast<size_t>(sample)];
-      }
+      const int64_t sample = level.examples[i].sample;
+      const auto right =
+          std::count_if(level.runs.begin(), level.runs.end(),
+                        [&](const ResolutionRun& run) { return run.evaluation.right(sample); });
       text += picture_figure(level.runs.front().evaluation, level.examples[i],
                              metres_text(level) + ": right in " + std::to_string(right) + " of " +
                                  counted(std::ssize(level.runs), "training", "trainings"));
     }
-    text += "</div>\n";
-  }
-  return text + "</section>\n";
+  return text + "</div>\n</section>\n";
 }
 
 Facts facts_of(const ResolutionStudy& study, const std::string& command) {

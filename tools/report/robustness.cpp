@@ -16,9 +16,20 @@ std::string f1_name(const Evaluation& e) {
   return e.two_classes() ? "F1 of " + e.positive() : "Macro F1";
 }
 
-std::string range_text(const RobustnessBin& bin) {
-  const std::string low = rounded(bin.low, 3), high = rounded(bin.high, 3);
-  return low == high ? low : low + " to " + high;
+// Shares to the thousandth, others to three digits.
+std::string range_text(const RobustnessProperty& property, const RobustnessBin& bin) {
+  const auto [least, most] =
+      std::minmax_element(property.column.values.begin(), property.column.values.end());
+  const bool shares = *least >= 0 && *most <= 1;
+  const auto text = [&](double value) {
+    return shares && value != 0 && value != 1 ? fixed(value, 3) : rounded(value, 3);
+  };
+  return bin.low == bin.high ? text(bin.low) : text(bin.low) + " to " + text(bin.high);
+}
+
+std::string capitalised(std::string text) {
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 32);
+  return text;
 }
 
 std::vector<std::string> row_of(const std::string& name, const PartScores& scores, bool two) {
@@ -48,7 +59,7 @@ std::string curve_of(const RobustnessProperty& property, const std::string& scor
     line.dots.push_back(std::isfinite(value.value) ? 3.5 : 0);
     if (std::isfinite(value.low))
       plot.series.push_back({"a", "", {{bin.mean, value.low}, {bin.mean, value.high}}, {}, score});
-    plot.description += " " + range_text(bin) + ": " + interval_text(value) + ".";
+    plot.description += " " + range_text(property, bin) + ": " + interval_text(value) + ".";
   }
   plot.x = axis_for(property.column.name, across, false);
   plot.y = axis_for(score, up, false);
@@ -72,7 +83,7 @@ std::string examples_part(const Robustness& r, const RobustnessProperty& propert
     for (const Mistake& picture : group.pictures) {
       const double value = property.column.values[static_cast<size_t>(picture.sample)];
       figures += picture_figure(r.evaluation, picture,
-                                group.name + ": " + property.column.name + " " + rounded(value, 3));
+                                group.name + ": " + property.column.name + " " + rounded(value, 2));
     }
   }
   if (figures.empty()) return "";
@@ -84,8 +95,8 @@ std::string examples_part(const Robustness& r, const RobustnessProperty& propert
 std::string section_of(const Robustness& r, const RobustnessProperty& property,
                        const std::string& id) {
   return "<section id=\"" + id + "\">\n" + element("h2", property.column.name) +
-         element("p", property.column.meaning + ".") + robustness_table(r, property).to_string() +
-         "<div class=\"columns\">\n" +
+         element("p", capitalised(property.column.meaning) + ".") +
+         robustness_table(r, property).to_string() + "<div class=\"columns\">\n" +
          curve_of(property, "Accuracy", &PartScores::accuracy, r.whole.accuracy) +
          curve_of(property, f1_name(r.evaluation), &PartScores::f1, r.whole.f1) + "</div>\n" +
          examples_part(r, property) + "</section>\n";
@@ -117,8 +128,8 @@ std::string how_part(const Robustness& r) {
       "(Efron and Tibshirani 1993).";
   if (two)
     text += " False alarms: the share of the other pictures that are called " +
-            r.evaluation.positive() + ". F1 also moves with the share of " +
-            r.evaluation.positive() + " in a bin, accuracy doesn’t.";
+            r.evaluation.positive() + ". Accuracy and F1 also move with the share of " +
+            r.evaluation.positive() + " in a bin; recall and false alarms don’t.";
   else
     text += " Macro F1 is the mean over the classes that a bin has pictures of.";
   return element("p", text, "class=\"quiet\"");
@@ -144,7 +155,7 @@ HtmlTable robustness_table(const Robustness& r, const RobustnessProperty& proper
   table.columns.push_back(two ? "F1" : "macro F1");
   if (two) table.columns.insert(table.columns.end(), {"recall", "false alarms"});
   for (const RobustnessBin& bin : property.bins)
-    table.rows.push_back(row_of(range_text(bin), bin.scores, two));
+    table.rows.push_back(row_of(range_text(property, bin), bin.scores, two));
   table.rows.push_back(row_of("all", r.whole, two));
   return table;
 }

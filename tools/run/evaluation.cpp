@@ -45,10 +45,13 @@ int64_t Evaluation::decision(int64_t sample) const {
       positive_class, threshold);
 }
 
+bool Evaluation::right(int64_t sample) const {
+  return decision(sample) == predictions.labels[static_cast<size_t>(sample)];
+}
+
 int64_t Evaluation::wrong() const {
   int64_t count = 0;
-  for (int64_t i = 0; i < predictions.size(); i++)
-    count += decision(i) != predictions.labels[static_cast<size_t>(i)];
+  for (int64_t i = 0; i < predictions.size(); i++) count += !right(i);
   return count;
 }
 

@@ -46,6 +46,7 @@ struct Evaluation {
   bool two_classes() const { return positive_class >= 0; }
   const std::string& positive() const { return classes[static_cast<size_t>(positive_class)]; }
   int64_t decision(int64_t sample) const;   // class
+  bool right(int64_t sample) const;         // it is the label
   int64_t wrong() const;                    // samples whose decision is not their label
   std::vector<std::string> absent() const;  // classes without a picture
   // Probability of a class.

@@ -327,9 +327,7 @@ class Study {
   // How many runs of a level are right of a sample, as a share.
   static double right_share(const ResolutionLevel& level, int64_t sample) {
     int64_t right = 0;
-    for (const ResolutionRun& run : level.runs)
-      right += run.evaluation.decision(sample) ==
-               run.evaluation.predictions.labels[static_cast<size_t>(sample)];
+    for (const ResolutionRun& run : level.runs) right += run.evaluation.right(sample);
     return static_cast<double>(right) / static_cast<double>(level.runs.size());
   }
 

@@ -67,23 +67,29 @@ Interval bootstrap_f1(const std::vector<size_t>& outcomes, size_t classes, int64
   return f1;
 }
 
-// The samples of bins from the least or from the most of a property on, that are right or wrong.
+// The right or wrong samples with the least or the most of a property: of each class one, as far as
+// there is room, then the next.
 std::vector<int64_t> examples_of(const RobustnessProperty& property, const Evaluation& evaluation,
                                  bool most, bool right) {
-  std::vector<int64_t> order(property.column.values.size());
-  std::iota(order.begin(), order.end(), 0);
+  std::vector<int64_t> order;
+  for (int64_t i = 0; i < std::ssize(property.column.values); i++)
+    if (evaluation.right(i) == right) order.push_back(i);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     const double x = property.column.values[static_cast<size_t>(a)];
     const double y = property.column.values[static_cast<size_t>(b)];
     return most ? x > y : x < y;
   });
-  std::vector<int64_t> chosen;
-  for (const int64_t sample : order)
-    if (chosen.size() < shown_of_a_kind &&
-        (evaluation.decision(sample) ==
-         evaluation.predictions.labels[static_cast<size_t>(sample)]) == right)
-      chosen.push_back(sample);
-  return chosen;
+  std::vector<int64_t> firsts, others;
+  std::vector<bool> shown(evaluation.classes.size());
+  for (const int64_t sample : order) {
+    const auto label =
+        static_cast<size_t>(evaluation.predictions.labels[static_cast<size_t>(sample)]);
+    (shown[label] ? others : firsts).push_back(sample);
+    shown[label] = true;
+  }
+  firsts.insert(firsts.end(), others.begin(), others.end());
+  firsts.resize(std::min(firsts.size(), shown_of_a_kind));
+  return firsts;
 }
 
 void add_examples(RobustnessProperty& property, const Evaluation& evaluation,
