@@ -257,6 +257,8 @@ TEST_CASE("robustness: errors name the picture, the cell, the column") {
   check_refused(files.words({}), 3, {files.table, "no row", "pos/7.bmp"});
   write_file(files.table, whole + "7,0.5,k,9\n");
   check_refused(files.words({}), 3, {"lines 10 and 11", "pos/7.bmp"});
+  write_file(files.table, "file,wind\n0,5\n");
+  check_refused(files.words({}), 2, {files.table, "cut, ice, land", "nodata, wind"});
   write_file(files.table, whole + "8,0.5\n");
   check_refused(files.words({}), 3, {files.table + ":11:", "2 cells", "4 columns"});
   write_file(files.table, whole + "8,\"0.5");
