@@ -211,6 +211,30 @@ TEST_CASE("robustness for people, and its page") {
   CHECK(count_of(contents(page), "<img ") >= 4);
 }
 
+TEST_CASE("robustness of several classes: macro F1, on the page too") {
+  const TempFolder folder;
+  const std::string model = folder.path("m.safetensors"), data = folder.path("data"),
+                    page = folder.path("page.html");
+  save_model(model, {"a", "b", "c"});
+  uint32_t seed = 0;
+  for (const char* name : {"a", "b", "c"})
+    for (int i = 0; i < 3; i++)
+      save_picture(data + "/" + name + "/" + std::to_string(i) + ".bmp", 16, seed++);
+  const Ended e = fulmar_program({"robustness", model, data, "--report-file", page, "--json"});
+  REQUIRE_MESSAGE(e.code == 0, e.err);
+  CHECK(has(e.err, "no table of the scenes"));
+  const auto json = nlohmann::ordered_json::parse(e.out);
+  const auto own =
+      nlohmann::ordered_json::parse(fulmar_program({"eval", model, data, "--json"}).out);
+  CHECK(json["whole"]["macro_f1"]["value"].get<double>() ==
+        doctest::Approx(own["macro_f1"].get<double>()));
+  CHECK(json["whole"]["accuracy"]["value"] == own["accuracy"]);
+  CHECK(json["properties"].size() == 1);  // nodata
+  CHECK_FALSE(json["whole"].contains("recall"));
+  check_page(page);
+  CHECK(has(contents(page), "Macro F1 by nodata"));
+}
+
 TEST_CASE("robustness: of made scenes the shares that index.csv tells, and their twins apart") {
   const Files files;
   const std::string scenes = files.folder.path("scenes");
@@ -257,6 +281,8 @@ TEST_CASE("robustness: errors name the picture, the cell, the column") {
   check_refused(files.words({}), 3, {files.table, "no row", "pos/7.bmp"});
   write_file(files.table, whole + "7,0.5,k,9\n");
   check_refused(files.words({}), 3, {"lines 10 and 11", "pos/7.bmp"});
+  write_file(files.table, "file,wind\n0,5\n");
+  check_refused(files.words({}), 2, {files.table, "cut, ice, land", "nodata, wind"});
   write_file(files.table, whole + "8,0.5\n");
   check_refused(files.words({}), 3, {files.table + ":11:", "2 cells", "4 columns"});
   write_file(files.table, whole + "8,\"0.5");

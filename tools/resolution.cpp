@@ -91,7 +91,9 @@ void add_resolution(Cli& cli) {
   add_number(command, "--resolution-m", options->metres, 1e-3, 1e6,
              "Metres of a pixel of DIR (default: as 'fulmar synth' wrote into synth.json)", "M");
   add_integers(command, "--factors", options->factors, 1, 1024,
-               "How many times as large the pixels become: means over boxes (default 1,2,4)");
+               "How many times as large the pixels become: means over boxes (default 1,2,4).\n"
+               "Blocks that leave the coarsest crop fewer than 2x2 pixels are left out of every\n"
+               "network");
   add_integers(command, "--seeds", options->seeds, 0, INT64_MAX,
                "A training with each, at each resolution (default 1,2,3)");
   add_integer(command, "--crop", options->config.crop, 1, 1 << 20,

@@ -73,7 +73,7 @@ int run(const Options& options, const SharedOptions& shared) {
 void add_robustness(Cli& cli) {
   auto options = std::make_shared<Options>();
   CLI::App& command = add_command(
-      cli, "robustness", "A model's results by what covers the scenes: swath edge, ice, land",
+      cli, "robustness", "Tell a model's results by what covers the scenes: swath edge, ice, land",
       [options, &cli] { return run(*options, cli.shared); });
   command.add_option("MODEL", options->model, "A model file, such as best.safetensors")->required();
   command

@@ -111,7 +111,8 @@ double nodata_share(const data::Image& image) {
 }
 
 SceneTable::SceneTable(const std::string& path, const std::string& folder,
-                       const data::Dataset& dataset) {
+                       const data::Dataset& dataset)
+    : given_(!path.empty()) {
   for (const std::string& place : {dataset.folder, folder}) {
     generated_ = generated_ || folder_with("synth.json", place).has_value();
     if (!path.empty() || table_) continue;
@@ -185,6 +186,11 @@ std::vector<SceneColumn> SceneTable::columns(const std::vector<std::string>& ask
   if (names.empty())
     std::copy_if(usual().begin(), usual().end(), std::back_inserter(names),
                  [&](const std::string& name) { return has(name); });
+  // Whoever gives a table wants its numbers.
+  if (asked.empty() && given_ && names == std::vector<std::string>{measured} &&
+      !table_->find(measured))
+    usage_error(table_->path + ": none of the usual columns cut, ice, land and visible is in it: " +
+                "choose with --columns; there are " + known_columns());
   for (const std::string& name : names)
     if (!has(name))
       usage_error("--columns: there is no column '" + name + "'" +

@@ -31,9 +31,9 @@ class SceneTable {
   std::string path() const { return table_ ? table_->path : ""; }
 
   // The columns asked for, or of `usual` those that there are. `nodata` is measured in the pictures
-  // and `hidden` is 1 - visible, unless the table has them. Error(usage): an unknown column, with
-  // those that there are. Error(file): a picture without a row or with two that differ, a cell that
-  // is no number. Error(cancelled).
+  // and `hidden` is 1 - visible, unless the table has them. Error(usage): an unknown column, or a
+  // given table without a usual one, with those that there are. Error(file): a picture without a
+  // row or with two that differ, a cell that is no number. Error(cancelled).
   static const std::vector<std::string>& usual();
   std::vector<SceneColumn> columns(const std::vector<std::string>& asked,
                                    const data::Dataset& dataset, const data::Pictures& pictures,
@@ -45,6 +45,7 @@ class SceneTable {
   std::string known_columns() const;
 
   std::optional<CsvTable> table_;
+  bool given_;  // by its path
   bool generated_ = false;
 };
 
