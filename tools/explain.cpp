@@ -256,7 +256,7 @@ void add_explain(Cli& cli) {
            "compared with them (default: a folder called masks, as synth writes it)",
            "DIR");
   add_bytes(command, "--memory", options->memory,
-            "Memory for activations: so many samples go together as fit (default: 1 GiB)");
+            "Memory for activations: so many samples go together as fit (default: 64 MiB)");
   add_bands(command, o.bands, "(default: as the model's pictures)");
   add_max_pixels(command, o.max_pixels);
   add_device(command, cli.shared);

@@ -25,8 +25,9 @@ enum class Rectifier {
 
 struct ExplainerOptions {
   // Bytes of activations that a run may take. So many samples go together as fit, at most
-  // max_batch, and one at least.
-  int64_t memory = int64_t{1} << 30;
+  // max_batch, and one at least. The default suits a processor's caches: at crop 1024 the polar-low
+  // network takes its points one by one in 0.7 of the time that six at once take.
+  int64_t memory = int64_t{64} << 20;
   int64_t max_batch = 16;
 };
 

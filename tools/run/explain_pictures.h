@@ -34,8 +34,8 @@ struct ExplainOptions {
   bool check = false;  // measure each map's faithfulness too
   bool mask = false;   // make a mask of each map
   model::explain::MaskOptions masks{};
-  std::string truth;                  // folder of masks that were drawn; empty: as find_mask()
-  int64_t memory = int64_t{1} << 30;  // bytes
+  std::string truth;  // folder of masks that were drawn; empty: as find_mask()
+  int64_t memory = model::explain::ExplainerOptions{}.memory;  // bytes
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
 };
 
