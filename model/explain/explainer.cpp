@@ -190,9 +190,10 @@ Explainer::Program& Explainer::program(const Recipe& recipe, const Target& targe
     return p->recipe.same(recipe) && (p->batch >= count || p->full);
   });
   if (known == programs_.end()) {
-    const int64_t largest = largest_batch(recipe);
+    // A single point needs no look at how many would fit.
+    const int64_t largest = count == 1 ? 1 : largest_batch(recipe);
     auto p = record(recipe, std::min(count, largest));
-    p->full = p->batch == largest;
+    p->full = count > 1 && p->batch == largest;
     planned_bytes_ = std::max(planned_bytes_, p->bytes());
     programs_.insert(programs_.begin(), std::move(p));
     if (programs_.size() > kept_programs) programs_.pop_back();

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/error.h"
+#include "model/explain/bilinear.h"
 #include "model/explain/kinds.h"
 
 namespace fulmar::model::explain {
@@ -75,37 +76,16 @@ std::vector<float> baseline_of(const Explainer& explainer, const Settings& setti
 
 std::vector<float> on_grid(std::span<const float> map, int64_t height, int64_t width,
                            int64_t to_height, int64_t to_width) {
-  struct Tap {
-    int64_t low, high;
-    double share;  // of `high`
-  };
   const auto taps = [](int64_t from, int64_t to) {
     std::vector<Tap> all;
-    for (int64_t i = 0; i < to; i++) {
-      const double at = std::clamp(
+    for (int64_t i = 0; i < to; i++)
+      all.push_back(Tap::at(
           (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) -
               0.5,
-          0.0, static_cast<double>(from - 1));
-      const auto low = static_cast<int64_t>(at);
-      all.push_back({low, std::min(low + 1, from - 1), at - static_cast<double>(low)});
-    }
+          from));
     return all;
   };
-  const auto rows = taps(height, to_height), columns = taps(width, to_width);
-  const auto value = [&](int64_t row, int64_t column) {
-    return static_cast<double>(map[static_cast<size_t>(row * width + column)]);
-  };
-  std::vector<float> result;
-  result.reserve(static_cast<size_t>(to_height * to_width));
-  for (const Tap& row : rows)
-    for (const Tap& column : columns) {
-      const double low = value(row.low, column.low) * (1 - column.share) +
-                         value(row.low, column.high) * column.share;
-      const double high = value(row.high, column.low) * (1 - column.share) +
-                          value(row.high, column.high) * column.share;
-      result.push_back(static_cast<float>(low * (1 - row.share) + high * row.share));
-    }
-  return result;
+  return bilinear(map, width, 1, taps(height, to_height), taps(width, to_width));
 }
 
 }  // namespace fulmar::model::explain

@@ -1,13 +1,12 @@
 #include "model/explain/picture.h"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
 #include <memory>
 
 #include "engine/ops.h"
 #include "engine/session.h"
 #include "kernels/error.h"
+#include "model/explain/bilinear.h"
 
 namespace fulmar::model::explain {
 
@@ -38,45 +37,17 @@ std::vector<float> on_picture(std::span<const float> map, const Preprocess& prep
     usage_error("a map of " + std::to_string(map.size()) + " numbers doesn't lie on " +
                 std::to_string(crop) + " x " + std::to_string(crop) + " pixels");
   // The map has no rotation: rows and columns are found each by themselves.
-  struct Tap {
-    int64_t low = -1, high = -1;  // -1: outside
-    double share = 0;             // of `high`
-  };
   const auto taps = [&](double scale, double offset, int64_t extent) {
     std::vector<Tap> all(static_cast<size_t>(extent));
     for (int64_t i = 0; i < extent; i++) {
       const double at = (static_cast<double>(i) - offset) / scale;
       if (at < -0.5 || at >= static_cast<double>(crop) - 0.5) continue;
-      const double inside = std::clamp(at, 0.0, static_cast<double>(crop - 1));
-      const auto low = static_cast<int64_t>(inside);
-      all[static_cast<size_t>(i)] = {low, std::min(low + 1, crop - 1),
-                                     inside - static_cast<double>(low)};
+      all[static_cast<size_t>(i)] = Tap::at(at, crop);
     }
     return all;
   };
-  const auto columns = taps(to_picture.a[0], to_picture.a[2], width);
-  const auto rows = taps(to_picture.a[4], to_picture.a[5], height);
-  std::vector<float> result(static_cast<size_t>(height * width * channels), 0.0F);
-  for (int64_t row = 0; row < height; row++) {
-    const Tap& r = rows[static_cast<size_t>(row)];
-    if (r.low < 0) continue;
-    for (int64_t column = 0; column < width; column++) {
-      const Tap& c = columns[static_cast<size_t>(column)];
-      if (c.low < 0) continue;
-      const auto value = [&](int64_t y, int64_t x, int64_t channel) {
-        return static_cast<double>(map[static_cast<size_t>((y * crop + x) * channels + channel)]);
-      };
-      for (int64_t k = 0; k < channels; k++) {
-        const double low =
-            value(r.low, c.low, k) * (1 - c.share) + value(r.low, c.high, k) * c.share;
-        const double high =
-            value(r.high, c.low, k) * (1 - c.share) + value(r.high, c.high, k) * c.share;
-        result[static_cast<size_t>((row * width + column) * channels + k)] =
-            static_cast<float>(low * (1 - r.share) + high * r.share);
-      }
-    }
-  }
-  return result;
+  return bilinear(map, crop, channels, taps(to_picture.a[4], to_picture.a[5], height),
+                  taps(to_picture.a[0], to_picture.a[2], width));
 }
 
 }  // namespace fulmar::model::explain

@@ -226,13 +226,13 @@ void PictureExplainer::explain(ExplainedPicture& picture) {
   picture.png = data::encode_png(subject.small);
   picture.small_height = subject.small.height, picture.small_width = subject.small.width;
   subject.settings.baseline = baseline_of(subject.input);
-  if (const std::string mask = find_mask(picture.path, options_.truth); !mask.empty()) {
+  const std::string mask = find_mask(picture.path, options_.truth);
+  if (!mask.empty()) {
     subject.truth.emplace(mask, picture.header, picture.seen);
     if (subject.truth->empty()) subject.truth.reset();
   }
   if (const auto& truth = subject.truth) {
-    picture.truth = ShownTruth{
-        find_mask(picture.path, options_.truth), truth->share(), truth->has_centre(), {}};
+    picture.truth = ShownTruth{mask, truth->share(), truth->has_centre(), {}};
     if (options_.mask)
       picture.truth->brightness = compare_masks(
           mask_of(truth->seen(brightness_of(image), image.width), truth->height, truth->width, {}),
