@@ -6,6 +6,7 @@
 #include <span>
 
 #include "kernels/fnv1a.h"
+#include "kernels/fused.h"
 #include "kernels/kernel_list.h"
 #include "kernels/step_state.h"
 #include "kernels/thread_pool.h"
@@ -95,10 +96,12 @@ struct MemoryInfo {
 struct Backend {
   // Other names or another order of kernels are another version; `revision` counts changes of what
   // they take.
-  static constexpr uint32_t revision = 4;
+  static constexpr uint32_t revision = 5;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
-      static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME))) + revision;
+      static_cast<uint32_t>(
+          fnv1a(FULMAR_KERNELS(FULMAR_NAME) FULMAR_FUSED_KERNELS(FULMAR_NAME))) +
+      revision;
 #undef FULMAR_NAME
   uint32_t version;
   const char* name;      // "cpu", "reference", "cuda", "simt"
@@ -106,6 +109,7 @@ struct Backend {
   DType real;            // element type of parameters and statistics
   DType activation;      // element type of activations: `real`, or bf16
   bool host_memory;      // memory is the host's, and every call has done its work when it returns
+  const FusedKernels* fused;  // null: none
 
   // Memory and order. All kernels of a stream run in the order of their calls.
   void* (*allocate)(Stream&, size_t bytes);  // 64-byte aligned; Error(device) when there is none

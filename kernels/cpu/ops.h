@@ -22,4 +22,12 @@ FULMAR_KERNELS(FULMAR_DECLARE)
 FULMAR_WORKSPACE_KERNELS(FULMAR_DECLARE)
 #undef FULMAR_DECLARE
 
+#define FULMAR_DECLARE(name, ...) Function<decltype(FusedKernels::name)> name;
+FULMAR_FUSED_KERNELS(FULMAR_DECLARE)
+#undef FULMAR_DECLARE
+
+#define FULMAR_DECLARE(name) Function<decltype(FusedKernels::name##_workspace)> name##_workspace;
+FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_DECLARE)
+#undef FULMAR_DECLARE
+
 }  // namespace fulmar::cpu

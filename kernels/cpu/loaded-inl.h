@@ -1,0 +1,124 @@
+// What fused kernels load: rows of a tensor in scratch memory whose channels fill whole vectors,
+// batch-normalised and rectified on the way. Compiled once per instruction set, inside its
+// namespace.
+#if defined(FULMAR_KERNELS_CPU_LOADED_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_LOADED_INL_H
+#undef FULMAR_KERNELS_CPU_LOADED_INL_H
+#else
+#define FULMAR_KERNELS_CPU_LOADED_INL_H
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cpu/gemm-inl.h"
+#include "kernels/cpu/simd-inl.h"
+#include "kernels/fused.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// How channels lie in scratch rows. Several pixels may share a vector; else each starts a new one,
+// and lanes behind its last channel are 0.
+struct Channels {
+  int64_t count;   // of the tensor
+  int64_t stride;  // floats from a pixel to the next in scratch memory
+  int64_t period;  // floats after which lanes meet the same channels again: whole vectors
+
+  explicit HWY_INLINE Channels(int64_t channels)
+      : count(channels),
+        stride(lanes() % channels == 0 ? channels : (channels + lanes() - 1) / lanes() * lanes()),
+        period(std::max(stride, lanes())) {}
+  bool dense() const { return stride == count; }
+
+  // of(channel) for every lane of a period; 0 where there is no channel.
+  template <class Of>
+  Scratch<float> table(const Of& of) const {
+    Scratch<float> values(static_cast<size_t>(period));
+    for (int64_t e = 0; e < period; e++)
+      values[e] = e % stride < count ? static_cast<float>(of(e % stride)) : 0.0F;
+    return values;
+  }
+};
+
+// max(0, (x - centre) scale + offset) by the lanes of a period.
+struct Normalise {
+  const float *centre, *scale, *offset;
+  HWY_INLINE V operator()(V x, int64_t phase) const {
+    const D d;
+    const V y = hn::MulAdd(hn::Sub(x, hn::LoadU(d, centre + phase)), hn::LoadU(d, scale + phase),
+                           hn::LoadU(d, offset + phase));
+    return hn::Max(hn::Zero(d), y);  // x86 gives the second where one is NaN
+  }
+};
+
+// Its tables.
+struct NormaliseTables {
+  Scratch<float> centre, scale, offset;
+
+  NormaliseTables(const Loaded& x, const Channels& channels) {
+    if (!x.normalised()) return;
+    const float *gamma = x.gamma.as<float>(), *beta = x.beta.as<float>();
+    const float *mean = x.mean.as<float>(), *var = x.var.as<float>();
+    centre = channels.table([&](int64_t c) { return mean[c]; });
+    offset = channels.table([&](int64_t c) { return beta[c]; });
+    scale = channels.table([&](int64_t c) {
+      return static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(var[c]) + x.epsilon);
+    });
+  }
+  Normalise functor() const { return {centre.data(), scale.data(), offset.data()}; }
+};
+
+// y[...] = op(x[...], phase) for `pixels` pixels, from a tensor into scratch memory. `room` behind
+// the pixels up to a whole vector is written too, by what op makes of 0.
+template <class Op>
+HWY_INLINE void load_pixels(const Channels& channels, const float* x, int64_t pixels, float* y,
+                            const Op& op) {
+  const D d;
+  const int64_t step = lanes();
+  if (channels.dense()) {
+    const int64_t n = pixels * channels.count, whole = n / step * step;
+    for (int64_t phase = 0; phase < channels.period; phase += step)
+      for (int64_t e = phase; e < whole; e += channels.period)
+        hn::StoreU(op(hn::LoadU(d, x + e), phase), d, y + e);
+    if (whole < n)
+      hn::StoreU(op(load_first(d, x + whole, n - whole), whole % channels.period), d, y + whole);
+    return;
+  }
+  for (int64_t p = 0; p < pixels; p++)
+    for (int64_t c = 0; c < channels.stride; c += step) {
+      const int64_t left = std::min(step, channels.count - c);
+      hn::StoreU(op(load_first(d, x + p * channels.count + c, left), c), d,
+                 y + p * channels.stride + c);
+    }
+}
+
+// The way back: y[...] = op(x[...], phase) from scratch memory into a tensor; nothing behind the
+// pixels is written.
+template <class Op>
+HWY_INLINE void store_pixels(const Channels& channels, const float* x, int64_t pixels, float* y,
+                             const Op& op) {
+  const D d;
+  const int64_t step = lanes();
+  if (channels.dense()) {
+    const int64_t n = pixels * channels.count, whole = n / step * step;
+    for (int64_t phase = 0; phase < channels.period; phase += step)
+      for (int64_t e = phase; e < whole; e += channels.period)
+        hn::StoreU(op(hn::LoadU(d, x + e), phase), d, y + e);
+    if (whole < n)
+      store_first(d, op(hn::LoadU(d, x + whole), whole % channels.period), y + whole, n - whole);
+    return;
+  }
+  for (int64_t p = 0; p < pixels; p++)
+    for (int64_t c = 0; c < channels.stride; c += step)
+      store_first(d, op(hn::LoadU(d, x + p * channels.stride + c), c),
+                  y + p * channels.count + c, std::min(step, channels.count - c));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

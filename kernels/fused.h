@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/view.h"
+
+// Kernels that do the work of several ops in one pass over memory. engine/fuse/ puts them into a
+// tape in place of those ops, where the device has them: each may be missing.
+namespace fulmar {
+
+struct Stream;
+struct Window;
+
+// A tensor [N,H,W,C] as a kernel reads it: x itself, or with gamma what batch normalisation and
+// relu make of it: max(0, gamma (x - mean) / sqrt(var + epsilon) + beta). NaN stays.
+struct Loaded {
+  View x;
+  View gamma{}, beta{}, mean{}, var{};  // [C]
+  double epsilon = 0;
+
+  bool normalised() const { return gamma.shape.rank() > 0; }
+};
+
+// The argmax of a pixel whose maximum relu made 0: it takes no gradient. One more than the taps.
+constexpr int pool_off = 9;
+
+// The cotangent of a tensor z [N,H,W,C] as a kernel reads it: g, or with gamma what
+// batch_norm_grad makes of it, gamma/s (g - g0/n - (z - mean) g1/(n s^2)). g is dy, or with argmax
+// what max_pool_grad makes of dy [N,Hp,Wp,C] by a window of 3x3 taps and stride 2.
+struct Cotangent {
+  View dy;
+  View argmax{};  // u8; pool_off: to no tap
+  View z{};
+  View gamma{}, mean{}, var{};  // [C]
+  View sums{}, grad_sums{};     // f64 [3,C], [2,C]
+  double epsilon = 0;
+
+  bool pooled() const { return argmax.shape.rank() > 0; }
+  bool normalised() const { return gamma.shape.rank() > 0; }
+};
+
+// What a 1x1 convolution of stride 2 over the same x adds to dx: conv2d_input_grad(dy, w).
+struct SkipGrad {
+  View dy{}, w{};  // [N,(H+1)/2,(W+1)/2,Cs], [1,1,C,Cs]
+
+  bool given() const { return w.shape.rank() > 0; }
+};
+
+struct SeparableGrad {
+  View dx;           // of x; where x was loaded normalised, of what normalisation gave, before relu
+  View grad_sums{};  // f64 [2,Ci], where x was loaded normalised: batch_norm_grad_sums(dx, x, mean)
+  View ddepthwise{}, dpointwise{};  // both or none
+};
+
+// The second column of numbers is that of kernels/kernel_list.h.
+#define FULMAR_FUSED_KERNELS(X) \
+  X(separable, 6, 7)            \
+  X(separable_grad, 6)          \
+  X(pool_skip, 5, 6, 7)         \
+  X(pool_grad_sums, 5)          \
+  X(skip_weight_grad, 3)
+
+#define FULMAR_FUSED_WORKSPACE_KERNELS(X) \
+  X(separable)                            \
+  X(separable_grad)                       \
+  X(skip_weight_grad)
+
+// Windows are 3x3. A separable one has stride 1 and padding 1 on all sides, a pooling one stride 2
+// and the padding of 'same': 1 before an odd extent and none before an even one.
+struct FusedKernels {
+  // y = conv2d(depthwise_conv2d(x, depthwise), pointwise, bias): depthwise [3,3,Ci], pointwise
+  // [1,1,Ci,Co], bias? [Co], y [N,H,W,Co]. sums? f64 [3,Co] = channel_sums(y, shift), shift? [Co]
+  void (*separable)(Stream&, const Loaded& x, const View& depthwise, const View& pointwise,
+                    const View& bias, const View& shift, const View& y, const View& sums,
+                    void* work);
+  size_t (*separable_workspace)(Stream&, const Loaded& x, const View& depthwise,
+                                const View& pointwise, const View& bias, const View& shift,
+                                const View& y, const View& sums);
+  void (*separable_grad)(Stream&, const Cotangent& dy, const Loaded& x, const View& depthwise,
+                         const View& pointwise, const SkipGrad& skip, const SeparableGrad& d,
+                         void* work);
+  size_t (*separable_grad_workspace)(Stream&, const Cotangent& dy, const Loaded& x,
+                                     const View& depthwise, const View& pointwise,
+                                     const SkipGrad& skip, const SeparableGrad& d);
+
+  // y = max_pool(z) + conv2d(u, w, bias): z [N,H,W,C], loaded normalised; u [N,H,W,Cu], w
+  // [1,1,Cu,C], stride 2; bias? [C]; y [N,Hp,Wp,C]. pooled: the x of z that won, not normalised;
+  // argmax u8: its tap, or pool_off
+  void (*pool_skip)(Stream&, const Loaded& z, const Loaded& u, const View& w, const View& bias,
+                    const View& y, const View& pooled, const View& argmax);
+  // sums f64 [2,C] = batch_norm_grad_sums(g, z, mean) with g = max_pool_grad(dy, argmax)
+  void (*pool_grad_sums)(Stream&, const View& dy, const View& pooled, const View& argmax,
+                         const View& mean, const View& sums);
+  // dw [1,1,Cu,C] = conv2d_weight_grad(u, dy), of a 1x1 convolution of stride 2
+  void (*skip_weight_grad)(Stream&, const Loaded& u, const View& dy, const View& dw, void* work);
+  size_t (*skip_weight_grad_workspace)(Stream&, const Loaded& u, const View& dy, const View& dw);
+};
+
+}  // namespace fulmar
