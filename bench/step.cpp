@@ -44,7 +44,7 @@ struct Args {
   double learning_rate = 1e-3;
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   std::string device = "cpu", precision;
-  bool inference = false, augment = false, serve = false, check = false, ops = false;
+  bool inference = false, augment = false, serve = false, check = false, ops = false, no_fuse = false;
   int64_t margin() const { return (size - crop) / 2; }  // whole pixels before the central crop
 };
 
@@ -186,6 +186,7 @@ class Work {
       inference_.emplace(context, device, program_.tape, std::vector{probabilities_}, &weights_);
     } else {
       model::TrainStepOptions options;
+      options.fuse = !args.no_fuse;
       options.optimizer = AdamW{0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
       step_.emplace(context, device, info_, heads, weights_, noise_.tensors(), options);
     }
@@ -334,6 +335,7 @@ int main(int argc, char** argv) {
   app.add_flag("--serve", args.serve);
   app.add_flag("--check", args.check);
   app.add_flag("--ops", args.ops);
+  app.add_flag("--no-fuse", args.no_fuse);
   CLI11_PARSE(app, argc, argv);
   try {
     return run(args);

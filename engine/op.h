@@ -123,6 +123,10 @@ class FULMAR_API Op {
     return 0;
   }
 
+  // A fused op: appends the ops whose place it takes, for operands x, and gives their outputs like
+  // its own; an empty Val for an output that only its gradient reads. Empty: it is none.
+  virtual std::vector<Val> compose(Tape&, std::span<const Val> /*x*/) const { return {}; }
+
   // The caller sets the value, or a Model holds it: no step runs.
   virtual bool is_leaf() const { return false; }
   // The op writes into inputs that a Model holds. Dead-code removal keeps it, in tape order.

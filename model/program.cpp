@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/fuse/fuse.h"
 #include "kernels/error.h"
 
 namespace fulmar::model {
@@ -135,6 +136,27 @@ Program record_program(const ModelInfo& info, const Heads& heads,
       tape.name(value, prefix_of(heads, i, "/") + name);
   }
   join_losses(p, heads);
+  return p;
+}
+
+Program fused(const Program& program, const Device& device) {
+  Program p = program;
+  std::vector<Val*> values;
+  for (Val& v : p.inputs) values.push_back(&v);
+  for (auto& [name, v] : p.outputs) values.push_back(&v);
+  for (Recorded& r : p.heads) {
+    for (Val* v : {&r.loss_sum, &r.loss_weight, &r.sample_loss, &r.sample_weight})
+      values.push_back(v);
+    for (auto& [name, v] : r.results) values.push_back(&v);
+    for (Val& v : r.watched) values.push_back(&v);
+  }
+  for (Val* v : {&p.loss, &p.loss_sum, &p.loss_weight}) values.push_back(v);
+  std::vector<Val> keep;
+  for (const Val* v : values)
+    if (*v) keep.push_back(*v);
+  const Fused after = fuse(*p.tape, device, keep);
+  for (Val* v : values) *v = after.now(*v);
+  p.tape = after.tape;
   return p;
 }
 

@@ -43,6 +43,9 @@ FULMAR_API Program record_program(const ModelInfo& info, const Heads& heads,
                                   std::span<const TensorSpec> tensors,
                                   const ProgramOptions& options);
 
+// The program with fused ops where the device has them; to be called before grad.
+FULMAR_API Program fused(const Program& program, const Device& device);
+
 // The tensors of batches of 8-bit pictures, as large as they are before the crop, and of what the
 // heads learn from. Error(usage) as new_model.
 std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch);

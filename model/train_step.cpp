@@ -33,6 +33,7 @@ TrainStep::Recording TrainStep::recorded(TrainStep& owner, const ModelInfo& info
   Program program = record_program(info, owner.heads_, owner.tensors_,
                                    {Mode::train, options.loss, options.unbiased_running_variance});
   require_labels(program, owner.heads_, "training");
+  if (options.fuse) program = fused(program, owner.device_);
   Tape& tape = *program.tape;
   const Model& model = owner.model_;
   GradientSum sum{joined_gradients(tape, model, program.loss_sum), program.loss_weight};

@@ -22,6 +22,8 @@ struct TrainStepOptions {
   bool unbiased_running_variance = true;
   // Several micro-batches may make a step: their gradients are added up first.
   bool accumulates = false;
+  // Fused ops where the device has them. Other roundings, the same results otherwise.
+  bool fuse = true;
   bool debug = false;  // see SessionOptions
 };
 

@@ -28,6 +28,18 @@ const char* isa() { return HWY_DYNAMIC_DISPATCH(isa)(); }
 
 namespace {
 
+const FusedKernels& fused_kernels() {
+  static const FusedKernels kernels = [] {
+    FusedKernels k{};
+    k.separable = separable;
+    k.separable_workspace = separable_workspace;
+    k.separable_grad = separable_grad;
+    k.separable_grad_workspace = separable_grad_workspace;
+    return k;
+  }();
+  return kernels;
+}
+
 Backend make() {
   Backend b{};
   b.version = Backend::current_version;
@@ -45,6 +57,7 @@ Backend make() {
 #define FULMAR_SET(name) b.name##_workspace = name##_workspace;
   FULMAR_WORKSPACE_KERNELS(FULMAR_SET)
 #undef FULMAR_SET
+  b.fused = &fused_kernels();
   return b;
 }
 

@@ -71,28 +71,37 @@ struct NormaliseTables {
   Normalise functor() const { return {centre.data(), scale.data(), offset.data()}; }
 };
 
-// y[...] = op(x[...], phase) for `pixels` pixels, from a tensor into scratch memory. `room` behind
-// the pixels up to a whole vector is written too, by what op makes of 0.
-template <class Op>
-HWY_INLINE void load_pixels(const Channels& channels, const float* x, int64_t pixels, float* y,
-                            const Op& op) {
+// y[...] = op(x, phase, e) for `pixels` pixels, from a tensor into scratch memory, e the place
+// there; with a second tensor op(x, second, phase, e). `room` behind the pixels up to a whole
+// vector is written too, by what op makes of 0.
+template <class Op, class... X>
+HWY_INLINE void load_pixels_at(const Channels& channels, int64_t pixels, float* y, const Op& op,
+                               const X*... x) {
   const D d;
   const int64_t step = lanes();
   if (channels.dense()) {
     const int64_t n = pixels * channels.count, whole = n / step * step;
     for (int64_t phase = 0; phase < channels.period; phase += step)
       for (int64_t e = phase; e < whole; e += channels.period)
-        hn::StoreU(op(hn::LoadU(d, x + e), phase), d, y + e);
+        hn::StoreU(op(hn::LoadU(d, x + e)..., phase, e), d, y + e);
     if (whole < n)
-      hn::StoreU(op(load_first(d, x + whole, n - whole), whole % channels.period), d, y + whole);
+      hn::StoreU(op(load_first(d, x + whole, n - whole)..., whole % channels.period, whole), d,
+                 y + whole);
     return;
   }
   for (int64_t p = 0; p < pixels; p++)
     for (int64_t c = 0; c < channels.stride; c += step) {
-      const int64_t left = std::min(step, channels.count - c);
-      hn::StoreU(op(load_first(d, x + p * channels.count + c, left), c), d,
-                 y + p * channels.stride + c);
+      const int64_t left = std::min(step, channels.count - c), e = p * channels.stride + c;
+      hn::StoreU(op(load_first(d, x + p * channels.count + c, left)..., c, e), d, y + e);
     }
+}
+
+// y[...] = op(x, phase)
+template <class Op>
+HWY_INLINE void load_pixels(const Channels& channels, const float* x, int64_t pixels, float* y,
+                            const Op& op) {
+  load_pixels_at(
+      channels, pixels, y, [&](V v, int64_t phase, int64_t) HWY_ATTR { return op(v, phase); }, x);
 }
 
 // The way back: y[...] = op(x[...], phase) from scratch memory into a tensor; nothing behind the

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/device.h"
+#include "engine/tape.h"
+
+namespace fulmar {
+
+// A tape after fusion, and where the values of the tape before it went.
+struct Fused {
+  std::shared_ptr<Tape> tape;
+  std::vector<std::vector<Val>> values;  // by node and output of the tape before
+
+  // Empty: no kernel writes the value any more, or nothing needed it.
+  Val now(Val before) const {
+    return before ? values[static_cast<size_t>(before.node)][static_cast<size_t>(before.output)]
+                  : Val{};
+  }
+};
+
+// Records a tape anew, with fused ops in place of runs of ops (the patterns of engine/fuse/) where
+// the device has their kernels. What `keep` and the updates of state need is there afterwards, and
+// no more; a value of `keep`, named by who will read it or ask for its gradient, is written to
+// memory as before. An op for which `rules` has a gradient stays as it is, so that grad by the same
+// rules finds it. To be called before grad: a fused op has a gradient of its own.
+FULMAR_API Fused fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
+                      const GradRules& rules = {});
+
+}  // namespace fulmar

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/fuse/pattern.h"
+#include "engine/op.h"
+#include "kernels/fused.h"
+
+// An activation among the operands of a fused op: normalised while it is loaded, or as it is.
+namespace fulmar::ops {
+
+// Six operands in a row: x or z, then gamma, beta, mean, var, sums, empty where x is as it is.
+struct LoadOperand {
+  static constexpr size_t count = 6;
+  bool normalised = false;
+  double epsilon = 0;
+
+  Loaded view(std::span<const View> operands) const;
+  // The operand as an activation in memory, by ordinary ops.
+  Val compose(Tape& tape, std::span<const Val> operands) const;
+  // Adds the operands of a value to a list: normalised as `how` says, or the value itself.
+  static LoadOperand append(std::vector<Val>& operands, const std::optional<Normalised>& how,
+                            Val value);
+};
+
+// Cotangents of a normalised operand's six values, from that of batch_norm_train's output behind
+// relu's mask and its grad sums.
+std::vector<Val> cotangents(Tape& tape, const LoadOperand& load, std::span<const Val> operands,
+                            Val masked, Val grad_sums);
+
+}  // namespace fulmar::ops

@@ -1,0 +1,192 @@
+#include "engine/fuse/pool_skip.h"
+
+#include <array>
+
+#include "engine/fuse/patterns.h"
+#include "engine/ops.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/norm.h"
+#include "engine/ops/pointwise.h"
+#include "engine/ops/pool.h"
+#include "engine/shape_rules.h"
+#include "kernels/pointwise.h"
+
+namespace fulmar::ops {
+namespace {
+
+constexpr size_t load = LoadOperand::count;
+constexpr std::array<int64_t, 2> taps{3, 3};
+
+Window pool_window(const Shape& z) {
+  const auto rows = same_padding(z.height(), 3, 2, 1), columns = same_padding(z.width(), 3, 2, 1);
+  Window window;
+  window.stride = {2, 2};
+  window.padding = {rows[0], rows[1], columns[0], columns[1]};
+  return window;
+}
+
+Window skip_window() {
+  Window window;
+  window.stride = {2, 2};
+  return window;
+}
+
+double skip_flops(const Shape& y, int64_t inputs) {
+  return 2 * static_cast<double>(y.elements()) * static_cast<double>(inputs);
+}
+
+}  // namespace
+
+Attributes PoolSkip::attributes() const { return {{"skip_normalised", u.normalised}}; }
+
+std::vector<ValueInfo> PoolSkip::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "z");
+  require_rank4(in[load], "u");
+  const Shape &z_shape = in[0].shape, &u_shape = in[load].shape;
+  const Shape y{z_shape[0], (z_shape[1] + 1) / 2, (z_shape[2] + 1) / 2, z_shape[3]};
+  require_same(in[2 * load], Shape{1, 1, u_shape[3], z_shape[3]}, "w");
+  return {activation(y), activation(y), {y, Role::index, DType::u8}};
+}
+
+double PoolSkip::flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const {
+  return skip_flops(out[0].shape, in[load].shape.channels());
+}
+
+void PoolSkip::run(Device& device, const RunArgs& args) const {
+  device.backend().fused->pool_skip(device.stream(), z.view(args.in),
+                                    u.view(args.in.subspan(load)), args.in[2 * load],
+                                    args.in[2 * load + 1], args.out[0], args.out[1], args.out[2]);
+}
+
+std::vector<Val> PoolSkip::compose(Tape& tape, std::span<const Val> operands) const {
+  const Val a = z.compose(tape, operands);
+  const Val pooled = max_pool(tape, a, taps, pool_window(tape.shape(a)));
+  const Val skip = conv2d(tape, u.compose(tape, operands.subspan(load)), operands[2 * load],
+                          operands[2 * load + 1], skip_window());
+  return {add(tape, pooled, skip), Val{}, Val{}};
+}
+
+std::vector<Val> PoolSkip::vjp(const Vjp& v) const {
+  Tape& tape = v.tape;
+  std::vector<Val> d(v.x.size());
+  const Val dy = v.dy[0], pooled = v.y[1], argmax = v.y[2];
+  if (!dy) return d;
+  const Shape z_shape = tape.shape(v.x[0]), u_shape = tape.shape(v.x[load]);
+  const Val w = v.x[2 * load], bias = v.x[2 * load + 1];
+  if (v.wanted[0] || v.wanted[1] || v.wanted[2]) {
+    const Val sums =
+        tape.append(std::make_shared<PoolGradSums>(), {dy, pooled, argmax, v.x[3]});
+    const Val masked = tape.append(
+        std::make_shared<MaxPoolGrad>(taps, pool_window(z_shape), z_shape), {dy, argmax});
+    const std::vector<Val> dz = cotangents(tape, z, v.x.first(load), masked, sums);
+    std::copy(dz.begin(), dz.end(), d.begin());
+  }
+  if (v.wanted[load] || v.wanted[load + 1] || v.wanted[load + 2]) {
+    const Convolution how{skip_window(), 1, false};
+    Val du = tape.append(std::make_shared<ConvInputGrad>(how, u_shape), {dy, w});
+    if (u.normalised) {
+      const auto operands = v.x.subspan(load);
+      const Val activation = u.compose(tape, operands);
+      const Val masked = tape.append(std::make_shared<PointwiseGrad>(functor_Relu, 0, 0),
+                                     {activation, du});
+      const Val sums =
+          tape.append(std::make_shared<BatchNormGradSums>(), {masked, operands[0], operands[3]});
+      const std::vector<Val> dx = cotangents(tape, u, operands, masked, sums);
+      std::copy(dx.begin(), dx.end(), d.begin() + load);
+    } else {
+      d[load] = du;
+    }
+  }
+  if (v.wanted[2 * load]) {
+    std::vector<Val> operands(v.x.begin() + load, v.x.begin() + 2 * load);
+    operands.push_back(dy);
+    d[2 * load] = tape.append(std::make_shared<SkipWeightGrad>(u), std::move(operands));
+  }
+  if (bias && v.wanted[2 * load + 1])
+    d[2 * load + 1] = sum(tape, dy, tape.shape(bias), Role::parameter);
+  return d;
+}
+
+std::vector<ValueInfo> PoolGradSums::infer(std::span<const ValueInfo> in) const {
+  return {{Shape{2, in[0].shape.channels()}, Role::sum, DType::f64}};
+}
+
+void PoolGradSums::run(Device& device, const RunArgs& args) const {
+  device.backend().fused->pool_grad_sums(device.stream(), args.in[0], args.in[1], args.in[2],
+                                         args.in[3], args.out[0]);
+}
+
+Attributes SkipWeightGrad::attributes() const { return {{"normalised", u.normalised}}; }
+
+std::vector<ValueInfo> SkipWeightGrad::infer(std::span<const ValueInfo> in) const {
+  return {of_role(Role::parameter, {1, 1, in[0].shape.channels(), in[load].shape.channels()})};
+}
+
+double SkipWeightGrad::flops(std::span<const ValueInfo> in, std::span<const ValueInfo>) const {
+  return skip_flops(in[load].shape, in[0].shape.channels());
+}
+
+size_t SkipWeightGrad::workspace_bytes(Device& device, const RunArgs& args) const {
+  return device.backend().fused->skip_weight_grad_workspace(device.stream(), u.view(args.in),
+                                                            args.in[load], args.out[0]);
+}
+
+void SkipWeightGrad::run(Device& device, const RunArgs& args) const {
+  device.backend().fused->skip_weight_grad(device.stream(), u.view(args.in), args.in[load],
+                                           args.out[0], args.work);
+}
+
+}  // namespace fulmar::ops
+
+namespace fulmar {
+
+std::optional<Match> fuse_pool_skip(const Graph& graph, int node) {
+  const FusedKernels* kernels = graph.device().backend().fused;
+  if (!kernels || !kernels->pool_skip || !kernels->pool_grad_sums || !kernels->skip_weight_grad)
+    return {};
+  const Node& add = graph.node(node);
+  const auto* function = as<ops::Pointwise>(add);
+  if (!function || function->functor != functor_Add || !graph.free(add)) return {};
+  for (const size_t first : {size_t{0}, size_t{1}}) {
+    const Val pooled = add.inputs[first], skip = add.inputs[1 - first];
+    const Node &pool = graph.node(pooled), &conv = graph.node(skip);
+    const auto* window = as<ops::MaxPool>(pool);
+    const auto* product = as<ops::Conv>(conv);
+    if (!window || !product || pooled.output != 0 || !graph.inner(pooled) || !graph.inner(skip) ||
+        !graph.free(pool) || !graph.free(conv) || !graph.readers(Val{pooled.node, 1}).empty())
+      continue;
+    const Val z = pool.inputs[0], u = conv.inputs[0];
+    const Shape &z_shape = graph.tape().shape(z), &w = graph.tape().shape(conv.inputs[1]);
+    const Window wanted = ops::pool_window(z_shape), strided = ops::skip_window();
+    const Window &of_pool = window->window, &of_conv = product->how.window;
+    if (window->kernel != ops::taps || of_pool.stride != wanted.stride ||
+        of_pool.dilation != wanted.dilation || of_pool.padding != wanted.padding)
+      continue;
+    if (product->how.depthwise || product->how.groups != 1 || w.rank() != 4 || w[0] != 1 ||
+        w[1] != 1 || of_conv.stride != strided.stride || of_conv.padding != strided.padding ||
+        graph.tape().shape(u).height() != z_shape.height() ||
+        graph.tape().shape(u).width() != z_shape.width())
+      continue;
+    Match match;
+    match.at = node;
+    match.nodes = {pooled.node, skip.node, node};
+    match.loads = {z, u};
+    match.must_load = {z};
+    match.reads = {conv.inputs[1], conv.inputs[2]};
+    match.record = [=, w = conv.inputs[1], bias = conv.inputs[2]](Recorder& r) {
+      std::vector<Val> operands;
+      const auto of_z = ops::LoadOperand::append(operands, r.loads(z), {});
+      const auto how = r.loads(u);
+      const auto of_u = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(u));
+      operands.push_back(r.now(w));
+      operands.push_back(r.now(bias));
+      const Val now =
+          r.tape().append(std::make_shared<ops::PoolSkip>(of_z, of_u), std::move(operands));
+      return std::vector<std::pair<Val, Val>>{{Val{node, 0}, now}};
+    };
+    return match;
+  }
+  return {};
+}
+
+}  // namespace fulmar

@@ -1,0 +1,311 @@
+#include "engine/fuse/separable.h"
+
+#include <array>
+
+#include "engine/fuse/patterns.h"
+#include "engine/ops.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/norm.h"
+#include "engine/ops/pointwise.h"
+#include "engine/ops/pool.h"
+#include "engine/shape_rules.h"
+#include "kernels/pointwise.h"
+
+namespace fulmar::ops {
+namespace {
+
+constexpr size_t load = LoadOperand::count, given = CotangentOperand::count;
+
+// 2 per multiply-add of the depthwise and of the pointwise part.
+double product_flops(const Shape& x, int64_t outputs) {
+  return 2 * static_cast<double>(x.elements()) * static_cast<double>(9 + outputs);
+}
+
+// A node's op as a dense 1x1 convolution of stride 2, the skip of a block.
+bool is_skip(const Convolution& how, const Shape& w) {
+  const Window& window = how.window;
+  return !how.depthwise && how.groups == 1 && w.rank() == 4 && w[0] == 1 && w[1] == 1 &&
+         window.stride == std::array<int64_t, 2>{2, 2} &&
+         window.padding == std::array<int64_t, 4>{};
+}
+
+struct Operands {
+  CotangentOperand how;
+  std::vector<Val> values;
+};
+
+// Takes what batch_norm_grad and max_pool_grad still have to do over from them: they aren't run
+// where nobody else reads what they give.
+Operands cotangent_operands(const Tape& tape, Val y, Val dy) {
+  Operands o;
+  o.values.assign(given, Val{});
+  o.values[0] = dy;
+  const Node& node = tape.node(dy.node);
+  const auto* norm = as<BatchNormGrad>(node);
+  if (!norm || node.inputs[1] != y) return o;
+  o.how.normalised = true;
+  o.how.epsilon = norm->epsilon;
+  o.values[0] = node.inputs[0];
+  for (size_t i = 1; i < 7; i++) o.values[i + 1] = node.inputs[i];
+  const Node& behind = tape.node(node.inputs[0].node);
+  const auto* pool = as<MaxPoolGrad>(behind);
+  if (!pool || pool->kernel != std::array<int64_t, 2>{3, 3} ||
+      pool->window.stride != std::array<int64_t, 2>{2, 2} ||
+      pool->window.dilation != std::array<int64_t, 2>{1, 1})
+    return o;
+  const Shape& shape = tape.shape(y);
+  const auto rows = same_padding(shape.height(), 3, 2, 1);
+  const auto columns = same_padding(shape.width(), 3, 2, 1);
+  if (pool->window.padding !=
+      std::array<int64_t, 4>{rows[0], rows[1], columns[0], columns[1]})
+    return o;
+  o.how.pooled = true;
+  o.values[0] = behind.inputs[0];
+  o.values[1] = behind.inputs[1];
+  return o;
+}
+
+// What a skip gave for the same x, where that is all that others gave: its dy and w.
+struct SkipGiven {
+  Val dy, w;
+};
+std::optional<SkipGiven> skip_of(const Tape& tape, Val cotangent) {
+  if (!cotangent) return {};
+  const Node& node = tape.node(cotangent.node);
+  const auto* grad = as<ConvInputGrad>(node);
+  if (!grad || !is_skip(grad->how, tape.shape(node.inputs[1]))) return {};
+  return SkipGiven{node.inputs[0], node.inputs[1]};
+}
+
+// The same behind the normalisation of x: batch_norm_grad of relu_grad of it, and gamma's and
+// beta's cotangents from the same sums.
+std::optional<SkipGiven> normalised_skip_of(const Vjp& v) {
+  const Tape& tape = v.tape;
+  if (!v.so_far[0]) return {};
+  const Node& norm = tape.node(v.so_far[0].node);
+  if (!as<BatchNormGrad>(norm) || norm.inputs[1] != v.x[0]) return {};
+  const Val masked = norm.inputs[0], grad_sums = norm.inputs[6];
+  for (const size_t parameter : {1, 2}) {
+    const Val d = v.so_far[parameter];
+    if (!d) {
+      if (v.wanted[parameter]) return {};
+      continue;
+    }
+    const Node& node = tape.node(d.node);
+    if (!as<BatchNormParamGrad>(node) || node.inputs[0] != grad_sums) return {};
+  }
+  const Node& relu = tape.node(masked.node);
+  const auto* mask = as<PointwiseGrad>(relu);
+  if (!mask || mask->functor != functor_Relu) return {};
+  return skip_of(tape, relu.inputs[1]);
+}
+
+}  // namespace
+
+Attributes Separable::attributes() const {
+  Attributes attributes{{"normalised", x.normalised}, {"sums", sums}};
+  if (x.normalised) attributes["epsilon"] = x.epsilon;
+  return attributes;
+}
+
+std::vector<ValueInfo> Separable::infer(std::span<const ValueInfo> in) const {
+  require_rank4(in[0], "x");
+  const Shape& shape = in[0].shape;
+  require_same(in[load], Shape{3, 3, shape[3]}, "depthwise");
+  const int64_t outputs = in[load + 1].shape.channels();
+  require_same(in[load + 1], Shape{1, 1, shape[3], outputs}, "pointwise");
+  std::vector<ValueInfo> out{activation({shape[0], shape[1], shape[2], outputs})};
+  if (sums) out.push_back({Shape{3, outputs}, Role::sum, DType::f64});
+  return out;
+}
+
+double Separable::flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const {
+  return product_flops(in[0].shape, out[0].shape.channels());
+}
+
+size_t Separable::workspace_bytes(Device& device, const RunArgs& args) const {
+  return device.backend().fused->separable_workspace(
+      device.stream(), x.view(args.in), args.in[load], args.in[load + 1], args.in[load + 2],
+      args.in[load + 3], args.out[0], sums ? args.out[1] : View{});
+}
+
+void Separable::run(Device& device, const RunArgs& args) const {
+  device.backend().fused->separable(device.stream(), x.view(args.in), args.in[load],
+                                    args.in[load + 1], args.in[load + 2], args.in[load + 3],
+                                    args.out[0], sums ? args.out[1] : View{}, args.work);
+}
+
+std::vector<Val> Separable::compose(Tape& tape, std::span<const Val> operands) const {
+  Window same;
+  same.padding = {1, 1, 1, 1};
+  const Val d = depthwise_conv2d(tape, x.compose(tape, operands), operands[load], same);
+  std::vector<Val> y{conv2d(tape, d, operands[load + 1], operands[load + 2], {})};
+  if (sums) y.push_back(tape.append(std::make_shared<ChannelSums>(), {y[0], operands[load + 3]}));
+  return y;
+}
+
+std::vector<Val> Separable::vjp(const Vjp& v) const {
+  Tape& tape = v.tape;
+  std::vector<Val> d(v.x.size());
+  const Val dy = v.dy[0];
+  if (!dy) return d;
+  const bool of_weights = v.wanted[load] || v.wanted[load + 1];
+  Operands o = cotangent_operands(tape, v.y[0], dy);
+  for (size_t i = 0; i < load + 2; i++) o.values.push_back(v.x[i]);
+  const auto skip = x.normalised ? normalised_skip_of(v) : skip_of(tape, v.so_far[0]);
+  o.values.push_back(skip ? skip->dy : Val{});
+  o.values.push_back(skip ? skip->w : Val{});
+  const int node =
+      tape.append(std::make_shared<SeparableBack>(o.how, x, of_weights), std::move(o.values)).node;
+  d[0] = Val{node, 0};
+  if (skip) v.added[0] = true;
+  if (x.normalised) {
+    const std::vector<Val> dx = cotangents(tape, x, v.x.first(load), d[0], Val{node, 1});
+    std::copy(dx.begin(), dx.end(), d.begin());
+    if (skip) v.added[1] = v.added[2] = true;
+  }
+  if (of_weights) {
+    d[load] = Val{node, x.normalised ? 2 : 1};
+    d[load + 1] = Val{node, x.normalised ? 3 : 2};
+  }
+  if (v.x[load + 2] && v.wanted[load + 2]) {
+    const Shape& bias = tape.shape(v.x[load + 2]);
+    // Normalisation takes a bias away, so that its gradient is 0.
+    d[load + 2] = o.how.normalised ? constant(tape, bias, 0, Role::parameter)
+                                   : sum(tape, dy, bias, Role::parameter);
+  }
+  return d;
+}
+
+Cotangent CotangentOperand::view(std::span<const View> operands) const {
+  Cotangent dy{operands[0]};
+  if (pooled) dy.argmax = operands[1];
+  if (!normalised) return dy;
+  dy.z = operands[2];
+  dy.gamma = operands[3];
+  dy.mean = operands[4];
+  dy.var = operands[5];
+  dy.sums = operands[6];
+  dy.grad_sums = operands[7];
+  dy.epsilon = epsilon;
+  return dy;
+}
+
+Attributes SeparableBack::attributes() const {
+  return {{"pooled", dy.pooled}, {"through_norm", dy.normalised}, {"normalised", x.normalised}};
+}
+
+std::vector<ValueInfo> SeparableBack::infer(std::span<const ValueInfo> in) const {
+  const ValueInfo& of = in[given];
+  std::vector<ValueInfo> out{activation(of.shape)};
+  if (x.normalised) out.push_back({Shape{2, of.shape.channels()}, Role::sum, DType::f64});
+  if (weights) {
+    out.push_back(of_role(Role::parameter, in[given + load].shape));
+    out.push_back(of_role(Role::parameter, in[given + load + 1].shape));
+  }
+  return out;
+}
+
+double SeparableBack::flops(std::span<const ValueInfo> in, std::span<const ValueInfo>) const {
+  return (weights ? 2 : 1) *
+         product_flops(in[given].shape, in[given + load + 1].shape.channels());
+}
+
+namespace {
+
+// The kernel's arguments.
+struct BackArgs {
+  Cotangent dy;
+  Loaded x;
+  SkipGrad skip;
+  SeparableGrad d;
+
+  BackArgs(const SeparableBack& op, const RunArgs& args)
+      : dy(op.dy.view(args.in)), x(op.x.view(args.in.subspan(given))) {
+    skip = {args.in[given + load + 2], args.in[given + load + 3]};
+    d.dx = args.out[0];
+    size_t next = 1;
+    if (op.x.normalised) d.grad_sums = args.out[next++];
+    if (!op.weights) return;
+    d.ddepthwise = args.out[next];
+    d.dpointwise = args.out[next + 1];
+  }
+};
+
+}  // namespace
+
+size_t SeparableBack::workspace_bytes(Device& device, const RunArgs& args) const {
+  const BackArgs a(*this, args);
+  return device.backend().fused->separable_grad_workspace(
+      device.stream(), a.dy, a.x, args.in[given + load], args.in[given + load + 1], a.skip, a.d);
+}
+
+void SeparableBack::run(Device& device, const RunArgs& args) const {
+  const BackArgs a(*this, args);
+  device.backend().fused->separable_grad(device.stream(), a.dy, a.x, args.in[given + load],
+                                         args.in[given + load + 1], a.skip, a.d, args.work);
+}
+
+}  // namespace fulmar::ops
+
+namespace fulmar {
+
+std::optional<Match> fuse_separable(const Graph& graph, int node) {
+  const FusedKernels* kernels = graph.device().backend().fused;
+  if (!kernels || !kernels->separable || !kernels->separable_grad) return {};
+  const Node& pointwise = graph.node(node);
+  const auto* product = as<ops::Conv>(pointwise);
+  const Window plain;
+  const auto has = [](const Window& a, const Window& b) {
+    return a.stride == b.stride && a.dilation == b.dilation && a.padding == b.padding;
+  };
+  if (!product || product->how.depthwise || product->how.groups != 1 ||
+      !has(product->how.window, plain) || !graph.free(pointwise))
+    return {};
+  const Shape& w = graph.tape().shape(pointwise.inputs[1]);
+  if (w.rank() != 4 || w[0] != 1 || w[1] != 1) return {};
+  const Val d = pointwise.inputs[0];
+  const Node& depthwise = graph.node(d);
+  const auto* taps = as<ops::Conv>(depthwise);
+  Window same;
+  same.padding = {1, 1, 1, 1};
+  if (!taps || !taps->how.depthwise || !has(taps->how.window, same) || !graph.inner(d) ||
+      !graph.free(depthwise))
+    return {};
+  const Shape& k = graph.tape().shape(depthwise.inputs[1]);
+  if (k[0] != 3 || k[1] != 3) return {};
+
+  Match match;
+  match.at = node;
+  match.nodes = {d.node, node};
+  const Val x = depthwise.inputs[0], y{node, 0};
+  match.loads = {x};
+  match.reads = {depthwise.inputs[1], pointwise.inputs[1], pointwise.inputs[2]};
+  Val sums, shift;
+  for (const int reader : graph.readers(y))
+    if (as<ops::ChannelSums>(graph.node(reader)) && !sums) {
+      sums = Val{reader, 0};
+      shift = graph.node(reader).inputs[1];
+      if (!graph.node(shift).op->is_leaf()) {
+        sums = shift = Val{};
+        continue;
+      }
+      match.nodes.push_back(reader);
+      match.reads.push_back(shift);
+    }
+  match.record = [=, reads = match.reads](Recorder& r) {
+    std::vector<Val> operands;
+    const auto how = r.loads(x);
+    const auto load = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(x));
+    for (size_t i = 0; i < 3; i++) operands.push_back(r.now(reads[i]));
+    operands.push_back(r.now(shift));
+    const Val now = r.tape().append(
+        std::make_shared<ops::Separable>(load, static_cast<bool>(sums)), std::move(operands));
+    std::vector<std::pair<Val, Val>> values{{y, now}};
+    if (sums) values.emplace_back(sums, Val{now.node, 1});
+    return values;
+  };
+  return match;
+}
+
+}  // namespace fulmar

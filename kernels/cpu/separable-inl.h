@@ -1,0 +1,222 @@
+// What both directions of the fused separable convolution share: how a tensor is cut into tasks,
+// rings of rows, and the depthwise part. Compiled once per instruction set, inside its namespace.
+#if defined(FULMAR_KERNELS_CPU_SEPARABLE_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_SEPARABLE_INL_H
+#undef FULMAR_KERNELS_CPU_SEPARABLE_INL_H
+#else
+#define FULMAR_KERNELS_CPU_SEPARABLE_INL_H
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/loaded-inl.h"
+#include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/stores-inl.h"
+#include "kernels/thread_pool.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int64_t taps = 9;
+
+HWY_INLINE int64_t rounded_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+// Work that a task does at a time: `step` rows, `segment` of their pixels. Rings of rows stay in
+// L2, what becomes of a segment in L1.
+struct Pace {
+  int64_t step, segment;
+
+  Pace(const Shape& x, const Channels& channels) {
+    constexpr int64_t l1_floats = 2048, least_pixels = 64;
+    const int64_t width = x.width();
+    step = 2 * std::clamp<int64_t>((least_pixels / 2 + width - 1) / width, 1, 16);
+    step = std::min(step, rounded_up(x.height(), 2));
+    const int64_t pixels = std::max(l1_floats / channels.stride, least_pixels) / step;
+    segment = std::min(width, rounded_up(pixels, 16));
+  }
+};
+
+// Bands of rows of each image; a function of the shape alone, so that bits don't depend on threads.
+struct Bands {
+  int64_t images, height, rows, count;  // rows of a band, bands of an image
+
+  Bands(const Shape& x, int64_t most_tasks) : images(x.images()), height(x.height()) {
+    constexpr int64_t least_rows = 16;
+    const int64_t wanted = std::max<int64_t>(1, most_tasks / std::max<int64_t>(1, images));
+    rows = rounded_up(std::max((height + wanted - 1) / wanted, least_rows), 2);
+    count = (height + rows - 1) / rows;
+  }
+  int64_t tasks() const { return images * count; }
+};
+
+// Rows of a tensor around the one in work, in scratch memory, zeros before and behind each.
+struct Ring {
+  float* memory;
+  int64_t slots, room, stride;
+
+  Ring(float* at, int64_t row_count, int64_t width, const Channels& channels)
+      : memory(at),
+        slots(row_count),
+        room(rounded_up(channels.stride, lanes())),
+        stride(stride_of(width, channels)) {}
+  static int64_t stride_of(int64_t width, const Channels& channels) {
+    return 2 * rounded_up(channels.stride, lanes()) +
+           rounded_up(width * channels.stride, lanes()) + lanes();
+  }
+  float* at(int64_t row) const { return memory + (row + slots) % slots * stride + room; }
+  void clear() const {
+    std::memset(memory, 0, static_cast<size_t>(slots * stride) * sizeof(float));
+  }
+  void clear(int64_t row) const {
+    std::memset(at(row) - room, 0, static_cast<size_t>(stride) * sizeof(float));
+  }
+  // What lies behind the last pixel of a row.
+  void clear_end(int64_t row, int64_t floats) const {
+    std::memset(at(row) + floats, 0,
+                static_cast<size_t>(stride - room - floats) * sizeof(float));
+  }
+};
+
+// Loads rows of a tensor into a ring.
+struct RowLoader {
+  const float* x;
+  int64_t height, width;
+  Channels channels;
+  bool normalised;
+  Normalise normalise;
+
+  HWY_INLINE void operator()(const Ring& ring, int64_t image, int64_t row) const {
+    if (row < 0 || row >= height) return ring.clear(row);
+    const float* const from = x + (image * height + row) * width * channels.count;
+    if (normalised)
+      load_pixels(channels, from, width, ring.at(row), normalise);
+    else
+      load_pixels(channels, from, width, ring.at(row), [](V v, int64_t) HWY_ATTR { return v; });
+    ring.clear_end(row, width * channels.stride);
+  }
+};
+
+// The depthwise kernel by the lanes of a period, [taps][period]; `turned` by 180 degrees.
+HWY_INLINE Scratch<float> tap_tables(const Channels& channels, const View& depthwise,
+                                     bool turned = false) {
+  Scratch<float> tables;
+  tables.reserve(static_cast<size_t>(taps * channels.period));
+  const float* const w = depthwise.as<float>();
+  for (int64_t t = 0; t < taps; t++) {
+    const float* const tap = w + (turned ? taps - 1 - t : t) * channels.count;
+    const auto table = channels.table([&](int64_t c) { return tap[c]; });
+    tables.insert(tables.end(), table.begin(), table.end());
+  }
+  return tables;
+}
+
+// Asks for memory that is wanted two rows later, a line at a time between multiplications.
+struct NextRows {
+  const float* next;
+  int64_t row;
+};
+
+// y[r][e] = sum over taps of x[r + ky][e + (kx - 1) stride] w for `rows` rows of `floats` elements;
+// x: rows + 2 rows, from the one above.
+template <int rows>
+HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t stride,
+                                 int64_t period, int64_t floats, float* y, int64_t y_row,
+                                 NextRows ahead) {
+  const D d;
+  for (int64_t phase = 0; phase < period; phase += lanes()) {
+    V k[taps];
+#pragma GCC unroll 9
+    for (int t = 0; t < taps; t++) k[t] = hn::LoadU(d, w + t * period + phase);
+    const float* row[rows + 2];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows + 2; r++) row[r] = x[r] - stride;
+    for (int64_t e = phase; e < floats; e += period) {
+      hwy::Prefetch(ahead.next + e);
+      if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
+      V sum[rows];
+#pragma GCC unroll 2
+      for (int r = 0; r < rows; r++) sum[r] = hn::Zero(d);
+#pragma GCC unroll 4
+      for (int r = 0; r < rows + 2; r++) {
+#pragma GCC unroll 3
+        for (int c = 0; c < 3; c++) {
+          const V v = hn::LoadU(d, row[r] + e + c * stride);
+#pragma GCC unroll 2
+          for (int o = 0; o < rows; o++)
+            if (r >= o && r - o < 3) sum[o] = hn::MulAdd(v, k[(r - o) * 3 + c], sum[o]);
+        }
+      }
+#pragma GCC unroll 2
+      for (int r = 0; r < rows; r++) hn::StoreU(sum[r], d, y + r * y_row + e);
+    }
+  }
+}
+
+// Pixels of a segment of some rows in scratch memory: rows follow one another, each from a whole
+// vector on.
+struct Segment {
+  int64_t h, rows, first, pixels;  // of the image
+
+  HWY_INLINE int64_t row_floats(const Channels& channels) const {
+    return rounded_up(pixels * channels.stride, lanes());
+  }
+  // body(first row, pixels) for runs of pixels without gaps, in scratch memory of all of these
+  // tensors: all rows at once, where they end with whole vectors.
+  template <class Body>
+  HWY_INLINE void for_runs(const Channels& a, const Channels& b, const Body& body) const {
+    const auto whole = [&](const Channels& c) {
+      return row_floats(c) == pixels * c.stride;
+    };
+    if (whole(a) && whole(b)) return body(0, rows * pixels);
+    for (int64_t r = 0; r < rows; r++) body(r, pixels);
+  }
+};
+
+// The depthwise output of a segment.
+HWY_INLINE void depthwise_segment(const Ring& ring, const Channels& channels, const float* w,
+                                  const Segment& s, float* y, NextRows ahead) {
+  const int64_t at = s.first * channels.stride, floats = s.pixels * channels.stride;
+  const int64_t y_row = s.row_floats(channels);
+  const float* x[4];
+  int64_t r = 0;
+  for (; r + 2 <= s.rows; r += 2) {
+    for (int64_t i = 0; i < 4; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
+    depthwise_rows<2>(x, w, channels.stride, channels.period, floats, y + r * y_row, y_row, ahead);
+  }
+  if (r == s.rows) return;
+  for (int64_t i = 0; i < 3; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
+  depthwise_rows<1>(x, w, channels.stride, channels.period, floats, y + r * y_row, y_row, ahead);
+}
+
+// Where runs of pixels of a float tensor can be written past the caches, a vector at a time.
+HWY_INLINE bool streams(const View& y, int64_t run_pixels) {
+  const auto line = static_cast<int64_t>(line_bytes / sizeof(float));
+  // Less than a line at a time would be worse than none.
+  const int64_t channels = y.shape.channels();
+  if (lanes() < line && channels > lanes()) return false;
+  return writes_past_caches(y) && y.shape.width() * channels % line == 0 &&
+         run_pixels * channels % line == 0;
+}
+
+// A weight [1,1,Ci,Co] in panels, as it is or transposed.
+HWY_INLINE void pack_weight(ThreadPool& pool, const View& w, bool transposed, float* to) {
+  const int64_t inputs = w.shape.width(), outputs = w.shape.channels();
+  const int64_t depth = transposed ? outputs : inputs, columns = transposed ? inputs : outputs;
+  const int64_t width = panel_width(columns);
+  pool.run((columns + width - 1) / width, [&](int64_t task, int) HWY_ATTR {
+    const int64_t c = task * width;
+    if (transposed)
+      pack_panel_transposed(w.as<float>(), outputs, depth, columns, c, to + c * depth);
+    else
+      pack_panel(w.as<float>(), outputs, depth, columns, c, to + c * depth);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

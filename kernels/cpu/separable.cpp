@@ -1,0 +1,267 @@
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/separable.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// Must come after foreach_target.h.
+#include "kernels/cpu/separable-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// Most partial sums of a call.
+constexpr int64_t most_tasks = 64;
+
+// Sums of y and y^2 about a shift, for one task: in float for some pixels, then in double. What
+// float adds up is taken about the mean of the pixels so far: squares of far numbers would lose it.
+class ChannelSumming {
+ public:
+  ChannelSumming(const Channels& channels, const float* shift, float* memory, double* total)
+      : channels_(channels), shift_(shift), centre_(memory), total_(total) {
+    std::fill_n(total, 2 * channels.count, 0.0);
+    std::memset(memory, 0, floats(channels) * sizeof(float));
+    for (int64_t e = 0; e < channels.period; e++)
+      if (e % channels.stride < channels.count) centre_[e] = shift[e % channels.stride];
+  }
+  static size_t floats(const Channels& channels) {
+    return 3 * static_cast<size_t>(channels.period);
+  }
+
+  // Adds pixels, which follow one another in scratch memory from a whole vector on, and calls
+  // store(v, element) for each vector of them.
+  template <class Store>
+  HWY_INLINE void add(const float* y, int64_t pixels, const Store& store) {
+    const D d;
+    const int64_t size = pixels * channels_.stride, whole = size / lanes() * lanes();
+    float* const sum = centre_ + channels_.period;
+    for (int64_t phase = 0; phase < channels_.period; phase += lanes()) {
+      const V centre = hn::LoadU(d, centre_ + phase);
+      V s0 = hn::LoadU(d, sum + phase), s1 = hn::LoadU(d, sum + channels_.period + phase);
+      V t0 = hn::Zero(d), t1 = hn::Zero(d);  // a second chain: additions wait for each other
+      int64_t e = phase;
+      for (; e + channels_.period < whole; e += 2 * channels_.period) {
+        const V a = hn::LoadU(d, y + e), b = hn::LoadU(d, y + e + channels_.period);
+        const V x = hn::Sub(a, centre), z = hn::Sub(b, centre);
+        s0 = hn::Add(s0, x);
+        t0 = hn::Add(t0, z);
+        s1 = hn::MulAdd(x, x, s1);
+        t1 = hn::MulAdd(z, z, t1);
+        store(a, e);
+        store(b, e + channels_.period);
+      }
+      for (; e < size; e += channels_.period) {
+        const V a = hn::LoadU(d, y + e);
+        const V x = hn::IfThenElseZero(
+            hn::FirstN(d, static_cast<size_t>(std::min(lanes(), size - e))), hn::Sub(a, centre));
+        s0 = hn::Add(s0, x);
+        s1 = hn::MulAdd(x, x, s1);
+        store(a, e);
+      }
+      hn::StoreU(hn::Add(s0, t0), d, sum + phase);
+      hn::StoreU(hn::Add(s1, t1), d, sum + channels_.period + phase);
+    }
+    pixels_ += pixels;
+    constexpr int64_t most_pixels = 1024;
+    if (first_ || pixels_ >= most_pixels) flush();
+  }
+
+  void flush() {
+    const int64_t step = channels_.stride, period = channels_.period;
+    float* const sum = centre_ + period;
+    const double n = static_cast<double>(pixels_) / static_cast<double>(period / step);
+    for (int64_t e = 0; e < period; e++) {
+      const int64_t c = e % step;
+      if (c >= channels_.count) continue;
+      const double apart = static_cast<double>(centre_[e]) - static_cast<double>(shift_[c]);
+      const auto s0 = static_cast<double>(sum[e]), s1 = static_cast<double>(sum[period + e]);
+      sum_about_shift(total_[c], total_[channels_.count + c], s0, s1, n, apart);
+    }
+    if (first_)
+      for (int64_t e = 0; e < period; e++)
+        if (pixels_ > 0 && e % step < channels_.count)
+          centre_[e] = shift_[e % step] + static_cast<float>(total_[e % step] /
+                                                             static_cast<double>(pixels_));
+    std::memset(sum, 0, 2 * static_cast<size_t>(period) * sizeof(float));
+    first_ = false;
+    pixels_ = 0;
+  }
+
+ private:
+  // Lanes of a period share the pixels evenly only on the whole; the differences cancel in n apart
+  // where the centre is the same for all of them.
+  static void sum_about_shift(double& total0, double& total1, double s0, double s1, double n,
+                              double apart) {
+    total0 += s0 + n * apart;
+    total1 += s1 + apart * (2 * s0 + n * apart);
+  }
+
+  Channels channels_;
+  const float* shift_;
+  float* centre_;  // then the two sums
+  double* total_;
+  int64_t pixels_ = 0;
+  bool first_ = true;
+};
+
+struct Forward {
+  const Loaded& x;
+  const View &depthwise, &pointwise, &bias, &shift, &y, &sums;
+
+  Channels in() const { return Channels(x.x.shape.channels()); }
+  Channels out() const { return Channels(y.shape.channels()); }
+  Bands bands() const { return {x.x.shape, most_tasks}; }
+  bool sums_up() const { return sums.shape.rank() > 0; }
+
+  int64_t panel_floats() const { return padded_columns(out().count) * in().count; }
+  int64_t bias_floats() const { return padded_columns(out().count); }
+  size_t work_bytes() const {
+    const int64_t totals = sums_up() ? bands().tasks() * 2 * out().count : 0;
+    return static_cast<size_t>(totals) * sizeof(double) +
+           static_cast<size_t>(panel_floats() + bias_floats()) * sizeof(float);
+  }
+};
+
+struct ForwardScratch {
+  int64_t ring, segment, product, summing;  // floats
+
+  ForwardScratch(const Forward& f, const Pace& pace) {
+    const Channels in = f.in(), out = f.out();
+    ring = (pace.step + 2) * Ring::stride_of(f.x.x.shape.width(), in);
+    segment = pace.step * rounded_up(pace.segment * in.stride, lanes());
+    product = pace.step * rounded_up(pace.segment * out.stride, lanes()) + 2 * max_lanes;
+    summing = static_cast<int64_t>(ChannelSumming::floats(out));
+  }
+  size_t bytes() const {
+    return static_cast<size_t>(ring + segment + product + summing) * sizeof(float);
+  }
+};
+
+template <class Store>
+void separable_band(const Forward& f, const RowLoader& load, const float* w, const Panels& panels,
+                    const AddBias& bias, int64_t task, float* memory, double* totals,
+                    const Store& store) {
+  const Channels in = f.in(), out = f.out();
+  const int64_t height = f.y.shape.height(), width = f.y.shape.width();
+  const Pace pace(f.x.x.shape, in);
+  const ForwardScratch sizes(f, pace);
+  const Bands bands = f.bands();
+  const int64_t image = task / bands.count, begin = task % bands.count * bands.rows;
+  const int64_t end = std::min(height, begin + bands.rows);
+  const Ring ring(memory, pace.step + 2, width, in);
+  float* const segment = memory + sizes.ring;
+  float* const product = segment + sizes.segment;
+  ring.clear();
+  std::memset(product, 0, static_cast<size_t>(sizes.product) * sizeof(float));
+  std::optional<ChannelSumming> summing;
+  if (totals) summing.emplace(out, f.shift.as<float>(), product + sizes.product, totals);
+
+  int64_t loaded = begin - 1;
+  for (int64_t h = begin; h < end; h += pace.step) {
+    const int64_t rows = std::min(pace.step, end - h);
+    for (; loaded <= h + rows; loaded++) load(ring, image, loaded);
+    const float* const next = load.x + (image * height + h + rows + 1) * width * in.count;
+    for (int64_t first = 0; first < width; first += pace.segment) {
+      const Segment s{h, rows, first, std::min(pace.segment, width - first)};
+      depthwise_segment(ring, in, w, s, segment,
+                        {next + first * in.count, width * in.count});
+      const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
+      s.for_runs(in, out, [&](int64_t r, int64_t pixels) HWY_ATTR {
+        multiply<Left::rows>(
+            Block{pixels, 0, out.count, 0, in.count, {true, true}},
+            LeftBlock{segment + r * in_row, in.stride}, panels,
+            [next](int64_t) { return Ahead{next, 0}; },
+            EvenRows{product + r * out_row, out.stride}, bias);
+      });
+      for (int64_t r = 0; r < rows; r++) {
+        const float* const from = product + r * out_row;
+        float* const to =
+            f.y.as<float>() + ((image * height + h + r) * width + first) * out.count;
+        if (summing && out.dense() && s.pixels * out.count % lanes() == 0) {
+          summing->add(from, s.pixels, [&](V v, int64_t e) HWY_ATTR { store(v, to + e); });
+          continue;
+        }
+        if (summing) summing->add(from, s.pixels, [](V, int64_t) {});
+        store_pixels(out, from, s.pixels, to, [](V v, int64_t) HWY_ATTR { return v; });
+      }
+    }
+  }
+  if (summing) summing->flush();
+  store.finish();
+}
+
+void run_forward(Stream& stream, const Forward& f, void* work) {
+  ThreadPool& pool = *stream.pool;
+  const Channels in = f.in(), out = f.out();
+  const Shape& shape = f.x.x.shape;
+  const Bands bands = f.bands();
+  auto* const totals = f.sums_up() ? static_cast<double*>(work) : nullptr;
+  auto* const panels = reinterpret_cast<float*>(static_cast<double*>(work) +
+                                                (totals ? bands.tasks() * 2 * out.count : 0));
+  float* const biases = panels + f.panel_floats();
+  pack_weight(pool, f.pointwise, false, panels);
+  std::memset(biases, 0, static_cast<size_t>(f.bias_floats()) * sizeof(float));
+  if (f.bias) std::memcpy(biases, f.bias.data, f.bias.bytes());
+  const NormaliseTables tables(f.x, in);
+  const Scratch<float> w = tap_tables(in, f.depthwise);
+  const RowLoader load{f.x.x.as<float>(), shape.height(),    shape.width(), in,
+                       f.x.normalised(),  tables.functor()};
+  const Pace pace(shape, in);
+  const size_t bytes = ForwardScratch(f, pace).bytes();
+  const auto run = [&](auto store) {
+    pool.run(bands.tasks(), [&](int64_t task, int worker) HWY_ATTR {
+      separable_band(f, load, w.data(), Panels{panels, in.count, out.count}, AddBias{biases}, task,
+                     static_cast<float*>(pool.scratch(worker, bytes)),
+                     totals ? totals + task * 2 * out.count : nullptr, store);
+    });
+  };
+  if (streams(f.y, pace.segment))
+    run(Streamed());
+  else
+    run(Cached());
+  if (!totals) return;
+  double* const sums = f.sums.as<double>();
+  std::fill_n(sums, 2 * out.count, 0.0);
+  for (int64_t task = 0; task < bands.tasks(); task++)
+    for (int64_t i = 0; i < 2 * out.count; i++) sums[i] += totals[task * 2 * out.count + i];
+  std::fill_n(sums + 2 * out.count, out.count, static_cast<double>(f.y.shape.pixels()));
+}
+
+void separable_target(Stream& stream, const Loaded& x, const View& depthwise, const View& pointwise,
+                      const View& bias, const View& shift, const View& y, const View& sums,
+                      void* work) {
+  run_forward(stream, {x, depthwise, pointwise, bias, shift, y, sums}, work);
+}
+
+size_t separable_bytes(const Loaded& x, const View& depthwise, const View& pointwise,
+                       const View& bias, const View& shift, const View& y, const View& sums) {
+  return Forward{x, depthwise, pointwise, bias, shift, y, sums}.work_bytes();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(separable_target);
+void separable(Stream& stream, const Loaded& x, const View& depthwise, const View& pointwise,
+               const View& bias, const View& shift, const View& y, const View& sums, void* work) {
+  HWY_DYNAMIC_DISPATCH(separable_target)
+  (stream, x, depthwise, pointwise, bias, shift, y, sums, work);
+}
+
+HWY_EXPORT(separable_bytes);
+size_t separable_workspace(Stream&, const Loaded& x, const View& depthwise, const View& pointwise,
+                           const View& bias, const View& shift, const View& y, const View& sums) {
+  return HWY_DYNAMIC_DISPATCH(separable_bytes)(x, depthwise, pointwise, bias, shift, y, sums);
+}
+
+}  // namespace fulmar::cpu
+#endif

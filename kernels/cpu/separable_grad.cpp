@@ -1,0 +1,494 @@
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/separable_grad.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// Must come after foreach_target.h.
+#include "kernels/cpu/cotangent-inl.h"
+#include "kernels/cpu/separable-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// Gradients of weights add up in float over so many pixels at most, then sums of such sums do.
+constexpr int64_t pixels_per_sum = 1024;
+
+struct Backward {
+  const Cotangent& dy;
+  const Loaded& x;
+  const View &depthwise, &pointwise;
+  const SkipGrad& skip;
+  const SeparableGrad& d;
+
+  Channels in() const { return Channels(x.x.shape.channels()); }
+  Channels out() const { return Channels(pointwise.shape.channels()); }
+  bool weights() const { return d.dpointwise.shape.rank() > 0; }
+
+  // Partial sums of weight gradients are kept for every band, as many as take 8 MiB.
+  Bands bands() const {
+    constexpr int64_t most_floats = 1 << 21;
+    const int64_t most = weights() ? most_floats / (in().count * out().count) : 64;
+    return {x.x.shape, std::clamp<int64_t>(most, 4, 64)};
+  }
+  // Of a task: dpointwise [Ci][Co], ddepthwise [taps][period], sums of dx [2][period].
+  int64_t product_floats() const { return weights() ? in().count * out().count : 0; }
+  int64_t tap_floats() const { return weights() ? taps * in().period : 0; }
+  int64_t sum_floats() const { return x.normalised() ? 2 * in().period : 0; }
+  int64_t total_floats() const { return product_floats() + tap_floats(); }
+
+  int64_t panel_floats() const { return padded_columns(in().count) * out().count; }
+  int64_t skip_floats() const {
+    return skip.given() ? padded_columns(in().count) * skip.w.shape.channels() : 0;
+  }
+  size_t work_bytes() const {
+    const int64_t tasks = bands().tasks();
+    return static_cast<size_t>(tasks * sum_floats()) * sizeof(double) +
+           static_cast<size_t>(tasks * total_floats() + panel_floats() + skip_floats()) *
+               sizeof(float);
+  }
+};
+
+// Scratch memory of a task, in floats.
+struct BackwardScratch {
+  int64_t ring_in, gradient, segment, dz, skip, dx, sums, accumulated;
+
+  BackwardScratch(const Backward& b, const Pace& pace) {
+    const Channels in = b.in(), out = b.out();
+    const int64_t width = b.x.x.shape.width();
+    ring_in = (pace.step + 2) * Ring::stride_of(width, in);
+    gradient =
+        b.dy.pooled() ? pace.step * rounded_up(width * out.stride + lanes(), lanes()) : 0;
+    segment = pace.step * rounded_up(pace.segment * in.stride, lanes()) + 2 * max_lanes;
+    dz = pace.step * rounded_up(pace.segment * out.stride, lanes()) + 2 * max_lanes;
+    skip = b.skip.given()
+               ? rounded_up((pace.step / 2 + 1) * ((width + 1) / 2) * in.stride, lanes()) +
+                     2 * max_lanes
+               : 0;
+    dx = 2 * (rounded_up(width * in.stride, lanes()) + lanes());
+    sums = b.sum_floats();
+    accumulated = rounded_up(b.total_floats(), lanes());
+  }
+  size_t bytes() const {
+    return static_cast<size_t>(2 * ring_in + gradient + segment + dz + skip + dx + sums +
+                               accumulated) *
+           sizeof(float);
+  }
+};
+
+// dx and the gradient of the depthwise kernel from the same loads: dx[r][e] = sum over taps of
+// dd[r + ky][e + (kx - 1) stride] w, sum[tap] += dd[...] x[r][e]. dd: rows + 2 rows from the one
+// above; w and sum belong to the kernel turned by 180 degrees.
+template <int rows, bool weights>
+HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* x, const float* w,
+                                 int64_t stride, int64_t period, int64_t floats, float* dx,
+                                 int64_t dx_row, float* sum) {
+  const D d;
+  for (int64_t phase = 0; phase < period; phase += lanes()) {
+    V k[taps], s[taps];
+#pragma GCC unroll 9
+    for (int t = 0; t < taps; t++) {
+      k[t] = hn::LoadU(d, w + t * period + phase);
+      if constexpr (weights) s[t] = hn::LoadU(d, sum + t * period + phase);
+    }
+    const float* row[rows + 2];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows + 2; r++) row[r] = dd[r] - stride;
+    for (int64_t e = phase; e < floats; e += period) {
+      V out[rows], a[rows];
+#pragma GCC unroll 2
+      for (int r = 0; r < rows; r++) {
+        out[r] = hn::Zero(d);
+        if constexpr (weights) a[r] = hn::LoadU(d, x[r] + e);
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < rows + 2; r++) {
+#pragma GCC unroll 3
+        for (int c = 0; c < 3; c++) {
+          const V v = hn::LoadU(d, row[r] + e + c * stride);
+#pragma GCC unroll 2
+          for (int o = 0; o < rows; o++)
+            if (r >= o && r - o < 3) {
+              const int t = (r - o) * 3 + c;
+              out[o] = hn::MulAdd(v, k[t], out[o]);
+              if constexpr (weights) s[t] = hn::MulAdd(v, a[o], s[t]);
+            }
+        }
+      }
+#pragma GCC unroll 2
+      for (int r = 0; r < rows; r++) hn::StoreU(out[r], d, dx + r * dx_row + e);
+    }
+    if constexpr (weights) {
+#pragma GCC unroll 9
+      for (int t = 0; t < taps; t++) hn::StoreU(s[t], d, sum + t * period + phase);
+    }
+  }
+}
+
+// One band of one image.
+template <class Store>
+class BackwardBand {
+ public:
+  struct Tables {
+    const float *taps, *turned, *mean;
+    Panels pointwise, skip;  // transposed
+  };
+
+  BackwardBand(const Backward& b, const RowLoader& load, const CotangentRows& cotangent,
+               const Tables& tables, const Store& store, int64_t task, float* memory,
+               double* sum_totals, float* totals)
+      : b_(b),
+        load_(load),
+        cotangent_(cotangent),
+        tables_(tables),
+        store_(store),
+        in_(b.in()),
+        out_(b.out()),
+        pace_(b.x.x.shape, in_),
+        height_(b.x.x.shape.height()),
+        width_(b.x.x.shape.width()),
+        rows_(memory, pace_.step + 2, width_, in_),
+        dd_(memory + BackwardScratch(b, pace_).ring_in, pace_.step + 2, width_, in_),
+        sum_totals_(sum_totals),
+        totals_(totals),
+        offsets_(static_cast<size_t>(pace_.step * pace_.segment)) {
+    const BackwardScratch sizes(b, pace_);
+    const Bands bands = b.bands();
+    image_ = task / bands.count;
+    begin_ = task % bands.count * bands.rows;
+    end_ = std::min(height_, begin_ + bands.rows);
+    std::memset(memory, 0, sizes.bytes());
+    float* at = memory + 2 * sizes.ring_in;
+    const auto take = [&](int64_t floats) {
+      float* const taken = at;
+      at += floats;
+      return taken;
+    };
+    gradient_ = take(sizes.gradient);
+    segment_ = take(sizes.segment);
+    dz_ = take(sizes.dz);
+    skip_ = take(sizes.skip);
+    dx_ = take(sizes.dx);
+    sums_ = take(sizes.sums);
+    // Few pixels add up in the total itself.
+    split_ = (end_ - begin_) * width_ > pixels_per_sum;
+    accumulated_ = split_ ? take(sizes.accumulated) : totals_;
+    if (totals_) std::memset(totals_, 0, static_cast<size_t>(b.total_floats()) * sizeof(float));
+    if (sum_totals_) std::fill_n(sum_totals_, b.sum_floats(), 0.0);
+  }
+
+  void run() {
+    int64_t loaded = begin_ - 1, made = begin_;
+    if (begin_ > 0) rows_of_dd({begin_ - 1, 1, 0, 0}, false);
+    for (int64_t h = begin_; h < end_; h += pace_.step) {
+      const int64_t rows = std::min(pace_.step, end_ - h);
+      for (; loaded <= h + rows; loaded++) load_(rows_, image_, loaded);
+      rows_of_dd({h, rows, 0, 0}, b_.weights());
+      make_dx(made, h + rows - 1);
+      made = h + rows - 1;
+      pixels_ += rows * width_;
+      if (pixels_ >= pixels_per_sum) flush();
+    }
+    if (end_ < height_)
+      rows_of_dd({end_, 1, 0, 0}, false);
+    else
+      dd_.clear(end_);
+    make_dx(made, end_);
+    flush();
+    store_.finish();
+  }
+
+ private:
+  // The depthwise output's cotangent, for rows of the band or the row beside it.
+  void rows_of_dd(Segment s, bool weights) {
+    if (cotangent_.pooled())
+      for (int64_t r = 0; r < s.rows; r++)
+        cotangent_.spread(image_, s.h + r, gradient_ + r * gradient_row());
+    const float* const next = load_.x + (image_ * height_ + s.h + s.rows + 1) * width_ * in_.count;
+    for (s.first = 0; s.first < width_; s.first += pace_.segment) {
+      s.pixels = std::min(pace_.segment, width_ - s.first);
+      const int64_t in_row = s.row_floats(in_), out_row = s.row_floats(out_);
+      for (int64_t r = 0; r < s.rows; r++)
+        cotangent_.load(image_, s.h + r, s.first, s.pixels,
+                        gradient_ + r * gradient_row() + s.first * out_.stride,
+                        dz_ + r * out_row);
+      const auto multiply_rows = [&](int64_t r, int64_t pixels, const auto& to) HWY_ATTR {
+        multiply<Left::rows>(Block{pixels, 0, in_.count, 0, out_.count, {true, true}},
+                             LeftBlock{dz_ + r * out_row, out_.stride}, tables_.pointwise,
+                             [next](int64_t) { return Ahead{next, 0}; }, to, StoreSum());
+      };
+      if (s.pixels == pace_.segment && s.pixels >= 32) {
+        for (int64_t r = 0; r < s.rows; r++)
+          multiply_rows(r, s.pixels,
+                        EvenRows{dd_.at(s.h + r) + s.first * in_.stride, in_.stride});
+      } else {
+        // The weights are read once for all rows.
+        for (int64_t i = 0; i < s.rows * s.pixels; i++)
+          offsets_[i] = dd_.at(s.h + i / s.pixels) - dd_.memory +
+                        (s.first + i % s.pixels) * in_.stride;
+        s.for_runs(out_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
+          multiply_rows(r, pixels, ScatteredRows{dd_.memory, offsets_.data() + r * s.pixels});
+        });
+      }
+      if (!weights) continue;
+      depthwise_segment(rows_, in_, tables_.taps, s, segment_,
+                        {next + s.first * in_.count, width_ * in_.count});
+      s.for_runs(in_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
+        multiply<Left::columns>(
+            Block{in_.count, 0, out_.count, 0, pixels, {false, false}},
+            LeftBlock{segment_ + r * in_row, in_.stride},
+            PlainRight{dz_ + r * out_row, out_.stride, out_.count},
+            [next](int64_t) { return Ahead{next, 0}; }, EvenRows{accumulated_, out_.count},
+            StoreSum());
+      });
+    }
+  }
+  int64_t gradient_row() const { return rounded_up(width_ * out_.stride + lanes(), lanes()); }
+
+  // dx of rows [first, last), whose own and neighbouring rows of dd are there.
+  void make_dx(int64_t first, int64_t last) {
+    if (first >= last) return;
+    const int64_t half = (width_ + 1) / 2, first_even = (first + 1) / 2;
+    if (b_.skip.given() && 2 * first_even < last) {
+      const int64_t count = (last + 1) / 2 - first_even, depth = b_.skip.w.shape.channels();
+      const int64_t half_height = (height_ + 1) / 2;
+      const float* const dy =
+          b_.skip.dy.as<float>() + (image_ * half_height + first_even) * half * depth;
+      multiply<Left::rows>(Block{count * half, 0, in_.count, 0, depth, {true, true}},
+                           LeftBlock{dy, depth}, tables_.skip,
+                           [dy](int64_t) { return Ahead{dy, 0}; }, EvenRows{skip_, in_.stride},
+                           StoreSum());
+    }
+    const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes()) + lanes();
+    float* const taps_sum = accumulated_ + b_.product_floats();
+    int64_t r = first;
+    const auto of_rows = [&](auto count) HWY_ATTR {
+      constexpr int rows = decltype(count)::value;
+      const float *dd[rows + 2], *x[rows];
+      for (int64_t i = 0; i < rows + 2; i++) dd[i] = dd_.at(r - 1 + i);
+      for (int64_t i = 0; i < rows; i++) x[i] = rows_.at(r + i);
+      if (b_.weights())
+        depthwise_back<rows, true>(dd, x, tables_.turned, in_.stride, in_.period, floats, dx_, row,
+                                   taps_sum);
+      else
+        depthwise_back<rows, false>(dd, x, tables_.turned, in_.stride, in_.period, floats, dx_,
+                                    row, nullptr);
+      for (int64_t i = 0; i < rows; i++)
+        finish_row(r + i, dx_ + i * row,
+                   (r + i) % 2 == 0 && b_.skip.given()
+                       ? skip_ + ((r + i) / 2 - first_even) * half * in_.stride
+                       : nullptr);
+    };
+    for (; r + 2 <= last; r += 2) of_rows(Constant<2>());
+    if (r < last) of_rows(Constant<1>());
+  }
+
+  // Adds the skip's gradient, masks where relu was off, sums up, and writes the row.
+  void finish_row(int64_t r, float* dx, const float* skip) {
+    const D d;
+    if (skip)
+      for (int64_t p = 0; 2 * p < width_; p++)
+        for_channels(in_.count, [&](auto dc, int64_t c) HWY_ATTR {
+          float* const at = dx + 2 * p * in_.stride + c;
+          hn::StoreU(hn::Add(hn::LoadU(dc, at), hn::LoadU(dc, skip + p * in_.stride + c)), dc, at);
+        });
+    const int64_t at = (image_ * height_ + r) * width_ * in_.count;
+    float* const to = b_.d.dx.as<float>() + at;
+    const int64_t size = width_ * in_.count, whole = size / lanes() * lanes();
+    const bool even = in_.dense() && whole == size;
+    if (!b_.x.normalised()) {
+      if (even)
+        for (int64_t e = 0; e < size; e += lanes()) store_(hn::LoadU(d, dx + e), to + e);
+      else
+        store_pixels(in_, dx, width_, to, [](V v, int64_t) HWY_ATTR { return v; });
+      return;
+    }
+    const float* const from = b_.x.x.as<float>() + at;
+    const float* const on = rows_.at(r);
+    float* const sum = sums_;
+    const int64_t period = in_.period;
+    // Where relu gave 0 nothing comes through; NaN lets it through.
+    const auto masked = [&](int64_t e) HWY_ATTR {
+      const V a = hn::LoadU(d, on + e);
+      return hn::IfThenZeroElse(hn::Le(a, hn::Zero(d)), hn::LoadU(d, dx + e));
+    };
+    if (even) {
+      for (int64_t phase = 0; phase < period; phase += lanes()) {
+        const V mean = hn::LoadU(d, tables_.mean + phase);
+        V s0 = hn::LoadU(d, sum + phase), s1 = hn::LoadU(d, sum + period + phase);
+        for (int64_t e = phase; e < size; e += period) {
+          const V v = masked(e);
+          s0 = hn::Add(s0, v);
+          s1 = hn::MulAdd(v, hn::Sub(hn::LoadU(d, from + e), mean), s1);
+          store_(v, to + e);
+        }
+        hn::StoreU(s0, d, sum + phase);
+        hn::StoreU(s1, d, sum + period + phase);
+      }
+      return;
+    }
+    for (int64_t e = 0, phase = 0; e < width_ * in_.stride; e += lanes()) {
+      const int64_t pixel = e / in_.stride, c = e % in_.stride;
+      const int64_t left = std::min(
+          lanes(), in_.dense() ? size - e : in_.count - c);
+      const V v = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(left)), masked(e));
+      const int64_t place = pixel * in_.count + c;
+      const V x = load_first(d, from + place, left);
+      const V centred = hn::Sub(x, hn::LoadU(d, tables_.mean + phase));
+      hn::StoreU(hn::Add(hn::LoadU(d, sum + phase), v), d, sum + phase);
+      hn::StoreU(hn::MulAdd(v, centred, hn::LoadU(d, sum + period + phase)), d,
+                 sum + period + phase);
+      store_first(d, v, to + place, left);
+      phase = phase + lanes() == period ? 0 : phase + lanes();
+    }
+  }
+
+  void flush() {
+    pixels_ = 0;
+    if (sum_totals_)
+      for (int64_t i = 0; i < b_.sum_floats(); i++) {
+        sum_totals_[i] += static_cast<double>(sums_[i]);
+        sums_[i] = 0;
+      }
+    if (!totals_ || !split_) return;
+    for (int64_t i = 0; i < b_.total_floats(); i++) {
+      totals_[i] += accumulated_[i];
+      accumulated_[i] = 0;
+    }
+  }
+
+  const Backward& b_;
+  const RowLoader& load_;
+  const CotangentRows& cotangent_;
+  const Tables& tables_;
+  const Store& store_;
+  Channels in_, out_;
+  Pace pace_;
+  int64_t height_, width_;
+  Ring rows_, dd_;
+  double* sum_totals_;  // [2][period]
+  float* totals_;       // dpointwise, ddepthwise; null where they are not wanted
+  int64_t image_, begin_, end_, pixels_ = 0;
+  bool split_;
+  float *gradient_, *segment_, *dz_, *skip_, *dx_, *sums_, *accumulated_;
+  Scratch<int64_t> offsets_;
+};
+
+// What tasks summed up, in their order.
+void join_weights(ThreadPool& pool, const Backward& b, const float* totals) {
+  const Channels in = b.in();
+  const int64_t tasks = b.bands().tasks(), each = b.total_floats();
+  constexpr int64_t grain = 1 << 14;
+  const int64_t products = b.product_floats();
+  float* const dpointwise = b.d.dpointwise.as<float>();
+  pool.run((products + grain - 1) / grain, [&](int64_t chunk, int) {
+    for (int64_t i = chunk * grain; i < std::min(products, (chunk + 1) * grain); i++) {
+      double sum = 0;
+      for (int64_t t = 0; t < tasks; t++) sum += static_cast<double>(totals[t * each + i]);
+      dpointwise[i] = static_cast<float>(sum);
+    }
+  });
+  float* const ddepthwise = b.d.ddepthwise.as<float>();
+  for (int64_t tap = 0; tap < taps; tap++)
+    for (int64_t c = 0; c < in.count; c++) {
+      double sum = 0;
+      for (int64_t t = 0; t < tasks; t++)
+        for (int64_t e = c; e < in.period; e += in.stride)
+          sum += static_cast<double>(totals[t * each + products + tap * in.period + e]);
+      ddepthwise[(taps - 1 - tap) * in.count + c] = static_cast<float>(sum);
+    }
+}
+
+void join_sums(const Backward& b, const double* totals) {
+  const Channels in = b.in();
+  double* const sums = b.d.grad_sums.as<double>();
+  for (int64_t row = 0; row < 2; row++)
+    for (int64_t c = 0; c < in.count; c++) {
+      double sum = 0;
+      for (int64_t t = 0; t < b.bands().tasks(); t++)
+        for (int64_t e = c; e < in.period; e += in.stride)
+          sum += totals[t * b.sum_floats() + row * in.period + e];
+      sums[row * in.count + c] = sum;
+    }
+}
+
+void run_backward(Stream& stream, const Backward& b, void* work) {
+  ThreadPool& pool = *stream.pool;
+  const Channels in = b.in(), out = b.out();
+  const Shape& shape = b.x.x.shape;
+  const int64_t tasks = b.bands().tasks();
+  auto* const sums = static_cast<double*>(work);
+  auto* const totals = reinterpret_cast<float*>(sums + tasks * b.sum_floats());
+  float* const panels = totals + tasks * b.total_floats();
+  float* const skip_panels = panels + b.panel_floats();
+  pack_weight(pool, b.pointwise, true, panels);
+  if (b.skip.given()) pack_weight(pool, b.skip.w, true, skip_panels);
+
+  const NormaliseTables tables(b.x, in);
+  const Scratch<float> w = tap_tables(in, b.depthwise), turned = tap_tables(in, b.depthwise, true);
+  const RowLoader load{b.x.x.as<float>(), shape.height(),    shape.width(), in,
+                       b.x.normalised(),  tables.functor()};
+  const CotangentRows cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
+  const int64_t skips = b.skip.given() ? b.skip.w.shape.channels() : 0;
+  const Pace pace(shape, in);
+  const size_t bytes = BackwardScratch(b, pace).bytes();
+  const auto run = [&](auto store) {
+    using Band = BackwardBand<decltype(store)>;
+    const typename Band::Tables of_band{w.data(), turned.data(), tables.centre.data(),
+                                        Panels{panels, out.count, in.count},
+                                        Panels{skip_panels, skips, in.count}};
+    pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
+      Band(b, load, cotangent, of_band, store, task,
+           static_cast<float*>(pool.scratch(worker, bytes)),
+           b.x.normalised() ? sums + task * b.sum_floats() : nullptr,
+           b.weights() ? totals + task * b.total_floats() : nullptr)
+          .run();
+    });
+  };
+  if (streams(b.d.dx, shape.width()))
+    run(Streamed());
+  else
+    run(Cached());
+  if (b.weights()) join_weights(pool, b, totals);
+  if (b.x.normalised()) join_sums(b, sums);
+}
+
+void separable_grad_target(Stream& stream, const Cotangent& dy, const Loaded& x,
+                           const View& depthwise, const View& pointwise, const SkipGrad& skip,
+                           const SeparableGrad& d, void* work) {
+  run_backward(stream, {dy, x, depthwise, pointwise, skip, d}, work);
+}
+
+size_t separable_grad_bytes(const Cotangent& dy, const Loaded& x, const View& depthwise,
+                            const View& pointwise, const SkipGrad& skip, const SeparableGrad& d) {
+  return Backward{dy, x, depthwise, pointwise, skip, d}.work_bytes();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(separable_grad_target);
+void separable_grad(Stream& stream, const Cotangent& dy, const Loaded& x, const View& depthwise,
+                    const View& pointwise, const SkipGrad& skip, const SeparableGrad& d,
+                    void* work) {
+  HWY_DYNAMIC_DISPATCH(separable_grad_target)
+  (stream, dy, x, depthwise, pointwise, skip, d, work);
+}
+
+HWY_EXPORT(separable_grad_bytes);
+size_t separable_grad_workspace(Stream&, const Cotangent& dy, const Loaded& x,
+                                const View& depthwise, const View& pointwise, const SkipGrad& skip,
+                                const SeparableGrad& d) {
+  return HWY_DYNAMIC_DISPATCH(separable_grad_bytes)(dy, x, depthwise, pointwise, skip, d);
+}
+
+}  // namespace fulmar::cpu
+#endif
