@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "kernels/cpu/loaded-inl.h"
+#include "kernels/cpu/separable-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -42,6 +43,17 @@ class CotangentRows {
         [&](int64_t c) { return totals[channels.count + c] / (n[c] * variance(c)); });
   }
   bool pooled() const { return dy_.pooled(); }
+
+  // What products of `depth` steps a tile ask for, so that dy and z of pixels from `element` on are
+  // near when load() wants them. A pooled dy is loaded by spread().
+  HWY_INLINE AheadByTile asks_dy(int64_t element, int64_t depth) const {
+    const float* const from = (pooled() ? dy_.z : dy_.dy).as<float>();
+    return {from + element, depth * line, line};
+  }
+  HWY_INLINE AheadByTile asks_z(int64_t element, int64_t depth) const {
+    if (pooled() || !dy_.normalised()) return {dy_.dy.as<float>(), 0, 0};
+    return {dy_.z.as<float>() + element, depth * line, line};
+  }
 
   // What the pool's cotangent gives to a row, into scratch memory: each pixel gathers it from the
   // windows in which it won.
@@ -79,6 +91,8 @@ class CotangentRows {
   }
 
  private:
+  static constexpr int64_t line = 16;  // floats
+
   // batch_norm_grad
   HWY_INLINE V through(V g, V z, int64_t phase) const {
     const D d;

@@ -114,9 +114,17 @@ HWY_INLINE Scratch<float> tap_tables(const Channels& channels, const View& depth
 }
 
 // Asks for memory that is wanted two rows later, a line at a time between multiplications.
+HWY_INLINE void prefetch_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
 struct NextRows {
   const float* next;
   int64_t row;
+};
+
+// What the tiles of a product ask for, a line at a time: `each` floats a tile, from `next` on.
+struct AheadByTile {
+  const float* next;
+  int64_t each, share;
+  HWY_INLINE Ahead operator()(int64_t tile) const { return {next + tile * each, share}; }
 };
 
 // y[r][e] = sum over taps of x[r + ky][e + (kx - 1) stride] w for `rows` rows of `floats` elements;
@@ -134,8 +142,8 @@ HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t 
 #pragma GCC unroll 4
     for (int r = 0; r < rows + 2; r++) row[r] = x[r] - stride;
     for (int64_t e = phase; e < floats; e += period) {
-      hwy::Prefetch(ahead.next + e);
-      if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
+      prefetch_l2(ahead.next + e);
+      if constexpr (rows == 2) prefetch_l2(ahead.next + ahead.row + e);
       V sum[rows];
 #pragma GCC unroll 2
       for (int r = 0; r < rows; r++) sum[r] = hn::Zero(d);

@@ -216,36 +216,55 @@ class BackwardBand {
         cotangent_.load(image_, s.h + r, s.first, s.pixels,
                         gradient_ + r * gradient_row() + s.first * out_.stride,
                         dz_ + r * out_row);
-      const auto multiply_rows = [&](int64_t r, int64_t pixels, const auto& to) HWY_ATTR {
-        multiply<Left::rows>(Block{pixels, 0, in_.count, 0, out_.count, {true, true}},
-                             LeftBlock{dz_ + r * out_row, out_.stride}, tables_.pointwise,
-                             [next](int64_t) { return Ahead{next, 0}; }, to, StoreSum());
-      };
-      if (s.pixels == pace_.segment && s.pixels >= 32) {
-        for (int64_t r = 0; r < s.rows; r++)
-          multiply_rows(r, s.pixels,
-                        EvenRows{dd_.at(s.h + r) + s.first * in_.stride, in_.stride});
-      } else {
-        // The weights are read once for all rows.
+      if (weights)
+        depthwise_segment(rows_, in_, tables_.taps, s, segment_,
+                          {next + s.first * in_.count, width_ * in_.count});
+      // Weights are read once for all rows, unless a row has pixels enough.
+      constexpr int64_t many = 32;
+      if (s.pixels < many) {
         for (int64_t i = 0; i < s.rows * s.pixels; i++)
           offsets_[i] = dd_.at(s.h + i / s.pixels) - dd_.memory +
                         (s.first + i % s.pixels) * in_.stride;
         s.for_runs(out_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
-          multiply_rows(r, pixels, ScatteredRows{dd_.memory, offsets_.data() + r * s.pixels});
+          multiply_rows(dz_ + r * out_row, pixels,
+                        ScatteredRows{dd_.memory, offsets_.data() + r * s.pixels},
+                        {dz_, 0, 0});
         });
+        if (weights)
+          s.for_runs(in_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
+            add_weights(segment_ + r * in_row, dz_ + r * out_row, pixels, {dz_, 0, 0});
+          });
+        continue;
       }
-      if (!weights) continue;
-      depthwise_segment(rows_, in_, tables_.taps, s, segment_,
-                        {next + s.first * in_.count, width_ * in_.count});
-      s.for_runs(in_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
-        multiply<Left::columns>(
-            Block{in_.count, 0, out_.count, 0, pixels, {false, false}},
-            LeftBlock{segment_ + r * in_row, in_.stride},
-            PlainRight{dz_ + r * out_row, out_.stride, out_.count},
-            [next](int64_t) { return Ahead{next, 0}; }, EvenRows{accumulated_, out_.count},
-            StoreSum());
-      });
+      for (int64_t r = 0; r < s.rows; r++) {
+        const int64_t later = pixel_after(s, r) * out_.count;
+        multiply_rows(dz_ + r * out_row, s.pixels,
+                      EvenRows{dd_.at(s.h + r) + s.first * in_.stride, in_.stride},
+                      cotangent_.asks_dy(later, out_.count));
+        if (weights)
+          add_weights(segment_ + r * in_row, dz_ + r * out_row, s.pixels,
+                      cotangent_.asks_z(later, s.pixels));
+      }
     }
+  }
+  // The pixel that is loaded next where pixel `first` of row r is now.
+  int64_t pixel_after(const Segment& s, int64_t r) const {
+    const bool next_row = s.first + pace_.segment >= width_;
+    const int64_t row = std::min(s.h + r + (next_row ? s.rows : 0), height_ - 1);
+    return (image_ * height_ + row) * width_ + (next_row ? 0 : s.first + pace_.segment);
+  }
+  template <class Rows>
+  HWY_INLINE void multiply_rows(const float* dz, int64_t pixels, const Rows& to,
+                                const AheadByTile& ahead) {
+    multiply<Left::rows>(Block{pixels, 0, in_.count, 0, out_.count, {true, true}},
+                         LeftBlock{dz, out_.stride}, tables_.pointwise, ahead, to, StoreSum());
+  }
+  // Adds to the pointwise kernel's gradient.
+  HWY_INLINE void add_weights(const float* d, const float* dz, int64_t pixels,
+                              const AheadByTile& ahead) {
+    multiply<Left::columns>(Block{in_.count, 0, out_.count, 0, pixels, {false, false}},
+                            LeftBlock{d, in_.stride}, PlainRight{dz, out_.stride, out_.count},
+                            ahead, EvenRows{accumulated_, out_.count}, StoreSum());
   }
   int64_t gradient_row() const { return rounded_up(width_ * out_.stride + lanes(), lanes()); }
 
