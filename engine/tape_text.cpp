@@ -78,6 +78,22 @@ std::string outputs_of(const Node& node) {
   return text;
 }
 
+// "depthwise_conv2d, conv2d": the ops in whose place a fused one stands; empty for others.
+std::string composition_of(const Tape& tape, const Node& node) {
+  Tape composed;
+  std::vector<Val> inputs;
+  for (size_t i = 0; i < node.inputs.size(); i++)
+    inputs.push_back(node.inputs[i] ? ops::input(composed, std::to_string(i),
+                                                 tape.info(node.inputs[i]))
+                                    : Val{});
+  const int first = composed.size();
+  node.op->compose(composed, inputs);
+  std::string names;
+  for (int n = first; n < composed.size(); n++)
+    names += (names.empty() ? "" : ", ") + std::string(composed.node(n).op->name());
+  return names;
+}
+
 std::string line_of(const Tape& tape, int n) {
   const Node& node = tape.node(n);
   std::string line = node.outputs.empty() ? "" : text_of(Val{n, 0}) + " = ";
@@ -92,7 +108,9 @@ std::string line_of(const Tape& tape, int n) {
   std::string settings;
   for (const auto& [key, value] : node.op->attributes())
     settings += " " + key + "=" + text_of(value);
-  return settings.empty() ? line : line + " " + settings;
+  if (!settings.empty()) line += " " + settings;
+  const std::string composition = composition_of(tape, node);
+  return composition.empty() ? line : line + "  in place of " + composition;
 }
 
 // A graph in one of the two languages: nodes in boxes of their layers, then edges.

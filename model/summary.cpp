@@ -80,7 +80,8 @@ PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, 
   const Heads heads = heads_of(info);
   const std::vector<TensorSpec> tensors = tensors_of(info, trains ? heads : Heads{}, batch);
   PlannedProgram planned{record_program(info, heads, tensors, {mode}), {}};
-  const Program& p = planned.program;
+  Program& p = planned.program;
+  if (trains) p = fused(p, device);
   std::vector<Val> outputs = watched_values(p);
   if (trains) {
     require_labels(p, heads, "a training step");

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/fuse/fuse.h"
 #include "tests/support/array.h"
 #include "tests/support/guard.h"
 
@@ -61,15 +62,20 @@ std::string text(const Complaints& complaints) {
   return all;
 }
 
-Recording record(const Case& c, bool gradients) {
+namespace {
+
+Recording record_forward(const Case& c) {
   Recording r;
   r.tape = std::make_shared<Tape>();
   r.operands = c.operands;
   for (const Operand& operand : c.operands)
     r.inputs.push_back(ops::input(*r.tape, operand.name, operand.info));
   r.outputs = c.build(*r.tape, r.inputs);
-  if (!gradients || r.outputs.empty()) return r;
+  return r;
+}
 
+Recording with_gradients(const Case& c, Recording r) {
+  if (r.outputs.empty()) return r;
   std::vector<Val> wrt;
   for (size_t i = 0; i < c.operands.size(); i++)
     if (c.operands[i].differentiable) {
@@ -81,6 +87,24 @@ Recording record(const Case& c, bool gradients) {
   r.inputs.push_back(ops::input(*r.tape, "cotangent", r.operands.back().info));
   r.gradients = grad(*r.tape, r.outputs[0], wrt, r.inputs.back());
   return r;
+}
+
+}  // namespace
+
+Recording record(const Case& c, bool gradients) {
+  Recording r = record_forward(c);
+  return gradients ? with_gradients(c, std::move(r)) : r;
+}
+
+Recording record_fused(const Case& c, bool gradients, const Device& device) {
+  Recording r = record_forward(c);
+  std::vector<Val> keep = r.outputs;
+  keep.insert(keep.end(), r.inputs.begin(), r.inputs.end());
+  const Fused fused = fuse(*r.tape, device, keep);
+  for (std::vector<Val>* values : {&r.outputs, &r.inputs})
+    for (Val& v : *values) v = fused.now(v);
+  r.tape = fused.tape;
+  return gradients ? with_gradients(c, std::move(r)) : r;
 }
 
 void set(Session& session, Val input, const Operand& operand) {
@@ -125,8 +149,12 @@ bool same_values(const Result& a, const Result& b) {
 }
 
 Complaints check_parity(const Case& c, Context& context, Device& device) {
-  const Recording recording = record(c, true);
-  const std::vector<Result> expected = run(recording, context, context.device("reference"));
+  return check_parity(c, record(c, true), context, device);
+}
+
+Complaints check_parity(const Case& c, const Recording& recording, Context& context,
+                        Device& device) {
+  const std::vector<Result> expected = run(record(c, true), context, context.device("reference"));
   const std::vector<Result> found = run(recording, context, device);
   const std::string where = std::string(device.backend().name) + ": " + c.name() + ": ";
   Complaints complaints;
@@ -249,7 +277,10 @@ class Guarded {
 }  // namespace
 
 Complaints check_guards(const Case& c, Context& context, Device& device) {
-  const Recording r = record(c, true);
+  return check_guards(c, record(c, true), context, device);
+}
+
+Complaints check_guards(const Case& c, const Recording& r, Context& context, Device& device) {
   std::vector<Val> wanted = r.outputs;
   wanted.insert(wanted.end(), r.gradients.begin(), r.gradients.end());
   const Plan p = make_plan(*r.tape, wanted, device, {.reuse = false});

@@ -28,6 +28,8 @@ struct Recording {
   std::vector<std::string> gradient_names;  // "d x"
 };
 Recording record(const Case& c, bool gradients);
+// With fused ops of the device; outputs are kept. Gradients are those of the fused tape.
+Recording record_fused(const Case& c, bool gradients, const Device& device);
 
 // A tensor that a run leaves behind: an output, a gradient, or an operand updated in place.
 struct Result {
@@ -44,6 +46,9 @@ std::vector<Result> run(const Recording& recording, Context& context, Device& de
 
 // Forward and gradients on `device` against `reference`, by norm of each tensor.
 Complaints check_parity(const Case& c, Context& context, Device& device);
+// The same of a recording of the case on `device`.
+Complaints check_parity(const Case& c, const Recording& recording, Context& context,
+                        Device& device);
 
 // Gradients against central differences of fourth order along three random directions for each
 // operand, in float64 on `device`.
@@ -57,5 +62,7 @@ Case gradient_case(const Case& c, size_t operand);
 // bytes. Complains of a node that writes outside its outputs, or whose results differ from
 // a Session's by a bit.
 Complaints check_guards(const Case& c, Context& context, Device& device);
+Complaints check_guards(const Case& c, const Recording& recording, Context& context,
+                        Device& device);
 
 }  // namespace fulmar::test

@@ -117,6 +117,9 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
              "steps, as published (default\nestimated; with --protocol paper running)");
   add_number(app, "--label-smoothing", c.label_smoothing, 0, 0.9, "(default 0)");
   add_precision(app, c.precision);
+  add_choice(app, "--fuse", c.fuse, {"on", "off"},
+             "Fused kernels, where the device has them: faster, in less memory, and other "
+             "roundings (default on)");
 }
 
 }  // namespace

@@ -87,6 +87,10 @@ constexpr double default_tolerance = 1e-6;
 
 const std::vector<Case>& op_cases();
 
+// Runs of ops that fuse, at the shapes of their kernels' edges. `op` names the fused op that the
+// run must become where a device has it.
+const std::vector<Case>& fused_cases();
+
 // A window's op, a norm, a resize or a sub whose operands repeat, of random shape and attributes; a
 // seed gives one case.
 Case random_case(uint64_t seed);

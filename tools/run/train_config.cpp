@@ -57,6 +57,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("label_smoothing", c.label_smoothing);
   visit("bn_statistics", c.bn_statistics);
   visit("precision", c.precision);
+  visit("fuse", c.fuse);
   visit("seed", c.seed);
 }
 
@@ -177,7 +178,9 @@ Json TrainConfig::to_json() const {
   return json;
 }
 
-TrainConfig TrainConfig::from_json(const Json& json) {
+TrainConfig TrainConfig::from_json(const Json& given) {
+  Json json = given;
+  json.emplace("fuse", "off");  // runs that began before there was fusion
   TrainConfig config;
   each_entry(config, [&](const char* name, auto& value) {
     const auto found = json.find(name);

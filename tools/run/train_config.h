@@ -61,6 +61,7 @@ struct TrainConfig {
   std::optional<std::string> bn_statistics;  // "estimated" or "running"
   double label_smoothing = 0;
   std::optional<std::string> precision;  // of the device
+  std::string fuse = "on";               // or "off"
   int64_t seed = 0;
 
   // Makes the paths absolute. Error(file) for one that config.json can't hold.

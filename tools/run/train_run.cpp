@@ -135,6 +135,7 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   options.checkpoint_minutes = runtime.checkpoint_minutes;
   options.device_cache = runtime.device_cache;
   options.step.debug = runtime.debug;
+  options.step.fuse = config.fuse == "on";
   return options;
 }
 
