@@ -209,18 +209,157 @@ HWY_INLINE bool streams(const View& y, int64_t run_pixels) {
          run_pixels * channels % line == 0;
 }
 
-// A weight [1,1,Ci,Co] in panels, as it is or transposed.
-HWY_INLINE void pack_weight(ThreadPool& pool, const View& w, bool transposed, float* to) {
+// Whether vectors have 16 lanes.
+constexpr bool pairs = HWY_TARGET == HWY_AVX3;
+
+// A weight [1,1,Ci,Co] packed for products, as it is or transposed. In vectors of 16 lanes up to 8
+// columns would fill half of each: there a lane pair takes two steps of the depth at once.
+struct Weight {
+  const float* data = nullptr;
+  int64_t depth = 0, columns = 0;
+
+  static HWY_INLINE bool in_pairs(int64_t depth, int64_t columns) {
+    return pairs && columns <= 8 && depth % 2 == 0;
+  }
+  static HWY_INLINE int64_t floats(int64_t depth, int64_t columns) {
+    return depth * std::max<int64_t>(padded_columns(columns), in_pairs(depth, columns) ? 8 : 0);
+  }
+  bool in_pairs() const { return in_pairs(depth, columns); }
+};
+
+HWY_INLINE Weight pack_weight(ThreadPool& pool, const View& w, bool transposed, float* to) {
   const int64_t inputs = w.shape.width(), outputs = w.shape.channels();
   const int64_t depth = transposed ? outputs : inputs, columns = transposed ? inputs : outputs;
+  const float* const from = w.as<float>();
+  if (Weight::in_pairs(depth, columns)) {
+    for (int64_t k = 0; k < depth; k++)
+      for (int64_t c = 0; c < 8; c++)
+        to[k / 2 * 16 + 2 * c + k % 2] =
+            c >= columns ? 0 : from[transposed ? c * outputs + k : k * outputs + c];
+    return {to, depth, columns};
+  }
   const int64_t width = panel_width(columns);
   pool.run((columns + width - 1) / width, [&](int64_t task, int) HWY_ATTR {
     const int64_t c = task * width;
     if (transposed)
-      pack_panel_transposed(w.as<float>(), outputs, depth, columns, c, to + c * depth);
+      pack_panel_transposed(from, outputs, depth, columns, c, to + c * depth);
     else
-      pack_panel(w.as<float>(), outputs, depth, columns, c, to + c * depth);
+      pack_panel(from, outputs, depth, columns, c, to + c * depth);
   });
+  return {to, depth, columns};
+}
+
+#if HWY_TARGET == HWY_AVX3
+// Two neighbouring floats in every lane pair.
+HWY_INLINE V pair_at(const float* p) {
+  const hn::Repartition<double, D> wide;
+  double both;
+  std::memcpy(&both, p, sizeof both);
+  return hn::BitCast(D(), hn::Set(wide, both));
+}
+
+// Rows [m, m + 8) of out = left weight + bias, in pairs, up to row `last`; two rows fill a vector.
+// bias: twice.
+template <bool whole, class Rows>
+HWY_INLINE void multiply_pairs(const float* left, int64_t stride, const Weight& w, V bias,
+                               const Rows& out, int64_t m, int64_t last) {
+  constexpr int count = 8;
+  const D d;
+  const auto row = [&](int64_t j) { return whole ? m + j : std::min(m + j, last); };
+  V sum[count];
+#pragma GCC unroll 8
+  for (int j = 0; j < count; j++) sum[j] = hn::Zero(d);
+  for (int64_t k = 0; k < w.depth; k += 2) {
+    const V right = hn::LoadU(d, w.data + k * count);
+#pragma GCC unroll 8
+    for (int j = 0; j < count; j++)
+      sum[j] = hn::MulAdd(pair_at(left + row(j) * stride + k), right, sum[j]);
+  }
+  const hn::CappedTag<float, 8> half;
+#pragma GCC unroll 4
+  for (int j = 0; j < count; j += 2) {
+    const V even = hn::ConcatEven(d, sum[j + 1], sum[j]);
+    const V y = hn::Add(hn::Add(even, hn::ConcatOdd(d, sum[j + 1], sum[j])), bias);
+    float *const first = out(row(j)), *const second = out(row(j + 1));
+    if (w.columns == 8 && second == first + 8) {
+      hn::StoreU(y, d, first);
+      continue;
+    }
+    if (m + j <= last) store_first(half, hn::LowerHalf(half, y), first, w.columns);
+    if (m + j + 1 <= last) store_first(half, hn::UpperHalf(half, y), second, w.columns);
+  }
+}
+
+template <class Rows>
+HWY_NOINLINE void multiply_in_pairs(int64_t rows, const LeftBlock& left, const Weight& w,
+                                    const float* bias, const Rows& out, const AheadByTile& ahead) {
+  constexpr int64_t tall = 8;
+  const D d;
+  V twice = hn::Zero(d);
+  if (bias) {
+    const V once = hn::LoadU(d, bias);
+    twice = hn::ConcatLowerLower(d, once, once);
+  }
+  const float* next = ahead.next;
+  int64_t m = 0;
+  for (; m + tall <= rows; m += tall) {
+    for (int64_t k = 0; k < w.depth / 2; k++, next += ahead.share) hwy::Prefetch(next);
+    multiply_pairs<true>(left.data, left.stride, w, twice, out, m, rows - 1);
+  }
+  if (m < rows) multiply_pairs<false>(left.data, left.stride, w, twice, out, m, rows - 1);
+}
+
+// sum[8][8] += x^T y over pixels; both have 8 channels. A lane pair takes two channels of x.
+inline HWY_NOINLINE void add_products_in_pairs(const float* x, const float* y, int64_t pixels,
+                                        float* sum, const float* next, int64_t share) {
+  const D d;
+  HWY_ALIGN static constexpr int32_t low[16] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7};
+  HWY_ALIGN static constexpr int32_t high[16] = {8,  8,  9,  9,  10, 10, 11, 11,
+                                                 12, 12, 13, 13, 14, 14, 15, 15};
+  const auto of_first = hn::SetTableIndices(d, low), of_second = hn::SetTableIndices(d, high);
+  V a[4], b[4];  // of even and odd pixels
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) a[k] = b[k] = hn::Zero(d);
+  int64_t p = 0;
+  for (; p + 2 <= pixels; p += 2) {
+    hwy::Prefetch(next + p / 2 * share);
+    const V both = hn::LoadU(d, y + 8 * p);
+    const V first = hn::TableLookupLanes(both, of_first);
+    const V second = hn::TableLookupLanes(both, of_second);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) {
+      a[k] = hn::MulAdd(pair_at(x + 8 * p + 2 * k), first, a[k]);
+      b[k] = hn::MulAdd(pair_at(x + 8 * p + 8 + 2 * k), second, b[k]);
+    }
+  }
+  if (p < pixels) {
+    const hn::CappedTag<float, 8> half;
+    const V one = hn::ZeroExtendVector(d, hn::LoadU(half, y + 8 * p));
+    for (int k = 0; k < 4; k++)
+      a[k] = hn::MulAdd(pair_at(x + 8 * p + 2 * k), hn::TableLookupLanes(one, of_first), a[k]);
+  }
+  for (int k = 0; k < 4; k++) {
+    HWY_ALIGN float lane[16];
+    hn::Store(hn::Add(a[k], b[k]), d, lane);
+    for (int l = 0; l < 16; l++) sum[(2 * k + l % 2) * 8 + l / 2] += lane[l];
+  }
+}
+#endif
+
+// out(m)[c] = bias[c] + sum over k of left(m, k) weight(k, c) for m in [0, rows); bias: whole
+// panels, or null.
+template <class Rows>
+HWY_INLINE void multiply_weight(int64_t rows, const LeftBlock& left, const Weight& w,
+                                const float* bias, const Rows& out, const AheadByTile& ahead) {
+#if HWY_TARGET == HWY_AVX3
+  if (w.in_pairs()) return multiply_in_pairs(rows, left, w, bias, out, ahead);
+#endif
+  const Block block{rows, 0, w.columns, 0, w.depth, {true, true}};
+  const Panels panels{w.data, w.depth, w.columns};
+  if (bias)
+    multiply<Left::rows>(block, left, panels, ahead, out, AddBias{bias});
+  else
+    multiply<Left::rows>(block, left, panels, ahead, out, StoreSum());
 }
 
 }  // namespace HWY_NAMESPACE

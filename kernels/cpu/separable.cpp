@@ -118,8 +118,8 @@ struct Forward {
   Bands bands() const { return {x.x.shape, most_tasks}; }
   bool sums_up() const { return sums.shape.rank() > 0; }
 
-  int64_t panel_floats() const { return padded_columns(out().count) * in().count; }
-  int64_t bias_floats() const { return padded_columns(out().count); }
+  int64_t panel_floats() const { return Weight::floats(in().count, out().count); }
+  int64_t bias_floats() const { return padded_columns(out().count) + 2 * max_lanes; }
   size_t work_bytes() const {
     const int64_t totals = sums_up() ? bands().tasks() * 2 * out().count : 0;
     return static_cast<size_t>(totals) * sizeof(double) +
@@ -143,9 +143,9 @@ struct ForwardScratch {
 };
 
 template <class Store>
-void separable_band(const Forward& f, const RowLoader& load, const float* w, const Panels& panels,
-                    const AddBias& bias, int64_t task, float* memory, double* totals,
-                    const Store& store) {
+void separable_band(const Forward& f, const RowLoader& load, const float* w,
+                    const Weight& pointwise, const float* bias, int64_t task, float* memory,
+                    double* totals, const Store& store) {
   const Channels in = f.in(), out = f.out();
   const int64_t height = f.y.shape.height(), width = f.y.shape.width();
   const Pace pace(f.x.x.shape, in);
@@ -172,11 +172,8 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w, con
                         {next + first * in.count, width * in.count});
       const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
       s.for_runs(in, out, [&](int64_t r, int64_t pixels) HWY_ATTR {
-        multiply<Left::rows>(
-            Block{pixels, 0, out.count, 0, in.count, {true, true}},
-            LeftBlock{segment + r * in_row, in.stride}, panels,
-            [next](int64_t) { return Ahead{next, 0}; },
-            EvenRows{product + r * out_row, out.stride}, bias);
+        multiply_weight(pixels, {segment + r * in_row, in.stride}, pointwise, bias,
+                        EvenRows{product + r * out_row, out.stride}, {next, 0, 0});
       });
       for (int64_t r = 0; r < rows; r++) {
         const float* const from = product + r * out_row;
@@ -204,7 +201,7 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
   auto* const panels = reinterpret_cast<float*>(static_cast<double*>(work) +
                                                 (totals ? bands.tasks() * 2 * out.count : 0));
   float* const biases = panels + f.panel_floats();
-  pack_weight(pool, f.pointwise, false, panels);
+  const Weight pointwise = pack_weight(pool, f.pointwise, false, panels);
   std::memset(biases, 0, static_cast<size_t>(f.bias_floats()) * sizeof(float));
   if (f.bias) std::memcpy(biases, f.bias.data, f.bias.bytes());
   const NormaliseTables tables(f.x, in);
@@ -215,7 +212,7 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
   const size_t bytes = ForwardScratch(f, pace).bytes();
   const auto run = [&](auto store) {
     pool.run(bands.tasks(), [&](int64_t task, int worker) HWY_ATTR {
-      separable_band(f, load, w.data(), Panels{panels, in.count, out.count}, AddBias{biases}, task,
+      separable_band(f, load, w.data(), pointwise, biases, task,
                      static_cast<float*>(pool.scratch(worker, bytes)),
                      totals ? totals + task * 2 * out.count : nullptr, store);
     });

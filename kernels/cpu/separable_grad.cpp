@@ -41,9 +41,9 @@ struct Backward {
   int64_t sum_floats() const { return x.normalised() ? 2 * in().period : 0; }
   int64_t total_floats() const { return product_floats() + tap_floats(); }
 
-  int64_t panel_floats() const { return padded_columns(in().count) * out().count; }
+  int64_t panel_floats() const { return Weight::floats(out().count, in().count); }
   int64_t skip_floats() const {
-    return skip.given() ? padded_columns(in().count) * skip.w.shape.channels() : 0;
+    return skip.given() ? Weight::floats(skip.w.shape.channels(), in().count) : 0;
   }
   size_t work_bytes() const {
     const int64_t tasks = bands().tasks();
@@ -135,7 +135,7 @@ class BackwardBand {
  public:
   struct Tables {
     const float *taps, *turned, *mean;
-    Panels pointwise, skip;  // transposed
+    Weight pointwise, skip;  // transposed
   };
 
   BackwardBand(const Backward& b, const RowLoader& load, const CotangentRows& cotangent,
@@ -256,12 +256,15 @@ class BackwardBand {
   template <class Rows>
   HWY_INLINE void multiply_rows(const float* dz, int64_t pixels, const Rows& to,
                                 const AheadByTile& ahead) {
-    multiply<Left::rows>(Block{pixels, 0, in_.count, 0, out_.count, {true, true}},
-                         LeftBlock{dz, out_.stride}, tables_.pointwise, ahead, to, StoreSum());
+    multiply_weight(pixels, {dz, out_.stride}, tables_.pointwise, nullptr, to, ahead);
   }
   // Adds to the pointwise kernel's gradient.
   HWY_INLINE void add_weights(const float* d, const float* dz, int64_t pixels,
                               const AheadByTile& ahead) {
+#if HWY_TARGET == HWY_AVX3
+    if (in_.count == 8 && out_.count == 8)
+      return add_products_in_pairs(d, dz, pixels, accumulated_, ahead.next, ahead.share);
+#endif
     multiply<Left::columns>(Block{in_.count, 0, out_.count, 0, pixels, {false, false}},
                             LeftBlock{d, in_.stride}, PlainRight{dz, out_.stride, out_.count},
                             ahead, EvenRows{accumulated_, out_.count}, StoreSum());
@@ -277,10 +280,8 @@ class BackwardBand {
       const int64_t half_height = (height_ + 1) / 2;
       const float* const dy =
           b_.skip.dy.as<float>() + (image_ * half_height + first_even) * half * depth;
-      multiply<Left::rows>(Block{count * half, 0, in_.count, 0, depth, {true, true}},
-                           LeftBlock{dy, depth}, tables_.skip,
-                           [dy](int64_t) { return Ahead{dy, 0}; }, EvenRows{skip_, in_.stride},
-                           StoreSum());
+      multiply_weight(count * half, {dy, depth}, tables_.skip, nullptr,
+                      EvenRows{skip_, in_.stride}, {dy, 0, 0});
     }
     const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes()) + lanes();
     float* const taps_sum = accumulated_ + b_.product_floats();
@@ -444,22 +445,21 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
   auto* const totals = reinterpret_cast<float*>(sums + tasks * b.sum_floats());
   float* const panels = totals + tasks * b.total_floats();
   float* const skip_panels = panels + b.panel_floats();
-  pack_weight(pool, b.pointwise, true, panels);
-  if (b.skip.given()) pack_weight(pool, b.skip.w, true, skip_panels);
+  const Weight pointwise = pack_weight(pool, b.pointwise, true, panels);
+  const Weight skip =
+      b.skip.given() ? pack_weight(pool, b.skip.w, true, skip_panels) : Weight{};
 
   const NormaliseTables tables(b.x, in);
   const Scratch<float> w = tap_tables(in, b.depthwise), turned = tap_tables(in, b.depthwise, true);
   const RowLoader load{b.x.x.as<float>(), shape.height(),    shape.width(), in,
                        b.x.normalised(),  tables.functor()};
   const CotangentRows cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
-  const int64_t skips = b.skip.given() ? b.skip.w.shape.channels() : 0;
   const Pace pace(shape, in);
   const size_t bytes = BackwardScratch(b, pace).bytes();
   const auto run = [&](auto store) {
     using Band = BackwardBand<decltype(store)>;
     const typename Band::Tables of_band{w.data(), turned.data(), tables.centre.data(),
-                                        Panels{panels, out.count, in.count},
-                                        Panels{skip_panels, skips, in.count}};
+                                        pointwise, skip};
     pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
       Band(b, load, cotangent, of_band, store, task,
            static_cast<float*>(pool.scratch(worker, bytes)),
