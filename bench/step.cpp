@@ -44,7 +44,8 @@ struct Args {
   double learning_rate = 1e-3;
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   std::string device = "cpu", precision;
-  bool inference = false, augment = false, serve = false, check = false, ops = false, no_fuse = false;
+  bool inference = false, augment = false, serve = false, check = false, ops = false;
+  bool no_fuse = false;
   int64_t margin() const { return (size - crop) / 2; }  // whole pixels before the central crop
 };
 
@@ -182,6 +183,7 @@ class Work {
     if (args.check) set_formula_weights(weights_);
     if (args.inference) {
       program_ = model::record_program(info_, heads, noise_.tensors(), {Mode::eval});
+      if (!args.no_fuse) program_ = model::fused(program_, device);
       probabilities_ = program_.heads[0].results[0].second;
       inference_.emplace(context, device, program_.tape, std::vector{probabilities_}, &weights_);
     } else {

@@ -7,10 +7,11 @@ namespace fulmar::model {
 namespace {
 
 Program record_evaluation(const ModelInfo& info, const Heads& heads,
-                          const std::vector<TensorSpec>& tensors, const LossOptions& loss) {
-  Program program = record_program(info, heads, tensors, {Mode::eval, loss});
+                          const std::vector<TensorSpec>& tensors, const LossOptions& loss,
+                          const Device& device) {
+  const Program program = record_program(info, heads, tensors, {Mode::eval, loss});
   require_labels(program, heads, "evaluation");
-  return program;
+  return fused(program, device);
 }
 
 // A sample's loss of its own, where there is one head that gives it.
@@ -35,7 +36,7 @@ Evaluator::Evaluator(Context& context, Device& device, const ModelInfo& info, co
     : device_(&device),
       heads_(heads),
       tensors_(tensors),
-      program_(record_evaluation(info, heads, tensors, loss)),
+      program_(record_evaluation(info, heads, tensors, loss, device)),
       session_(context, device, program_.tape, outputs_of(program_), &model, std::move(arena)) {}
 
 void Evaluator::read_results(const Batch& batch, Evaluated& all) {

@@ -179,7 +179,7 @@ TEST_CASE("fuse: the bits are the same for any number of threads") {
   }
 }
 
-TEST_CASE("fuse: what fuses agrees with the reference of what it replaces, and stays in its memory") {
+TEST_CASE("fuse: what fuses agrees with what it replaces, and stays in its memory") {
   for_each_instruction_set([] {
     Device& cpu = context().device("cpu");
     for (const Case& c : fused_cases()) {

@@ -47,8 +47,12 @@ TEST_CASE("explain: maps are Captum's") {
       const std::string name = std::string("integrated-gradients/") + name_of(rule);
       CAPTURE(name);
       settings.rule = rule;
+      // The trapezoid asks at the black picture too, where whole planes of equal values lie at ties
+      // and kinks. In float32 the gradient of that one point is 3e-3 off by its norm, that of
+      // points beside it 3e-7.
+      const bool at_black = device == "cpu" && rule == Rule::trapezoid;
       CHECK(summary_difference(name, map("integrated-gradients"),
-                               golden.values("summary/" + name)) < bound);
+                               golden.values("summary/" + name)) < (at_black ? 5e-4 : bound));
     }
   }
 }

@@ -30,10 +30,12 @@ std::optional<Normalised> Graph::normalised(Val activation) const {
   const auto* function = as<ops::Pointwise>(relu);
   if (!function || function->functor != functor_Relu || kept(activation)) return {};
   const Val y = relu.inputs[0];
-  const auto* norm = as<ops::BatchNormTrain>(node(y));
-  if (!norm || !inner(y) || !free(relu) || !free(node(y))) return {};
+  const auto* train = as<ops::BatchNormTrain>(node(y));
+  const auto* eval = as<ops::BatchNorm>(node(y));
+  if ((!train && !eval) || !inner(y) || !free(relu) || !free(node(y))) return {};
   const std::vector<Val>& x = node(y).inputs;
-  return Normalised{x[0], x[1], x[2], x[3], x[4], x[5], norm->epsilon};
+  return Normalised{x[0], x[1], x[2], x[3], x[4], train ? x[5] : Val{},
+                    train ? train->epsilon : eval->epsilon};
 }
 
 namespace {

@@ -12,8 +12,10 @@ Loaded LoadOperand::view(std::span<const View> operands) const {
 
 Val LoadOperand::compose(Tape& tape, std::span<const Val> operands) const {
   if (!normalised) return operands[0];
-  const std::vector<Val> x(operands.begin(), operands.begin() + count);
-  return relu(tape, tape.append(std::make_shared<BatchNormTrain>(epsilon), x));
+  const bool trains = static_cast<bool>(operands[count - 1]);
+  const std::vector<Val> x(operands.begin(), operands.begin() + (trains ? count : count - 1));
+  return relu(tape, trains ? tape.append(std::make_shared<BatchNormTrain>(epsilon), x)
+                           : tape.append(std::make_shared<BatchNorm>(epsilon), x));
 }
 
 LoadOperand LoadOperand::append(std::vector<Val>& operands, const std::optional<Normalised>& how,
@@ -30,10 +32,15 @@ LoadOperand LoadOperand::append(std::vector<Val>& operands, const std::optional<
 
 std::vector<Val> cotangents(Tape& tape, const LoadOperand& load, std::span<const Val> operands,
                             Val masked, Val grad_sums) {
-  const Val z = operands[0], gamma = operands[1], mean = operands[3], var = operands[4],
-            sums = operands[5];
+  const Val z = operands[0], gamma = operands[1], mean = operands[3], var = operands[4];
+  Val sums = operands[5], through = grad_sums;
+  if (!sums) {  // mean and var are constants: nothing comes by way of them
+    const int64_t channels = tape.shape(z).channels();
+    sums = constant(tape, {3, channels}, 1, Role::sum);
+    through = constant(tape, {2, channels}, 0, Role::sum);
+  }
   const Val dz = tape.append(std::make_shared<BatchNormGrad>(load.epsilon),
-                             {masked, z, gamma, mean, var, sums, grad_sums});
+                             {masked, z, gamma, mean, var, sums, through});
   const Val dgamma =
       tape.append(std::make_shared<BatchNormParamGrad>(load.epsilon), {grad_sums, var});
   return {dz, dgamma, Val{dgamma.node, 1}, {}, {}, {}};

@@ -11,7 +11,8 @@
 // An activation among the operands of a fused op: normalised while it is loaded, or as it is.
 namespace fulmar::ops {
 
-// Six operands in a row: x or z, then gamma, beta, mean, var, sums, empty where x is as it is.
+// Six operands in a row: x or z, then gamma, beta, mean, var, sums, empty where x is as it is; sums
+// is empty too where mean and var are not the batch's own.
 struct LoadOperand {
   static constexpr size_t count = 6;
   bool normalised = false;
@@ -25,8 +26,8 @@ struct LoadOperand {
                             Val value);
 };
 
-// Cotangents of a normalised operand's six values, from that of batch_norm_train's output behind
-// relu's mask and its grad sums.
+// Cotangents of a normalised operand's six values, from that of the normalisation's output behind
+// relu's mask, and its grad sums.
 std::vector<Val> cotangents(Tape& tape, const LoadOperand& load, std::span<const Val> operands,
                             Val masked, Val grad_sums);
 

@@ -14,7 +14,7 @@
 // place.
 namespace fulmar {
 
-// An activation as relu(batch_norm_train(z)).
+// An activation as relu(batch_norm_train(z)), or without sums as relu(batch_norm(z)).
 struct Normalised {
   Val z, gamma, beta, mean, var, sums;
   double epsilon = 0;

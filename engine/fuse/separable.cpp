@@ -3,6 +3,7 @@
 #include <array>
 
 #include "engine/fuse/patterns.h"
+#include "engine/leaf.h"
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/norm.h"
@@ -151,6 +152,7 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
   if (!dy) return d;
   const bool of_weights = v.wanted[load] || v.wanted[load + 1];
   Operands o = cotangent_operands(tape, v.y[0], dy);
+  const Val batch = o.how.normalised ? o.values[6] : Val{};  // the sums of the batch
   for (size_t i = 0; i < load + 2; i++) o.values.push_back(v.x[i]);
   const auto skip = x.normalised ? normalised_skip_of(v) : skip_of(tape, v.so_far[0]);
   o.values.push_back(skip ? skip->dy : Val{});
@@ -170,9 +172,10 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
   }
   if (v.x[load + 2] && v.wanted[load + 2]) {
     const Shape& bias = tape.shape(v.x[load + 2]);
-    // Normalisation takes a bias away, so that its gradient is 0.
-    d[load + 2] = o.how.normalised ? constant(tape, bias, 0, Role::parameter)
-                                   : sum(tape, dy, bias, Role::parameter);
+    // Normalisation by the batch's own mean takes a bias away, so that its gradient is 0.
+    const bool gone = batch && !as<Constant>(tape.node(batch.node));
+    d[load + 2] = gone ? constant(tape, bias, 0, Role::parameter)
+                       : sum(tape, dy, bias, Role::parameter);
   }
   return d;
 }

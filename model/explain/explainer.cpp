@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/fuse/fuse.h"
 #include "kernels/error.h"
 #include "model/explain/receptive_field.h"
 
@@ -89,7 +90,7 @@ Explainer::Explainer(Context& context, Device& device, const ModelInfo& info, Mo
   // Recording once tells the layers' shapes, and whether all fits.
   Target nothing;
   nothing.value = info_.network.outputs()[0];
-  const auto p = record(Recipe(Recipe::Points::given, false, {}, nothing), 1);
+  const auto p = record(Recipe(Recipe::Points::given, false, {}, nothing), 1, Fuse::no);
   const std::vector<int64_t> seen = receptive_fields(*p->tape, p->points);
   for (const Call& call : info_.network.calls()) {
     const Val value = p->tape->find(call.name);
@@ -115,10 +116,21 @@ const LayerInfo& Explainer::last_map() const {
   return *last;
 }
 
-std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int64_t batch) {
+std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int64_t batch,
+                                                      Fuse fuses) {
   auto made = std::make_unique<Program>(Program{recipe, batch});
   Program& p = *made;
+  Val x = record_forward(p);
+  if (fuses == Fuse::yes) fuse_program(p, x);
+  record_gradients(p, x);
+  return made;
+}
+
+// From points to the target's score; gives the network's input.
+Val Explainer::record_forward(Program& p) const {
   Tape& tape = *p.tape;
+  const Recipe& recipe = p.recipe;
+  const int64_t batch = p.batch;
   const Shape all = of_batch(shape_, batch);
   Val x;
   if (recipe.points == Recipe::Points::given) {
@@ -146,8 +158,29 @@ std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int6
   const Val explained = tape.find(value);
   p.weights = ops::input(tape, "/target", {of_batch(tape.shape(explained), 1), Role::statistic});
   p.score = record_score(tape, explained, recipe.link, p.weights);
+  if (!recipe.wanted.layer.empty()) p.layer = tape.find(recipe.wanted.layer);
+  return x;
+}
+
+// Fuses what nobody wants to see: the layer, points and gradient rules stay.
+void Explainer::fuse_program(Program& p, Val& x) const {
+  std::vector<Val*> values{&x,         &p.points,  &p.sample, &p.baseline,
+                           &p.share,   &p.weights, &p.score,  &p.layer};
+  for (auto& [name, other] : p.others) values.push_back(&other);
+  std::vector<Val> keep;
+  for (const Val* v : values)
+    if (*v) keep.push_back(*v);
+  const Fused after = fuse(*p.tape, *device_, keep, rules_of(p.recipe.wanted.rectifier));
+  for (Val* v : values) *v = after.now(*v);
+  p.tape = after.tape;
+}
+
+// What the recipe wants behind the score, and the session that runs it.
+void Explainer::record_gradients(Program& p, Val x) {
+  Tape& tape = *p.tape;
+  const Recipe& recipe = p.recipe;
   std::vector<Val> outputs{p.score}, wrt;
-  if (!recipe.wanted.layer.empty()) wrt.push_back(p.layer = tape.find(recipe.wanted.layer));
+  if (p.layer) wrt.push_back(p.layer);
   if (recipe.wanted.gradient) wrt.push_back(x);
   if (!wrt.empty()) {
     std::vector<Val> gradients = grad(tape, p.score, wrt, {}, rules_of(recipe.wanted.rectifier));
@@ -156,7 +189,7 @@ std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int6
   }
   if (recipe.summed) {
     const auto scope = tape.scope("sum of gradients");
-    p.factors = ops::input(tape, "/factors", {{batch, 1, 1, 1}});
+    p.factors = ops::input(tape, "/factors", {{p.batch, 1, 1, 1}});
     // Kahan 1965: what a sum loses by rounding is given back to the next one.
     p.sum = ops::input(tape, "/sum", {shape_, Role::statistic});
     p.lost = ops::input(tape, "/lost", {shape_, Role::statistic});
@@ -169,7 +202,6 @@ std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int6
     outputs.push_back(p.gradient);
   }
   p.session = std::make_unique<Session>(*context_, *device_, p.tape, outputs, model_, arena_);
-  return made;
 }
 
 // As many as the memory holds: a program's need grows evenly with its points.

@@ -114,7 +114,11 @@ class FULMAR_API Explainer {
   struct Program;
   // The program for `count` points, of the target's weights.
   Program& program(const Recipe& recipe, const Target& target, int64_t count);
-  std::unique_ptr<Program> record(const Recipe& recipe, int64_t batch);
+  enum class Fuse { no, yes };  // no: all layers are on the tape, by their names
+  std::unique_ptr<Program> record(const Recipe& recipe, int64_t batch, Fuse fuses = Fuse::yes);
+  Val record_forward(Program& p) const;
+  void fuse_program(Program& p, Val& x) const;
+  void record_gradients(Program& p, Val x);
   int64_t largest_batch(const Recipe& recipe);
   void require_input(std::span<const float> values, const char* what) const;
 
