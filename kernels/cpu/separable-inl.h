@@ -346,15 +346,16 @@ inline HWY_NOINLINE void add_products_in_pairs(const float* x, const float* y, i
 }
 #endif
 
-// out(m)[c] = bias[c] + sum over k of left(m, k) weight(k, c) for m in [0, rows); bias: whole
-// panels, or null.
+// out(m)[c] = bias[c] + sum over k of left(m, k) weight(k, c) for m in [0, rows) and some columns,
+// the first of a widest panel; bias: whole panels, or null.
 template <class Rows>
 HWY_INLINE void multiply_weight(int64_t rows, const LeftBlock& left, const Weight& w,
-                                const float* bias, const Rows& out, const AheadByTile& ahead) {
+                                const float* bias, const Rows& out, const AheadByTile& ahead,
+                                int64_t first_column, int64_t last_column) {
 #if HWY_TARGET == HWY_AVX3
   if (w.in_pairs()) return multiply_in_pairs(rows, left, w, bias, out, ahead);
 #endif
-  const Block block{rows, 0, w.columns, 0, w.depth, {true, true}};
+  const Block block{rows, first_column, last_column, 0, w.depth, {true, true}};
   const Panels panels{w.data, w.depth, w.columns};
   if (bias)
     multiply<Left::rows>(block, left, panels, ahead, out, AddBias{bias});

@@ -117,6 +117,13 @@ struct Forward {
   Channels out() const { return Channels(y.shape.channels()); }
   Bands bands() const { return {x.x.shape, most_tasks}; }
   bool sums_up() const { return sums.shape.rank() > 0; }
+  // Where bands are few, tasks share out their outputs too; each makes the depthwise part anew.
+  // Sums are taken of whole pixels.
+  int64_t column_parts() const {
+    constexpr int64_t least_tasks = 8, widest_panel = 2 * max_lanes;
+    const int64_t wanted = (least_tasks + bands().tasks() - 1) / std::max<int64_t>(1, bands().tasks());
+    return sums_up() ? 1 : std::clamp<int64_t>(out().count / (2 * widest_panel), 1, wanted);
+  }
 
   int64_t panel_floats() const { return Weight::floats(in().count, out().count); }
   int64_t bias_floats() const { return padded_columns(out().count) + 2 * max_lanes; }
@@ -142,17 +149,32 @@ struct ForwardScratch {
   }
 };
 
+// What a task makes: a band of rows, or some of its output channels.
+struct ForwardTask {
+  int64_t image, begin, end, first_column, last_column;
+
+  ForwardTask(const Forward& f, int64_t task) {
+    const Bands bands = f.bands();
+    const int64_t parts = f.column_parts(), band = task / parts, part = task % parts;
+    image = band / bands.count;
+    begin = band % bands.count * bands.rows;
+    end = std::min(bands.height, begin + bands.rows);
+    constexpr int64_t widest_panel = 2 * max_lanes;
+    const int64_t columns = f.out().count;
+    const int64_t each = rounded_up((columns + parts - 1) / parts, widest_panel);
+    first_column = std::min(columns, part * each);
+    last_column = std::min(columns, first_column + each);
+  }
+};
+
 template <class Store>
 void separable_band(const Forward& f, const RowLoader& load, const float* w,
-                    const Weight& pointwise, const float* bias, int64_t task, float* memory,
-                    double* totals, const Store& store) {
+                    const Weight& pointwise, const float* bias, const ForwardTask& task,
+                    float* memory, double* totals, const Store& store) {
   const Channels in = f.in(), out = f.out();
   const int64_t height = f.y.shape.height(), width = f.y.shape.width();
   const Pace pace(f.x.x.shape, in);
   const ForwardScratch sizes(f, pace);
-  const Bands bands = f.bands();
-  const int64_t image = task / bands.count, begin = task % bands.count * bands.rows;
-  const int64_t end = std::min(height, begin + bands.rows);
   const Ring ring(memory, pace.step + 2, width, in);
   float* const segment = memory + sizes.ring;
   float* const product = segment + sizes.segment;
@@ -161,29 +183,43 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w,
   std::optional<ChannelSumming> summing;
   if (totals) summing.emplace(out, f.shift.as<float>(), product + sizes.product, totals);
 
-  int64_t loaded = begin - 1;
-  for (int64_t h = begin; h < end; h += pace.step) {
-    const int64_t rows = std::min(pace.step, end - h);
-    for (; loaded <= h + rows; loaded++) load(ring, image, loaded);
-    const float* const next = load.x + (image * height + h + rows + 1) * width * in.count;
+  int64_t loaded = task.begin - 1;
+  for (int64_t h = task.begin; h < task.end; h += pace.step) {
+    const int64_t rows = std::min(pace.step, task.end - h);
+    for (; loaded <= h + rows; loaded++) load(ring, task.image, loaded);
+    const float* const next = load.x + (task.image * height + h + rows + 1) * width * in.count;
     for (int64_t first = 0; first < width; first += pace.segment) {
       const Segment s{h, rows, first, std::min(pace.segment, width - first)};
       depthwise_segment(ring, in, w, s, segment,
                         {next + first * in.count, width * in.count});
       const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
+      const auto place = [&](int64_t r) {
+        return f.y.as<float>() + ((task.image * height + h + r) * width + first) * out.count;
+      };
+      if (!summing) {
+        const auto multiply_run = [&](int64_t r, int64_t pixels) HWY_ATTR {
+          multiply_weight(pixels, {segment + r * in_row, in.stride}, pointwise, bias,
+                          EvenRows{place(r), out.count}, {next, 0, 0}, task.first_column,
+                          task.last_column);
+        };
+        if (s.pixels == width && in_row == width * in.stride)
+          multiply_run(0, rows * width);
+        else
+          for (int64_t r = 0; r < rows; r++) multiply_run(r, s.pixels);
+        continue;
+      }
       s.for_runs(in, out, [&](int64_t r, int64_t pixels) HWY_ATTR {
         multiply_weight(pixels, {segment + r * in_row, in.stride}, pointwise, bias,
-                        EvenRows{product + r * out_row, out.stride}, {next, 0, 0});
+                        EvenRows{product + r * out_row, out.stride}, {next, 0, 0}, 0, out.count);
       });
       for (int64_t r = 0; r < rows; r++) {
         const float* const from = product + r * out_row;
-        float* const to =
-            f.y.as<float>() + ((image * height + h + r) * width + first) * out.count;
-        if (summing && out.dense() && s.pixels * out.count % lanes() == 0) {
+        float* const to = place(r);
+        if (out.dense() && s.pixels * out.count % lanes() == 0) {
           summing->add(from, s.pixels, [&](V v, int64_t e) HWY_ATTR { store(v, to + e); });
           continue;
         }
-        if (summing) summing->add(from, s.pixels, [](V, int64_t) {});
+        summing->add(from, s.pixels, [](V, int64_t) {});
         store_pixels(out, from, s.pixels, to, [](V v, int64_t) HWY_ATTR { return v; });
       }
     }
@@ -211,8 +247,8 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
   const Pace pace(shape, in);
   const size_t bytes = ForwardScratch(f, pace).bytes();
   const auto run = [&](auto store) {
-    pool.run(bands.tasks(), [&](int64_t task, int worker) HWY_ATTR {
-      separable_band(f, load, w.data(), pointwise, biases, task,
+    pool.run(bands.tasks() * f.column_parts(), [&](int64_t task, int worker) HWY_ATTR {
+      separable_band(f, load, w.data(), pointwise, biases, ForwardTask(f, task),
                      static_cast<float*>(pool.scratch(worker, bytes)),
                      totals ? totals + task * 2 * out.count : nullptr, store);
     });

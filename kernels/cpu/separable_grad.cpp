@@ -256,7 +256,8 @@ class BackwardBand {
   template <class Rows>
   HWY_INLINE void multiply_rows(const float* dz, int64_t pixels, const Rows& to,
                                 const AheadByTile& ahead) {
-    multiply_weight(pixels, {dz, out_.stride}, tables_.pointwise, nullptr, to, ahead);
+    multiply_weight(pixels, {dz, out_.stride}, tables_.pointwise, nullptr, to, ahead, 0,
+                    in_.count);
   }
   // Adds to the pointwise kernel's gradient.
   HWY_INLINE void add_weights(const float* d, const float* dz, int64_t pixels,
@@ -281,7 +282,7 @@ class BackwardBand {
       const float* const dy =
           b_.skip.dy.as<float>() + (image_ * half_height + first_even) * half * depth;
       multiply_weight(count * half, {dy, depth}, tables_.skip, nullptr,
-                      EvenRows{skip_, in_.stride}, {dy, 0, 0});
+                      EvenRows{skip_, in_.stride}, {dy, 0, 0}, 0, in_.count);
     }
     const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes()) + lanes();
     float* const taps_sum = accumulated_ + b_.product_floats();
