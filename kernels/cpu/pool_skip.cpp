@@ -80,43 +80,62 @@ struct Largest {
   hn::Vec<DX> key;
   hn::Vec<I> tap;
 
-  // A NaN beats every number, and nothing beats the first NaN.
-  HWY_INLINE void meet(DX d, hn::Vec<DX> x, hn::Vec<I> at) {
-    const auto wins = hn::Or(hn::Gt(x, key), hn::And(hn::IsNaN(x), hn::Not(hn::IsNaN(key))));
+  // The first of equals wins. `nans`: a NaN beats every number, and nothing beats the first NaN;
+  // else there is none.
+  template <bool nans>
+  HWY_INLINE void meet(hn::Vec<DX> x, hn::Vec<I> at) {
+    auto wins = hn::Gt(x, key);
+    if constexpr (nans) wins = hn::Or(wins, hn::And(hn::IsNaN(x), hn::Not(hn::IsNaN(key))));
     key = hn::IfThenElse(wins, x, key);
     tap = hn::IfThenElse(hn::RebindMask(I(), wins), at, tap);
-    static_cast<void>(d);
   }
 };
 
-// The largest of the taps [first, last) of one row, whose tap 0 lies at x.
-template <class DX, class Load>
+// The largest of the taps [first, last) of one row, whose tap 0 lies at x. Adds to `sum` every
+// column that no other pixel adds: it becomes NaN if one of them is.
+template <bool nans, int first, int last, class DX, class Load>
 HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const float* x, int64_t step,
-                                      int first, int last, hn::Vec<DX> sign) {
+                                      hn::Vec<DX> sign, hn::Vec<DX>& sum) {
   const typename Largest<DX>::I di;
-  Largest<DX> best{hn::Xor(load(d, x + first * step), sign), hn::Set(di, first)};
-  for (int t = first + 1; t < last; t++)
-    best.meet(d, hn::Xor(load(d, x + t * step), sign), hn::Set(di, t));
+  const auto start = load(d, x + first * step);
+  Largest<DX> best{hn::Xor(start, sign), hn::Set(di, first)};
+  sum = hn::Add(sum, start);
+  for (int t = first + 1; t < last; t++) {
+    const auto next = load(d, x + t * step);
+    best.template meet<nans>(hn::Xor(next, sign), hn::Set(di, t));
+    if (t < 2 || first == 1) sum = hn::Add(sum, next);
+  }
   return best;
 }
 
-// body(d, load, pixel, channel, first tap, last tap) for vectors that cover a row of y.
+// Pixels of y that are made alike: vectors of channels [channel, ...) of `count` pixels, or of
+// pairs of pixels, from `pixel` on.
+struct Run {
+  int64_t pixel, channel, count, pixels;  // pixels: of a vector
+};
+
+// body(d, load, first tap, last tap, run) for runs that cover a row of y.
 template <class Body>
 HWY_INLINE void for_row(const PoolCall& call, const Body& body) {
   const int64_t channels = call.channels, last = call.out_width - 1;
-  int64_t w = 0;
-  const auto one_pixel = [&](auto first_tap, auto last_tap) HWY_ATTR {
+  const auto one_pixel = [&](auto first_tap, auto last_tap, int64_t w, int64_t count) HWY_ATTR {
     for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
-      body(d, OnePixel(), w, c, decltype(first_tap)::value, decltype(last_tap)::value);
+      body(d, OnePixel(), first_tap, last_tap, Run{w, c, count, 1});
     });
-    w++;
   };
-  if (call.before_width == 1 && last == 0) return one_pixel(Constant<1>(), Constant<2>());
-  if (call.before_width == 1) one_pixel(Constant<1>(), Constant<3>());
-  if (2 * channels == lanes())
-    for (; w + 2 <= last; w += 2) body(D(), TwoPixels{2 * channels}, w, 0, 0, 3);
-  while (w < last) one_pixel(Constant<0>(), Constant<3>());
-  one_pixel(Constant<0>(), Constant<2>());
+  int64_t w = 0;
+  if (call.before_width == 1) {
+    if (last == 0) return one_pixel(Constant<1>(), Constant<2>(), 0, 1);
+    one_pixel(Constant<1>(), Constant<3>(), 0, 1);
+    w = 1;
+  }
+  if (2 * channels == lanes()) {
+    const int64_t pairs = (last - w) / 2;
+    body(D(), TwoPixels{2 * channels}, Constant<0>(), Constant<3>(), Run{w, 0, pairs, 2});
+    w += 2 * pairs;
+  }
+  if (w < last) one_pixel(Constant<0>(), Constant<3>(), w, last - w);
+  one_pixel(Constant<0>(), Constant<2>(), last, 1);
 }
 
 // Largest keys of one row of z, for all pixels of a row of y.
@@ -143,57 +162,78 @@ HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
     std::fill_n(keys.tap, call.out_row(), 0);
     return;
   }
-  for_row(call, [&](auto d, const auto& load, int64_t w, int64_t c, int first, int last) HWY_ATTR {
-    const float* x = z + (2 * w - call.before_width) * call.channels + c;
-    keys.store(d, w * call.channels + c,
-               largest_of_row(d, load, x, call.channels, first, last,
-                              hn::LoadU(d, call.tables.sign.data() + c)));
+  for_row(call, [&](auto d, const auto& load, auto first, auto last, const Run& run) HWY_ATTR {
+    const int64_t step = call.channels;
+    const float* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
+    const auto sign = hn::LoadU(d, call.tables.sign.data() + run.channel);
+    auto sum = hn::Zero(d);
+    for (int64_t i = 0; i < run.count; i++, x += 2 * run.pixels * step)
+      keys.store(d, (run.pixel + i * run.pixels) * step + run.channel,
+                 largest_of_row<true, decltype(first)::value, decltype(last)::value>(
+                     d, load, x, step, sign, sum));
   });
 }
 
 // One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
-// second row, and skip what is added to the maxima.
-template <bool below, bool past_caches>
-HWY_NOINLINE void pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
+// second row, and skip what is added to the maxima. Without `nans` the result says whether all is
+// right: there was no NaN.
+template <bool nans, bool below, bool past_caches>
+HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
                            const float* skip, int64_t out) {
-  const int64_t channels = call.channels, z_row = call.z_row();
   const Affine affine = call.tables.affine();
-  const float* const signs = call.tables.sign.data();
-  float *const y = call.y + out, *const pooled = call.pooled + out;
-  uint8_t* const argmax = call.argmax + out;
-  for_row(call, [&](auto d, const auto& load, int64_t w, int64_t c, int first, int last) HWY_ATTR {
-    using DX = decltype(d);
-    const typename Largest<DX>::I di;
-    const hn::Rebind<uint8_t, DX> d8;
-    const int64_t e = w * channels + c;
-    const float* x = z + (2 * w - call.before_width) * channels + c;
-    const auto sign = hn::LoadU(d, signs + c);
-    Largest<DX> best = keys.load(d, e);
-    const Largest<DX> second = largest_of_row(d, load, x, channels, first, last, sign);
-    best.meet(d, second.key, hn::Add(second.tap, hn::Set(di, 3)));
-    if constexpr (below) {
-      const Largest<DX> third = largest_of_row(d, load, x + z_row, channels, first, last, sign);
-      best.meet(d, third.key, hn::Add(third.tap, hn::Set(di, 6)));
-      keys.store(d, e, third);
-    }
-    const auto winner = hn::Xor(best.key, sign);
-    const auto value = affine(d, winner, c);
-    const auto off = hn::Le(value, hn::Zero(d));
-    const auto sum = hn::Add(hn::IfThenZeroElse(off, value), hn::LoadU(d, skip + e));
-    const auto tap =
-        hn::DemoteTo(d8, hn::IfThenElse(hn::RebindMask(di, off), hn::Set(di, pool_off), best.tap));
-    if constexpr (past_caches) {
-      hn::Stream(sum, d, y + e);
-      hn::Stream(winner, d, pooled + e);
-    } else {
-      hn::StoreU(sum, d, y + e);
-      hn::StoreU(winner, d, pooled + e);
-    }
-    if constexpr (past_caches && hn::MaxLanes(DX()) == 16)
-      hn::Stream(tap, d8, argmax + e);
-    else
-      hn::StoreU(tap, d8, argmax + e);
-  });
+  bool right = true;
+  for_row(
+      call, [&](auto d, const auto& load, auto first_tap, auto last_tap, const Run& run) HWY_ATTR {
+        using DX = decltype(d);
+        constexpr int first = decltype(first_tap)::value, last = decltype(last_tap)::value;
+        const typename Largest<DX>::I di;
+        const hn::Rebind<uint32_t, DX> du;
+        const hn::Rebind<uint8_t, DX> d8;
+        const int64_t step = call.channels, z_row = call.z_row();
+        const auto sign = hn::LoadU(d, call.tables.sign.data() + run.channel);
+        const auto centre = hn::LoadU(d, affine.centre + run.channel);
+        const auto scale = hn::LoadU(d, affine.scale + run.channel);
+        const auto offset = hn::LoadU(d, affine.offset + run.channel);
+        const float* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
+        const int64_t begin = run.pixel * step + run.channel;
+        float *y = call.y + out + begin, *pooled = call.pooled + out + begin;
+        uint8_t* argmax = call.argmax + out + begin;
+        const float* added = skip + begin;
+        const RowKeys kept{keys.key + begin, keys.tap + begin};
+        auto sum = hn::Zero(d);
+        const int64_t end = run.count * run.pixels * step;
+        for (int64_t e = 0; e < end; e += run.pixels * step, x += 2 * run.pixels * step) {
+          Largest<DX> best = kept.load(d, e);
+          const Largest<DX> second = largest_of_row<nans, first, last>(d, load, x, step, sign, sum);
+          best.template meet<nans>(second.key, hn::Add(second.tap, hn::Set(di, 3)));
+          if constexpr (below) {
+            const Largest<DX> third =
+                largest_of_row<nans, first, last>(d, load, x + z_row, step, sign, sum);
+            best.template meet<nans>(third.key, hn::Add(third.tap, hn::Set(di, 6)));
+            kept.store(d, e, third);
+          }
+          const auto winner = hn::Xor(best.key, sign);
+          const auto value = hn::MulAdd(hn::Sub(winner, centre), scale, offset);
+          const auto off = hn::Le(value, hn::Zero(d));
+          const auto total = hn::Add(hn::IfThenZeroElse(off, value), hn::LoadU(d, added + e));
+          const auto tap =
+              hn::TruncateTo(d8, hn::BitCast(du, hn::IfThenElse(hn::RebindMask(di, off),
+                                                                hn::Set(di, pool_off), best.tap)));
+          if constexpr (past_caches) {
+            hn::Stream(total, d, y + e);
+            hn::Stream(winner, d, pooled + e);
+          } else {
+            hn::StoreU(total, d, y + e);
+            hn::StoreU(winner, d, pooled + e);
+          }
+          if constexpr (past_caches && hn::MaxLanes(DX()) == 16)
+            hn::Stream(tap, d8, argmax + e);
+          else
+            hn::StoreU(tap, d8, argmax + e);
+        }
+        if constexpr (!nans) right = right && hn::AllFalse(d, hn::IsNaN(sum));
+      });
+  return right;
 }
 
 // Does a channel of a row of y anew, tap by tap. z: row 0 of the image.
@@ -300,8 +340,10 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
         const int64_t to = (at + i) * call.out_row();
         const float* const skip = skips + i * call.out_row();
         const auto pool = [&](auto below, auto streams) HWY_ATTR {
-          pool_row<decltype(below)::value, decltype(streams)::value>(call, row_of(second), keys,
-                                                                     skip, to);
+          constexpr bool b = decltype(below)::value, s = decltype(streams)::value;
+          if (pool_row<false, b, s>(call, row_of(second), keys, skip, to)) return;
+          find_keys(call, row_of(std::max<int64_t>(second - 1, 0)), second > 0, keys);
+          pool_row<true, b, s>(call, row_of(second), keys, skip, to);
         };
         const auto choose = [&](auto streams) HWY_ATTR {
           if (second + 1 < call.height)
