@@ -1,0 +1,379 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/pool_skip.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/even_pixels-inl.h"
+#include "kernels/cpu/stores-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// Maxima are searched before normalisation: bn(z) is largest where z is, or where it is smallest if
+// the scale is negative. So z is compared with its sign changed there, as "keys".
+
+// How channels of z are normalised and compared, for all lanes of a period.
+struct PoolTables {
+  NormaliseTables normalise;
+  Scratch<float> sign;       // -0 where the scale is negative, else 0
+  Scratch<int64_t> settled;  // channels whose normalised values don't follow the order of keys
+
+  PoolTables(const Loaded& z, const Channels& channels) : normalise(z, channels) {
+    sign = channels.table([&](int64_t c) { return std::signbit(normalise.scale[c]) ? -0.0F : 0; });
+    for (int64_t c = 0; c < channels.count; c++) {
+      const bool ordered = normalise.scale[c] != 0 && std::isfinite(normalise.scale[c]) &&
+                           std::isfinite(normalise.centre[c]) && std::isfinite(normalise.offset[c]);
+      if (!ordered) settled.push_back(c);
+    }
+  }
+  Affine affine() const {
+    return {normalise.centre.data(), normalise.scale.data(), normalise.offset.data()};
+  }
+};
+
+// Shapes of a call, and what all its tasks read.
+struct PoolCall {
+  int64_t channels, width, height;      // of z
+  int64_t out_width, out_height;        // of y
+  int64_t before_width, before_height;  // padding
+  const float* z;
+  float *y, *pooled;
+  uint8_t* argmax;
+  const PoolTables& tables;
+
+  int64_t z_row() const { return width * channels; }
+  int64_t out_row() const { return out_width * channels; }
+};
+
+// A vector's taps. One pixel's lie side by side.
+struct OnePixel {
+  template <class DX>
+  HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
+    return hn::LoadU(d, p);
+  }
+};
+// Two neighbouring pixels of y, whose channels fill a vector together.
+struct TwoPixels {
+  int64_t apart;  // in z
+  template <class DX>
+  HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
+#if HWY_TARGET == HWY_SCALAR  // one lane holds no two pixels
+    return hn::LoadU(d, p);
+#else
+    const hn::Half<DX> half;
+    return hn::Combine(d, hn::LoadU(half, p + apart), hn::LoadU(half, p));
+#endif
+  }
+};
+
+// The largest key so far, and which tap has it.
+template <class DX>
+struct Largest {
+  using I = hn::RebindToSigned<DX>;
+  hn::Vec<DX> key;
+  hn::Vec<I> tap;
+
+  // The first of equals wins. `nans`: a NaN beats every number, and nothing beats the first NaN;
+  // else there is none.
+  template <bool nans>
+  HWY_INLINE void meet(hn::Vec<DX> x, hn::Vec<I> at) {
+    auto wins = hn::Gt(x, key);
+    if constexpr (nans) wins = hn::Or(wins, hn::And(hn::IsNaN(x), hn::Not(hn::IsNaN(key))));
+    key = hn::IfThenElse(wins, x, key);
+    tap = hn::IfThenElse(hn::RebindMask(I(), wins), at, tap);
+  }
+};
+
+// The largest of the taps [first, last) of one row, whose tap 0 lies at x. Adds to `sum` every
+// column that no other pixel adds: it becomes NaN if one of them is.
+template <bool nans, int first, int last, class DX, class Load>
+HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const float* x, int64_t step,
+                                      hn::Vec<DX> sign, hn::Vec<DX>& sum) {
+  const typename Largest<DX>::I di;
+  const auto start = load(d, x + first * step);
+  Largest<DX> best{hn::Xor(start, sign), hn::Set(di, first)};
+  sum = hn::Add(sum, start);
+  for (int t = first + 1; t < last; t++) {
+    const auto next = load(d, x + t * step);
+    best.template meet<nans>(hn::Xor(next, sign), hn::Set(di, t));
+    if (t < 2 || first == 1) sum = hn::Add(sum, next);
+  }
+  return best;
+}
+
+// Pixels of y that are made alike: vectors of channels [channel, ...) of `count` pixels, or of
+// pairs of pixels, from `pixel` on.
+struct Run {
+  int64_t pixel, channel, count, pixels;  // pixels: of a vector
+};
+
+// body(d, load, first tap, last tap, run) for runs that cover a row of y.
+template <class Body>
+HWY_INLINE void for_row(const PoolCall& call, const Body& body) {
+  const int64_t channels = call.channels, last = call.out_width - 1;
+  const auto one_pixel = [&](auto first_tap, auto last_tap, int64_t w, int64_t count) HWY_ATTR {
+    for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
+      body(d, OnePixel(), first_tap, last_tap, Run{w, c, count, 1});
+    });
+  };
+  int64_t w = 0;
+  if (call.before_width == 1) {
+    if (last == 0) return one_pixel(Constant<1>(), Constant<2>(), 0, 1);
+    one_pixel(Constant<1>(), Constant<3>(), 0, 1);
+    w = 1;
+  }
+  if (2 * channels == lanes()) {
+    const int64_t pairs = (last - w) / 2;
+    body(D(), TwoPixels{2 * channels}, Constant<0>(), Constant<3>(), Run{w, 0, pairs, 2});
+    w += 2 * pairs;
+  }
+  if (w < last) one_pixel(Constant<0>(), Constant<3>(), w, last - w);
+  one_pixel(Constant<0>(), Constant<2>(), last, 1);
+}
+
+// Largest keys of one row of z, for all pixels of a row of y.
+struct RowKeys {
+  float* key;
+  int32_t* tap;
+
+  template <class DX>
+  HWY_INLINE Largest<DX> load(DX d, int64_t e) const {
+    return {hn::LoadU(d, key + e), hn::LoadU(typename Largest<DX>::I(), tap + e)};
+  }
+  template <class DX>
+  HWY_INLINE void store(DX d, int64_t e, const Largest<DX>& largest) const {
+    hn::StoreU(largest.key, d, key + e);
+    hn::StoreU(largest.tap, typename Largest<DX>::I(), tap + e);
+  }
+};
+
+// Those of the row at z, which may lie above the first.
+HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
+                            const RowKeys& keys) {
+  if (!inside) {
+    std::fill_n(keys.key, call.out_row(), -std::numeric_limits<float>::infinity());
+    std::fill_n(keys.tap, call.out_row(), 0);
+    return;
+  }
+  for_row(call, [&](auto d, const auto& load, auto first, auto last, const Run& run) HWY_ATTR {
+    const int64_t step = call.channels;
+    const float* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
+    const auto sign = hn::LoadU(d, call.tables.sign.data() + run.channel);
+    auto sum = hn::Zero(d);
+    for (int64_t i = 0; i < run.count; i++, x += 2 * run.pixels * step)
+      keys.store(d, (run.pixel + i * run.pixels) * step + run.channel,
+                 largest_of_row<true, decltype(first)::value, decltype(last)::value>(
+                     d, load, x, step, sign, sum));
+  });
+}
+
+// One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
+// second row, and skip what is added to the maxima. Without `nans` the result says whether all is
+// right: there was no NaN.
+template <bool nans, bool below, bool past_caches>
+HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
+                           const float* skip, int64_t out) {
+  const Affine affine = call.tables.affine();
+  bool right = true;
+  for_row(
+      call, [&](auto d, const auto& load, auto first_tap, auto last_tap, const Run& run) HWY_ATTR {
+        using DX = decltype(d);
+        constexpr int first = decltype(first_tap)::value, last = decltype(last_tap)::value;
+        const typename Largest<DX>::I di;
+        const hn::Rebind<uint32_t, DX> du;
+        const hn::Rebind<uint8_t, DX> d8;
+        const int64_t step = call.channels, z_row = call.z_row();
+        const auto sign = hn::LoadU(d, call.tables.sign.data() + run.channel);
+        const auto centre = hn::LoadU(d, affine.centre + run.channel);
+        const auto scale = hn::LoadU(d, affine.scale + run.channel);
+        const auto offset = hn::LoadU(d, affine.offset + run.channel);
+        const float* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
+        const int64_t begin = run.pixel * step + run.channel;
+        float *y = call.y + out + begin, *pooled = call.pooled + out + begin;
+        uint8_t* argmax = call.argmax + out + begin;
+        const float* added = skip + begin;
+        const RowKeys kept{keys.key + begin, keys.tap + begin};
+        auto sum = hn::Zero(d);
+        const int64_t end = run.count * run.pixels * step;
+        for (int64_t e = 0; e < end; e += run.pixels * step, x += 2 * run.pixels * step) {
+          Largest<DX> best = kept.load(d, e);
+          const Largest<DX> second = largest_of_row<nans, first, last>(d, load, x, step, sign, sum);
+          best.template meet<nans>(second.key, hn::Add(second.tap, hn::Set(di, 3)));
+          if constexpr (below) {
+            const Largest<DX> third =
+                largest_of_row<nans, first, last>(d, load, x + z_row, step, sign, sum);
+            best.template meet<nans>(third.key, hn::Add(third.tap, hn::Set(di, 6)));
+            kept.store(d, e, third);
+          }
+          const auto winner = hn::Xor(best.key, sign);
+          const auto value = hn::MulAdd(hn::Sub(winner, centre), scale, offset);
+          const auto off = hn::Le(value, hn::Zero(d));
+          const auto total = hn::Add(hn::IfThenZeroElse(off, value), hn::LoadU(d, added + e));
+          const auto tap =
+              hn::TruncateTo(d8, hn::BitCast(du, hn::IfThenElse(hn::RebindMask(di, off),
+                                                                hn::Set(di, pool_off), best.tap)));
+          if constexpr (past_caches) {
+            hn::Stream(total, d, y + e);
+            hn::Stream(winner, d, pooled + e);
+          } else {
+            hn::StoreU(total, d, y + e);
+            hn::StoreU(winner, d, pooled + e);
+          }
+          if constexpr (past_caches && hn::MaxLanes(DX()) == 16)
+            hn::Stream(tap, d8, argmax + e);
+          else
+            hn::StoreU(tap, d8, argmax + e);
+        }
+        if constexpr (!nans) right = right && hn::AllFalse(d, hn::IsNaN(sum));
+      });
+  return right;
+}
+
+// Does a channel of a row of y anew, tap by tap. z: row 0 of the image.
+void settle_row(const PoolCall& call, const float* z, int64_t q, int64_t c, const float* skip,
+                int64_t out) {
+  const NormaliseTables& tables = call.tables.normalise;
+  for (int64_t w = 0; w < call.out_width; w++) {
+    float best = 0, winner = 0;
+    int tap = -1;
+    for (int t = 0; t < 9; t++) {
+      const int64_t row = 2 * q - call.before_height + t / 3;
+      const int64_t column = 2 * w - call.before_width + t % 3;
+      if (row < 0 || row >= call.height || column < 0 || column >= call.width) continue;
+      const float x = z[row * call.z_row() + column * call.channels + c];
+      const float value = (x - tables.centre[c]) * tables.scale[c] + tables.offset[c];
+      if (tap >= 0 && !(value > best || (std::isnan(value) && !std::isnan(best)))) continue;
+      best = value;
+      winner = x;
+      tap = t;
+    }
+    const bool off = best <= 0;
+    const int64_t e = w * call.channels + c;
+    call.y[out + e] = (off ? 0 : best) + skip[e];
+    call.pooled[out + e] = winner;
+    call.argmax[out + e] = static_cast<uint8_t>(off ? pool_off : tap);
+  }
+}
+
+// skip [pixels][columns] = x w + bias
+HWY_NOINLINE void multiply_pixels(const float* x, int64_t pixels, const Panels& weights,
+                                  const float* bias, float* skip) {
+  multiply<Left::rows>(
+      Block{pixels, 0, weights.columns, 0, weights.depth, {true, true}},
+      LeftBlock{x, weights.depth}, weights,
+      [x](int64_t) {
+        return Ahead{x, 0};
+      },
+      EvenRows{skip, weights.columns}, AddBias{bias});
+}
+
+// How an image's rows of y are cut into bands, one task each. A band's first row of keys is made
+// twice; a band makes `together` rows of the product at a time.
+struct PoolBands {
+  int64_t rows, count, together;
+
+  explicit PoolBands(const Shape& y) {
+    constexpr int64_t tasks = 128, least_rows = 4, least_pixels = 64;
+    const int64_t width = std::max<int64_t>(1, y.width());
+    together = std::clamp<int64_t>(least_pixels / width, 1, std::max<int64_t>(1, y.height()));
+    const int64_t wanted = std::max(least_rows, y.images() * y.height() / tasks);
+    rows = (wanted + together - 1) / together * together;
+    count = (y.height() + rows - 1) / rows;
+  }
+};
+
+void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const View& w,
+                      const View& bias, const View& y, const View& pooled, const View& argmax) {
+  const Shape &in = z.x.shape, &out = y.shape;
+  const int64_t channels = in.channels(), depth = u.x.shape.channels();
+  const PoolTables tables(z, Channels(channels));
+  const PoolCall call{channels,      in.width(),         in.height(),          out.width(),
+                      out.height(),  in.width() % 2,     in.height() % 2,      z.x.as<float>(),
+                      y.as<float>(), pooled.as<float>(), argmax.as<uint8_t>(), tables};
+  const EvenPixels even(u);
+  const int64_t padded = padded_columns(channels);
+  Scratch<float> packed(static_cast<size_t>(depth * padded));
+  for (int64_t c = 0; c < channels; c += panel_width(channels - c))
+    pack_panel(w.as<float>(), channels, depth, channels, c, packed.data() + c * depth);
+  const Panels weights{packed.data(), depth, channels};
+  Scratch<float> added(static_cast<size_t>(padded));
+  if (bias) std::copy_n(bias.as<float>(), channels, added.begin());
+
+  // Streaming stores want whole lines.
+  const bool past_caches =
+      writes_past_caches(y) && writes_past_caches(pooled) &&
+      reinterpret_cast<uintptr_t>(argmax.data) % line_bytes == 0 &&
+      (channels % lanes() == 0 || (2 * channels == lanes() && in.width() % 4 == 0));
+  const PoolBands bands(out);
+  const int64_t pixels = bands.together * out.width();
+  // Rows start on cache lines.
+  const auto room = [](int64_t elements) { return (elements + 15) / 16 * 16; };
+  const int64_t row_room = room(call.out_row());
+  const size_t floats =
+      static_cast<size_t>(room(pixels * depth) + room(pixels * channels) + 2 * row_room);
+  const float* const offsets = added.data();
+  stream.pool->run(out.images() * bands.count, [&](int64_t task, int worker) HWY_ATTR {
+    auto* const x = static_cast<float*>(stream.pool->scratch(worker, floats * sizeof(float)));
+    float* const skips = x + room(pixels * depth);
+    float* const key = skips + room(pixels * channels);
+    const RowKeys keys{key, reinterpret_cast<int32_t*>(key + row_room)};
+    const int64_t image = task / bands.count, begin = task % bands.count * bands.rows;
+    const int64_t end = std::min(begin + bands.rows, call.out_height);
+    const float* const picture = call.z + image * call.height * call.z_row();
+    const auto row_of = [&](int64_t row) { return picture + row * call.z_row(); };
+    const int64_t above = 2 * begin - call.before_height;
+    find_keys(call, row_of(std::max<int64_t>(above, 0)), above >= 0, keys);
+    for (int64_t first = begin; first < end; first += bands.together) {
+      const int64_t some = std::min(bands.together, end - first);
+      const int64_t at = image * call.out_height + first;
+      even.gather(at * call.out_width, some * call.out_width, 0, depth, x);
+      multiply_pixels(x, some * call.out_width, weights, offsets, skips);
+      for (int64_t i = 0; i < some; i++) {
+        const int64_t q = first + i, second = 2 * q - call.before_height + 1;
+        const int64_t to = (at + i) * call.out_row();
+        const float* const skip = skips + i * call.out_row();
+        const auto pool = [&](auto below, auto streams) HWY_ATTR {
+          constexpr bool b = decltype(below)::value, s = decltype(streams)::value;
+          if (pool_row<false, b, s>(call, row_of(second), keys, skip, to)) return;
+          find_keys(call, row_of(std::max<int64_t>(second - 1, 0)), second > 0, keys);
+          pool_row<true, b, s>(call, row_of(second), keys, skip, to);
+        };
+        const auto choose = [&](auto streams) HWY_ATTR {
+          if (second + 1 < call.height)
+            pool(std::true_type(), streams);
+          else
+            pool(std::false_type(), streams);
+        };
+        if (past_caches)
+          choose(std::true_type());
+        else
+          choose(std::false_type());
+        for (const int64_t c : tables.settled) settle_row(call, picture, q, c, skip, to);
+      }
+    }
+    if (past_caches) hwy::FlushStream();
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(pool_skip_target);
+void pool_skip(Stream& stream, const Loaded& z, const Loaded& u, const View& w, const View& bias,
+               const View& y, const View& pooled, const View& argmax) {
+  HWY_DYNAMIC_DISPATCH(pool_skip_target)(stream, z, u, w, bias, y, pooled, argmax);
+}
+
+}  // namespace fulmar::cpu
+#endif
