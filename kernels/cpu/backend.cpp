@@ -31,10 +31,12 @@ namespace {
 const FusedKernels& fused_kernels() {
   static const FusedKernels kernels = [] {
     FusedKernels k{};
-    k.separable = separable;
-    k.separable_workspace = separable_workspace;
-    k.separable_grad = separable_grad;
-    k.separable_grad_workspace = separable_grad_workspace;
+#define FULMAR_SET(name, ...) k.name = name;
+    FULMAR_FUSED_KERNELS(FULMAR_SET)
+#undef FULMAR_SET
+#define FULMAR_SET(name) k.name##_workspace = name##_workspace;
+    FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_SET)
+#undef FULMAR_SET
     return k;
   }();
   return kernels;
