@@ -67,8 +67,12 @@ struct Ring {
            rounded_up(width * channels.stride, lanes()) + lanes();
   }
   float* at(int64_t row) const { return memory + (row + slots) % slots * stride + room; }
-  void clear() const {
-    std::memset(memory, 0, static_cast<size_t>(slots * stride) * sizeof(float));
+  // What lies before and behind the rows, where no one writes again.
+  void clear_edges(int64_t floats) const {
+    for (int64_t slot = 0; slot < slots; slot++) {
+      std::memset(at(slot) - room, 0, static_cast<size_t>(room) * sizeof(float));
+      clear_end(slot, floats);
+    }
   }
   void clear(int64_t row) const {
     std::memset(at(row) - room, 0, static_cast<size_t>(stride) * sizeof(float));

@@ -178,8 +178,7 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w,
   const Ring ring(memory, pace.step + 2, width, in);
   float* const segment = memory + sizes.ring;
   float* const product = segment + sizes.segment;
-  ring.clear();
-  std::memset(product, 0, static_cast<size_t>(sizes.product) * sizeof(float));
+  ring.clear_edges(width * in.stride);
   std::optional<ChannelSumming> summing;
   if (totals) summing.emplace(out, f.shift.as<float>(), product + sizes.product, totals);
 

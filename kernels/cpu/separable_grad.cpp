@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
@@ -66,10 +67,9 @@ struct BackwardScratch {
     segment = pace.step * rounded_up(pace.segment * in.stride, lanes()) + 2 * max_lanes;
     dz = pace.step * rounded_up(pace.segment * out.stride, lanes()) + 2 * max_lanes;
     skip = b.skip.given()
-               ? rounded_up((pace.step / 2 + 1) * ((width + 1) / 2) * in.stride, lanes()) +
-                     2 * max_lanes
+               ? rounded_up((pace.step / 2 + 1) * (width + 1) * in.stride, lanes()) + 2 * max_lanes
                : 0;
-    dx = 2 * (rounded_up(width * in.stride, lanes()) + lanes());
+    dx = 4 * rounded_up(width * in.stride, lanes());
     sums = b.sum_floats();
     accumulated = rounded_up(b.total_floats(), lanes());
   }
@@ -80,30 +80,46 @@ struct BackwardScratch {
   }
 };
 
+// What is left to do with rows of dx, and where they go.
+template <int rows>
+struct Finish {
+  const float* skip[rows];  // what a skip adds; may be null
+  float* to[rows];
+  // Of a normalised x: x itself, its mean, and sums of dx and dx (x - mean) by lanes.
+  const float* x[rows];
+  const float* mean;
+  float* sums;
+};
+
 // dx and the gradient of the depthwise kernel from the same loads: dx[r][e] = sum over taps of
-// dd[r + ky][e + (kx - 1) stride] w, sum[tap] += dd[...] x[r][e]. dd: rows + 2 rows from the one
-// above; w and sum belong to the kernel turned by 180 degrees.
-template <int rows, bool weights>
-HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* x, const float* w,
-                                 int64_t stride, int64_t period, int64_t floats, float* dx,
-                                 int64_t dx_row, float* sum) {
+// dd[r + ky][e + (kx - 1) stride] w, sum[tap] += dd[...] a[r][e]. dd: rows + 2 rows from the one
+// above; w and sum belong to the kernel turned by 180 degrees. a: x as it was loaded.
+template <int rows, bool weights, bool normalised, class Store>
+HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, const float* w,
+                                 int64_t stride, int64_t period, int64_t floats, float* sum,
+                                 const Finish<rows>& finish, const Store& store) {
   const D d;
   for (int64_t phase = 0; phase < period; phase += lanes()) {
-    V k[taps], s[taps];
+    V k[taps], s[taps], s0 = hn::Zero(d), s1 = hn::Zero(d), mean = hn::Zero(d);
 #pragma GCC unroll 9
     for (int t = 0; t < taps; t++) {
       k[t] = hn::LoadU(d, w + t * period + phase);
       if constexpr (weights) s[t] = hn::LoadU(d, sum + t * period + phase);
     }
+    if constexpr (normalised) {
+      s0 = hn::LoadU(d, finish.sums + phase);
+      s1 = hn::LoadU(d, finish.sums + period + phase);
+      mean = hn::LoadU(d, finish.mean + phase);
+    }
     const float* row[rows + 2];
 #pragma GCC unroll 4
     for (int r = 0; r < rows + 2; r++) row[r] = dd[r] - stride;
     for (int64_t e = phase; e < floats; e += period) {
-      V out[rows], a[rows];
+      V out[rows], on[rows];
 #pragma GCC unroll 2
       for (int r = 0; r < rows; r++) {
         out[r] = hn::Zero(d);
-        if constexpr (weights) a[r] = hn::LoadU(d, x[r] + e);
+        if constexpr (weights || normalised) on[r] = hn::LoadU(d, a[r] + e);
       }
 #pragma GCC unroll 4
       for (int r = 0; r < rows + 2; r++) {
@@ -115,16 +131,30 @@ HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* x, 
             if (r >= o && r - o < 3) {
               const int t = (r - o) * 3 + c;
               out[o] = hn::MulAdd(v, k[t], out[o]);
-              if constexpr (weights) s[t] = hn::MulAdd(v, a[o], s[t]);
+              if constexpr (weights) s[t] = hn::MulAdd(v, on[o], s[t]);
             }
         }
       }
 #pragma GCC unroll 2
-      for (int r = 0; r < rows; r++) hn::StoreU(out[r], d, dx + r * dx_row + e);
+      for (int r = 0; r < rows; r++) {
+        V v = out[r];
+        if (finish.skip[r]) v = hn::Add(v, hn::LoadU(d, finish.skip[r] + e));
+        if constexpr (normalised) {
+          // Where relu gave 0 nothing comes through; NaN lets it through.
+          v = hn::IfThenZeroElse(hn::Le(on[r], hn::Zero(d)), v);
+          s0 = hn::Add(s0, v);
+          s1 = hn::MulAdd(v, hn::Sub(hn::LoadU(d, finish.x[r] + e), mean), s1);
+        }
+        store(v, finish.to[r] + e);
+      }
     }
     if constexpr (weights) {
 #pragma GCC unroll 9
       for (int t = 0; t < taps; t++) hn::StoreU(s[t], d, sum + t * period + phase);
+    }
+    if constexpr (normalised) {
+      hn::StoreU(s0, d, finish.sums + phase);
+      hn::StoreU(s1, d, finish.sums + period + phase);
     }
   }
 }
@@ -161,22 +191,28 @@ class BackwardBand {
     image_ = task / bands.count;
     begin_ = task % bands.count * bands.rows;
     end_ = std::min(height_, begin_ + bands.rows);
-    std::memset(memory, 0, sizes.bytes());
+    rows_.clear_edges(width_ * in_.stride);
+    dd_.clear_edges(width_ * in_.stride);
+    if (begin_ == 0) dd_.clear(-1);
     float* at = memory + 2 * sizes.ring_in;
     const auto take = [&](int64_t floats) {
       float* const taken = at;
       at += floats;
       return taken;
     };
+    const auto take_zeros = [&](int64_t floats) {
+      return static_cast<float*>(
+          std::memset(take(floats), 0, static_cast<size_t>(floats) * sizeof(float)));
+    };
     gradient_ = take(sizes.gradient);
     segment_ = take(sizes.segment);
     dz_ = take(sizes.dz);
-    skip_ = take(sizes.skip);
+    skip_ = take_zeros(sizes.skip);
     dx_ = take(sizes.dx);
-    sums_ = take(sizes.sums);
+    sums_ = take_zeros(sizes.sums);
     // Few pixels add up in the total itself.
     split_ = (end_ - begin_) * width_ > pixels_per_sum;
-    accumulated_ = split_ ? take(sizes.accumulated) : totals_;
+    accumulated_ = split_ ? take_zeros(sizes.accumulated) : totals_;
     if (totals_) std::memset(totals_, 0, static_cast<size_t>(b.total_floats()) * sizeof(float));
     if (sum_totals_) std::fill_n(sum_totals_, b.sum_floats(), 0.0);
   }
@@ -278,95 +314,58 @@ class BackwardBand {
     const int64_t half = (width_ + 1) / 2, first_even = (first + 1) / 2;
     if (b_.skip.given() && 2 * first_even < last) {
       const int64_t count = (last + 1) / 2 - first_even, depth = b_.skip.w.shape.channels();
-      const int64_t half_height = (height_ + 1) / 2;
       const float* const dy =
-          b_.skip.dy.as<float>() + (image_ * half_height + first_even) * half * depth;
+          b_.skip.dy.as<float>() +
+          (image_ * ((height_ + 1) / 2) + first_even) * half * depth;
+      // Into every second pixel; the others stay 0.
       multiply_weight(count * half, {dy, depth}, tables_.skip, nullptr,
-                      EvenRows{skip_, in_.stride}, {dy, 0, 0}, 0, in_.count);
+                      EvenRows{skip_, 2 * in_.stride}, {dy, 0, 0}, 0, in_.count);
     }
-    const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes()) + lanes();
-    float* const taps_sum = accumulated_ + b_.product_floats();
     int64_t r = first;
-    const auto of_rows = [&](auto count) HWY_ATTR {
-      constexpr int rows = decltype(count)::value;
-      const float *dd[rows + 2], *x[rows];
-      for (int64_t i = 0; i < rows + 2; i++) dd[i] = dd_.at(r - 1 + i);
-      for (int64_t i = 0; i < rows; i++) x[i] = rows_.at(r + i);
-      if (b_.weights())
-        depthwise_back<rows, true>(dd, x, tables_.turned, in_.stride, in_.period, floats, dx_, row,
-                                   taps_sum);
-      else
-        depthwise_back<rows, false>(dd, x, tables_.turned, in_.stride, in_.period, floats, dx_,
-                                    row, nullptr);
-      for (int64_t i = 0; i < rows; i++)
-        finish_row(r + i, dx_ + i * row,
-                   (r + i) % 2 == 0 && b_.skip.given()
-                       ? skip_ + ((r + i) / 2 - first_even) * half * in_.stride
-                       : nullptr);
-    };
-    for (; r + 2 <= last; r += 2) of_rows(Constant<2>());
-    if (r < last) of_rows(Constant<1>());
+    for (; r + 2 <= last; r += 2) make_rows<2>(r, first_even);
+    if (r < last) make_rows<1>(r, first_even);
   }
 
-  // Adds the skip's gradient, masks where relu was off, sums up, and writes the row.
-  void finish_row(int64_t r, float* dx, const float* skip) {
-    const D d;
-    if (skip)
-      for (int64_t p = 0; 2 * p < width_; p++)
-        for_channels(in_.count, [&](auto dc, int64_t c) HWY_ATTR {
-          float* const at = dx + 2 * p * in_.stride + c;
-          hn::StoreU(hn::Add(hn::LoadU(dc, at), hn::LoadU(dc, skip + p * in_.stride + c)), dc, at);
-        });
-    const int64_t at = (image_ * height_ + r) * width_ * in_.count;
-    float* const to = b_.d.dx.as<float>() + at;
-    const int64_t size = width_ * in_.count, whole = size / lanes() * lanes();
-    const bool even = in_.dense() && whole == size;
-    if (!b_.x.normalised()) {
-      if (even)
-        for (int64_t e = 0; e < size; e += lanes()) store_(hn::LoadU(d, dx + e), to + e);
-      else
-        store_pixels(in_, dx, width_, to, [](V v, int64_t) HWY_ATTR { return v; });
-      return;
-    }
-    const float* const from = b_.x.x.as<float>() + at;
-    const float* const on = rows_.at(r);
-    float* const sum = sums_;
-    const int64_t period = in_.period;
-    // Where relu gave 0 nothing comes through; NaN lets it through.
-    const auto masked = [&](int64_t e) HWY_ATTR {
-      const V a = hn::LoadU(d, on + e);
-      return hn::IfThenZeroElse(hn::Le(a, hn::Zero(d)), hn::LoadU(d, dx + e));
+  template <int rows>
+  void make_rows(int64_t r, int64_t first_even) {
+    const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes());
+    // Rows that end within a vector, or whose channels do, take a way through scratch memory.
+    const bool direct = in_.dense() && row == floats;
+    const float *dd[rows + 2], *a[rows];
+    for (int64_t i = 0; i < rows + 2; i++) dd[i] = dd_.at(r - 1 + i);
+    Finish<rows> finish{};
+    finish.mean = tables_.mean;
+    finish.sums = sums_;
+    const auto keep = [](V v, int64_t) HWY_ATTR { return v; };
+    const auto element = [&](int64_t i) {
+      return (image_ * height_ + r + i) * width_ * in_.count;
     };
-    if (even) {
-      for (int64_t phase = 0; phase < period; phase += lanes()) {
-        const V mean = hn::LoadU(d, tables_.mean + phase);
-        V s0 = hn::LoadU(d, sum + phase), s1 = hn::LoadU(d, sum + period + phase);
-        for (int64_t e = phase; e < size; e += period) {
-          const V v = masked(e);
-          s0 = hn::Add(s0, v);
-          s1 = hn::MulAdd(v, hn::Sub(hn::LoadU(d, from + e), mean), s1);
-          store_(v, to + e);
-        }
-        hn::StoreU(s0, d, sum + phase);
-        hn::StoreU(s1, d, sum + period + phase);
-      }
-      return;
+    for (int64_t i = 0; i < rows; i++) {
+      a[i] = rows_.at(r + i);
+      const bool even = (r + i) % 2 == 0;
+      finish.skip[i] = even && b_.skip.given()
+                           ? skip_ + ((r + i) / 2 - first_even) * skip_row()
+                           : nullptr;
+      const float* const x = b_.x.x.as<float>() + element(i);
+      finish.to[i] = direct ? b_.d.dx.as<float>() + element(i) : dx_ + i * row;
+      finish.x[i] = direct ? x : dx_ + (rows + i) * row;
+      if (!direct) load_pixels(in_, x, width_, dx_ + (rows + i) * row, keep);
     }
-    for (int64_t e = 0, phase = 0; e < width_ * in_.stride; e += lanes()) {
-      const int64_t pixel = e / in_.stride, c = e % in_.stride;
-      const int64_t left = std::min(
-          lanes(), in_.dense() ? size - e : in_.count - c);
-      const V v = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(left)), masked(e));
-      const int64_t place = pixel * in_.count + c;
-      const V x = load_first(d, from + place, left);
-      const V centred = hn::Sub(x, hn::LoadU(d, tables_.mean + phase));
-      hn::StoreU(hn::Add(hn::LoadU(d, sum + phase), v), d, sum + phase);
-      hn::StoreU(hn::MulAdd(v, centred, hn::LoadU(d, sum + period + phase)), d,
-                 sum + period + phase);
-      store_first(d, v, to + place, left);
-      phase = phase + lanes() == period ? 0 : phase + lanes();
-    }
+    float* const taps_sum = accumulated_ + b_.product_floats();
+    const auto back = [&](auto weights, auto normalised) {
+      depthwise_back<rows, decltype(weights)::value, decltype(normalised)::value>(
+          dd, a, tables_.turned, in_.stride, in_.period, floats, taps_sum, finish, store_);
+    };
+    const std::true_type yes;
+    const std::false_type no;
+    if (b_.weights())
+      b_.x.normalised() ? back(yes, yes) : back(yes, no);
+    else
+      b_.x.normalised() ? back(no, yes) : back(no, no);
+    for (int64_t i = 0; !direct && i < rows; i++)
+      store_pixels(in_, finish.to[i], width_, b_.d.dx.as<float>() + element(i), keep);
   }
+  int64_t skip_row() const { return (width_ + 1) / 2 * 2 * in_.stride; }
 
   void flush() {
     pixels_ = 0;
