@@ -59,6 +59,7 @@ struct OnePixel {
     return hn::LoadU(d, p);
   }
 };
+
 // The largest key so far, and which tap has it.
 template <class DX>
 struct Largest {
@@ -85,12 +86,13 @@ HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const float* x, in
   const typename Largest<DX>::I di;
   const auto start = load(d, x + first * step);
   Largest<DX> best{hn::Xor(start, sign), hn::Set(di, first)};
-  sum = hn::Add(sum, start);
+  auto part = start;
   for (int t = first + 1; t < last; t++) {
     const auto next = load(d, x + t * step);
     best.template meet<nans>(hn::Xor(next, sign), hn::Set(di, t));
-    if (t < 2 || first == 1) sum = hn::Add(sum, next);
+    if (t < 2 || first == 1) part = hn::Add(part, next);
   }
+  sum = hn::Add(sum, part);
   return best;
 }
 
@@ -163,6 +165,7 @@ HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
 // Beside stores the hardware did not prefetch enough: rows of z are asked for so many floats before
 // they are read, and the next even row of u while a row is pooled.
 constexpr int64_t in_row_ahead = 512;
+constexpr int64_t near_floats = 4096;  // what is asked for beside this stays in L1
 HWY_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }  // into L2
 
 // One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
@@ -317,8 +320,11 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
   const size_t floats =
       static_cast<size_t>(room(pixels * depth) + room(pixels * channels) + 2 * row_room);
   const float* const offsets = added.data();
-  // Of a row of u, for each vector of a row of y.
-  const int64_t share = 2 * depth * lanes() / channels;
+  // Where rows are long, memory is read all the time: z's next rows while even pixels are gathered
+  // and multiplied, and u's while a row is pooled; that many floats with each pixel and vector.
+  const bool long_rows = bands.together == 1;
+  const int64_t z_share = long_rows ? std::min(2 * channels, near_floats / out.width()) : 0;
+  const int64_t u_share = long_rows ? 2 * depth * lanes() / channels : 0;
   stream.pool->run(out.images() * bands.count, [&](int64_t task, int worker) HWY_ATTR {
     auto* const x = static_cast<float*>(stream.pool->scratch(worker, floats * sizeof(float)));
     float* const skips = x + room(pixels * depth);
@@ -333,17 +339,18 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
     for (int64_t first = begin; first < end; first += bands.together) {
       const int64_t some = std::min(bands.together, end - first);
       const int64_t at = image * call.out_height + first;
-      even.gather(at * call.out_width, some * call.out_width, 0, depth, Ahead{x, 0}, x);
-      multiply_pixels(x, some * call.out_width, weights, offsets,
-                      row_of(2 * first - call.before_height + 1),
-                      (first + 1 < call.out_height ? 2 : 0) * call.z_row(), skips);
+      const float* const z_rows = row_of(2 * first - call.before_height + 1);
+      even.gather(at * call.out_width, some * call.out_width, 0, depth, Ahead{z_rows, z_share}, x);
+      const int64_t asked = z_share * call.out_width, left = call.z_row() * 2 - asked;
+      multiply_pixels(x, some * call.out_width, weights, offsets, z_rows + asked,
+                      z_share > 0 && first + 1 < call.out_height ? left : 0, skips);
       for (int64_t i = 0; i < some; i++) {
         const int64_t q = first + i, second = 2 * q - call.before_height + 1;
         const int64_t to = (at + i) * call.out_row();
         const float* const skip = skips + i * call.out_row();
-        const bool more = q + 1 < end && bands.together == 1;
+        const bool more = q + 1 < end;
         const float* const next = more ? even.at((at + 1) * call.out_width) : skip;
-        const int64_t next_share = more ? share : 0;
+        const int64_t next_share = more ? u_share : 0;
         const auto pool = [&](auto below, auto streams) HWY_ATTR {
           const Ahead ahead{next, next_share};
           constexpr bool b = decltype(below)::value, s = decltype(streams)::value;
