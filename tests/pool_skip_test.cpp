@@ -13,7 +13,7 @@
 #include "tests/support/guard.h"
 #include "tests/support/instruction_sets.h"
 
-// The CPU's fused kernels around the pooled sum at a block's end, against the reference's kernels of
+// The CPU's fused kernels of the pooled sum at a block's end, against the reference's kernels of
 // the ops that they stand for, in float64, with every instruction set that this machine has.
 
 namespace fulmar::test {

@@ -38,25 +38,52 @@ struct PackNormalised {
   }
 };
 
+// Two pixels, `apart` floats from each other, whose channels fill a vector together.
+struct TwoPixels {
+  int64_t apart;
+  template <class DX>
+  HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
+#if HWY_TARGET == HWY_SCALAR  // one lane holds no two pixels
+    return hn::LoadU(d, p);
+#else
+    const hn::Half<DX> half;
+    return hn::Combine(d, hn::LoadU(half, p + apart), hn::LoadU(half, p));
+#endif
+  }
+};
+
+// Pixels (2i, 2j), numbered over all images.
 class EvenPixels {
  public:
-  explicit EvenPixels(const Loaded& x) : x_(x), tables_(x, Channels(x.x.shape.channels())) {}
+  explicit EvenPixels(const Loaded& x)
+      : x_(x),
+        width_((x.x.shape.width() + 1) / 2),
+        height_((x.x.shape.height() + 1) / 2),
+        tables_(x, Channels(x.x.shape.channels())) {}
 
-  // Channels [c, c + count) of `pixels` even pixels from the number `first` on, which counts them
-  // over all even rows of all images. c is a multiple of the widest vector.
-  HWY_INLINE void gather(int64_t first, int64_t pixels, int64_t c, int64_t count, float* to) const {
+  int64_t width() const { return width_; }
+  int64_t channels() const { return x_.x.shape.channels(); }
+  int64_t count() const { return x_.x.shape.images() * height_ * width_; }
+  // Where one lies. Those that follow in its row are two pixels apart.
+  const float* at(int64_t pixel) const {
     const Shape& shape = x_.x.shape;
-    const int64_t width = (shape.width() + 1) / 2, height = (shape.height() + 1) / 2;
-    const int64_t channels = shape.channels();
+    const int64_t row = pixel / width_, source = row / height_ * shape.height() + row % height_ * 2;
+    return x_.x.as<float>() + (source * shape.width() + pixel % width_ * 2) * shape.channels();
+  }
+
+  // Channels [c, c + count) of `pixels` pixels from the number `first` on; c is a multiple of the
+  // widest vector. Asks for `ahead.share` floats of what is needed next with each pixel.
+  HWY_INLINE void gather(int64_t first, int64_t pixels, int64_t c, int64_t count, Ahead ahead,
+                         float* to) const {
+    constexpr int64_t at_a_time = 16;
     while (pixels > 0) {
-      const int64_t row = first / width, column = first % width;
-      const int64_t run = std::min(width - column, pixels);
-      const int64_t source = row / height * shape.height() + row % height * 2;
-      const float* from = x_.x.as<float>() + (source * shape.width() + 2 * column) * channels + c;
+      const int64_t run = std::min({width_ - first % width_, pixels, at_a_time});
+      for (int64_t i = 0; i < run * ahead.share; i += 16) hwy::Prefetch(ahead.next + i);
+      ahead.next += run * ahead.share;
       if (x_.normalised())
-        copy_runs(from, 2 * channels, to, count, count, run, PackNormalised{affine()}, c);
+        copy(at(first) + c, run, count, PackNormalised{affine()}, c, to);
       else
-        copy_runs(from, 2 * channels, to, count, count, run, Keep(), c);
+        copy(at(first) + c, run, count, Keep(), c, to);
       first += run;
       pixels -= run;
       to += run * count;
@@ -64,10 +91,24 @@ class EvenPixels {
   }
 
  private:
+  template <class Packing>
+  HWY_INLINE void copy(const float* from, int64_t pixels, int64_t count, const Packing& packing,
+                       int64_t c, float* to) const {
+    const D d;
+    const int64_t step = 2 * x_.x.shape.channels();
+    int64_t i = 0;
+    if (step == lanes())
+      for (; i + 2 <= pixels; i += 2)
+        hn::StoreU(packing(d, TwoPixels{step}(d, from + i * step), 0), d, to + i * count);
+    if (i < pixels)
+      copy_runs(from + i * step, step, to + i * count, count, count, pixels - i, packing, c);
+  }
+
   Affine affine() const {
     return {tables_.centre.data(), tables_.scale.data(), tables_.offset.data()};
   }
   Loaded x_;
+  int64_t width_, height_;
   NormaliseTables tables_;
 };
 

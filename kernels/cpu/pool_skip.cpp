@@ -52,24 +52,11 @@ struct PoolCall {
   int64_t out_row() const { return out_width * channels; }
 };
 
-// A vector's taps. One pixel's lie side by side.
+// A vector of channels of one pixel.
 struct OnePixel {
   template <class DX>
   HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
     return hn::LoadU(d, p);
-  }
-};
-// Two neighbouring pixels of y, whose channels fill a vector together.
-struct TwoPixels {
-  int64_t apart;  // in z
-  template <class DX>
-  HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
-#if HWY_TARGET == HWY_SCALAR  // one lane holds no two pixels
-    return hn::LoadU(d, p);
-#else
-    const hn::Half<DX> half;
-    return hn::Combine(d, hn::LoadU(half, p + apart), hn::LoadU(half, p));
-#endif
   }
 };
 
@@ -99,12 +86,13 @@ HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const float* x, in
   const typename Largest<DX>::I di;
   const auto start = load(d, x + first * step);
   Largest<DX> best{hn::Xor(start, sign), hn::Set(di, first)};
-  sum = hn::Add(sum, start);
+  auto part = start;
   for (int t = first + 1; t < last; t++) {
     const auto next = load(d, x + t * step);
     best.template meet<nans>(hn::Xor(next, sign), hn::Set(di, t));
-    if (t < 2 || first == 1) sum = hn::Add(sum, next);
+    if (t < 2 || first == 1) part = hn::Add(part, next);
   }
+  sum = hn::Add(sum, part);
   return best;
 }
 
@@ -174,12 +162,18 @@ HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
   });
 }
 
+// Beside stores the hardware did not prefetch enough: rows of z are asked for so many floats before
+// they are read, and the next even row of u while a row is pooled.
+constexpr int64_t in_row_ahead = 512;
+constexpr int64_t near_floats = 4096;  // what is asked for beside this stays in L1
+HWY_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }  // into L2
+
 // One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
-// second row, and skip what is added to the maxima. Without `nans` the result says whether all is
-// right: there was no NaN.
+// second row, and skip what is added to the maxima. `ahead`: what each vector asks for.
+// Without `nans` the result says whether all is right: there was no NaN.
 template <bool nans, bool below, bool past_caches>
 HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
-                           const float* skip, int64_t out) {
+                           const float* skip, int64_t out, Ahead ahead) {
   const Affine affine = call.tables.affine();
   bool right = true;
   for_row(
@@ -202,7 +196,14 @@ HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& 
         const RowKeys kept{keys.key + begin, keys.tap + begin};
         auto sum = hn::Zero(d);
         const int64_t end = run.count * run.pixels * step;
+        const int64_t line = run.pixels * step;  // a vector's share of a row of z is two of these
         for (int64_t e = 0; e < end; e += run.pixels * step, x += 2 * run.pixels * step) {
+          for (int64_t i = 0; i < 2; i++) {
+            hwy::Prefetch(x + i * line + in_row_ahead);
+            hwy::Prefetch(x + z_row + i * line + in_row_ahead);
+          }
+          for (int64_t i = 0; i < ahead.share; i += 16) prefetch_far(ahead.next + i);
+          ahead.next += ahead.share;
           Largest<DX> best = kept.load(d, e);
           const Largest<DX> second = largest_of_row<nans, first, last>(d, load, x, step, sign, sum);
           best.template meet<nans>(second.key, hn::Add(second.tap, hn::Set(di, 3)));
@@ -262,14 +263,14 @@ void settle_row(const PoolCall& call, const float* z, int64_t q, int64_t c, cons
   }
 }
 
-// skip [pixels][columns] = x w + bias
+// skip [pixels][columns] = x w + bias. Meanwhile the `ahead` floats at z are asked for.
 HWY_NOINLINE void multiply_pixels(const float* x, int64_t pixels, const Panels& weights,
-                                  const float* bias, float* skip) {
+                                  const float* bias, const float* z, int64_t ahead, float* skip) {
+  const int64_t depth = weights.depth, tile = 16 * depth;
   multiply<Left::rows>(
-      Block{pixels, 0, weights.columns, 0, weights.depth, {true, true}},
-      LeftBlock{x, weights.depth}, weights,
-      [x](int64_t) {
-        return Ahead{x, 0};
+      Block{pixels, 0, weights.columns, 0, depth, {true, true}}, LeftBlock{x, depth}, weights,
+      [=](int64_t number) {
+        return (number + 1) * tile <= ahead ? Ahead{z + number * tile, 16} : Ahead{x, 0};
       },
       EvenRows{skip, weights.columns}, AddBias{bias});
 }
@@ -319,6 +320,11 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
   const size_t floats =
       static_cast<size_t>(room(pixels * depth) + room(pixels * channels) + 2 * row_room);
   const float* const offsets = added.data();
+  // Where rows are long, memory is read all the time: z's next rows while even pixels are gathered
+  // and multiplied, and u's while a row is pooled; that many floats with each pixel and vector.
+  const bool long_rows = bands.together == 1;
+  const int64_t z_share = long_rows ? std::min(2 * channels, near_floats / out.width()) : 0;
+  const int64_t u_share = long_rows ? 2 * depth * lanes() / channels : 0;
   stream.pool->run(out.images() * bands.count, [&](int64_t task, int worker) HWY_ATTR {
     auto* const x = static_cast<float*>(stream.pool->scratch(worker, floats * sizeof(float)));
     float* const skips = x + room(pixels * depth);
@@ -333,17 +339,24 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
     for (int64_t first = begin; first < end; first += bands.together) {
       const int64_t some = std::min(bands.together, end - first);
       const int64_t at = image * call.out_height + first;
-      even.gather(at * call.out_width, some * call.out_width, 0, depth, x);
-      multiply_pixels(x, some * call.out_width, weights, offsets, skips);
+      const float* const z_rows = row_of(2 * first - call.before_height + 1);
+      even.gather(at * call.out_width, some * call.out_width, 0, depth, Ahead{z_rows, z_share}, x);
+      const int64_t asked = z_share * call.out_width, left = call.z_row() * 2 - asked;
+      multiply_pixels(x, some * call.out_width, weights, offsets, z_rows + asked,
+                      z_share > 0 && first + 1 < call.out_height ? left : 0, skips);
       for (int64_t i = 0; i < some; i++) {
         const int64_t q = first + i, second = 2 * q - call.before_height + 1;
         const int64_t to = (at + i) * call.out_row();
         const float* const skip = skips + i * call.out_row();
+        const bool more = q + 1 < end;
+        const float* const next = more ? even.at((at + 1) * call.out_width) : skip;
+        const int64_t next_share = more ? u_share : 0;
         const auto pool = [&](auto below, auto streams) HWY_ATTR {
+          const Ahead ahead{next, next_share};
           constexpr bool b = decltype(below)::value, s = decltype(streams)::value;
-          if (pool_row<false, b, s>(call, row_of(second), keys, skip, to)) return;
+          if (pool_row<false, b, s>(call, row_of(second), keys, skip, to, ahead)) return;
           find_keys(call, row_of(std::max<int64_t>(second - 1, 0)), second > 0, keys);
-          pool_row<true, b, s>(call, row_of(second), keys, skip, to);
+          pool_row<true, b, s>(call, row_of(second), keys, skip, to, ahead);
         };
         const auto choose = [&](auto streams) HWY_ATTR {
           if (second + 1 < call.height)

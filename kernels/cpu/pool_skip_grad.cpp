@@ -83,21 +83,48 @@ constexpr int64_t float_pixels = 512;
 constexpr int64_t plain_columns = 64;
 
 // Pixels that are multiplied at a time: what is gathered of them stays in L1.
-HWY_INLINE int64_t gathered_pixels(int64_t rows) {
-  return std::clamp<int64_t>(4096 / rows, 64, float_pixels);
+HWY_INLINE int64_t gathered_pixels(const EvenPixels& even, int64_t rows) {
+  const int64_t most = std::clamp<int64_t>(4096 / rows, 64, float_pixels);
+  return even.width() >= 64 ? std::min(most, even.width()) : most;  // of one row
 }
+
+// What tiles ask for while others' pixels are multiplied: the next pixels of u, where they lie in
+// one row and all of their channels are wanted.
+class NextPixels {
+ public:
+  NextPixels(const EvenPixels& even, int64_t first, int64_t rows, int64_t columns, int64_t pixels,
+             const float* otherwise)
+      : from_(otherwise), pixels_(pixels) {
+    if (rows != even.channels() || first + pixels > even.count() ||
+        first % even.width() + pixels > even.width())
+      return;
+    const int64_t width = panel_width(columns);
+    const int64_t tall = width > max_lanes ? tile_rows<2> : tile_rows<1>;
+    const int64_t tiles = (rows + tall - 1) / tall * ((columns + width - 1) / width);
+    from_ = even.at(first);
+    share_ = std::min<int64_t>(16, (2 * rows + tiles - 1) / tiles);
+  }
+  HWY_INLINE Ahead operator()(int64_t tile) const {
+    return {from_ + tile * pixels_ * share_, share_};
+  }
+
+ private:
+  const float* from_;
+  int64_t pixels_, share_ = 0;
+};
 
 // sum [rows][columns] = the products of rows [first_row, first_row + rows) of the even pixels'
 // channels with dy, over `pixels` pixels. scratch: see weight_grad_target.
 HWY_NOINLINE void sum_products(const EvenPixels& even, const float* dy, int64_t columns,
                                int64_t first, int64_t pixels, int64_t first_row, int64_t rows,
                                float* scratch, float* sum) {
-  const int64_t most = gathered_pixels(rows);
+  const int64_t most = gathered_pixels(even, rows);
   float* const packed = scratch + most * rows;
   for (int64_t p = 0; p < pixels; p += most) {
     const int64_t count = std::min(most, pixels - p);
-    even.gather(first + p, count, first_row, rows, scratch);
     const float* const g = dy + (first + p) * columns;
+    even.gather(first + p, count, first_row, rows, Ahead{g, columns}, scratch);
+    const NextPixels ahead(even, first + p + count, rows, columns, count, scratch);
     const auto add = [&](const auto& right) HWY_ATTR {
       multiply<Left::columns>(
           Block{rows, 0, columns, 0, count, {p == 0, false}}, LeftBlock{scratch, rows}, right,
@@ -123,7 +150,8 @@ void weight_grad_target(Stream& stream, const Loaded& u, const View& dy, const V
   const int64_t all_pixels = dy.shape.pixels(), block = std::min(all_rows, cut.block_rows);
   const EvenPixels even(u);
   // A last block of few rows takes more pixels at a time.
-  const int64_t most = gathered_pixels(all_rows <= block ? block : (all_rows - 1) % block + 1);
+  const int64_t most =
+      gathered_pixels(even, all_rows <= block ? block : (all_rows - 1) % block + 1);
   const int64_t scratch = most * block + most * padded_columns(columns);
   const size_t floats = static_cast<size_t>(block * columns + scratch);
   stream.pool->run(cut.chunks * cut.blocks, [&](int64_t task, int worker) HWY_ATTR {
