@@ -267,6 +267,26 @@ TEST_CASE("conv2d and its gradients equal plain loops on random shapes") {
   });
 }
 
+// Wide rows of few channels, which are multiplied without patches.
+TEST_CASE("conv2d and its gradients equal plain loops on random rows of few channels") {
+  for_each_instruction_set([] {
+    for (uint64_t i = 0; i < 150; i++) {
+      int64_t draw = 0;
+      const auto pick = [&](int64_t low, int64_t high) {
+        const uint32_t word = philox(78, i, static_cast<uint64_t>(draw++)).word[0];
+        return low + static_cast<int64_t>(word % static_cast<uint32_t>(high - low + 1));
+      };
+      Conv c{pick(1, 3), pick(1, 9), pick(1, 150), pick(1, 4),
+             pick(0, 2) ? pick(1, 9) : pick(1, 33)};
+      c.kernel = {pick(1, 5), pick(1, 5)};
+      c.window = {{pick(1, 3), pick(1, 3)},
+                  {pick(1, 3), pick(1, 3)},
+                  {pick(0, 4), pick(0, 4), pick(0, 4), pick(0, 4)}};
+      check_against_loops(c);
+    }
+  });
+}
+
 TEST_CASE("conv2d is a dense layer on rank 2") {
   // [N,K] is one row of N pixels; w [K,M] a 1x1 kernel.
   for (int64_t batch : {1, 16, 100}) check_against_loops({1, 1, batch, 1024, 2});
@@ -287,6 +307,7 @@ TEST_CASE("conv2d keeps its bits with any number of threads") {
       {1, 40, 90, 16, 64},
       {1, 24, 24, 96, 288},
       {1, 90, 70, 3, 8, {3, 3}, window({2, 2}, {1, 1}, {0, 1, 0, 1})},
+      {2, 200, 90, 2, 5, {3, 3}, window({1, 1}, {1, 2}, {1, 1, 0, 1})},
       {2, 60, 60, 8, 16, {1, 1}, window({2, 2}, {1, 1}, {0, 0, 0, 0})},
       {1, 30, 30, 20, 30, {3, 3}, window({1, 1}, {2, 1}, {1, 1, 1, 1}), 2},
   };
@@ -308,6 +329,8 @@ TEST_CASE("large sums over many pixels stay accurate") {
   // dw sums 2 * 150 * 150 products; chunks and blocks keep the error far below a plain loop's.
   check_against_loops({2, 150, 150, 8, 8});
   check_against_loops({1, 130, 130, 3, 8, {3, 3}, window({2, 2}, {1, 1}, {0, 1, 0, 1})});
+  // So many rows that sums in float are emptied into sums in double on the way.
+  check_against_loops({1, 17000, 40, 1, 2, {3, 3}, window({1, 1}, {1, 1}, {1, 1, 1, 1})});
 }
 
 // From 32 MiB on, aligned outputs are written past the caches.
@@ -315,12 +338,16 @@ TEST_CASE("conv2d writes every element of a large aligned output") {
   ThreadPool pool(2);
   Stream stream{&pool};
   for_each_instruction_set([&] {
-    for (int64_t outputs : {16, 20, 48}) {
-      const Shape wide{1, 512, 1024, outputs}, thin{1, 512, 1024, 1}, kernel{1, 1, 1, outputs};
-      std::vector<float> x(static_cast<size_t>(thin.elements())), w(static_cast<size_t>(outputs)),
-          bias(w.size());
+    // Two taps of so few channels are multiplied without patches; the second has weight 0.
+    const std::array<int64_t, 2> kernels[] = {{1, 16}, {1, 20}, {1, 48}, {2, 16}, {2, 20}};
+    for (const auto& each : kernels) {
+      const int64_t taps = each[0], outputs = each[1];
+      const Shape wide{1, 512, 1024, outputs}, thin{1, 512, 1023 + taps, 1},
+          kernel{1, taps, 1, outputs};
+      std::vector<float> x(static_cast<size_t>(thin.elements())),
+          w(static_cast<size_t>(taps * outputs)), bias(static_cast<size_t>(outputs));
       for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i % 251);
-      for (size_t o = 0; o < w.size(); o++) {
+      for (size_t o = 0; o < bias.size(); o++) {
         w[o] = static_cast<float>(o + 1);
         bias[o] = static_cast<float>(o) + 0.5f;
       }
@@ -334,8 +361,10 @@ TEST_CASE("conv2d writes every element of a large aligned output") {
                   view_of(bias.data(), {outputs}, DType::f32), y, Window{}, 1, work.data());
       int64_t wrong = 0;
       const float* at = y.as<float>();
-      for (const float value : x)
-        for (size_t o = 0; o < w.size(); o++) wrong += *at++ != value * w[o] + bias[o];
+      for (size_t i = 0; i < x.size(); i++)
+        if (static_cast<int64_t>(i) % thin[2] < wide[2])
+          for (size_t o = 0; o < bias.size(); o++) wrong += *at++ != x[i] * w[o] + bias[o];
+      CAPTURE(taps);
       CAPTURE(outputs);
       CHECK(wrong == 0);
       cpu::release(stream, y.data, y.bytes());

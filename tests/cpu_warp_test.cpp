@@ -23,9 +23,11 @@ WarpOptions options_for(int64_t bands) {
   return options;
 }
 
-// Two images: one turned, with two frames and noise; one shifted, smaller than its slot.
-std::vector<WarpSample> two_samples() {
-  std::vector<WarpSample> samples(2);
+// Four images: one turned, with two frames and noise; one shifted, smaller than its slot; one
+// shifted by whole pixels, to where the source ends on no side and on all; one zoomed to where the
+// last taps are the slot's last pixels.
+std::vector<WarpSample> some_samples() {
+  std::vector<WarpSample> samples(4);
   samples[0].map = rotation(0.7, 0.8, 5);
   samples[0].frames = 2;
   samples[0].to_frame = {rotation(0.3, 1.1, 2), rotation(-2, 0.9, 9)};
@@ -37,29 +39,42 @@ std::vector<WarpSample> two_samples() {
   samples[1].map = {{1, 0, -2.25, 0, 1, 3.5}};
   samples[1].source_height = 15;
   samples[1].source_width = 90;
+  samples[2].map = {{1, 0, -7, 0, 1, 4}};
+  samples[2].source_height = 20;
+  samples[2].source_width = 147;
+  samples[2].gain = 0.5;
+  samples[2].frames = 1;
+  samples[2].to_frame[0] = {{1, 0, -2, 0, 1, -1}};
+  samples[2].frame_height[0] = 17;
+  samples[2].frame_width[0] = 155;
+  samples[3].map = {{168.5 / 160, 0, 0, 0, 19.25 / 18, 0}};
+  samples[3].source_height = 21;
+  samples[3].source_width = 170;
   return samples;
 }
 
 }  // namespace
 
 TEST_CASE("cpu: warp of every source type, band count, border and interpolation") {
-  const std::vector<WarpSample> samples = two_samples();
+  const std::vector<WarpSample> samples = some_samples();
   for (const DType type : {DType::u8, DType::u16, DType::f32, DType::f64})
-    for (const int64_t bands : {1, 2, 3, 5})
+    for (const int64_t bands : {1, 2, 3, 4, 5})
       for (const Border border : {Border::fill, Border::clamp})
         for (const Interpolation how : {Interpolation::nearest, Interpolation::bilinear}) {
           CAPTURE(name_of(type));
           CAPTURE(bands);
-          const Shape slots{2, 21, 170, bands};
+          const Shape slots{4, 21, 170, bands};
           const bool real = type == DType::f32 || type == DType::f64;
           std::vector<double> values = random_reals(slots, 9, real ? -9 : 0, 255).values;
           for (double& v : values) v = std::floor(v);
           if (real) {
             values[100] = nan;
             values[4000] = -INFINITY;
+            for (size_t i = 0; i < 8; i++)
+              values[values.size() / 2 + 1000 * i] = i % 2 ? nan : INFINITY;
           }
           Parity p;
-          const int source = p.raw(slots, type, values), y = p.out({2, 19, 161, bands});
+          const int source = p.raw(slots, type, values), y = p.out({4, 19, 161, bands});
           WarpOptions options = options_for(bands);
           options.interpolation = how;
           options.border = border;
@@ -72,7 +87,7 @@ TEST_CASE("cpu: warp of every source type, band count, border and interpolation"
 }
 
 TEST_CASE("cpu: warp with speckle and standardisation") {
-  std::vector<WarpSample> samples = two_samples();
+  std::vector<WarpSample> samples = some_samples();
   samples[0].speckle = 0.7;
   samples[0].seed = 77777777777777u;
   samples[1].speckle = 0.1;
@@ -80,8 +95,8 @@ TEST_CASE("cpu: warp with speckle and standardisation") {
   for (const bool standardize : {false, true}) {
     Parity p;
     const int source =
-        p.raw({2, 21, 170, 3}, DType::u8, random_reals({2, 21, 170, 3}, 9, 0, 255).values);
-    const int y = p.out({2, 19, 161, 3});
+        p.raw({4, 21, 170, 3}, DType::u8, random_reals({4, 21, 170, 3}, 9, 0, 255).values);
+    const int y = p.out({4, 19, 161, 3});
     WarpOptions options = options_for(3);
     options.standardize = standardize;
     p.check([&](const Backend& d) { d.warp(p.stream(), p[source], samples.data(), p[y], options); },
@@ -92,18 +107,30 @@ TEST_CASE("cpu: warp with speckle and standardisation") {
 TEST_CASE("cpu: warp from strided bands") {
   Parity p;
   const int whole =
-      p.raw({2, 42, 340, 4}, DType::u16, random_reals({2, 42, 340, 4}, 2, 0, 65535).values);
-  const int y = p.out({2, 19, 161, 2});
-  const std::vector<WarpSample> samples = two_samples();
+      p.raw({4, 42, 340, 4}, DType::u16, random_reals({4, 42, 340, 4}, 2, 0, 65535).values);
+  const int y = p.out({4, 19, 161, 2});
+  const std::vector<WarpSample> samples = some_samples();
   const WarpOptions options = options_for(2);
   p.check([&](const Backend& d) {
     View view = p[whole];  // every second pixel, bands 1 and 2
-    view.shape = {2, 21, 170, 2};
+    view.shape = {4, 21, 170, 2};
     view.data = view.as<uint16_t>() + 1;
     view.stride[1] *= 2;
     view.stride[2] *= 2;
     d.warp(p.stream(), view, samples.data(), p[y], options);
   });
+}
+
+// A fill that is no number spreads to the last pixels by weights of 0, by whole shifts too.
+TEST_CASE("cpu: warp with a fill that is no number") {
+  Parity p;
+  const int source =
+      p.raw({4, 21, 170, 2}, DType::u16, random_reals({4, 21, 170, 2}, 2, 0, 65535).values);
+  const int y = p.out({4, 19, 161, 2});
+  const std::vector<WarpSample> samples = some_samples();
+  WarpOptions options = options_for(2);
+  options.fill[1] = static_cast<float>(nan);
+  p.check([&](const Backend& d) { d.warp(p.stream(), p[source], samples.data(), p[y], options); });
 }
 
 TEST_CASE("cpu: warp of nothing, of one pixel, and through maps that are no numbers") {
@@ -127,10 +154,11 @@ TEST_CASE("cpu: warp of nothing, of one pixel, and through maps that are no numb
 }
 
 TEST_CASE("cpu: warp_labels takes the pixels that warp takes by the nearest") {
-  std::vector<WarpSample> samples = two_samples();
-  samples.resize(8);
-  for (size_t i = 2; i < samples.size(); i++)
-    samples[i].source_height = 21, samples[i].source_width = 170;
+  std::vector<WarpSample> samples = some_samples();
+  samples.resize(9);
+  samples[8] = samples[2];
+  for (size_t i = 2; i < 8; i++) samples[i] = {};
+  for (size_t i = 2; i < 8; i++) samples[i].source_height = 21, samples[i].source_width = 170;
   samples[2].map.a = {1, 0, 0.5, 0, 1, -3.5};    // each position is halfway between pixels
   samples[3].map.a = {-0.5, 0, 80, 0, 0.25, 1};  // and each second, and each fourth
   samples[4].map = rotation(2.5, 3, 40);
@@ -141,7 +169,7 @@ TEST_CASE("cpu: warp_labels takes the pixels that warp takes by the nearest") {
   std::vector<WarpSample> plain = samples;
   for (WarpSample& sample : plain) sample.gain = 1;
   samples[1].speckle = 0.5, samples[1].seed = 3;
-  const Shape slots{8, 21, 170, 1}, out{8, 19, 161, 1};
+  const Shape slots{9, 21, 170, 1}, out{9, 19, 161, 1};
   std::vector<double> values = random_reals(slots, 4, 0, 200).values;
   for (double& v : values) v = std::floor(v);
   Parity p;
@@ -172,12 +200,12 @@ TEST_CASE("cpu: warp_labels takes the pixels that warp takes by the nearest") {
 TEST_CASE("cpu: warp_labels from every second pixel of a band") {
   Parity p;
   const int whole =
-      p.raw({2, 42, 340, 3}, DType::u8, random_reals({2, 42, 340, 3}, 2, 0, 255).values);
-  const int y = p.raw({2, 19, 161, 1}, DType::u8);
-  const std::vector<WarpSample> samples = two_samples();
+      p.raw({4, 42, 340, 3}, DType::u8, random_reals({4, 42, 340, 3}, 2, 0, 255).values);
+  const int y = p.raw({4, 19, 161, 1}, DType::u8);
+  const std::vector<WarpSample> samples = some_samples();
   p.check([&](const Backend& d) {
     View view = p[whole];
-    view.shape = {2, 21, 170, 1};
+    view.shape = {4, 21, 170, 1};
     view.data = view.as<uint8_t>() + 1;
     view.stride[1] *= 2;
     view.stride[2] *= 2;

@@ -130,6 +130,18 @@ void add_warp_cases(std::vector<Case>& cases) {
               (border == Border::clamp ? ", clamped" : ", filled"),
           u8(rgb), {sample(turned, 13, 11), sample(back, 12, 9)}, 9, 9, o, tolerance);
     }
+  // Whole shifts over each edge, and a row of taps that ends with the source.
+  const Affine over{{1, 0, -2, 0, 1, -3}}, beyond{{1, 0, 4, 0, 1, 5}};
+  const Affine half{{1, 0, 0.5, 0, 1, 0.5}};
+  for (const Border border : {Border::fill, Border::clamp}) {
+    WarpOptions o = options(3, 1.0 / 255, -0.5, 20);
+    o.border = border;
+    const std::string edges = border == Border::clamp ? ", clamped" : ", filled";
+    add("u8, whole shifts" + edges, u8(rgb), {sample(over, 13, 11), sample(beyond, 12, 10)}, 15, 14,
+        o, tolerance);
+    add("u8, half a pixel" + edges, u8(rgb), {sample(half, 13, 11), sample(half, 13, 10)}, 12, 10,
+        o, tolerance);
+  }
   const Shape grey{2, 17, 16, 1};
   add("u16, one band", u16(grey), {sample(turned, 17, 16), sample(back, 17, 16)}, 12, 19,
       options(1, 1.0 / 65535), tolerance);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cpu/conv2d_check.h"
+#include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/patches.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -61,7 +62,8 @@ HWY_EXPORT(conv2d_target);
 HWY_EXPORT(conv2d_floats);
 
 size_t conv2d_workspace(Stream&, const View&, const View& w, const View&, const View& y,
-                        const Window&, int64_t groups) {
+                        const Window& window, int64_t groups) {
+  if (conv2d_is_direct(w, y, window, groups)) return 0;
   return static_cast<size_t>(HWY_DYNAMIC_DISPATCH(conv2d_floats)(w, y, groups)) * sizeof(float);
 }
 
@@ -70,6 +72,7 @@ void conv2d(Stream& stream, const View& x, const View& w, const View& bias, cons
             const Window& window, int64_t groups, void* work) {
   check_conv2d(x, w, y, window, groups);
   if (y.shape.elements() == 0) return;
+  if (conv2d_is_direct(w, y, window, groups)) return conv2d_direct(stream, x, w, bias, y, window);
   HWY_DYNAMIC_DISPATCH(conv2d_target)
   (*stream.pool, x, w, bias, y, window, groups, static_cast<float*>(work));
 }

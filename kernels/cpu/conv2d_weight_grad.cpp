@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/cpu/conv2d_check.h"
+#include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/patches.h"
 #include "kernels/cpu/scratch.h"
@@ -216,6 +217,8 @@ void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const Vie
     std::memset(dw.data, 0, dw.bytes());
     return;
   }
+  if (conv2d_weight_grad_is_direct(dy, dw, window, groups))
+    return conv2d_direct_weight_grad(stream, x, dy, dw, window, work);
   HWY_DYNAMIC_DISPATCH(weight_grad_target)
   (*stream.pool, x, dy, dw, window, groups, static_cast<float*>(work));
 }
@@ -223,6 +226,8 @@ void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const Vie
 size_t conv2d_weight_grad_workspace(Stream&, const View& x, const View& dy, const View& dw,
                                     const Window& window, int64_t groups) {
   check_conv2d(x, dw, dy, window, groups);
+  if (conv2d_weight_grad_is_direct(dy, dw, window, groups))
+    return conv2d_direct_weight_grad_workspace(dy, dw);
   const WeightGradCut cut = cut_of(dy, dw, groups);
   if (cut.chunks <= 1) return 0;
   return static_cast<size_t>(cut.chunks * dw.shape.elements()) * sizeof(float);

@@ -63,9 +63,32 @@ Columns columns_in_frames(const WarpSample& sample, double row, int64_t width) {
   return columns;
 }
 
+// The columns among `inside` whose pixels a row of the source holds as they are, of a map that
+// shifts by whole pixels: bilinear taps beside them have weight 0.
+template <class T>
+Columns columns_shifted(const WarpSource<T>& source, const WarpSample& sample,
+                        const WarpOptions& options, int64_t row, int64_t bands, Columns inside) {
+  const Columns none{inside.end, inside.end};
+  if (std::is_same_v<T, double> || source.pixel_stride != bands || sample.speckle > 0) return none;
+  const auto& a = sample.map.a;
+  const auto whole = [](double shift) {
+    constexpr double most = 1 << 30;
+    return std::abs(shift) < most && shift == std::floor(shift);
+  };
+  if (a[0] != 1 || a[1] != 0 || a[3] != 0 || a[4] != 1 || !whole(a[2]) || !whole(a[5])) return none;
+  // 0 times a fill that is no number would be none.
+  for (int64_t b = 0; b < bands; b++)
+    if (!std::isfinite(options.fill[b])) return none;
+  const auto right = static_cast<int64_t>(a[2]), down = static_cast<int64_t>(a[5]);
+  if (row + down < 0 || row + down >= source.height) return none;
+  const Columns shifted{std::max(inside.begin, -right), std::min(inside.end, source.width - right)};
+  return shifted.begin < shifted.end ? shifted : none;
+}
+
 template <int taps, class T>
 void warp_sample(const WarpSource<T>& source, int64_t count, int64_t bands,
                  const WarpOptions& options, WarpColumns& memory) {
+  if (taps == 4 && warp_by_pairs(source, count, bands, options, memory)) return;
   const auto read = bands == 1   ? warp_taps<taps, 1, T>
                     : bands == 3 ? warp_taps<taps, 3, T>
                                  : warp_taps<taps, 0, T>;
@@ -76,13 +99,28 @@ void warp_sample(const WarpSource<T>& source, int64_t count, int64_t bands,
 // y: the row's output, [width][bands]
 template <class T>
 void warp_row(const WarpSource<T>& source, const WarpSample& sample, const WarpOptions& options,
-              int64_t row, int64_t width, int64_t bands, WarpColumns& memory, float* y) {
+              const WarpTables& tables, int64_t row, int64_t width, int64_t bands,
+              WarpColumns& memory, float* y) {
   const bool nearest = options.interpolation == Interpolation::nearest;
   const auto down = static_cast<double>(row);
   const Columns inside = columns_in_frames(sample, down, width);
+  const Columns shifted = columns_shifted(source, sample, options, row, bands, inside);
   for (int64_t at = 0; at < width;) {
+    if constexpr (!std::is_same_v<T, double>) {
+      if (at == shifted.begin && at < shifted.end) {
+        const auto right = static_cast<int64_t>(sample.map.a[2]) + at;
+        const auto down_to = static_cast<int64_t>(sample.map.a[5]) + row;
+        warp_shifted(source.data + down_to * source.row_stride + right * bands, source.row_stride,
+                     shifted.end - at, bands, tables, options, sample.gain, y + at * bands);
+        at = shifted.end;
+        continue;
+      }
+    }
     const bool filled = at < inside.begin || at >= inside.end;
-    const int64_t stop = at < inside.begin ? inside.begin : at < inside.end ? inside.end : width;
+    const int64_t stop = at < inside.begin    ? inside.begin
+                         : at < shifted.begin ? shifted.begin
+                         : at < inside.end    ? inside.end
+                                              : width;
     const int64_t count = std::min(most_columns, stop - at);
     if (filled) {
       for (int64_t b = 0; b < bands; b++)
@@ -131,20 +169,28 @@ void warp_typed(Stream& stream, const View& source, const WarpSample* samples, c
   const int64_t images = y.shape.images(), pixels = height * width;
   const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
   Scratch<PixelSums> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
-  stream.pool->run(images * tasks, [&](int64_t task, int) HWY_ATTR {
+  const WarpTables tables(options, bands);
+  const int64_t elements =
+      (source.shape.height() - 1) * source.stride[1] + source.shape.width() * source.stride[2];
+  stream.pool->run(images * tasks, [&](int64_t task, int worker) HWY_ATTR {
     const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
     const int64_t end = std::min(height, begin + rows_per_task);
     const WarpSample& sample = samples[image];
-    const WarpSource<T> from{source.at<T>(image, 0, 0), source.stride[1],
-                             source.stride[2],          sample.source_height,
-                             sample.source_width,       options.border == Border::clamp};
+    const WarpSource<T> from{source.at<T>(image, 0, 0),      source.stride[1],    source.stride[2],
+                             sample.source_height,           sample.source_width, elements,
+                             options.border == Border::clamp};
     WarpColumns memory;
-    for (int64_t row = begin; row < end; row++)
-      warp_row(from, sample, options, row, width, bands, memory,
-               y.as<float>() + (image * pixels + row * width) * bands);
-    if (options.standardize)
-      parts[task] = pixel_sums(y.as<float>() + (image * pixels + begin * width) * bands,
-                               (end - begin) * width * bands);
+    const OutputRows rows(stream, worker, y);
+    for (int64_t row = begin; row < end; row++) {
+      float* const values = rows.begin(image * height + row);
+      warp_row(from, sample, options, tables, row, width, bands, memory, values);
+      if (options.standardize) {
+        const PixelSums sums = pixel_sums(values, width * bands);
+        parts[task].sum += sums.sum;
+        parts[task].squares += sums.squares;
+      }
+      rows.end(image * height + row);
+    }
   });
   if (!options.standardize) return;
   const double n = static_cast<double>(pixels * bands);
@@ -198,6 +244,7 @@ void warp_labels(Stream& stream, const View& source, const WarpSample* samples, 
                                    source.stride[2],
                                    sample.source_height,
                                    sample.source_width,
+                                   0,
                                    false};
     WarpColumns memory;
     for (int64_t row = begin; row < std::min(height, begin + rows_per_task); row++)

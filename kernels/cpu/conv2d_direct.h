@@ -1,0 +1,20 @@
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace fulmar::cpu {
+
+// Dense convolutions with few input channels, whose patches would cost more to copy than to
+// multiply: pixels are lanes. Which shapes, the first functions say; the shapes have been checked.
+
+bool conv2d_is_direct(const View& w, const View& y, const Window& window, int64_t groups);
+void conv2d_direct(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
+                   const Window& window);
+
+bool conv2d_weight_grad_is_direct(const View& dy, const View& dw, const Window& window,
+                                  int64_t groups);
+size_t conv2d_direct_weight_grad_workspace(const View& dy, const View& dw);
+void conv2d_direct_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
+                               const Window& window, void* work);
+
+}  // namespace fulmar::cpu
