@@ -80,9 +80,9 @@ struct Largest {
 
 // The largest of the taps [first, last) of one row, whose tap 0 lies at x. Adds to `sum` every
 // column that no other pixel adds: it becomes NaN if one of them is.
-template <bool nans, int first, int last, class DX, class Load>
+template <bool nans, class DX, class Load>
 HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const float* x, int64_t step,
-                                      hn::Vec<DX> sign, hn::Vec<DX>& sum) {
+                                      int first, int last, hn::Vec<DX> sign, hn::Vec<DX>& sum) {
   const typename Largest<DX>::I di;
   const auto start = load(d, x + first * step);
   Largest<DX> best{hn::Xor(start, sign), hn::Set(di, first)};
@@ -111,19 +111,18 @@ HWY_INLINE void for_row(const PoolCall& call, const Body& body) {
       body(d, OnePixel(), first_tap, last_tap, Run{w, c, count, 1});
     });
   };
+  const auto edge = [&](int64_t w) HWY_ATTR {
+    one_pixel(w < call.before_width ? 1 : 0, w == last ? 2 : 3, w, 1);
+  };
   int64_t w = 0;
-  if (call.before_width == 1) {
-    if (last == 0) return one_pixel(Constant<1>(), Constant<2>(), 0, 1);
-    one_pixel(Constant<1>(), Constant<3>(), 0, 1);
-    w = 1;
-  }
+  if (call.before_width == 1 && last > 0) edge(w++);
   if (2 * channels == lanes()) {
     const int64_t pairs = (last - w) / 2;
     body(D(), TwoPixels{2 * channels}, Constant<0>(), Constant<3>(), Run{w, 0, pairs, 2});
     w += 2 * pairs;
   }
   if (w < last) one_pixel(Constant<0>(), Constant<3>(), w, last - w);
-  one_pixel(Constant<0>(), Constant<2>(), last, 1);
+  edge(last);
 }
 
 // Largest keys of one row of z, for all pixels of a row of y.
@@ -157,8 +156,7 @@ HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
     auto sum = hn::Zero(d);
     for (int64_t i = 0; i < run.count; i++, x += 2 * run.pixels * step)
       keys.store(d, (run.pixel + i * run.pixels) * step + run.channel,
-                 largest_of_row<true, decltype(first)::value, decltype(last)::value>(
-                     d, load, x, step, sign, sum));
+                 largest_of_row<true>(d, load, x, step, first, last, sign, sum));
   });
 }
 
@@ -171,15 +169,16 @@ HWY_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }  /
 // One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
 // second row, and skip what is added to the maxima. `ahead`: what each vector asks for.
 // Without `nans` the result says whether all is right: there was no NaN.
-template <bool nans, bool below, bool past_caches>
+template <bool nans>
 HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
-                           const float* skip, int64_t out, Ahead ahead) {
+                           const float* skip, int64_t out, bool below, bool past_caches,
+                           Ahead ahead) {
   const Affine affine = call.tables.affine();
   bool right = true;
   for_row(
       call, [&](auto d, const auto& load, auto first_tap, auto last_tap, const Run& run) HWY_ATTR {
         using DX = decltype(d);
-        constexpr int first = decltype(first_tap)::value, last = decltype(last_tap)::value;
+        const int first = first_tap, last = last_tap;
         const typename Largest<DX>::I di;
         const hn::Rebind<uint32_t, DX> du;
         const hn::Rebind<uint8_t, DX> d8;
@@ -205,11 +204,11 @@ HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& 
           for (int64_t i = 0; i < ahead.share; i += 16) prefetch_far(ahead.next + i);
           ahead.next += ahead.share;
           Largest<DX> best = kept.load(d, e);
-          const Largest<DX> second = largest_of_row<nans, first, last>(d, load, x, step, sign, sum);
+          const Largest<DX> second = largest_of_row<nans>(d, load, x, step, first, last, sign, sum);
           best.template meet<nans>(second.key, hn::Add(second.tap, hn::Set(di, 3)));
-          if constexpr (below) {
+          if (below) {
             const Largest<DX> third =
-                largest_of_row<nans, first, last>(d, load, x + z_row, step, sign, sum);
+                largest_of_row<nans>(d, load, x + z_row, step, first, last, sign, sum);
             best.template meet<nans>(third.key, hn::Add(third.tap, hn::Set(di, 6)));
             kept.store(d, e, third);
           }
@@ -220,14 +219,14 @@ HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& 
           const auto tap =
               hn::TruncateTo(d8, hn::BitCast(du, hn::IfThenElse(hn::RebindMask(di, off),
                                                                 hn::Set(di, pool_off), best.tap)));
-          if constexpr (past_caches) {
+          if (past_caches) {
             hn::Stream(total, d, y + e);
             hn::Stream(winner, d, pooled + e);
           } else {
             hn::StoreU(total, d, y + e);
             hn::StoreU(winner, d, pooled + e);
           }
-          if constexpr (past_caches && hn::MaxLanes(DX()) == 16)
+          if (past_caches && hn::MaxLanes(DX()) == 16)
             hn::Stream(tap, d8, argmax + e);
           else
             hn::StoreU(tap, d8, argmax + e);
@@ -350,24 +349,12 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
         const float* const skip = skips + i * call.out_row();
         const bool more = q + 1 < end;
         const float* const next = more ? even.at((at + 1) * call.out_width) : skip;
-        const int64_t next_share = more ? u_share : 0;
-        const auto pool = [&](auto below, auto streams) HWY_ATTR {
-          const Ahead ahead{next, next_share};
-          constexpr bool b = decltype(below)::value, s = decltype(streams)::value;
-          if (pool_row<false, b, s>(call, row_of(second), keys, skip, to, ahead)) return;
+        const Ahead ahead{next, more ? u_share : 0};
+        const bool below = second + 1 < call.height;
+        if (!pool_row<false>(call, row_of(second), keys, skip, to, below, past_caches, ahead)) {
           find_keys(call, row_of(std::max<int64_t>(second - 1, 0)), second > 0, keys);
-          pool_row<true, b, s>(call, row_of(second), keys, skip, to, ahead);
-        };
-        const auto choose = [&](auto streams) HWY_ATTR {
-          if (second + 1 < call.height)
-            pool(std::true_type(), streams);
-          else
-            pool(std::false_type(), streams);
-        };
-        if (past_caches)
-          choose(std::true_type());
-        else
-          choose(std::false_type());
+          pool_row<true>(call, row_of(second), keys, skip, to, below, past_caches, ahead);
+        }
         for (const int64_t c : tables.settled) settle_row(call, picture, q, c, skip, to);
       }
     }
