@@ -83,9 +83,9 @@ std::string composition_of(const Tape& tape, const Node& node) {
   Tape composed;
   std::vector<Val> inputs;
   for (size_t i = 0; i < node.inputs.size(); i++)
-    inputs.push_back(node.inputs[i] ? ops::input(composed, std::to_string(i),
-                                                 tape.info(node.inputs[i]))
-                                    : Val{});
+    inputs.push_back(node.inputs[i]
+                         ? ops::input(composed, std::to_string(i), tape.info(node.inputs[i]))
+                         : Val{});
   const int first = composed.size();
   node.op->compose(composed, inputs);
   std::string names;

@@ -99,8 +99,7 @@ struct Backend {
   static constexpr uint32_t revision = 5;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
-      static_cast<uint32_t>(
-          fnv1a(FULMAR_KERNELS(FULMAR_NAME) FULMAR_FUSED_KERNELS(FULMAR_NAME))) +
+      static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME) FULMAR_FUSED_KERNELS(FULMAR_NAME))) +
       revision;
 #undef FULMAR_NAME
   uint32_t version;

@@ -40,12 +40,11 @@ class Network {
     const Shape c{channels(x)};
     const Val gamma = weight(name + "/gamma", c, 0.5, 1.5), beta = weight(name + "/beta", c);
     const auto state = [&](const char* what, double low, double high) {
-      return operand(
-          state_of(in_role(Role::statistic, real(name + what, c, low, high))));
+      return operand(state_of(in_role(Role::statistic, real(name + what, c, low, high))));
     };
     const Val mean = state("/mean", -1, 1), var = state("/var", 0.5, 1.5);
-    return ops::relu(tape(), ops::batch_norm_train(tape(), x, gamma, beta, {mean, var, 0.9, true},
-                                                   1e-3));
+    return ops::relu(tape(),
+                     ops::batch_norm_train(tape(), x, gamma, beta, {mean, var, 0.9, true}, 1e-3));
   }
   Val pool(Val x) {
     const Shape& shape = tape().shape(x);
@@ -107,11 +106,12 @@ const std::vector<Case>& fused_cases() {
       int64_t outputs;
       double tolerance = 1e-5;
     };
-    const Size sizes[] = {{{2, 12, 16, 8}, 8},   {{1, 5, 7, 1}, 3, 2e-4},     {{2, 7, 5, 5}, 12},
-                          {{1, 1, 9, 8}, 16},    {{1, 9, 1, 16}, 8},    {{3, 2, 2, 3}, 5},
-                          {{1, 41, 37, 8}, 8},   {{1, 67, 6, 16}, 24},  {{2, 33, 34, 24}, 40},
-                          {{1, 6, 140, 8}, 16},  {{2, 4, 4, 40}, 64},   {{2, 8, 8, 130}, 20},
-                          {{1, 19, 21, 12}, 12}, {{2, 16, 16, 64}, 64}, {{1, 3, 150, 4}, 2, 4e-5}};
+    const Size sizes[] = {
+        {{2, 12, 16, 8}, 8},   {{1, 5, 7, 1}, 3, 2e-4}, {{2, 7, 5, 5}, 12},
+        {{1, 1, 9, 8}, 16},    {{1, 9, 1, 16}, 8},      {{3, 2, 2, 3}, 5},
+        {{1, 41, 37, 8}, 8},   {{1, 67, 6, 16}, 24},    {{2, 33, 34, 24}, 40},
+        {{1, 6, 140, 8}, 16},  {{2, 4, 4, 40}, 64},     {{2, 8, 8, 130}, 20},
+        {{1, 19, 21, 12}, 12}, {{2, 16, 16, 64}, 64},   {{1, 3, 150, 4}, 2, 4e-5}};
     std::vector<Case> cases;
     for (const Size& s : sizes) {
       const std::string what = s.x.to_string() + " to " + std::to_string(s.outputs);
@@ -134,10 +134,8 @@ const std::vector<Case>& fused_cases() {
             n.normalised("norm1", n.separable("separable1", n.operand(real("x", s.x)), s.outputs));
         return n.normalised("norm2", n.separable("separable2", a, s.outputs));
       });
-      add("pool_skip", ", block",
-          [s](Network& n) { return block(n, s.x, s.outputs, false); });
-      add("pool_skip", ", first block",
-          [s](Network& n) { return block(n, s.x, s.outputs, true); });
+      add("pool_skip", ", block", [s](Network& n) { return block(n, s.x, s.outputs, false); });
+      add("pool_skip", ", first block", [s](Network& n) { return block(n, s.x, s.outputs, true); });
     }
     return cases;
   }();

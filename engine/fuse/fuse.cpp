@@ -34,8 +34,8 @@ std::optional<Normalised> Graph::normalised(Val activation) const {
   const auto* eval = as<ops::BatchNorm>(node(y));
   if ((!train && !eval) || !inner(y) || !free(relu) || !free(node(y))) return {};
   const std::vector<Val>& x = node(y).inputs;
-  return Normalised{x[0], x[1], x[2], x[3], x[4], train ? x[5] : Val{},
-                    train ? train->epsilon : eval->epsilon};
+  return Normalised{
+      x[0], x[1], x[2], x[3], x[4], train ? x[5] : Val{}, train ? train->epsilon : eval->epsilon};
 }
 
 namespace {

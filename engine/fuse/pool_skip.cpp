@@ -53,9 +53,9 @@ double PoolSkip::flops(std::span<const ValueInfo> in, std::span<const ValueInfo>
 }
 
 void PoolSkip::run(Device& device, const RunArgs& args) const {
-  device.backend().fused->pool_skip(device.stream(), z.view(args.in),
-                                    u.view(args.in.subspan(load)), args.in[2 * load],
-                                    args.in[2 * load + 1], args.out[0], args.out[1], args.out[2]);
+  device.backend().fused->pool_skip(device.stream(), z.view(args.in), u.view(args.in.subspan(load)),
+                                    args.in[2 * load], args.in[2 * load + 1], args.out[0],
+                                    args.out[1], args.out[2]);
 }
 
 std::vector<Val> PoolSkip::compose(Tape& tape, std::span<const Val> operands) const {
@@ -74,8 +74,7 @@ std::vector<Val> PoolSkip::vjp(const Vjp& v) const {
   const Shape z_shape = tape.shape(v.x[0]), u_shape = tape.shape(v.x[load]);
   const Val w = v.x[2 * load], bias = v.x[2 * load + 1];
   if (v.wanted[0] || v.wanted[1] || v.wanted[2]) {
-    const Val sums =
-        tape.append(std::make_shared<PoolGradSums>(), {dy, pooled, argmax, v.x[3]});
+    const Val sums = tape.append(std::make_shared<PoolGradSums>(), {dy, pooled, argmax, v.x[3]});
     const Val masked = tape.append(
         std::make_shared<MaxPoolGrad>(taps, pool_window(z_shape), z_shape), {dy, argmax});
     const std::vector<Val> dz = cotangents(tape, z, v.x.first(load), masked, sums);
@@ -87,8 +86,8 @@ std::vector<Val> PoolSkip::vjp(const Vjp& v) const {
     if (u.normalised) {
       const auto operands = v.x.subspan(load);
       const Val activation = u.compose(tape, operands);
-      const Val masked = tape.append(std::make_shared<PointwiseGrad>(functor_Relu, 0, 0),
-                                     {activation, du});
+      const Val masked =
+          tape.append(std::make_shared<PointwiseGrad>(functor_Relu, 0, 0), {activation, du});
       const Val sums =
           tape.append(std::make_shared<BatchNormGradSums>(), {masked, operands[0], operands[3]});
       const std::vector<Val> dx = cotangents(tape, u, operands, masked, sums);

@@ -57,8 +57,7 @@ Operands cotangent_operands(const Tape& tape, Val y, Val dy) {
   const Shape& shape = tape.shape(y);
   const auto rows = same_padding(shape.height(), 3, 2, 1);
   const auto columns = same_padding(shape.width(), 3, 2, 1);
-  if (pool->window.padding !=
-      std::array<int64_t, 4>{rows[0], rows[1], columns[0], columns[1]})
+  if (pool->window.padding != std::array<int64_t, 4>{rows[0], rows[1], columns[0], columns[1]})
     return o;
   o.how.pooled = true;
   o.values[0] = behind.inputs[0];
@@ -174,8 +173,8 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
     const Shape& bias = tape.shape(v.x[load + 2]);
     // Normalisation by the batch's own mean takes a bias away, so that its gradient is 0.
     const bool gone = batch && !as<Constant>(tape.node(batch.node));
-    d[load + 2] = gone ? constant(tape, bias, 0, Role::parameter)
-                       : sum(tape, dy, bias, Role::parameter);
+    d[load + 2] =
+        gone ? constant(tape, bias, 0, Role::parameter) : sum(tape, dy, bias, Role::parameter);
   }
   return d;
 }
@@ -210,8 +209,7 @@ std::vector<ValueInfo> SeparableBack::infer(std::span<const ValueInfo> in) const
 }
 
 double SeparableBack::flops(std::span<const ValueInfo> in, std::span<const ValueInfo>) const {
-  return (weights ? 2 : 1) *
-         product_flops(in[given].shape, in[given + load + 1].shape.channels());
+  return (weights ? 2 : 1) * product_flops(in[given].shape, in[given + load + 1].shape.channels());
 }
 
 namespace {
@@ -302,8 +300,8 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
     const auto load = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(x));
     for (size_t i = 0; i < 3; i++) operands.push_back(r.now(reads[i]));
     operands.push_back(r.now(shift));
-    const Val now = r.tape().append(
-        std::make_shared<ops::Separable>(load, static_cast<bool>(sums)), std::move(operands));
+    const Val now = r.tape().append(std::make_shared<ops::Separable>(load, static_cast<bool>(sums)),
+                                    std::move(operands));
     std::vector<std::pair<Val, Val>> values{{y, now}};
     if (sums) values.emplace_back(sums, Val{now.node, 1});
     return values;

@@ -80,13 +80,11 @@ class CotangentRows {
       return;
     }
     if (pooled()) {
-      const auto op = [&, g](V x, int64_t phase, int64_t e) HWY_ATTR {
-        return through(hn::LoadU(D(), g + e), x, phase);
-      };
+      const auto op = [&, g](V x, int64_t phase, int64_t e)
+                          HWY_ATTR { return through(hn::LoadU(D(), g + e), x, phase); };
       return load_pixels_at(channels_, pixels, dz, op, z);
     }
-    const auto op = [&](V v, V x, int64_t phase, int64_t)
-                        HWY_ATTR { return through(v, x, phase); };
+    const auto op = [&](V v, V x, int64_t phase, int64_t) HWY_ATTR { return through(v, x, phase); };
     load_pixels_at(channels_, pixels, dz, op, dy, z);
   }
 
@@ -123,8 +121,7 @@ class CotangentRows {
         const auto v = hn::LoadU(d, dy + p * count + c);
         const auto codes = hn::PromoteTo(di, hn::LoadU(d8, argmax + p * count + c));
         const int64_t first = 2 * p - pad;
-        if (first >= 0)
-          put(first, hn::Add(before, hn::IfThenElseZero(won(codes, 0), v)));
+        if (first >= 0) put(first, hn::Add(before, hn::IfThenElseZero(won(codes, 0), v)));
         if (first + 1 < width_) put(first + 1, hn::IfThenElseZero(won(codes, 1), v));
         before = hn::IfThenElseZero(won(codes, 2), v);
       }

@@ -122,8 +122,8 @@ HWY_INLINE void store_pixels(const Channels& channels, const float* x, int64_t p
   }
   for (int64_t p = 0; p < pixels; p++)
     for (int64_t c = 0; c < channels.stride; c += step)
-      store_first(d, op(hn::LoadU(d, x + p * channels.stride + c), c),
-                  y + p * channels.count + c, std::min(step, channels.count - c));
+      store_first(d, op(hn::LoadU(d, x + p * channels.stride + c), c), y + p * channels.count + c,
+                  std::min(step, channels.count - c));
 }
 
 }  // namespace HWY_NAMESPACE

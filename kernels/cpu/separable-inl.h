@@ -63,8 +63,8 @@ struct Ring {
         room(rounded_up(channels.stride, lanes())),
         stride(stride_of(width, channels)) {}
   static int64_t stride_of(int64_t width, const Channels& channels) {
-    return 2 * rounded_up(channels.stride, lanes()) +
-           rounded_up(width * channels.stride, lanes()) + lanes();
+    return 2 * rounded_up(channels.stride, lanes()) + rounded_up(width * channels.stride, lanes()) +
+           lanes();
   }
   float* at(int64_t row) const { return memory + (row + slots) % slots * stride + room; }
   // What lies before and behind the rows, where no one writes again.
@@ -79,8 +79,7 @@ struct Ring {
   }
   // What lies behind the last pixel of a row.
   void clear_end(int64_t row, int64_t floats) const {
-    std::memset(at(row) + floats, 0,
-                static_cast<size_t>(stride - room - floats) * sizeof(float));
+    std::memset(at(row) + floats, 0, static_cast<size_t>(stride - room - floats) * sizeof(float));
   }
 };
 
@@ -179,9 +178,7 @@ struct Segment {
   // tensors: all rows at once, where they end with whole vectors.
   template <class Body>
   HWY_INLINE void for_runs(const Channels& a, const Channels& b, const Body& body) const {
-    const auto whole = [&](const Channels& c) {
-      return row_floats(c) == pixels * c.stride;
-    };
+    const auto whole = [&](const Channels& c) { return row_floats(c) == pixels * c.stride; };
     if (whole(a) && whole(b)) return body(0, rows * pixels);
     for (int64_t r = 0; r < rows; r++) body(r, pixels);
   }
@@ -315,7 +312,7 @@ HWY_NOINLINE void multiply_in_pairs(int64_t rows, const LeftBlock& left, const W
 
 // sum[8][8] += x^T y over pixels; both have 8 channels. A lane pair takes two channels of x.
 inline HWY_NOINLINE void add_products_in_pairs(const float* x, const float* y, int64_t pixels,
-                                        float* sum, const float* next, int64_t share) {
+                                               float* sum, const float* next, int64_t share) {
   const D d;
   HWY_ALIGN static constexpr int32_t low[16] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7};
   HWY_ALIGN static constexpr int32_t high[16] = {8,  8,  9,  9,  10, 10, 11, 11,

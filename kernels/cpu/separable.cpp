@@ -85,8 +85,8 @@ class ChannelSumming {
     if (first_)
       for (int64_t e = 0; e < period; e++)
         if (pixels_ > 0 && e % step < channels_.count)
-          centre_[e] = shift_[e % step] + static_cast<float>(total_[e % step] /
-                                                             static_cast<double>(pixels_));
+          centre_[e] = shift_[e % step] +
+                       static_cast<float>(total_[e % step] / static_cast<double>(pixels_));
     std::memset(sum, 0, 2 * static_cast<size_t>(period) * sizeof(float));
     first_ = false;
     pixels_ = 0;
@@ -121,7 +121,8 @@ struct Forward {
   // Sums are taken of whole pixels.
   int64_t column_parts() const {
     constexpr int64_t least_tasks = 8, widest_panel = 2 * max_lanes;
-    const int64_t wanted = (least_tasks + bands().tasks() - 1) / std::max<int64_t>(1, bands().tasks());
+    const int64_t tasks = std::max<int64_t>(1, bands().tasks());
+    const int64_t wanted = (least_tasks + tasks - 1) / tasks;
     return sums_up() ? 1 : std::clamp<int64_t>(out().count / (2 * widest_panel), 1, wanted);
   }
 
@@ -189,8 +190,7 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w,
     const float* const next = load.x + (task.image * height + h + rows + 1) * width * in.count;
     for (int64_t first = 0; first < width; first += pace.segment) {
       const Segment s{h, rows, first, std::min(pace.segment, width - first)};
-      depthwise_segment(ring, in, w, s, segment,
-                        {next + first * in.count, width * in.count});
+      depthwise_segment(ring, in, w, s, segment, {next + first * in.count, width * in.count});
       const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
       const auto place = [&](int64_t r) {
         return f.y.as<float>() + ((task.image * height + h + r) * width + first) * out.count;
@@ -241,7 +241,7 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
   if (f.bias) std::memcpy(biases, f.bias.data, f.bias.bytes());
   const NormaliseTables tables(f.x, in);
   const Scratch<float> w = tap_tables(in, f.depthwise);
-  const RowLoader load{f.x.x.as<float>(), shape.height(),    shape.width(), in,
+  const RowLoader load{f.x.x.as<float>(), shape.height(),  shape.width(), in,
                        f.x.normalised(),  tables.functor()};
   const Pace pace(shape, in);
   const size_t bytes = ForwardScratch(f, pace).bytes();

@@ -62,8 +62,7 @@ struct BackwardScratch {
     const Channels in = b.in(), out = b.out();
     const int64_t width = b.x.x.shape.width();
     ring_in = (pace.step + 2) * Ring::stride_of(width, in);
-    gradient =
-        b.dy.pooled() ? pace.step * rounded_up(width * out.stride + lanes(), lanes()) : 0;
+    gradient = b.dy.pooled() ? pace.step * rounded_up(width * out.stride + lanes(), lanes()) : 0;
     segment = pace.step * rounded_up(pace.segment * in.stride, lanes()) + 2 * max_lanes;
     dz = pace.step * rounded_up(pace.segment * out.stride, lanes()) + 2 * max_lanes;
     skip = b.skip.given()
@@ -250,8 +249,7 @@ class BackwardBand {
       const int64_t in_row = s.row_floats(in_), out_row = s.row_floats(out_);
       for (int64_t r = 0; r < s.rows; r++)
         cotangent_.load(image_, s.h + r, s.first, s.pixels,
-                        gradient_ + r * gradient_row() + s.first * out_.stride,
-                        dz_ + r * out_row);
+                        gradient_ + r * gradient_row() + s.first * out_.stride, dz_ + r * out_row);
       if (weights)
         depthwise_segment(rows_, in_, tables_.taps, s, segment_,
                           {next + s.first * in_.count, width_ * in_.count});
@@ -259,12 +257,11 @@ class BackwardBand {
       constexpr int64_t many = 32;
       if (s.pixels < many) {
         for (int64_t i = 0; i < s.rows * s.pixels; i++)
-          offsets_[i] = dd_.at(s.h + i / s.pixels) - dd_.memory +
-                        (s.first + i % s.pixels) * in_.stride;
+          offsets_[i] =
+              dd_.at(s.h + i / s.pixels) - dd_.memory + (s.first + i % s.pixels) * in_.stride;
         s.for_runs(out_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
           multiply_rows(dz_ + r * out_row, pixels,
-                        ScatteredRows{dd_.memory, offsets_.data() + r * s.pixels},
-                        {dz_, 0, 0});
+                        ScatteredRows{dd_.memory, offsets_.data() + r * s.pixels}, {dz_, 0, 0});
         });
         if (weights)
           s.for_runs(in_, out_, [&](int64_t r, int64_t pixels) HWY_ATTR {
@@ -292,8 +289,7 @@ class BackwardBand {
   template <class Rows>
   HWY_INLINE void multiply_rows(const float* dz, int64_t pixels, const Rows& to,
                                 const AheadByTile& ahead) {
-    multiply_weight(pixels, {dz, out_.stride}, tables_.pointwise, nullptr, to, ahead, 0,
-                    in_.count);
+    multiply_weight(pixels, {dz, out_.stride}, tables_.pointwise, nullptr, to, ahead, 0, in_.count);
   }
   // Adds to the pointwise kernel's gradient.
   HWY_INLINE void add_weights(const float* d, const float* dz, int64_t pixels,
@@ -315,8 +311,7 @@ class BackwardBand {
     if (b_.skip.given() && 2 * first_even < last) {
       const int64_t count = (last + 1) / 2 - first_even, depth = b_.skip.w.shape.channels();
       const float* const dy =
-          b_.skip.dy.as<float>() +
-          (image_ * ((height_ + 1) / 2) + first_even) * half * depth;
+          b_.skip.dy.as<float>() + (image_ * ((height_ + 1) / 2) + first_even) * half * depth;
       // Into every second pixel; the others stay 0.
       multiply_weight(count * half, {dy, depth}, tables_.skip, nullptr,
                       EvenRows{skip_, 2 * in_.stride}, {dy, 0, 0}, 0, in_.count);
@@ -337,15 +332,12 @@ class BackwardBand {
     finish.mean = tables_.mean;
     finish.sums = sums_;
     const auto keep = [](V v, int64_t) HWY_ATTR { return v; };
-    const auto element = [&](int64_t i) {
-      return (image_ * height_ + r + i) * width_ * in_.count;
-    };
+    const auto element = [&](int64_t i) { return (image_ * height_ + r + i) * width_ * in_.count; };
     for (int64_t i = 0; i < rows; i++) {
       a[i] = rows_.at(r + i);
       const bool even = (r + i) % 2 == 0;
-      finish.skip[i] = even && b_.skip.given()
-                           ? skip_ + ((r + i) / 2 - first_even) * skip_row()
-                           : nullptr;
+      finish.skip[i] =
+          even && b_.skip.given() ? skip_ + ((r + i) / 2 - first_even) * skip_row() : nullptr;
       const float* const x = b_.x.x.as<float>() + element(i);
       finish.to[i] = direct ? b_.d.dx.as<float>() + element(i) : dx_ + i * row;
       finish.x[i] = direct ? x : dx_ + (rows + i) * row;
@@ -446,20 +438,19 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
   float* const panels = totals + tasks * b.total_floats();
   float* const skip_panels = panels + b.panel_floats();
   const Weight pointwise = pack_weight(pool, b.pointwise, true, panels);
-  const Weight skip =
-      b.skip.given() ? pack_weight(pool, b.skip.w, true, skip_panels) : Weight{};
+  const Weight skip = b.skip.given() ? pack_weight(pool, b.skip.w, true, skip_panels) : Weight{};
 
   const NormaliseTables tables(b.x, in);
   const Scratch<float> w = tap_tables(in, b.depthwise), turned = tap_tables(in, b.depthwise, true);
-  const RowLoader load{b.x.x.as<float>(), shape.height(),    shape.width(), in,
+  const RowLoader load{b.x.x.as<float>(), shape.height(),  shape.width(), in,
                        b.x.normalised(),  tables.functor()};
   const CotangentRows cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
   const Pace pace(shape, in);
   const size_t bytes = BackwardScratch(b, pace).bytes();
   const auto run = [&](auto store) {
     using Band = BackwardBand<decltype(store)>;
-    const typename Band::Tables of_band{w.data(), turned.data(), tables.centre.data(),
-                                        pointwise, skip};
+    const typename Band::Tables of_band{w.data(), turned.data(), tables.centre.data(), pointwise,
+                                        skip};
     pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
       Band(b, load, cotangent, of_band, store, task,
            static_cast<float*>(pool.scratch(worker, bytes)),

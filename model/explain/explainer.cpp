@@ -164,8 +164,8 @@ Val Explainer::record_forward(Program& p) const {
 
 // Fuses what nobody wants to see: the layer, points and gradient rules stay.
 void Explainer::fuse_program(Program& p, Val& x) const {
-  std::vector<Val*> values{&x,         &p.points,  &p.sample, &p.baseline,
-                           &p.share,   &p.weights, &p.score,  &p.layer};
+  std::vector<Val*> values{&x,       &p.points,  &p.sample, &p.baseline,
+                           &p.share, &p.weights, &p.score,  &p.layer};
   for (auto& [name, other] : p.others) values.push_back(&other);
   std::vector<Val> keep;
   for (const Val* v : values)
