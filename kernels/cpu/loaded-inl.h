@@ -50,7 +50,7 @@ struct Normalise {
     const D d;
     const V y = hn::MulAdd(hn::Sub(x, hn::LoadU(d, centre + phase)), hn::LoadU(d, scale + phase),
                            hn::LoadU(d, offset + phase));
-    return hn::Max(hn::Zero(d), y);  // x86 gives the second where one is NaN
+    return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);  // NaN stays
   }
 };
 
