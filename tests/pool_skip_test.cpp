@@ -364,7 +364,8 @@ TEST_CASE("pool_skip: an output larger than the caches has the bits of its image
       return;
     ThreadPool pool(2);
     Stream stream{&pool};
-    for (const Shape& in : {Shape{4, 512, 2048, 8}, Shape{4, 512, 1024, 16}}) {
+    for (const Shape& in :
+         {Shape{4, 512, 2048, 8}, Shape{4, 512, 2050, 8}, Shape{4, 512, 1024, 16}}) {
       const int64_t channels = in[3];
       const Shape out{in[0], in[1] / 2, in[2] / 2, channels};
       Case parameters({1, 1, 1, channels}, 1);
