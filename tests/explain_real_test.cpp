@@ -11,13 +11,11 @@
 #include "data/encode_png.h"
 #include "data/geotiff.h"
 #include "data/image.h"
-#include "engine/io/checkpoint.h"
 #include "engine/io/file.h"
-#include "model/program.h"
-#include "model/tasks/classification.h"
 #include "tests/support/html_page.h"
 #include "tests/support/npy.h"
 #include "tests/support/paths.h"
+#include "tests/support/picture_model.h"
 #include "tests/support/program.h"
 #include "tests/support/temp_folder.h"
 
@@ -26,24 +24,6 @@ using namespace fulmar::test;
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-constexpr const char* no_data = "skipped: real scenes; the folder of test data is not there";
-
-// The logits are multiples of the crop's mean: input times gradient is the picture, times one
-// number a band, so that a map that lies a pixel beside its place shows.
-std::string linear_model(const TempFolder& folder, Preprocess preprocess) {
-  Network n;
-  n.add("input", "input", {}, {{"channels", preprocess.bands}});
-  n.add("global_average_pooling2d", "mean", {"input"});
-  n.add("dense", "logits", {"mean"}, {{"units", int64_t{2}}});
-  const ModelInfo info =
-      model::classifier_of(n, preprocess, model::Classification({"neg", "pos"}, 1, 0.5));
-  Context context;
-  Model weights = model::new_model(info, context.device("reference"), 7);
-  std::string path = folder.path("linear.safetensors");
-  save_checkpoint(path, info, weights);
-  return path;
-}
 
 // `map` is `picture` times one number a band in the crop, whose corner is at `top`, `left`, and 0
 // around it; both [height, width, bands].
@@ -101,7 +81,7 @@ TEST_CASE("explain: the map of a real GeoTIFF lies where the picture lies") {
   const auto picture =
       test_data("s1-geotiff/S1A__IW___A_20150309T173017_VV_grd_mli_geo_norm_db.tif");
   if (!picture) {
-    MESSAGE(no_data);
+    MESSAGE("skipped: no s1-geotiff");
     return;
   }
   const TempFolder folder;
@@ -109,7 +89,9 @@ TEST_CASE("explain: the map of a real GeoTIFF lies where the picture lies") {
   Preprocess preprocess = Preprocess::of_pictures(0, crop, 1);
   preprocess.type = DType::f32;
   preprocess.scale = {1}, preprocess.offset = {0};
-  const Json line = explained(linear_model(folder, preprocess), *picture, folder.path("maps"));
+  const std::string model = folder.path("linear.safetensors");
+  save_linear_model(model, preprocess);
+  const Json line = explained(model, *picture, folder.path("maps"));
   const std::string stem =
       folder.path("maps/S1A__IW___A_20150309T173017_VV_grd_mli_geo_norm_db.input-x-gradient");
   const data::Image from = data::read_image(*picture), to = data::read_image(stem + ".tif");
@@ -137,7 +119,7 @@ TEST_CASE("explain: the map of a real GeoTIFF lies where the picture lies") {
 TEST_CASE("explain: the map of a real polar low lies on its picture") {
   const auto figure = test_data("polar-low-figure/cell07_1.png");
   if (!figure) {
-    MESSAGE(no_data);
+    MESSAGE("skipped: no polar-low-figure");
     return;
   }
   const TempFolder folder;
@@ -152,8 +134,9 @@ TEST_CASE("explain: the map of a real polar low lies on its picture") {
       scene.data.push_back(whole.data[static_cast<size_t>(
           ((22 + pixel / side) * whole.width + 7 + pixel % side) * whole.bands + band)]);
   write_file(folder.path("scene.png"), data::encode_png(scene));
-  explained(linear_model(folder, Preprocess::of_pictures(0, crop, 3)), folder.path("scene.png"),
-            folder.path("maps"));
+  const std::string model = folder.path("linear.safetensors");
+  save_linear_model(model, Preprocess::of_pictures(0, crop, 3));
+  explained(model, folder.path("scene.png"), folder.path("maps"));
   const std::string stem = folder.path("maps/scene.input-x-gradient");
   const Npy npy(stem + ".npy");
   CHECK(npy.shape == std::vector<int64_t>{side, side, 3});
