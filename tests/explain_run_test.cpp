@@ -87,6 +87,30 @@ TEST_CASE("explain: files of every method, on the grid of the whole picture") {
   CHECK(numbers_in(contents(files.out + "/report.html"))[0]["maps"].size() == line["maps"].size());
 }
 
+TEST_CASE("explain: the strongest place is one that the network saw, of maps below 0 too") {
+  const TempFolder folder;
+  const std::string model = folder.path("m.safetensors"), picture = folder.path("grey.png");
+  save_linear_model(model, Preprocess::of_pictures(0, 16, 1));
+  data::Image grey;
+  grey.height = grey.width = 24, grey.bands = 1;
+  grey.data.assign(24 * 24, 100);
+  write_file(picture, data::encode_png(grey));
+  double lowest = 0;
+  for (const char* target : {"neg", "pos"}) {
+    CAPTURE(target);
+    const Ended e = fulmar_program({"explain", model, picture, "--out", folder.path("maps"),
+                                    "--method", "input-x-gradient", "--target", target, "--json"});
+    REQUIRE_MESSAGE(e.code == 0, e.err);
+    const Json map = Json::parse(e.out)["maps"][0];
+    lowest = std::min(lowest, map["largest"].get<double>());
+    for (const char* axis : {"column", "row"}) {
+      CHECK(map["at"][axis].get<double>() >= 4);
+      CHECK(map["at"][axis].get<double>() < 20);
+    }
+  }
+  CHECK(lowest < 0);  // one of the two speaks against its class
+}
+
 TEST_CASE("explain: --check measures, and the page shows it") {
   const Files files;
   const Ended e = files.run({"--check", "--steps", "4", "--target", "neg", "--of", "probability"});

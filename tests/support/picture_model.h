@@ -28,6 +28,20 @@ inline void save_model(const std::string& path, std::vector<std::string> classes
   save_checkpoint(path, info, weights);
 }
 
+// Two logits that are multiples of the crop's mean: input times gradient is the picture, times one
+// number a band.
+inline void save_linear_model(const std::string& path, const Preprocess& preprocess) {
+  Network n;
+  n.add("input", "input", {}, {{"channels", preprocess.bands}});
+  n.add("global_average_pooling2d", "mean", {"input"});
+  n.add("dense", "logits", {"mean"}, {{"units", int64_t{2}}});
+  const ModelInfo info =
+      model::classifier_of(n, preprocess, model::Classification({"neg", "pos"}, 1, 0.5));
+  Context context;
+  Model weights = model::new_model(info, context.device("reference"), 7);
+  save_checkpoint(path, info, weights);
+}
+
 // A square picture of noise that depends on `seed`.
 inline void save_picture(const std::string& path, int side, uint32_t seed) {
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());

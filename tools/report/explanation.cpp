@@ -31,6 +31,8 @@ body:has(#opacity-50:checked) .heat { opacity: .5 !important; }
 body:has(#opacity-100:checked) .heat { opacity: 1 !important; }
 .scale { display: flex; gap: .6rem; align-items: center; font-size: .9rem; margin: .6rem 0; }
 .scale svg { width: min(22rem, 45vw); height: 1.1rem; border-radius: .2rem; }
+main > section:first-child > h2 { border: 0; margin-top: 0; padding-top: 0; }
+.probabilities th, .probabilities td { padding-right: .5rem; }
 .probabilities td:last-child { width: 40%; }
 .probabilities meter { width: 100%; }
 )css";
@@ -310,7 +312,8 @@ std::string explanation_html(const ExplanationReport& report) {
               "that (red) or against it (blue). Class activation maps (names that end in "
               "-cam) show only what speaks for it. Each map is drawn from its own strongest "
               "values, so strengths can't be compared between maps; the files beside this "
-              "page hold the numbers as they are.") +
+              "page hold the numbers as they are. A logit is a class's score before it becomes "
+              "a probability.") +
       scale() + "</header>\n" + opacity() + "<main>\n";
   if (failed > 0)
     text += element("p",

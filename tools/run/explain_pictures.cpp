@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <new>
 #include <set>
+#include <utility>
 
 #include "data/dataset.h"
 #include "data/encode_png.h"
@@ -114,6 +115,22 @@ std::vector<double> softmax_of(const std::vector<double>& logits) {
   for (const double logit : logits) sum += values.emplace_back(std::exp(logit - most));
   for (double& value : values) value /= sum;
   return values;
+}
+
+// Row and column of a map's largest value among the pixels that the network saw: around them it is
+// 0, which is more than a map has that is negative throughout.
+std::pair<int64_t, int64_t> largest_in(const std::vector<float>& map, int64_t width,
+                                       const SeenArea& seen) {
+  const int64_t top = std::llround(seen.top), left = std::llround(seen.left);
+  const int64_t right = std::llround(seen.right);
+  std::pair<int64_t, int64_t> place{top, left};
+  const auto at = [&](int64_t row, int64_t column) {
+    return map[static_cast<size_t>(row * width + column)];
+  };
+  for (int64_t row = top; row < std::llround(seen.bottom); row++)
+    for (int64_t column = left; column < right; column++)
+      if (at(row, column) > at(place.first, place.second)) place = {row, column};
+  return place;
 }
 
 bool largest_inside(const std::vector<float>& map, const std::vector<uint8_t>& inside) {
@@ -318,10 +335,9 @@ ShownMap PictureExplainer::show(const Method& of, const Subject& subject) {
 
   const std::vector<float> one =
       channels == 1 ? on_whole : shrunk(on_whole, height, width, height, width);
-  const auto largest = std::max_element(one.begin(), one.end());
-  shown.largest = static_cast<double>(*largest);
-  const int64_t place = largest - one.begin(), row = place / width;
-  shown.peak_x = static_cast<double>(place % width);
+  const auto [row, column] = largest_in(one, width, picture.seen);
+  shown.largest = static_cast<double>(one[static_cast<size_t>(row * width + column)]);
+  shown.peak_x = static_cast<double>(column);
   shown.peak_y = static_cast<double>(row);
   if (subject.truth)
     shown.points_inside = largest_inside(subject.truth->seen(one, width), subject.truth->inside);
