@@ -27,11 +27,13 @@ struct FirstStep {
   std::vector<std::string> names;
   std::vector<Values> gradients;
 
-  FirstStep(Context& context, const std::string& device_name, const Golden& golden) {
+  FirstStep(Context& context, const std::string& device_name, const Golden& golden,
+            bool fuses = false) {
     Device& device = context.device(device_name);
     GoldenNetwork r(golden, Mode::train);
     Model model(device, *r.tape, 1);
     set_formula_weights(model);
+    if (fuses) r.fuse(device);
     std::vector<Val> outputs = parameter_gradients(*r.tape, model, r.loss);
     outputs.push_back(r.loss);
     Session session(context, device, r.tape, outputs, &model);
@@ -52,22 +54,27 @@ TEST_CASE("goldens: float32 gradients on the cpu are those of float64") {
     CAPTURE(widths);
     const Golden golden("polar_low_torch_64_" + widths);
     Context context;
-    const FirstStep exact(context, "reference", golden), ours(context, "cpu", golden);
-    CHECK(std::abs(ours.loss - golden.value("loss")) <= loss_bound);
-    double worst = 0;
-    for (size_t i = 0; i < ours.names.size(); i++) {
-      const std::string& name = ours.names[i];
-      CAPTURE(name);
-      if (has_zero_gradient(golden, name)) {
-        CHECK(norm(ours.gradients[i]) <=
-              zero_gradient_bound * layer_gradient_norm(golden, "gradient_summary/", name));
-        continue;
+    const FirstStep exact(context, "reference", golden);
+    for (const bool fuses : {false, true}) {
+      CAPTURE(fuses);
+      const FirstStep ours(context, "cpu", golden, fuses);
+      CHECK(std::abs(ours.loss - golden.value("loss")) <= loss_bound);
+      double worst = 0;
+      for (size_t i = 0; i < ours.names.size(); i++) {
+        const std::string& name = ours.names[i];
+        CAPTURE(name);
+        if (has_zero_gradient(golden, name)) {
+          CHECK(norm(ours.gradients[i]) <=
+                zero_gradient_bound * layer_gradient_norm(golden, "gradient_summary/", name));
+          continue;
+        }
+        const double d = difference(ours.gradients[i], exact.gradients[i]);
+        CHECK(d <= gradient_bound);
+        worst = std::max(worst, d);
       }
-      const double d = difference(ours.gradients[i], exact.gradients[i]);
-      CHECK(d <= gradient_bound);
-      worst = std::max(worst, d);
+      MESSAGE(widths, std::string(fuses ? " widths, fused" : " widths"),
+              ": worst gradient differs by ", worst);
     }
-    MESSAGE(widths, " widths: worst gradient differs by ", worst);
   }
 }
 
@@ -81,24 +88,33 @@ TEST_CASE("goldens: at each of ten float64 states the float32 loss on the cpu is
     Device &exact = context.device("reference"), &device = context.device("cpu");
     GoldenNetwork teacher(golden, Mode::train), pupil(golden, Mode::train);
     Model states(exact, *teacher.tape, 1), model(device, *pupil.tape, 1);
+    GoldenNetwork fused = pupil;
+    fused.fuse(device);
     set_formula_weights(states);
     states.decay_all();
     record_update(*teacher.tape, states, adamw_of(how),
                   joined_gradients(*teacher.tape, states, teacher.loss));
     Session teach(context, exact, teacher.tape, std::array{teacher.loss}, &states);
     Session learn(context, device, pupil.tape, std::array{pupil.loss}, &model);
+    Session learn_fused(context, device, fused.tape, std::array{fused.loss}, &model);
     StepState state;
     state.learning_rate = how["lr"];
     double worst = 0;
     for (size_t step = 0; step < losses.size(); step++) {
       CAPTURE(step);
-      for (const Model::Parameter& p : model.parameters()) model.write(p.name, states.read(p.name));
-      for (const Model::Statistic& s : model.statistics()) model.write(s.name, states.read(s.name));
-      pupil.set_batch(learn, golden, seeds[step]);
-      learn.run();
-      const double d = std::abs(learn.read(pupil.loss)[0] - losses[step]);
-      CHECK(d <= loss_bound);
-      worst = std::max(worst, d);
+      const auto loss_of = [&](const GoldenNetwork& network, Session& session) {
+        for (const Model::Parameter& p : model.parameters())
+          model.write(p.name, states.read(p.name));
+        for (const Model::Statistic& s : model.statistics())
+          model.write(s.name, states.read(s.name));
+        network.set_batch(session, golden, seeds[step]);
+        session.run();
+        return session.read(network.loss)[0];
+      };
+      for (const double loss : {loss_of(pupil, learn), loss_of(fused, learn_fused)}) {
+        CHECK(std::abs(loss - losses[step]) <= loss_bound);
+        worst = std::max(worst, std::abs(loss - losses[step]));
+      }
 
       state.step = static_cast<int64_t>(step) + 1;
       states.set_step_state(state);
@@ -113,15 +129,19 @@ TEST_CASE("goldens: float32 running statistics on the cpu are Keras' own float32
   const Golden golden("polar_low_keras_float32");
   Context context;
   Device& device = context.device("cpu");
-  GoldenNetwork r(golden, Mode::train);
-  Model model(device, *r.tape, 1);
-  set_formula_weights(model);
-  Session session(context, device, r.tape, std::array{r.loss}, &model);
-  r.set_batch(session, golden, golden.metadata("seed"));
-  session.run();
-  for (const Model::Statistic& s : model.statistics()) {
-    CAPTURE(s.name);
-    CHECK(difference(model.read(s.name), golden.values("statistic/" + s.name)) <= 1e-6);
+  for (const bool fuses : {false, true}) {
+    CAPTURE(fuses);
+    GoldenNetwork r(golden, Mode::train);
+    Model model(device, *r.tape, 1);
+    set_formula_weights(model);
+    if (fuses) r.fuse(device);
+    Session session(context, device, r.tape, std::array{r.loss}, &model);
+    r.set_batch(session, golden, golden.metadata("seed"));
+    session.run();
+    for (const Model::Statistic& s : model.statistics()) {
+      CAPTURE(s.name);
+      CHECK(difference(model.read(s.name), golden.values("statistic/" + s.name)) <= 1e-6);
+    }
   }
 }
 
@@ -129,16 +149,19 @@ TEST_CASE("goldens: float32 logits on the cpu at crop 512 are those of float64")
   const Golden golden("polar_low_torch_512");
   Context context;
   Device& device = context.device("cpu");
-  for (const Mode mode : {Mode::train, Mode::eval}) {
-    const std::string prefix = mode == Mode::train ? "train/" : "eval/";
-    CAPTURE(prefix);
-    GoldenNetwork r(golden, mode);
-    Model model(device, *r.tape, 1);
-    set_formula_weights(model);
-    Session session(context, device, r.tape, std::array{r.logits, r.loss}, &model);
-    r.set_batch(session, golden, golden.metadata("seed"));
-    session.run();
-    CHECK(difference(session.read(r.logits), golden.values(prefix + "logits")) <= gradient_bound);
-    CHECK(std::abs(session.read(r.loss)[0] - golden.value(prefix + "loss")) <= loss_bound);
-  }
+  for (const bool fuses : {false, true})
+    for (const Mode mode : {Mode::train, Mode::eval}) {
+      const std::string prefix = mode == Mode::train ? "train/" : "eval/";
+      CAPTURE(prefix);
+      CAPTURE(fuses);
+      GoldenNetwork r(golden, mode);
+      Model model(device, *r.tape, 1);
+      set_formula_weights(model);
+      if (fuses) r.fuse(device);
+      Session session(context, device, r.tape, std::array{r.logits, r.loss}, &model);
+      r.set_batch(session, golden, golden.metadata("seed"));
+      session.run();
+      CHECK(difference(session.read(r.logits), golden.values(prefix + "logits")) <= gradient_bound);
+      CHECK(std::abs(session.read(r.loss)[0] - golden.value(prefix + "loss")) <= loss_bound);
+    }
 }

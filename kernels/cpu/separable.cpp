@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -19,7 +20,7 @@ namespace HWY_NAMESPACE {
 constexpr int64_t most_tasks = 64;
 
 // Sums of y and y^2 about a shift, for one task: in float for some pixels, then in double. What
-// float adds up is taken about the mean of the pixels so far: squares of far numbers would lose it.
+// float adds up is taken about the mean of some pixels: squares of far numbers would lose it.
 class ChannelSumming {
  public:
   ChannelSumming(const Channels& channels, const float* shift, float* memory, double* total)
@@ -40,6 +41,7 @@ class ChannelSumming {
     const D d;
     const int64_t size = pixels * channels_.stride, whole = size / lanes() * lanes();
     float* const sum = centre_ + channels_.period;
+    if (first_) choose_centre(y, pixels);
     for (int64_t phase = 0; phase < channels_.period; phase += lanes()) {
       const V centre = hn::LoadU(d, centre_ + phase);
       V s0 = hn::LoadU(d, sum + phase), s1 = hn::LoadU(d, sum + channels_.period + phase);
@@ -68,7 +70,7 @@ class ChannelSumming {
     }
     pixels_ += pixels;
     constexpr int64_t most_pixels = 1024;
-    if (first_ || pixels_ >= most_pixels) flush();
+    if (pixels_ >= most_pixels) flush();
   }
 
   void flush() {
@@ -82,17 +84,26 @@ class ChannelSumming {
       const auto s0 = static_cast<double>(sum[e]), s1 = static_cast<double>(sum[period + e]);
       sum_about_shift(total_[c], total_[channels_.count + c], s0, s1, n, apart);
     }
-    if (first_)
-      for (int64_t e = 0; e < period; e++)
-        if (pixels_ > 0 && e % step < channels_.count)
-          centre_[e] = shift_[e % step] +
-                       static_cast<float>(total_[e % step] / static_cast<double>(pixels_));
     std::memset(sum, 0, 2 * static_cast<size_t>(period) * sizeof(float));
-    first_ = false;
     pixels_ = 0;
   }
 
  private:
+  // Lanes of one channel have one centre.
+  void choose_centre(const float* y, int64_t pixels) {
+    constexpr int64_t most_samples = 8;
+    first_ = false;
+    const int64_t samples = std::min(pixels, most_samples), apart = pixels / samples;
+    for (int64_t c = 0; c < channels_.count; c++) {
+      float total = 0;
+      for (int64_t i = 0; i < samples; i++)
+        total += y[i * apart * channels_.stride + c] - shift_[c];
+      if (!std::isfinite(total)) continue;
+      for (int64_t e = c; e < channels_.period; e += channels_.stride)
+        centre_[e] = shift_[c] + total / static_cast<float>(samples);
+    }
+  }
+
   // Lanes of a period share the pixels evenly only on the whole; the differences cancel in n apart
   // where the centre is the same for all of them.
   static void sum_about_shift(double& total0, double& total1, double s0, double s1, double n,

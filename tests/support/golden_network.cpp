@@ -1,7 +1,9 @@
 #include "tests/support/golden_network.h"
 
 #include <algorithm>
+#include <array>
 
+#include "engine/fuse/fuse.h"
 #include "engine/ops.h"
 #include "model/polar_low.h"
 
@@ -16,6 +18,12 @@ GoldenNetwork::GoldenNetwork(const Golden& golden, Mode mode, bool unbiased_runn
   labels = ops::input(*tape, "labels", {{batch, 1, 1, 1}, Role::index, DType::i32});
   logits = record(model::polar_low(options), *tape, x, {mode, unbiased_running_variance});
   loss = ops::softmax_cross_entropy(*tape, logits, labels).mean;
+}
+
+void GoldenNetwork::fuse(const Device& device) {
+  const Fused fused = fulmar::fuse(*tape, device, std::array{x, labels, logits, loss});
+  for (Val* v : {&x, &labels, &logits, &loss}) *v = fused.now(*v);
+  tape = fused.tape;
 }
 
 void GoldenNetwork::set_batch(Session& session, const Golden& golden, int64_t seed) const {

@@ -17,6 +17,8 @@ struct GoldenNetwork {
   Val x, labels, logits, loss;
 
   GoldenNetwork(const Golden& golden, Mode mode, bool unbiased_running_variance = true);
+  // To be called before grad, with a model made of the tape before.
+  void fuse(const Device& device);
   void set_batch(Session& session, const Golden& golden, int64_t seed) const;
 };
 
