@@ -7,6 +7,7 @@
 #include "engine/fuse/pattern.h"
 #include "engine/ops/norm.h"
 #include "engine/ops/pointwise.h"
+#include "kernels/error.h"
 #include "kernels/pointwise.h"
 
 namespace fulmar {
@@ -143,7 +144,11 @@ class Fusion final : public Recorder {
     if (node.op->is_leaf() && fused_.now(Val{n, 0})) return;
     const Tape::Scope scope(tape(), node.scopes);
     std::vector<Val> inputs;
-    for (const Val x : node.inputs) inputs.push_back(now(x));
+    for (const Val x : node.inputs) {
+      inputs.push_back(now(x));
+      if (x && !inputs.back())
+        usage_error("fuse: " + graph_.tape().describe(n) + " reads what no fused op gives");
+    }
     const Val first = tape().append(node.op, std::move(inputs));
     for (int i = 0; i < static_cast<int>(node.outputs.size()); i++)
       set(Val{n, i}, Val{first.node, i});
@@ -161,13 +166,12 @@ class Fusion final : public Recorder {
       if (node.op->updates_state()) needed_[n] = true;
       const Match* match = choice_.of(n);
       if (!needed_[n]) continue;
-      if (!match) {
+      if (match) {
+        needed_[match->at] = true;  // not yet passed: values that others read lie at or behind it
+        need_reads(*match);
+      } else {
         for (const Val x : node.inputs) need(x);
-      } else if (match->at != n) {
-        needed_[match->at] = true;
-        // Nodes behind the record's place have passed; those before are yet to come.
       }
-      if (match) need_reads(*match);
     }
   }
 
