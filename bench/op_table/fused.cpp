@@ -137,6 +137,14 @@ const std::vector<Case>& fused_cases() {
       add("pool_skip", ", block", [s](Network& n) { return block(n, s.x, s.outputs, false); });
       add("pool_skip", ", first block", [s](Network& n) { return block(n, s.x, s.outputs, true); });
     }
+    // Weights so large that a task takes several images.
+    cases.push_back(network_case(
+        "separable", "[9,2,2,640] to 900, its sums",
+        [](Network& n) {
+          return n.normalised("norm",
+                              n.separable("separable", n.operand(real("x", {9, 2, 2, 640})), 900));
+        },
+        1e-5));
     return cases;
   }();
   return all;

@@ -30,11 +30,22 @@ struct Backward {
   Channels out() const { return Channels(pointwise.shape.channels()); }
   bool weights() const { return d.dpointwise.shape.rank() > 0; }
 
-  // Partial sums of weight gradients are kept for every band, as many as take 8 MiB.
-  Bands bands() const {
+  // Partial sums of weight gradients are kept for every task: as many as take 8 MiB, where bands of
+  // an image would be more, and then a task takes several images.
+  int64_t most_tasks() const {
     constexpr int64_t most_floats = 1 << 21;
     const int64_t most = weights() ? most_floats / (in().count * out().count) : 64;
-    return {x.x.shape, std::clamp<int64_t>(most, 4, 64)};
+    return std::clamp<int64_t>(most, 4, 64);
+  }
+  Bands bands() const { return {x.x.shape, most_tasks()}; }
+  int64_t images_of_task() const {
+    const Bands cut = bands();
+    return cut.count > 1 ? 1 : (cut.images + most_tasks() - 1) / most_tasks();
+  }
+  int64_t tasks() const {
+    const Bands cut = bands();
+    const int64_t each = images_of_task();
+    return (cut.images + each - 1) / each * cut.count;
   }
   // Of a task: dpointwise [Ci][Co], ddepthwise [taps][period], sums of dx [2][period].
   int64_t product_floats() const { return weights() ? in().count * out().count : 0; }
@@ -47,9 +58,8 @@ struct Backward {
     return skip.given() ? Weight::floats(skip.w.shape.channels(), in().count) : 0;
   }
   size_t work_bytes() const {
-    const int64_t tasks = bands().tasks();
-    return static_cast<size_t>(tasks * sum_floats()) * sizeof(double) +
-           static_cast<size_t>(tasks * total_floats() + panel_floats() + skip_floats()) *
+    return static_cast<size_t>(tasks() * sum_floats()) * sizeof(double) +
+           static_cast<size_t>(tasks() * total_floats() + panel_floats() + skip_floats()) *
                sizeof(float);
   }
 };
@@ -187,12 +197,12 @@ class BackwardBand {
         offsets_(static_cast<size_t>(pace_.step * pace_.segment)) {
     const BackwardScratch sizes(b, pace_);
     const Bands bands = b.bands();
-    image_ = task / bands.count;
+    image_ = task / bands.count * b.images_of_task();
+    last_image_ = std::min(bands.images, image_ + b.images_of_task());
     begin_ = task % bands.count * bands.rows;
     end_ = std::min(height_, begin_ + bands.rows);
     rows_.clear_edges(width_ * in_.stride);
     dd_.clear_edges(width_ * in_.stride);
-    if (begin_ == 0) dd_.clear(-1);
     float* at = memory + 2 * sizes.ring_in;
     const auto take = [&](int64_t floats) {
       float* const taken = at;
@@ -210,15 +220,25 @@ class BackwardBand {
     dx_ = take(sizes.dx);
     sums_ = take_zeros(sizes.sums);
     // Few pixels add up in the total itself.
-    split_ = (end_ - begin_) * width_ > pixels_per_sum;
+    split_ = (last_image_ - image_) * (end_ - begin_) * width_ > pixels_per_sum;
     accumulated_ = split_ ? take_zeros(sizes.accumulated) : totals_;
     if (totals_) std::memset(totals_, 0, static_cast<size_t>(b.total_floats()) * sizeof(float));
     if (sum_totals_) std::fill_n(sum_totals_, b.sum_floats(), 0.0);
   }
 
   void run() {
+    for (; image_ < last_image_; image_++) run_image();
+    flush();
+    store_.finish();
+  }
+
+ private:
+  void run_image() {
     int64_t loaded = begin_ - 1, made = begin_;
-    if (begin_ > 0) rows_of_dd({begin_ - 1, 1, 0, 0}, false);
+    if (begin_ > 0)
+      rows_of_dd({begin_ - 1, 1, 0, 0}, false);
+    else
+      dd_.clear(-1);
     for (int64_t h = begin_; h < end_; h += pace_.step) {
       const int64_t rows = std::min(pace_.step, end_ - h);
       for (; loaded <= h + rows; loaded++) load_(rows_, image_, loaded);
@@ -233,11 +253,8 @@ class BackwardBand {
     else
       dd_.clear(end_);
     make_dx(made, end_);
-    flush();
-    store_.finish();
   }
 
- private:
   // The depthwise output's cotangent, for rows of the band or the row beside it.
   void rows_of_dd(Segment s, bool weights) {
     if (cotangent_.pooled())
@@ -384,25 +401,45 @@ class BackwardBand {
   Ring rows_, dd_;
   double* sum_totals_;  // [2][period]
   float* totals_;       // dpointwise, ddepthwise; null where they are not wanted
-  int64_t image_, begin_, end_, pixels_ = 0;
+  int64_t image_, last_image_, begin_, end_, pixels_ = 0;
   bool split_;
   float *gradient_, *segment_, *dz_, *skip_, *dx_, *sums_, *accumulated_;
   Scratch<int64_t> offsets_;
 };
 
-// What tasks summed up, in their order.
+// to[i] = sum over tasks of from[task * each + i], in their order, for i in [first, last).
+HWY_NOINLINE void join_range(const float* from, int64_t tasks, int64_t each, int64_t first,
+                             int64_t last, float* to) {
+  const hn::ScalableTag<double> wide;
+  const hn::Rebind<float, decltype(wide)> narrow;
+  const auto step = static_cast<int64_t>(hn::Lanes(wide));
+  int64_t i = first;
+  for (; i + 2 * step <= last; i += 2 * step) {
+    auto a = hn::Zero(wide), b = hn::Zero(wide);
+    for (int64_t t = 0; t < tasks; t++) {
+      const float* const part = from + t * each + i;
+      a = hn::Add(a, hn::PromoteTo(wide, hn::LoadU(narrow, part)));
+      b = hn::Add(b, hn::PromoteTo(wide, hn::LoadU(narrow, part + step)));
+    }
+    hn::StoreU(hn::DemoteTo(narrow, a), narrow, to + i);
+    hn::StoreU(hn::DemoteTo(narrow, b), narrow, to + i + step);
+  }
+  for (; i < last; i++) {
+    double sum = 0;
+    for (int64_t t = 0; t < tasks; t++) sum += static_cast<double>(from[t * each + i]);
+    to[i] = static_cast<float>(sum);
+  }
+}
+
+// What tasks summed up.
 void join_weights(ThreadPool& pool, const Backward& b, const float* totals) {
   const Channels in = b.in();
-  const int64_t tasks = b.bands().tasks(), each = b.total_floats();
+  const int64_t tasks = b.tasks(), each = b.total_floats();
   constexpr int64_t grain = 1 << 14;
   const int64_t products = b.product_floats();
-  float* const dpointwise = b.d.dpointwise.as<float>();
   pool.run((products + grain - 1) / grain, [&](int64_t chunk, int) {
-    for (int64_t i = chunk * grain; i < std::min(products, (chunk + 1) * grain); i++) {
-      double sum = 0;
-      for (int64_t t = 0; t < tasks; t++) sum += static_cast<double>(totals[t * each + i]);
-      dpointwise[i] = static_cast<float>(sum);
-    }
+    join_range(totals, tasks, each, chunk * grain, std::min(products, (chunk + 1) * grain),
+               b.d.dpointwise.as<float>());
   });
   float* const ddepthwise = b.d.ddepthwise.as<float>();
   for (int64_t tap = 0; tap < taps; tap++)
@@ -421,7 +458,7 @@ void join_sums(const Backward& b, const double* totals) {
   for (int64_t row = 0; row < 2; row++)
     for (int64_t c = 0; c < in.count; c++) {
       double sum = 0;
-      for (int64_t t = 0; t < b.bands().tasks(); t++)
+      for (int64_t t = 0; t < b.tasks(); t++)
         for (int64_t e = c; e < in.period; e += in.stride)
           sum += totals[t * b.sum_floats() + row * in.period + e];
       sums[row * in.count + c] = sum;
@@ -432,7 +469,7 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
   ThreadPool& pool = *stream.pool;
   const Channels in = b.in(), out = b.out();
   const Shape& shape = b.x.x.shape;
-  const int64_t tasks = b.bands().tasks();
+  const int64_t tasks = b.tasks();
   auto* const sums = static_cast<double*>(work);
   auto* const totals = reinterpret_cast<float*>(sums + tasks * b.sum_floats());
   float* const panels = totals + tasks * b.total_floats();
