@@ -71,6 +71,8 @@ TEST_CASE("memory, cache and files give the same pixels") {
   CHECK(decoded == 20);
   const auto cached = open_pictures(paths, options, pool);
   CHECK(decoded == 20);  // taken as it is
+  CHECK(built->decoded() == 20);
+  CHECK(cached->decoded() == 0);
   CHECK(files_in(caches.path("deep/cache")).size() == 1);
   CHECK(memory->source() == std::string("memory"));
   CHECK(files->source() == std::string("files"));
@@ -87,6 +89,32 @@ TEST_CASE("memory, cache and files give the same pixels") {
     CHECK(rows(*cached, i, 40) == expected);
     CHECK(expected[39] == 255);  // between the rows nothing is written
   }
+}
+
+TEST_CASE("pictures that are decoded when wanted are decoded once, by whichever thread") {
+  const test::TempFolder folder;
+  const auto paths = write_pictures(folder, 20);
+  ThreadPool pool(4);
+  PictureOptions options;
+  const auto expected = open_pictures(paths, options, pool);
+  CHECK(expected->decoded() == 20);
+  options.when_wanted = true;
+  options.progress = [](int64_t, int64_t) { FAIL("nothing is decoded yet"); };
+  const auto wanted = open_pictures(paths, options, pool);
+  CHECK(wanted->source() == std::string("memory"));
+  CHECK(wanted->decoded() == 0);
+  std::vector<int> equal(80);
+  pool.run(80, [&](int64_t i, int) {
+    equal[static_cast<size_t>(i)] = rows(*wanted, i % 10, 40) == rows(*expected, i % 10, 40);
+  });
+  CHECK(equal == std::vector<int>(80, 1));
+  CHECK(wanted->decoded() == 10);
+  std::filesystem::remove(paths[3]);
+  CHECK(rows(*wanted, 3, 40) == rows(*expected, 3, 40));
+  CHECK(wanted->decoded() == 10);
+  std::filesystem::remove(paths[15]);
+  for (int i = 0; i < 2; i++)
+    CHECK(has(error_of(ErrorKind::file, [&] { rows(*wanted, 15, 40); }), paths[15]));
 }
 
 TEST_CASE("pictures are converted to the wanted bands") {
