@@ -1,7 +1,9 @@
 #include "data/pictures.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -287,6 +289,25 @@ TEST_CASE("bad pictures are named and counted, and leave no cache") {
 
   write_file(paths[0], "no picture");
   CHECK(has(error_of(ErrorKind::file, [&] { open_pictures(paths, options, pool); }), paths[0]));
+}
+
+TEST_CASE("a cache file that can't be written is the error, and nothing stays") {
+  const test::TempFolder folder, caches;
+  const auto paths = write_pictures(folder, 20);
+  ThreadPool pool(2);
+  PictureOptions options;
+  options.cache_folder = caches.path();
+  std::signal(SIGXFSZ, SIG_IGN);  // as the program does
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit small{1000, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const std::string message =
+      error_of(ErrorKind::file, [&] { open_pictures(paths, options, pool); });
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK(has(message, caches.path()));
+  CHECK_FALSE(has(message, paths[0]));
+  CHECK(files_in(caches.path()).empty());
 }
 
 TEST_CASE("pictures of two types don't go together; transparency is counted") {
