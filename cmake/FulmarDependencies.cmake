@@ -34,6 +34,7 @@ if(FULMAR_LIBRARY_ONLY)
 endif()
 find_package(CLI11 REQUIRED)
 fulmar_find_library(spng spng.h spng libspng-dev)
+fulmar_find_library(deflate libdeflate.h deflate libdeflate-dev)
 fulmar_find_library(jpeg jpeglib.h jpeg libjpeg-dev)
 fulmar_find_library(tiff tiffio.h tiff libtiff-dev)
 # The library of version 1 has the shorter name.

@@ -38,6 +38,9 @@ Memory allocate(int64_t bytes) {
 struct Slot {
   enum class Phase { free, filling, ready };
   Phase phase = Phase::free;
+  int64_t number = -1;           // of the batch; while it is filled
+  size_t claimed = 0, done = 0;  // of its pictures, in their order
+  size_t error_at = 0;           // the picture that `error` is about
   Memory images;
   std::vector<WarpSample> samples;
   std::vector<int32_t> labels;
@@ -62,9 +65,13 @@ struct Loader::State {
   std::condition_variable slot_freed, slot_filled;
   std::vector<Slot> slots;  // batch number b lies in slot b % size
   bool stopping = false;
-  int64_t epoch = 0, end = 0;  // `end`: batches of the epoch, 0 before start()
-  int64_t to_fill = 0, to_give = 0;
-  int64_t filling = 0;
+  int64_t epoch = 0, end = 0;        // `end`: batches of the epoch, 0 before start()
+  int64_t to_fill = 0, to_give = 0;  // to_fill: the first batch with pictures that nobody claimed
+  int64_t working = 0;               // threads that fill in a picture
+  int64_t ahead = 0;                 // the first picture that nobody decodes ahead
+  int64_t working_ahead = 0;         // threads that do
+  PictureErrors ahead_errors;
+  std::exception_ptr ahead_failure;                    // of another kind
   bool calibrating = false, next_calibrating = false;  // since, and from the next start() on
   Slot* given = nullptr;
   std::vector<std::thread> threads;
@@ -72,8 +79,12 @@ struct Loader::State {
   Slot& slot(int64_t number) { return slots[static_cast<size_t>(number) % slots.size()]; }
 
   void make_slots();
+  bool has_work();
   void work();
-  void fill(Slot& slot, int64_t fill_epoch, int64_t number, const std::vector<int64_t>& chosen);
+  void fill_next(std::unique_lock<std::mutex>& lock);
+  void decode_next(std::unique_lock<std::mutex>& lock);
+  void wait_for_all_pictures(std::unique_lock<std::mutex>& lock);
+  void open(Slot& slot);
   void fill_sample(Slot& slot, size_t place, int64_t picture, int64_t fill_epoch, int64_t number);
 };
 
@@ -91,52 +102,110 @@ void Loader::State::make_slots() {
   }
 }
 
+bool Loader::State::has_work() {
+  if (to_fill >= end) return false;
+  const Slot& place = slot(to_fill);  // where an earlier batch may still be filled in
+  return place.phase == Slot::Phase::free ||
+         (place.phase == Slot::Phase::filling && place.number == to_fill);
+}
+
+// Threads share out pictures, not batches: all work for the batch that is wanted first.
 void Loader::State::work() {
   std::unique_lock lock(mutex);
   for (;;) {
-    slot_freed.wait(lock, [&] {
-      return stopping || (to_fill < end && slot(to_fill).phase == Slot::Phase::free);
-    });
+    slot_freed.wait(lock, [&] { return stopping || has_work() || ahead < pictures->count(); });
     if (stopping) return;
-    const int64_t number = to_fill++, fill_epoch = epoch;
-    Slot& place = slot(number);
-    place.phase = Slot::Phase::filling;
-    filling++;
-    std::exception_ptr error;
-    std::vector<int64_t> chosen;
-    try {
-      chosen = sampler->batch(fill_epoch, number);  // not for several threads: within the lock
-    } catch (...) {
-      error = std::current_exception();
-    }
-    lock.unlock();
-    if (!error) {
-      try {
-        fill(place, fill_epoch, number, chosen);
-      } catch (...) {
-        error = std::current_exception();
-      }
-    }
-    lock.lock();
-    place.error = error;
-    place.phase = Slot::Phase::ready;
-    filling--;
-    slot_filled.notify_all();
+    if (has_work())
+      fill_next(lock);
+    else
+      decode_next(lock);
   }
 }
 
-void Loader::State::fill(Slot& slot, int64_t fill_epoch, int64_t number,
-                         const std::vector<int64_t>& chosen) {
-  slot.batch.samples = chosen;
-  for (size_t place = 0; place < slot.samples.size(); place++) {
-    if (place < chosen.size()) {
-      fill_sample(slot, place, chosen[place], fill_epoch, number);
-    } else {
-      slot.samples[place] = WarpSample{};  // an empty source reads as fill
-      slot.labels[place] = 0;
-      slot.weights[place] = 0;
-    }
+void Loader::State::fill_next(std::unique_lock<std::mutex>& lock) {
+  const int64_t number = to_fill, fill_epoch = epoch;
+  Slot& place = slot(number);
+  if (place.phase == Slot::Phase::free) open(place);
+  const std::vector<int64_t>& chosen = place.batch.samples;
+  if (place.phase == Slot::Phase::ready) {  // nothing to fill in, or an error
+    to_fill++;
+    slot_filled.notify_all();
+    return;
   }
+  const size_t at = place.claimed++;
+  if (place.claimed == chosen.size()) {
+    to_fill++;
+    slot_freed.notify_all();  // the next batch may be free
+  }
+  working++;
+  std::exception_ptr error;
+  lock.unlock();
+  try {
+    fill_sample(place, at, chosen[at], fill_epoch, number);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  working--;
+  // The first picture's error counts, whichever thread was the first.
+  if (error && (!place.error || at < place.error_at)) {
+    place.error = error;
+    place.error_at = at;
+  }
+  if (++place.done == chosen.size()) place.phase = Slot::Phase::ready;
+  if (place.phase == Slot::Phase::ready || end == 0) slot_filled.notify_all();
+}
+
+// What can't be decoded is told of when all pictures were looked at, so that no thread decides what
+// is told.
+void Loader::State::decode_next(std::unique_lock<std::mutex>& lock) {
+  const int64_t picture = ahead++;
+  working_ahead++;
+  std::string reason;
+  std::exception_ptr failure;
+  lock.unlock();
+  try {
+    pictures->decode_ahead(picture);
+  } catch (const Error& error) {
+    reason = error.what();
+    if (error.kind() != ErrorKind::file) failure = std::current_exception();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  working_ahead--;
+  if (failure)
+    ahead_failure = failure;
+  else if (!reason.empty())
+    ahead_errors[picture] = reason;
+  if (ahead == pictures->count() && working_ahead == 0) slot_filled.notify_all();
+}
+
+void Loader::State::wait_for_all_pictures(std::unique_lock<std::mutex>& lock) {
+  slot_filled.wait(lock, [&] { return ahead == pictures->count() && working_ahead == 0; });
+  if (ahead_failure) std::rethrow_exception(ahead_failure);
+  throw_first(ahead_errors);
+}
+
+// Chooses the batch's pictures, and fills in what is left unused.
+void Loader::State::open(Slot& slot) {
+  slot.number = to_fill;
+  slot.claimed = slot.done = 0;
+  slot.error = nullptr;
+  slot.phase = Slot::Phase::filling;
+  try {
+    slot.batch.samples = sampler->batch(epoch, to_fill);  // not for several threads: in the lock
+  } catch (...) {
+    slot.error = std::current_exception();
+    slot.phase = Slot::Phase::ready;
+    return;
+  }
+  for (size_t place = slot.batch.samples.size(); place < slot.samples.size(); place++) {
+    slot.samples[place] = WarpSample{};  // an empty source reads as fill
+    slot.labels[place] = 0;
+    slot.weights[place] = 0;
+  }
+  if (slot.batch.samples.empty()) slot.phase = Slot::Phase::ready;
 }
 
 void Loader::State::fill_sample(Slot& slot, size_t place, int64_t picture, int64_t fill_epoch,
@@ -239,8 +308,8 @@ void Loader::start(int64_t epoch, int64_t first) {
   if (epoch < 0 || first < 0 || first > batches)
     usage_error("no batch " + std::to_string(first) + " in epoch " + std::to_string(epoch));
   std::unique_lock lock(s.mutex);
-  s.end = 0;  // nobody takes another batch
-  s.slot_filled.wait(lock, [&] { return s.filling == 0; });
+  s.end = 0;  // nobody takes another picture
+  s.slot_filled.wait(lock, [&] { return s.working == 0; });
   for (Slot& slot : s.slots) slot.phase = Slot::Phase::free;
   s.given = nullptr;
   s.calibrating = s.next_calibrating;
@@ -263,10 +332,16 @@ const Batch* Loader::next() {
     s.given = nullptr;
     s.slot_freed.notify_all();
   }
-  if (s.to_give >= s.end) return nullptr;
+  if (s.to_give >= s.end) {
+    if (s.end > 0) s.wait_for_all_pictures(lock);
+    return nullptr;
+  }
   Slot& slot = s.slot(s.to_give);
   s.slot_filled.wait(lock, [&] { return slot.phase == Slot::Phase::ready; });
-  if (slot.error) std::rethrow_exception(slot.error);
+  if (slot.error) {
+    s.wait_for_all_pictures(lock);  // which says how many others can't be used
+    std::rethrow_exception(slot.error);
+  }
   s.to_give++;
   s.given = &slot;
   return &slot.batch;

@@ -15,7 +15,7 @@ namespace fulmar::data {
 
 struct LoaderOptions {
   int64_t batch = 16;
-  int threads = 1;    // that prepare batches in the background
+  int threads = 1;    // that fill in pictures in the background
   int64_t ready = 2;  // batches prepared ahead, at least; each takes batch_bytes() of memory
   std::optional<Augment> augment{};  // none: the centre crop, as in prediction
   uint64_t seed = 0;                 // of the augmentation
@@ -26,7 +26,8 @@ struct LoaderOptions {
 // Batches of pictures and, where `labels` are given, their classes, prepared by background threads.
 // Tensors: `image` [N,Hmax,Wmax,bands] of the pictures' own type, `image/samples`, `label` i32 and
 // `weight` f32 [N,1,1,1]. A slot that a last, smaller batch leaves unused has weight 0, label 0 and
-// an empty picture.
+// an empty picture. Threads that find no batch to fill decode ahead what nobody asked for yet: by
+// the end of the first epoch all pictures are decoded, or next() names and counts those that can't.
 class Loader : public BatchSource {
  public:
   // `labels`: one for each picture, or none. Error(file) naming a picture that doesn't fit the

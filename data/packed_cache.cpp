@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -119,33 +120,53 @@ std::vector<size_t> places(const std::vector<PackedPicture>& pictures) {
   return begins;
 }
 
+// Decodes groups of pictures; one thread writes each group in order while the others decode the
+// next.
 void build(const std::string& path, const std::vector<PackedPicture>& pictures,
            const std::function<Image(int64_t)>& decode, ThreadPool& pool,
            const Progress& progress) {
   AtomicFile file(path);
   const auto count = static_cast<int64_t>(pictures.size());
-  const int64_t group = 4 * pool.threads();  // decoded together, then written in order
+  const int64_t group = 2 * pool.threads();  // two of them are in memory
   PictureErrors errors;
+  std::exception_ptr unwritten;
   int64_t dropped_alpha = 0;
   size_t at = 0;
-  for (int64_t first = 0; first < count; first += group) {
-    std::vector<Image> images(static_cast<size_t>(std::min(group, count - first)));
-    const PictureErrors found = for_each_picture(
-        pool, static_cast<int64_t>(images.size()),
-        [&](int64_t i) { images[static_cast<size_t>(i)] = decode(first + i); },
-        [&](int64_t done, int64_t) {
-          if (progress) progress(first + done, count);
-        });
-    for (const auto& [i, reason] : found) errors[first + i] = reason;
-    if (!errors.empty()) continue;  // nothing will be kept, but all are looked at
-    for (const Image& image : images) {
+  std::vector<Image> decoded;
+  const auto write_decoded = [&] {
+    for (const Image& image : decoded) {
       constexpr uint8_t zeros[alignment] = {};
       file.write(zeros, aligned(at) - at);
       file.write(image.data.data(), image.data.size());
       at = aligned(at) + image.data.size();
       dropped_alpha += image.dropped_alpha;
     }
+  };
+  for (int64_t first = 0; first < count; first += group) {
+    std::vector<Image> images(static_cast<size_t>(std::min(group, count - first)));
+    const int64_t size = std::ssize(images);
+    const PictureErrors found = for_each_picture(
+        pool, size + 1,
+        [&](int64_t i) {
+          if (i > 0) {
+            images[static_cast<size_t>(i - 1)] = decode(first + i - 1);
+            return;
+          }
+          try {  // an error here is the file's, not a picture's
+            write_decoded();
+          } catch (...) {
+            unwritten = std::current_exception();
+          }
+        },
+        [&](int64_t done, int64_t) {
+          if (progress && done <= size) progress(first + done, count);
+        });
+    if (unwritten) std::rethrow_exception(unwritten);
+    for (const auto& [i, reason] : found) errors[first + i - 1] = reason;
+    decoded = std::move(images);
+    if (!errors.empty()) decoded.clear();  // nothing will be kept, but all are looked at
   }
+  write_decoded();
   throw_first(errors);
   const std::string table = table_of(pictures, dropped_alpha);
   Suffix suffix{table.size(), crc32c(table.data(), table.size()), version, {}};

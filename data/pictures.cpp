@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "data/packed_cache.h"
@@ -60,16 +61,18 @@ class FilePictures : public Pictures {
 
   void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
     const Image image = read_with_bands(path(picture), header(picture), files_, limits_);
+    decoded_++;
     dropped_alpha_ += image.dropped_alpha;
     copy_rows(picture, image.data.data(), to, row_bytes);
   }
   const char* source() const override { return "files"; }
+  int64_t decoded() const override { return decoded_; }
   int64_t dropped_alpha() const override { return dropped_alpha_; }
 
  private:
   BandFiles files_;
   ImageLimits limits_;
-  mutable std::atomic<int64_t> dropped_alpha_{0};
+  mutable std::atomic<int64_t> decoded_{0}, dropped_alpha_{0};
 };
 
 // Of each picture what a network sees of it.
@@ -86,6 +89,7 @@ class CentrePictures : public Pictures {
     const CentrePart& part = part_of(picture);
     const Image image =
         read_with_bands(path(picture), header(picture), files_, limits_, {part.rows, part.columns});
+    decoded_++;
     dropped_alpha_ += image.dropped_alpha;
     copy_rows(picture, image.data.data(), to, row_bytes);
   }
@@ -93,6 +97,7 @@ class CentrePictures : public Pictures {
     return part_of(picture).sample;
   }
   const char* source() const override { return "files"; }
+  int64_t decoded() const override { return decoded_; }
   int64_t dropped_alpha() const override { return dropped_alpha_; }
 
  private:
@@ -130,36 +135,52 @@ class CentrePictures : public Pictures {
   ImageLimits limits_;
   Parts parts_;
   std::vector<Extents> extents_;  // of the whole pictures
-  mutable std::atomic<int64_t> dropped_alpha_{0};
+  mutable std::atomic<int64_t> decoded_{0}, dropped_alpha_{0};
 };
 
 class MemoryPictures : public Pictures {
  public:
   MemoryPictures(std::vector<std::string> paths, std::vector<ImageHeader> headers,
                  const PictureOptions& options, ThreadPool& pool)
-      : Pictures(std::move(paths), std::move(headers)), data_(static_cast<size_t>(count())) {
-    std::atomic<int64_t> dropped{0};
-    throw_first(for_each_picture(
-        pool, count(),
-        [&](int64_t picture) {
-          Image image =
-              read_with_bands(path(picture), header(picture), options.band_files, options.limits);
-          dropped += image.dropped_alpha;
-          data_[static_cast<size_t>(picture)] = std::move(image.data);
-        },
-        options.progress));
-    dropped_alpha_ = dropped;
+      : Pictures(std::move(paths), std::move(headers)),
+        files_(options.band_files),
+        limits_(options.limits),
+        kept_(static_cast<size_t>(count())) {
+    if (!options.when_wanted)
+      throw_first(for_each_picture(
+          pool, count(), [&](int64_t picture) { data(picture); }, options.progress));
   }
 
   void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
-    copy_rows(picture, data_[static_cast<size_t>(picture)].data(), to, row_bytes);
+    copy_rows(picture, data(picture), to, row_bytes);
   }
+  void decode_ahead(int64_t picture) const override { data(picture); }
   const char* source() const override { return "memory"; }
+  int64_t decoded() const override { return decoded_; }
   int64_t dropped_alpha() const override { return dropped_alpha_; }
 
  private:
-  std::vector<std::vector<uint8_t>> data_;
-  int64_t dropped_alpha_ = 0;
+  struct Kept {
+    std::mutex mutex;  // who wants a picture that another thread decodes waits for it
+    std::vector<uint8_t> data;
+  };
+
+  const uint8_t* data(int64_t picture) const {
+    Kept& kept = kept_[static_cast<size_t>(picture)];
+    const std::lock_guard lock(kept.mutex);
+    if (kept.data.empty()) {
+      Image image = read_with_bands(path(picture), header(picture), files_, limits_);
+      decoded_++;
+      dropped_alpha_ += image.dropped_alpha;
+      kept.data = std::move(image.data);
+    }
+    return kept.data.data();
+  }
+
+  BandFiles files_;
+  ImageLimits limits_;
+  mutable std::vector<Kept> kept_;
+  mutable std::atomic<int64_t> decoded_{0}, dropped_alpha_{0};
 };
 
 class CachedPictures : public Pictures {
@@ -171,6 +192,7 @@ class CachedPictures : public Pictures {
     for (int64_t i = 0; i < count(); i++)
       pictures.push_back({options.band_files.files_of(path(i)), header(i)});
     const auto decode = [&](int64_t picture) {
+      decoded_++;
       return read_with_bands(path(picture), header(picture), options.band_files, options.limits);
     };
     cache_ = PackedCache::open_or_build(options.cache_folder, pictures,
@@ -183,10 +205,12 @@ class CachedPictures : public Pictures {
   }
   const char* source() const override { return "cache"; }
   std::string cache_file() const override { return cache_.path(); }
+  int64_t decoded() const override { return decoded_; }
   int64_t dropped_alpha() const override { return cache_.dropped_alpha(); }
 
  private:
   PackedCache cache_;
+  std::atomic<int64_t> decoded_{0};
 };
 
 std::string nodata_text(const ImageHeader& header) {

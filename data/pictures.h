@@ -37,6 +37,8 @@ class Pictures {
 
   // Copies the picture's rows to `to`, `row_bytes` apart. Error(file) where it can't be read.
   virtual void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const = 0;
+  // Where pictures are kept once they are wanted, decodes this one; else nothing. Errors as copy().
+  virtual void decode_ahead(int64_t /*picture*/) const {}
   // How copy()'s picture is read for evaluation and prediction: centre_sample(), or, where only
   // what that reads was decoded, the sample of that part. Error(usage) with misfit().
   virtual WarpSample centre(int64_t picture, const Preprocess& preprocess) const;
@@ -44,6 +46,8 @@ class Pictures {
   virtual const char* source() const = 0;
   // Of "cache", the path of its file.
   virtual std::string cache_file() const { return ""; }
+  // How many pictures were decoded so far, each time counted.
+  virtual int64_t decoded() const = 0;
   // Pictures seen so far whose transparency was dropped; from files every copy counts.
   virtual int64_t dropped_alpha() const = 0;
 
@@ -67,7 +71,9 @@ struct PictureOptions {
   // With `once`: decode only what centre_part() of this record reads. Headers are of that.
   std::optional<Preprocess> centre_of{};
   // Otherwise they are decoded once: into this folder's cache file if one is given, which later
-  // runs map into memory; else into memory if they fit; else they are decoded at every copy.
+  // runs map into memory; else into memory if they fit, all at once or each when it is first
+  // copied; else they are decoded at every copy.
+  bool when_wanted = false;
   std::string cache_folder{};
   const FileDigests* digests = nullptr;  // what the cache may know of the files, by path
   uint64_t memory_bytes = uint64_t{4} << 30;

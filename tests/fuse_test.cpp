@@ -151,8 +151,8 @@ TEST_CASE("fuse: a device without fused kernels gets the tape as it was, without
   CHECK(f.tape->describe(f.now(chain.a2).node) == chain.tape.describe(chain.a2.node));
 }
 
-// Where a sum meets zeros outside of the picture NaN makes them NaN: gradients of a depthwise kernel
-// may hold it in more taps than in those that met it. A bias before a normalisation has gradient 0.
+// Where a sum meets the zeros outside of a picture NaN makes them NaN: the gradient of a depthwise
+// kernel may hold it in more taps than met it. A bias before a normalisation has gradient 0.
 TEST_CASE("fuse: no NaN is hidden") {
   for_each_instruction_set([] {
     Device& cpu = context().device("cpu");

@@ -2,9 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -217,6 +221,107 @@ TEST_CASE("what goes wrong in a thread is thrown where its batch is asked for") 
   loader.start(0, 3);
   CHECK(loader.next() != nullptr);
   CHECK(loader.next() == nullptr);
+}
+
+namespace {
+
+// Pictures of which the first to be copied waits until so many others are being copied.
+class Meeting : public Pictures {
+ public:
+  Meeting(int count, int threads)
+      : Pictures(std::vector<std::string>(static_cast<size_t>(count), "picture"),
+                 std::vector<ImageHeader>(static_cast<size_t>(count), {8, 8, 3, DType::u8})),
+        threads_(threads) {}
+
+  void copy(int64_t picture, uint8_t* to, int64_t) const override {
+    std::unique_lock lock(mutex_);
+    to[0] = static_cast<uint8_t>(picture);
+    order_.push_back(picture);
+    inside_++;
+    met_.notify_all();
+    alone_ = alone_ || !met_.wait_for(lock, std::chrono::seconds(20), [&] {
+      return inside_ >= threads_ || std::ssize(order_) > threads_;
+    });
+  }
+  const char* source() const override { return "memory"; }
+  int64_t decoded() const override { return 0; }
+  int64_t dropped_alpha() const override { return 0; }
+
+  bool alone() const { return alone_; }
+  std::vector<int64_t> order() const { return order_; }
+
+ private:
+  int threads_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable met_;
+  mutable int inside_ = 0;
+  mutable bool alone_ = false;
+  mutable std::vector<int64_t> order_;
+};
+
+}  // namespace
+
+TEST_CASE("all threads fill in the batch that is wanted first") {
+  const auto pictures = std::make_shared<Meeting>(16, 4);
+  Loader loader(pictures, {}, sequential_sampler(16, 4), Preprocess::of_pictures(0, 8, 3),
+                options(4, 4));
+  loader.start(0, 0);
+  const Batch* batch = loader.next();
+  REQUIRE(batch);
+  CHECK_FALSE(pictures->alone());
+  std::vector<int64_t> first = pictures->order();
+  first.resize(4);
+  std::sort(first.begin(), first.end());
+  CHECK(first == std::vector<int64_t>{0, 1, 2, 3});
+}
+
+TEST_CASE("threads without a batch to fill decode ahead, and name and count what can't be") {
+  Fixture f(40);
+  ThreadPool pool(1);
+  PictureOptions kept;
+  kept.when_wanted = true;
+  const auto opened = [&] {
+    return std::shared_ptr<const Pictures>(open_pictures(f.paths, kept, pool));
+  };
+  const auto loader_of = [&](const std::shared_ptr<const Pictures>& pictures) {
+    return std::make_unique<Loader>(pictures, f.labels, sequential_sampler(8, 4),
+                                    Preprocess::of_pictures(0, 8, 3), options(4, 2));
+  };
+  // An epoch has the first 8 of the pictures only.
+  const auto pictures = opened();
+  const auto whole = loader_of(pictures), again = loader_of(pictures);
+  CHECK(epoch(*whole, 0).size() == 2);
+  CHECK(pictures->decoded() == 40);
+  CHECK(epoch(*again, 1).size() == 2);
+  CHECK(pictures->decoded() == 40);
+
+  for (const std::vector<size_t>& bad : {std::vector<size_t>{30, 35}, {3, 30, 35}}) {
+    const Fixture g(40);
+    f.paths = g.paths;
+    const auto there = opened();
+    for (const size_t i : bad) std::filesystem::remove(g.paths[i]);
+    const auto loader = loader_of(there);
+    loader->start(0, 0);
+    const auto run = [&] {
+      while (loader->next()) {
+      }
+    };
+    const std::string more = "(and " + std::to_string(bad.size() - 1) + " more";
+    CHECK_THROWS_WITH_AS(run(), doctest::Contains(g.paths[bad[0]].c_str()), Error);
+    CHECK_THROWS_WITH_AS(run(), doctest::Contains(more.c_str()), Error);
+  }
+}
+
+TEST_CASE("of several bad pictures in a batch the first is told of") {
+  const Fixture f(12);
+  const auto pictures = f.open(true);
+  for (const size_t bad : {4, 5, 6, 7}) std::filesystem::remove(f.paths[bad]);
+  for (int i = 0; i < 20; i++) {
+    Loader loader(pictures, f.labels, sequential_sampler(12, 6), Preprocess::of_pictures(0, 8, 3),
+                  options(6, 4));
+    loader.start(0, 0);
+    CHECK_THROWS_WITH_AS(loader.next(), doctest::Contains(f.paths[4].c_str()), Error);
+  }
 }
 
 TEST_CASE("a loader ends at any time") {

@@ -1,7 +1,9 @@
 #include "data/pictures.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -71,6 +73,8 @@ TEST_CASE("memory, cache and files give the same pixels") {
   CHECK(decoded == 20);
   const auto cached = open_pictures(paths, options, pool);
   CHECK(decoded == 20);  // taken as it is
+  CHECK(built->decoded() == 20);
+  CHECK(cached->decoded() == 0);
   CHECK(files_in(caches.path("deep/cache")).size() == 1);
   CHECK(memory->source() == std::string("memory"));
   CHECK(files->source() == std::string("files"));
@@ -87,6 +91,32 @@ TEST_CASE("memory, cache and files give the same pixels") {
     CHECK(rows(*cached, i, 40) == expected);
     CHECK(expected[39] == 255);  // between the rows nothing is written
   }
+}
+
+TEST_CASE("pictures that are decoded when wanted are decoded once, by whichever thread") {
+  const test::TempFolder folder;
+  const auto paths = write_pictures(folder, 20);
+  ThreadPool pool(4);
+  PictureOptions options;
+  const auto expected = open_pictures(paths, options, pool);
+  CHECK(expected->decoded() == 20);
+  options.when_wanted = true;
+  options.progress = [](int64_t, int64_t) { FAIL("nothing is decoded yet"); };
+  const auto wanted = open_pictures(paths, options, pool);
+  CHECK(wanted->source() == std::string("memory"));
+  CHECK(wanted->decoded() == 0);
+  std::vector<int> equal(80);
+  pool.run(80, [&](int64_t i, int) {
+    equal[static_cast<size_t>(i)] = rows(*wanted, i % 10, 40) == rows(*expected, i % 10, 40);
+  });
+  CHECK(equal == std::vector<int>(80, 1));
+  CHECK(wanted->decoded() == 10);
+  std::filesystem::remove(paths[3]);
+  CHECK(rows(*wanted, 3, 40) == rows(*expected, 3, 40));
+  CHECK(wanted->decoded() == 10);
+  std::filesystem::remove(paths[15]);
+  for (int i = 0; i < 2; i++)
+    CHECK(has(error_of(ErrorKind::file, [&] { rows(*wanted, 15, 40); }), paths[15]));
 }
 
 TEST_CASE("pictures are converted to the wanted bands") {
@@ -259,6 +289,25 @@ TEST_CASE("bad pictures are named and counted, and leave no cache") {
 
   write_file(paths[0], "no picture");
   CHECK(has(error_of(ErrorKind::file, [&] { open_pictures(paths, options, pool); }), paths[0]));
+}
+
+TEST_CASE("a cache file that can't be written is the error, and nothing stays") {
+  const test::TempFolder folder, caches;
+  const auto paths = write_pictures(folder, 20);
+  ThreadPool pool(2);
+  PictureOptions options;
+  options.cache_folder = caches.path();
+  std::signal(SIGXFSZ, SIG_IGN);  // as the program does
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit small{1000, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  const std::string message =
+      error_of(ErrorKind::file, [&] { open_pictures(paths, options, pool); });
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK(has(message, caches.path()));
+  CHECK_FALSE(has(message, paths[0]));
+  CHECK(files_in(caches.path()).empty());
 }
 
 TEST_CASE("pictures of two types don't go together; transparency is counted") {

@@ -12,8 +12,8 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache git ca-certificates
-  libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev libcli11-dev
-  libhdf5-dev libzip-dev doctest-dev libbenchmark-dev
+  libhwy-dev libjpeg-dev libspng-dev libdeflate-dev libstb-dev libtiff-dev nlohmann-json3-dev
+  libcli11-dev libhdf5-dev libzip-dev doctest-dev libbenchmark-dev
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test
 # The library's older name, in Ubuntu 22.04.
 geographic=libgeographiclib-dev
@@ -48,8 +48,9 @@ fi
 # unpack DIR: what the build needs of the packages, and the shared libraries that these need.
 unpack() {
   local triplet package field name
-  local wanted=(libhwy-dev libjpeg-dev libspng-dev libstb-dev libtiff-dev nlohmann-json3-dev
-    libcli11-dev libhdf5-dev libzip-dev doctest-dev libbenchmark-dev "$geographic")
+  local wanted=(libhwy-dev libjpeg-dev libspng-dev libdeflate-dev libstb-dev libtiff-dev
+    nlohmann-json3-dev libcli11-dev libhdf5-dev libzip-dev doctest-dev libbenchmark-dev
+    "$geographic")
   local options=(-qq -o APT::Sandbox::User=root)
   declare -A seen=()
   mkdir -p "$1"

@@ -143,7 +143,7 @@ void add_runtime_options(CLI::App& app, TrainRuntime& r) {
              "Between saves within an epoch; 0: only at its end (default 10)")
       ->group(group);
   add_integer(app, "--loader-threads", r.loader_threads, 1, 256,
-              "Threads that prepare batches (default 1)")
+              "Threads that decode pictures and prepare batches (default: as many as --threads)")
       ->group(group);
   add_path(app, "--cache", r.cache_folder, "Folder for a file of decoded pictures", "DIR")
       ->group(group);

@@ -75,6 +75,7 @@ Json evaluate_test(const model::RunFolder& folder, const RunSamples& samples,
   const Preprocess preprocess = Checkpoint::read(folder.best()).info().picture();
   data::LoaderOptions options;
   options.batch = std::min(samples.test.count(), sources.train->tensors().front().shape[0]);
+  options.threads = context.pool().threads();
   data::Loader loader(sources.test_pictures, samples.test.dataset.labels(),
                       data::sequential_sampler(samples.test.count(), options.batch), preprocess,
                       options);

@@ -91,7 +91,7 @@ std::string option_of(const std::string& entry);
 
 // Options that decide how a training runs, not its results.
 struct TrainRuntime {
-  int64_t loader_threads = 1;
+  std::optional<int64_t> loader_threads{};  // none: as many as the context has
   std::string cache_folder;
   double memory_gb = 4;  // for decoded pictures
   int64_t max_pixels = data::ImageLimits{}.max_pixels;

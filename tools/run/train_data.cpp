@@ -73,8 +73,11 @@ std::shared_ptr<const data::Pictures> decode(const Samples& samples,
                                              const data::FileDigests& digests, bool in_memory,
                                              const TrainConfig& config, const TrainRuntime& runtime,
                                              Context& context, Observer& observer) {
-  const Advance advance = observer.on_job("decoding", samples.count(), "pictures");
   data::PictureOptions options = picture_options(config, runtime);
+  // A cache file is written whole. Without one the loader's threads decode while others train.
+  options.when_wanted = options.cache_folder.empty();
+  const Advance advance =
+      options.when_wanted ? Advance() : observer.on_job("decoding", samples.count(), "pictures");
   options.memory_bytes = in_memory ? samples.bytes() : 0;
   options.digests = &digests;
   options.progress = [&](int64_t done, int64_t) {
@@ -310,10 +313,15 @@ bool Sources::dropped_alpha() const {
          (validation_pictures && validation_pictures->dropped_alpha() > 0);
 }
 
-data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime) {
+int64_t Sources::decoded() const {
+  return train_pictures->decoded() + (validation_pictures ? validation_pictures->decoded() : 0);
+}
+
+data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime,
+                                   int threads) {
   data::LoaderOptions options;
   options.batch = config.batch;
-  options.threads = static_cast<int>(runtime.loader_threads);
+  options.threads = static_cast<int>(runtime.loader_threads.value_or(threads));
   options.seed = static_cast<uint64_t>(config.seed);
   return options;
 }
@@ -344,7 +352,7 @@ Sources open_sources(const RunSamples& samples, const TrainConfig& config,
   const InMemory kept = kept_in_memory(samples, runtime);
   const Preprocess preprocess = config.preprocess(samples.train.type());
   Sources s;
-  data::LoaderOptions options = loader_options(config, runtime);
+  data::LoaderOptions options = loader_options(config, runtime, context.pool().threads());
   s.train_pictures =
       decode(samples.train, samples.digests, kept.train, config, runtime, context, observer);
   if (!samples.validation.empty()) {

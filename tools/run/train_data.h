@@ -50,9 +50,12 @@ struct Sources {
 
   // Whether transparency was left out of a picture so far.
   bool dropped_alpha() const;
+  // How often a picture to train or validate on was decoded so far.
+  int64_t decoded() const;
 };
 
-data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime);
+data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime,
+                                   int threads);
 std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
                                                 const TrainConfig& config);
 
@@ -63,7 +66,7 @@ struct InMemory {
 };
 InMemory kept_in_memory(const RunSamples& samples, const TrainRuntime& runtime);
 
-// Decodes the pictures, or prepares to do so batch by batch. Error(cancelled).
+// Decodes the pictures into the cache file, or prepares to do so batch by batch. Error(cancelled).
 Sources open_sources(const RunSamples& samples, const TrainConfig& config,
                      const TrainRuntime& runtime, Context& context, Observer& observer);
 

@@ -153,7 +153,7 @@ void note_needs(const RunSamples& samples, const TrainConfig& config, const Trai
   // In the loader's slots, where the CPU reads them; a GPU has its own input, and the way there,
   // twice each.
   const bool apart = !device.backend().host_memory;
-  const auto slots = static_cast<uint64_t>(loader_options(config, runtime).slots());
+  const auto slots = static_cast<uint64_t>(loader_options(config, runtime, 1).slots());
   const uint64_t batches_bytes =
       samples.train.batch_bytes(config.batch) + samples.validation.batch_bytes(config.batch);
   const uint64_t prepared = (slots + (apart ? 2 : 0)) * batches_bytes;
@@ -321,12 +321,18 @@ void tell_how_to_go_on(const model::TrainOutcome& outcome, const TrainConfig& co
                      config.schedule + " comes to rest; to train on from its weights: " + anew);
 }
 
-// Notes, once, that transparency of pictures is left out, as Pillow's convert("RGB") does. Passes
-// all else on.
-class WithAlphaNote : public model::TrainObserver {
+// Notes, once, that transparency of pictures is left out, as Pillow's convert("RGB") does, and at
+// the end how many were decoded. Passes all else on.
+class WithPictureNotes : public model::TrainObserver {
  public:
-  WithAlphaNote(const Sources& sources, RunObserver& observer)
+  WithPictureNotes(const Sources& sources, RunObserver& observer)
       : sources_(sources), observer_(observer) {}
+
+  void note_decoded() {
+    if (epochs_ > 0)
+      observer_.on_note("pictures decoded: " + with_separators(first_) + " in the first epoch, " +
+                        with_separators(sources_.decoded() - first_) + " later");
+  }
 
   void on_batch(const Position& position) override {
     note_alpha();
@@ -337,6 +343,7 @@ class WithAlphaNote : public model::TrainObserver {
     observer_.on_validation(batches, of_batches);
   }
   void on_epoch(const model::NamedValues& metrics, bool best) override {
+    if (epochs_++ == 0) first_ = sources_.decoded();
     observer_.on_epoch(metrics, best);
   }
 
@@ -350,6 +357,8 @@ class WithAlphaNote : public model::TrainObserver {
   const Sources& sources_;
   RunObserver& observer_;
   bool noted_ = false;
+  int64_t epochs_ = 0;  // of this process
+  int64_t first_ = 0;   // pictures decoded until the end of the first of them
 };
 
 // The page about a training that did not end, from the files that there are. It notes an error and
@@ -376,9 +385,10 @@ model::TrainOutcome train_on(const Sources& sources, model::RunFolder& folder, R
   if (last) trainer.resume(*last);
   last.reset();  // its memory is needed
   record.begin(runtime.command, machine_json(model.device(), context));
-  WithAlphaNote with_alpha(sources, observer);
+  WithPictureNotes noting(sources, observer);
   try {
-    const model::TrainOutcome outcome = run_trainer(trainer, with_alpha, config, folder);
+    const model::TrainOutcome outcome = run_trainer(trainer, noting, config, folder);
+    noting.note_decoded();
     record.end(outcome.stopped_early ? "stopped early" : "finished");
     if (outcome.epochs == epochs_before)
       tell_how_to_go_on(outcome, config, folder.path(), observer);
