@@ -2,8 +2,10 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "tests/support/program.h"
+#include "tests/support/slow_build.h"
 
 using namespace fulmar::test;
 using Json = nlohmann::json;
@@ -58,4 +60,65 @@ TEST_CASE("bench: --list names the kernels and runs none") {
   const Ended json = fulmar_program({"bench", "--list", "--filter", "^warp/u8, crop$", "--json"});
   CHECK(json.code == 0);
   CHECK(Json::parse(json.out) == Json::array({"warp/u8, crop"}));
+}
+
+TEST_CASE("bench step: time, memory and floor of a training step and of an inference") {
+  for (const bool inference : {false, true}) {
+    std::vector<std::string> words{"bench",  "step",     "--size",   "96",     "--crop",
+                                   "64",     "--batch",  "2",        "--runs", "2",
+                                   "--json", "--stages", "--device", "cpu"};
+    if (inference) words.emplace_back("--inference");
+    const Ended ended = fulmar_program(words);
+    REQUIRE(ended.code == 0);
+    const Json result = Json::parse(ended.out);
+    CHECK(result.at("what") == (inference ? "inference" : "step"));
+    CHECK(result.at("runs") == 2);
+    CHECK(result.at("fuse") == true);
+    CHECK(result.at("ms_per_image_best") <= result.at("ms_per_image"));
+    const double floor = result.at("floor_ms"), arithmetic = result.at("arithmetic_ms");
+    CHECK(arithmetic > 0);
+    CHECK(floor >= arithmetic);
+    CHECK(result.at("above_floor").size() == 5);
+    double blocks = 0, ops = 0;
+    for (const Json& stage : result.at("stages").at("blocks"))
+      blocks += stage.at("floor_ms").get<double>();
+    for (const Json& stage : result.at("stages").at("ops"))
+      ops += stage.at("floor_ms").get<double>();
+    CHECK(blocks == doctest::Approx(floor));
+    CHECK(ops == doctest::Approx(floor));
+    if (slow_build || address_sanitizer) continue;  // a sanitizer takes memory of its own
+    // Beside the plan there are a few MB of code and scratch memory.
+    const double planned = result.at("planned_bytes"), peak = result.at("peak_bytes");
+    CHECK(planned > 1e5);
+    CHECK(peak > 0.5 * planned);
+    CHECK(peak < 1.5 * planned + 8e6);
+  }
+}
+
+TEST_CASE("bench step: prints a table, and says whether ops were fused") {
+  const Ended ended =
+      fulmar_program({"bench", "step", "--size", "64", "--crop", "64", "--batch", "1", "--runs",
+                      "1", "--fuse", "off", "--augment", "--device", "cpu"});
+  REQUIRE(ended.code == 0);
+  for (const char* part : {"unfused, batch 1, 64 pixels, crop 64, augmented\n", "ms per image",
+                           "\nfloor ", " planned\n", "furthest above the floor"})
+    CHECK(ended.out.find(part) != std::string::npos);
+}
+
+TEST_CASE("bench step: impossible sizes and misplaced options are errors") {
+  const auto expect = [](const std::vector<std::string>& words, int code, const char* message) {
+    const Ended ended = fulmar_program(words);
+    CHECK(ended.code == code);
+    CHECK(ended.out.empty());
+    INFO(ended.err);
+    CHECK(ended.err.find(message) != std::string::npos);
+  };
+  expect({"bench", "step", "--size", "64", "--crop", "96"}, 2, "doesn't fit into pictures of 64");
+  expect({"bench", "step", "--crop", "4"}, 2, "4 is not between 8 and 32768");
+  expect({"bench", "step", "--batch", "0"}, 2, "--batch");
+  expect({"bench", "step", "--inference", "--augment"}, 2, "--augment is for training steps");
+  expect({"bench", "--batch", "2", "step"}, 2, "options of 'bench step' stand behind it");
+  expect({"bench", "step", "--sise", "64"}, 2, "did you mean --size?");
+  expect({"bench", "step", "--size", "32768", "--batch", "4096", "--device", "cpu"}, 4,
+         "use a smaller --batch");
 }

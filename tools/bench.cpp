@@ -6,6 +6,7 @@
 #include "bench/kernels/measure.h"
 #include "engine/io/utc_now.h"
 #include "kernels/error.h"
+#include "tools/bench_step.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
@@ -138,8 +139,18 @@ int run(const Options& options, const SharedOptions& shared) {
 void add_bench(Cli& cli) {
   auto options = std::make_shared<Options>();
   CLI::App& command = add_command(
-      cli, "bench", "Time of each kernel, beside what copying and arithmetic reach here",
-      [options, &cli] { return run(*options, cli.shared); });
+      cli, "bench", "Time of each kernel, or of a training step, beside what this machine reaches",
+      {});
+  command.callback([options, &cli, &command, run_step = add_bench_step(cli, command)] {
+    if (command.get_subcommands().empty()) {
+      cli.chosen = [options, &cli] { return run(*options, cli.shared); };
+      return;
+    }
+    for (const CLI::Option* option : command.get_options())
+      if (option->count() > 0)
+        throw CLI::ValidationError(option->get_name(), "options of 'bench step' stand behind it");
+    cli.chosen = run_step;
+  });
   command.add_option("--filter", options->filter, "Only kernels whose name has this (ECMAScript)")
       ->type_name("REGEX");
   add_integer(command, "--batch", options->batch, 1, 4096, "Pictures in a batch (default 16)");

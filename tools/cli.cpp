@@ -129,6 +129,12 @@ std::string command_line(int argc, char** argv) {
   return line;
 }
 
+// The innermost subcommand that was given: step of "bench step".
+const CLI::App& chosen_command(const CLI::App& app) {
+  const auto given = app.get_subcommands();
+  return given.empty() ? app : chosen_command(*given.front());
+}
+
 // What is wrong with the arguments.
 std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
   const auto unknown = [](const CLI::App& app) -> std::string {
@@ -136,19 +142,21 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
       if (word.size() > 1 && word[0] == '-') return word.substr(0, word.find('='));
     return "";
   };
-  const auto given = program.get_subcommands();
-  if (given.empty())
+  const CLI::App& given = chosen_command(program);
+  if (&given == &program)
     return program.remaining().empty()
                ? error.what()
                : "'" + program.remaining().front() + "' is neither a subcommand nor an option";
-  const std::string option = unknown(*given.front());
-  return option.empty() ? error.what() : about_unknown_option(program, *given.front(), option);
+  const std::string option = unknown(given);
+  return option.empty() ? error.what() : about_unknown_option(program, given, option);
 }
 
 int parse_and_run(Cli& cli, int argc, char** argv) {
   cli.shared.command = command_line(argc, argv);
-  for (CLI::App* command : cli.app.get_subcommands({}))
+  for (CLI::App* command : cli.app.get_subcommands({})) {
     if (command->get_name() != "help") add_shared_options(*command, cli.shared);
+    for (CLI::App* inner : command->get_subcommands({})) add_shared_options(*inner, cli.shared);
+  }
   try {
     cli.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -161,9 +169,11 @@ int parse_and_run(Cli& cli, int argc, char** argv) {
     print(version.what());
     return exit_ok;
   } catch (const CLI::ParseError& error) {
-    const auto given = cli.app.get_subcommands();
     say(complaint(cli.app, error));
-    say("see 'fulmar " + (given.empty() ? "" : given.front()->get_name() + " ") + "--help'");
+    std::string names;
+    for (const CLI::App* at = &cli.app; !at->get_subcommands().empty();)
+      names += (at = at->get_subcommands().front())->get_name() + " ";
+    say("see 'fulmar " + names + "--help'");
     return exit_usage;
   }
   return cli.chosen();

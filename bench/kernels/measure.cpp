@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <span>
 #include <string_view>
@@ -95,6 +96,28 @@ double copy_gbytes(Device& device) {
     const double seconds = run_copy(device, std::min(bytes, most));
     if (bytes >= most || seconds > long_enough)
       return 2 * static_cast<double>(std::min(bytes, most)) / seconds * 1e-9;
+  }
+}
+
+double CopyCurve::gbytes(double bytes) const {
+  size_t i = 1;
+  while (i + 1 < points.size() && points[i].bytes < bytes) i++;
+  const Point low = points[i - 1], high = points[std::min(i, points.size() - 1)];
+  if (bytes <= low.bytes) return low.gbytes;
+  if (bytes >= high.bytes) return high.gbytes;
+  const double share = std::log(bytes / low.bytes) / std::log(high.bytes / low.bytes);
+  return low.gbytes + share * (high.gbytes - low.gbytes);
+}
+
+CopyCurve measure_copies(Device& device) {
+  const int64_t most = limits_of(device).copy_bytes;
+  CopyCurve curve;
+  for (int64_t bytes = 1 << 14;; bytes = std::min(bytes * 4, most)) {
+    const double seconds = run_copy(device, bytes);
+    const double moved = 2 * static_cast<double>(bytes);
+    curve.points.push_back({moved, moved / seconds * 1e-9});
+    // The emulated device would take too long for more.
+    if (bytes == most || (!is(device, "cpu") && seconds > long_enough)) return curve;
   }
 }
 

@@ -30,6 +30,17 @@ struct Ceilings {
   double gflops = 0;
 };
 double copy_gbytes(Device& device);
+// Copies of several sizes: small ones stay in the caches.
+struct CopyCurve {
+  struct Point {
+    double bytes, gbytes;  // moved, read and written; that many 1e9 a second
+  };
+  std::vector<Point> points;  // ascending by bytes
+
+  // For so many bytes, between the two nearest sizes by the logarithm; outside as at the end.
+  double gbytes(double bytes) const;
+};
+CopyCurve measure_copies(Device& device);
 Ceilings measure_ceilings(Context& context, Device& device);
 // That of arithmetic at this moment: with AVX-512 a CPU's clock falls within milliseconds.
 double arithmetic_gflops(Context& context, const Device& device, const Ceilings& ceilings);

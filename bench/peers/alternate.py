@@ -114,6 +114,13 @@ def summed_up(results):
             result["ms_per_step_max"] = max(times)
         if free := [r["ms_per_step_free"] for r in result["rounds"] if "ms_per_step_free" in r]:
             result["ms_per_step_free"] = statistics.median(free)
+        # Of the first program's time in the same round: what slows the machine slows both.
+        if pairs := [
+            r["ms_per_step"] / f["ms_per_step"]
+            for r, f in zip(result["rounds"], results[0]["rounds"])
+        ]:
+            result["of_first"] = statistics.median(pairs)
+            result["of_first_min"], result["of_first_max"] = min(pairs), max(pairs)
     return results
 
 

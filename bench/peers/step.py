@@ -17,28 +17,41 @@ WIDTHS = [8, 16, 32, 64, 128, 256, 512]
 CLASSES = 2
 MODES = {
     "torch": ["eager", "channels_last", "compile", "compile_bf16"],
-    "tensorflow": ["graph", "graph_avx2", "xla", "eager"],
+    "tensorflow": ["graph", "graph_avx2", "frozen", "xla", "eager"],
     "onnxruntime": ["default"],
+    "openvino": ["f32", "bf16"],
 }
+INFERENCE_ONLY = ["onnxruntime", "openvino"]
 
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def splitmix64(np, x):
-    """Of an array of uint64; arithmetic wraps around."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def status_bytes(name):
+    """Of this process: VmRSS is what lies in memory now, VmHWM the most since forget_peak()."""
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def forget_peak():
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # then the peak is that of the whole process
 
 
 def pictures(args):
-    """Noise, the same as bench/step.cpp's: byte i is the highest of splitmix64(i mod 1000003)."""
+    """Noise, the same as bench/step/noise.cpp's: byte i is splitmix64(i mod 1000003)'s highest."""
+    import formula
     import numpy as np
 
-    period = (splitmix64(np, np.arange(1000003, dtype=np.uint64)) >> np.uint64(56)).astype(np.uint8)
+    bits = formula.splitmix64(np.arange(1000003, dtype=np.uint64))
+    period = (bits >> np.uint64(56)).astype(np.uint8)
     return np.resize(period, (args.batch, args.size, args.size, 3))
 
 
@@ -61,8 +74,8 @@ def augmentation_maps(np, rng, args):
 
 
 def torch_network(torch, strided_skip=False, dropout=0.5):
-    """`strided_skip`: the published 1x1 convolution of stride 2, else the same arithmetic on a slice.
-    A 1x1 of stride 1 on it, since oneDNN corrupts the heap on the strided one (README.md)."""
+    """`strided_skip`: the published 1x1 convolution of stride 2, else one of stride 1 on a slice: the
+    same arithmetic, and oneDNN corrupts the heap on the strided one (README.md)."""
     import torch.nn.functional as F
     from torch import nn
 
@@ -138,75 +151,158 @@ def torch_preprocess(torch, args):
     def augment(x):
         theta = torch.from_numpy(torch_maps(np, rng, args))
         grid = F.affine_grid(theta, (args.batch, 3, args.crop, args.crop), align_corners=True)
-        x = x.permute(0, 3, 1, 2).float() / 255
-        return F.grid_sample(x, grid, padding_mode="zeros", align_corners=True)
+        # Scaled where it is smallest: sampling is linear, and outside is 0.
+        x = x.permute(0, 3, 1, 2).float()
+        return F.grid_sample(x, grid, padding_mode="zeros", align_corners=True) / 255
 
     return augment
+
+
+def torch_built(torch, args):
+    """The network, by a formula where results are to be compared."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    net = torch_network(torch, dropout=0 if args.check else 0.5)
+    if args.check:
+        import formula
+
+        formula.set_torch(net)
+    return net.train(args.what == "step")
 
 
 def torch_runner(args):
     import torch
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    net = torch_network(torch)
+    net = torch_built(torch, args)
     preprocess = torch_preprocess(torch, args)
     nhwc = args.mode != "eager"
     if nhwc:
         net = net.to(memory_format=torch.channels_last)
     inference = args.what == "inference"
-    net.train(not inference)
-    run = torch.compile(net) if args.mode.startswith("compile") else net
     bf16 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.mode.endswith("bf16"))
     x = torch.from_numpy(pictures(args))
     labels = torch.arange(args.batch) % CLASSES
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=args.lr, weight_decay=1e-4, eps=1e-7, fused=True
+    )
 
-    def prepared():
+    def logits(x):
         y = preprocess(x)
-        return y.contiguous(memory_format=torch.channels_last) if nhwc else y.contiguous()
+        layout = torch.channels_last if nhwc else torch.contiguous_format
+        return net(y.contiguous(memory_format=layout)).float()
+
+    def loss(x):
+        return torch.nn.functional.cross_entropy(logits(x), labels)
+
+    if args.mode.startswith("compile"):
+        if inference:
+            # Weights become constants: packed once, normalisations folded into them.
+            torch._inductor.config.freezing = True
+            logits = torch.compile(logits)
+        elif not args.augment:
+            loss = torch.compile(loss)
+        else:
+            net = torch.compile(net)  # drawing the maps is numpy's
 
     def infer():
         with torch.inference_mode(), bf16:
-            return torch.softmax(run(prepared()), 1).float().sum().item()
+            return logits(x).tolist()
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with bf16:
-            loss = torch.nn.functional.cross_entropy(run(prepared()), labels)
-        loss.backward()
+            now = loss(x)
+        now.backward()
         optimizer.step()
-        return loss.item()
+        return now.item()
 
-    return (infer if inference else step), torch_parameters(net), torch.__version__
+    parameters = torch_parameters(net)
+    return (infer if inference else step), parameters, torch.__version__
+
+
+def torch_from_pictures(torch, args):
+    """The network behind cropping and scaling: a module of uint8 pictures, for other runtimes."""
+    crop = torch_preprocess(torch, args)
+
+    class FromPictures(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return self.net(crop(x))
+
+    return FromPictures(torch_built(torch, args)).eval()
+
+
+def onnx_file(torch, args, path):
+    shape = (args.batch, args.size, args.size, 3)
+    example = torch.zeros(shape, dtype=torch.uint8)
+    net = torch_from_pictures(torch, args)
+    torch.onnx.export(net, (example,), path, dynamo=True, verbose=False, external_data=False)
+    return torch_parameters(net)
+
+
+def onnx_session(path, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
 
 
 def onnx_runner(args):
     """ONNX Runtime on the exported PyTorch network: inference only."""
     import tempfile
 
-    import numpy as np
     import onnxruntime
     import torch
 
-    net = torch_network(torch).eval()
-    shape = (args.batch, 3, args.crop, args.crop)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "polar_low.onnx")
-        torch.onnx.export(net, (torch.zeros(shape),), path, dynamo=True, verbose=False)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = args.threads
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+        parameters = onnx_file(torch, args, path)
+        session = onnx_session(path, args.threads)
     name = session.get_inputs()[0].name
     x = pictures(args)
-    at = (args.size - args.crop) // 2
 
     def infer():
-        y = x[:, at : at + args.crop, at : at + args.crop].transpose(0, 3, 1, 2)
-        y = np.multiply(y, np.float32(1 / 255), dtype=np.float32)
-        return float(session.run(None, {name: y})[0].sum())
+        return session.run(None, {name: x})[0].tolist()
 
-    return infer, torch_parameters(net), onnxruntime.__version__
+    return infer, parameters, onnxruntime.__version__
+
+
+def openvino_model(torch, openvino, args):
+    shape = (args.batch, args.size, args.size, 3)
+    example = torch.zeros(shape, dtype=torch.uint8)
+    net = torch_from_pictures(torch, args)
+    model = openvino.convert_model(net, example_input=example, input=(shape, openvino.Type.u8))
+    return model, torch_parameters(net)
+
+
+def openvino_compiled(openvino, model, threads, mode, **more):
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if mode == "bf16" else "f32",
+        **more,
+    }
+    return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def openvino_runner(args):
+    """OpenVINO on the PyTorch network: inference only."""
+    import openvino
+    import torch
+
+    model, parameters = openvino_model(torch, openvino, args)
+    request = openvino_compiled(openvino, model, args.threads, args.mode).create_infer_request()
+    x = pictures(args)
+
+    def infer():
+        result = request.infer([x], share_inputs=True, share_outputs=True)
+        return result[0].tolist()
+
+    return infer, parameters, openvino.__version__.partition("-")[0]
 
 
 # ---- TensorFlow
@@ -223,8 +319,16 @@ def tensorflow_network(tf, args):
             x = norm_relu(layers.SeparableConv2D(width, 3, padding="same")(x))
         x = layers.add([layers.MaxPooling2D(3, strides=2, padding="same")(x), skip])
     x = norm_relu(layers.SeparableConv2D(2 * WIDTHS[-1], 3, padding="same")(x))
-    x = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(x))
+    x = layers.Dropout(0 if args.check else 0.5)(layers.GlobalAveragePooling2D()(x))
     return tf.keras.Model(inputs, layers.Dense(CLASSES)(x))
+
+
+def tensorflow_frozen(tf, infer, x):
+    """Weights as constants, so that TensorFlow folds normalisations into convolutions."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    function = tf.function(infer).get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
+    return convert_variables_to_constants_v2(function)
 
 
 def tensorflow_runner(args):
@@ -238,7 +342,11 @@ def tensorflow_runner(args):
     tf.config.threading.set_inter_op_parallelism_threads(args.threads)
     tf.keras.utils.set_random_seed(0)
     net = tensorflow_network(tf, args)
-    optimizer = tf.keras.optimizers.AdamW(1e-3, weight_decay=1e-4, jit_compile=False)
+    if args.check:
+        import formula
+
+        formula.set_keras(net)
+    optimizer = tf.keras.optimizers.AdamW(args.lr, weight_decay=1e-4, jit_compile=False)
     optimizer.build(net.trainable_variables)
     x = tf.constant(pictures(args))
     labels = tf.one_hot(np.arange(args.batch) % CLASSES, CLASSES)
@@ -247,17 +355,18 @@ def tensorflow_runner(args):
     def preprocess(x, maps):
         if maps is None:
             return tf.cast(x[:, at : at + args.crop, at : at + args.crop], tf.float32) / 255
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=tf.cast(x, tf.float32) / 255,
+        sampled = tf.raw_ops.ImageProjectiveTransformV3(
+            images=tf.cast(x, tf.float32),
             transforms=maps,
             output_shape=[args.crop, args.crop],
             fill_value=0.0,
             interpolation="BILINEAR",
             fill_mode="CONSTANT",
         )
+        return sampled / 255
 
     def infer(x, maps):
-        return tf.reduce_sum(tf.nn.softmax(net(preprocess(x, maps), training=False)))
+        return net(preprocess(x, maps), training=False)
 
     def step(x, maps):
         with tf.GradientTape() as tape:
@@ -270,18 +379,63 @@ def tensorflow_runner(args):
     body = infer if args.what == "inference" else step
     if args.mode != "eager":
         body = tf.function(body, jit_compile=args.mode == "xla")
+    if args.mode == "frozen":
+        frozen = tensorflow_frozen(tf, lambda x: infer(x, None), x)
+        body = lambda x, maps: frozen(x)[0]
 
     def once():
         maps = None
         if args.augment:
             m = augmentation_maps(np, rng, args).reshape(args.batch, 6)
             maps = tf.constant(np.pad(m, ((0, 0), (0, 2))), tf.float32)
-        return float(body(x, maps).numpy())
+        return body(x, maps).numpy().tolist()
 
     return once, net.count_params(), tf.__version__
 
 
-RUNNERS = {"torch": torch_runner, "tensorflow": tensorflow_runner, "onnxruntime": onnx_runner}
+RUNNERS = {
+    "torch": torch_runner,
+    "tensorflow": tensorflow_runner,
+    "onnxruntime": onnx_runner,
+    "openvino": openvino_runner,
+}
+
+
+# ---- Running
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+def timed(once, times):
+    """Milliseconds of each of so many calls, and the loss of the last; not a number is an error."""
+    spent = []
+    for _ in range(times):
+        at = time.perf_counter()
+        value = once()
+        spent.append((time.perf_counter() - at) * 1e3)
+        if "nan" in str(value).lower():
+            sys.exit("the run gave NaN: its time means nothing")
+    return spent, value
+
+
+def serve(once, args, what):
+    """Takes turns with others: alternate.py says how."""
+    before = status_bytes("VmRSS")
+    forget_peak()
+    begin = time.perf_counter()
+    timed(once, args.warmup)
+    peak = status_bytes("VmHWM")
+    forget_peak()
+    say(ready=True, **what, first_s=round(time.perf_counter() - begin, 2))
+    for _ in sys.stdin:
+        spent, value = timed(once, args.repeat)
+        loss = value if args.what == "step" else 0
+        say(ms_per_step=statistics.median(spent), ms_min=min(spent), loss=loss)
+    warm = status_bytes("VmHWM")
+    # Compilers and tuners need more in the first step than the steps after it do.
+    say(peak_bytes=max(peak, warm) - before, peak_bytes_warm=warm - before)
 
 
 def main():
@@ -294,54 +448,62 @@ def main():
     parser.add_argument("--batch", type=int, help="16 for step, 1 for inference")
     parser.add_argument("--augment", action="store_true", help="the published augmentation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--serve", action="store_true", help="rounds of --repeat, for alternate.py")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="weights by a formula and no dropout: the losses of the first --repeat steps, or the "
+        "logits, as bench_step --check gives them",
+    )
     args = parser.parse_args()
     args.mode = args.mode or MODES[args.framework][0]
     args.batch = args.batch or (1 if args.what == "inference" else 16)
     if args.mode not in MODES[args.framework]:
         parser.error(f"--mode of {args.framework} is one of {', '.join(MODES[args.framework])}")
-    if args.framework == "onnxruntime" and args.what == "step":
-        parser.error("ONNX Runtime is timed in inference only")
+    if args.what == "step" and (args.framework in INFERENCE_ONLY or args.mode == "frozen"):
+        parser.error(f"{args.framework}, {args.mode} is timed in inference only")
     if args.what == "inference" and args.augment:
         parser.error("--augment belongs to step")
 
     once, parameters, version = RUNNERS[args.framework](args)
-    started = peak_mb()
-    at = time.perf_counter()
-    values = [once()]
-    first = time.perf_counter() - at
-    for _ in range(args.warmup - 1):
-        values.append(once())
-    times = []
-    for _ in range(args.repeat):
-        at = time.perf_counter()
-        values.append(once())
-        times.append((time.perf_counter() - at) * 1e3 / args.batch)
-    if any(v != v for v in values):
-        sys.exit(f"the {args.framework} run gave NaN: its time means nothing")
-    print(
-        json.dumps(
-            {
-                "what": args.what,
-                "framework": args.framework,
-                "version": version,
-                "mode": args.mode,
-                "size": args.size,
-                "crop": args.crop,
-                "batch": args.batch,
-                "augment": args.augment,
-                "threads": args.threads,
-                "parameters": parameters,
-                "ms_per_image": round(statistics.median(times), 2),
-                "ms_per_image_min": round(min(times), 2),
-                "ms_per_image_max": round(max(times), 2),
-                "first_s": round(first, 2),
-                "peak_rss_mb": round(peak_mb()),
-                "rss_before_first_mb": round(started),
-                "values": [round(v, 4) for v in values],
-            }
-        )
+    what = {
+        "what": args.what,
+        "framework": args.framework,
+        "version": version,
+        "mode": args.mode,
+        "size": args.size,
+        "crop": args.crop,
+        "batch": args.batch,
+        "augment": args.augment,
+        "threads": args.threads,
+        "parameters": parameters,
+    }
+    if args.check:
+        if args.what == "step":
+            say(**what, losses=[once() for _ in range(args.repeat)])
+        else:
+            say(**what, logits=[number for row in once() for number in row])
+        return
+    if args.serve:
+        serve(once, args, what)
+        return
+    before = status_bytes("VmRSS")
+    forget_peak()
+    first, _ = timed(once, 1)
+    if args.warmup > 1:
+        timed(once, args.warmup - 1)
+    spent, value = timed(once, args.repeat)
+    say(
+        **what,
+        ms_per_image=round(statistics.median(spent) / args.batch, 2),
+        ms_per_image_min=round(min(spent) / args.batch, 2),
+        ms_per_image_max=round(max(spent) / args.batch, 2),
+        first_s=round(first[0] / 1e3, 2),
+        peak_bytes=status_bytes("VmHWM") - before,
+        loss=value if args.what == "step" else None,
     )
 
 

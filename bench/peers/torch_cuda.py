@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 
+import formula
 import numpy as np
 import step as peers
 import torch
@@ -26,66 +27,6 @@ MODES = ["eager", "compile", "autotune"]
 # bf16: autocast over fp32 weights. bf16_weights: the network in bf16 but for its normalisations,
 # fp32 masters in the optimizer, cast after each step.
 PRECISIONS = ["fp32", "tf32", "bf16", "bf16_weights"]
-
-
-def formula(name, shape):
-    """u(name, i) in [0, 1): as bench/step.cpp's formula_weights."""
-    hashed = 14695981039346656037
-    for byte in name.encode():
-        hashed = (hashed ^ byte) * 1099511628211 % 2**64
-    i = np.arange(int(np.prod(shape)), dtype=np.uint64) + np.uint64(hashed)
-    return ((peers.splitmix64(np, i) >> np.uint64(11)) * 2.0**-53).reshape(shape)
-
-
-def formula_weights(net):
-    """Every weight by its Keras name, shape and a formula."""
-
-    def kernel(name, keras_shape, fan_in, fan_out):
-        return (2 * formula(name, keras_shape) - 1) * np.sqrt(6 / (fan_in + fan_out))
-
-    def put(parameter, values):
-        with torch.no_grad():
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
-
-    def small(name, parameter):
-        put(parameter, 0.2 * (formula(name, tuple(parameter.shape)) - 0.5))
-
-    def conv(module, name):
-        cout, cin, kh, kw = module.weight.shape
-        values = kernel(f"{name}/kernel", (kh, kw, cin, cout), kh * kw * cin, kh * kw * cout)
-        put(module.weight, values.transpose(3, 2, 0, 1))
-        small(f"{name}/bias", module.bias)
-
-    def norm(module, name):
-        put(module.weight, 0.5 + formula(f"{name}/gamma", tuple(module.weight.shape)))
-        small(f"{name}/beta", module.bias)
-
-    def numbered(name, number):
-        return f"{name}_{number}" if number else name
-
-    def separable(module, number):
-        name = numbered("separable_conv2d", number)
-        c = module.depthwise.weight.shape[0]
-        values = kernel(f"{name}/depthwise_kernel", (3, 3, c), 9 * c, 9)
-        put(module.depthwise.weight, values.transpose(2, 0, 1)[:, None])
-        cout, cin = module.pointwise.weight.shape[:2]
-        values = kernel(f"{name}/pointwise_kernel", (1, 1, cin, cout), cin, cout)
-        put(module.pointwise.weight, values.transpose(3, 2, 0, 1))
-        small(f"{name}/bias", module.pointwise.bias)
-        norm(module.norm, numbered("batch_normalization", number + 1))
-
-    conv(net.stem, "conv2d")
-    norm(net.norm, "batch_normalization")
-    number = 0
-    for i, block in enumerate(net.blocks):
-        for module in block.main:
-            separable(module, number)
-            number += 1
-        conv(block.skip, f"conv2d_{i + 1}")
-    separable(net.last, number)
-    classes, features = net.dense.weight.shape
-    put(net.dense.weight, kernel("dense/kernel", (features, classes), features, classes).T)
-    small("dense/bias", net.dense.bias)
 
 
 class Step:
@@ -101,7 +42,7 @@ class Step:
         # On a CPU the strided skip crashes oneDNN (README.md).
         net = peers.torch_network(torch, strided_skip=cuda, dropout=0 if args.check else 0.5)
         if args.check:
-            formula_weights(net)
+            formula.set_torch(net)
         net = net.to(device, memory_format=torch.channels_last).train()
         self.masters = None
         weights = list(net.parameters())
