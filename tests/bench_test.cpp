@@ -95,6 +95,16 @@ TEST_CASE("bench step: time, memory and floor of a training step and of an infer
   }
 }
 
+TEST_CASE("bench step: pictures are read where they lie") {
+  if (slow_build || address_sanitizer) return;  // a sanitizer takes memory of its own
+  const Ended ended = fulmar_program({"bench", "step", "--size", "2048", "--crop", "64", "--batch",
+                                      "4", "--runs", "1", "--json", "--device", "cpu"});
+  REQUIRE(ended.code == 0);
+  const Json result = Json::parse(ended.out);
+  const double pictures = 4.0 * 2048 * 2048 * 3;
+  CHECK(result.at("peak_bytes") < result.at("planned_bytes").get<double>() + pictures / 2);
+}
+
 TEST_CASE("bench step: prints a table, and says whether ops were fused") {
   const Ended ended =
       fulmar_program({"bench", "step", "--size", "64", "--crop", "64", "--batch", "1", "--runs",

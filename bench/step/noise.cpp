@@ -34,13 +34,13 @@ Noise::Noise(const NoiseSize& size, bool augment)
       specs_{{"image", DType::u8, {size.batch, size.size, size.size, 3}, true},
              {"image/samples", DType::u8, {size.batch, int64_t{sizeof(WarpSample)}}},
              {"label", DType::i32, {size.batch, 1, 1, 1}}},
-      image_(static_cast<size_t>(specs_[0].shape.elements())),
+      image_(static_cast<size_t>(specs_[0].shape.elements()) / sizeof(Line) + 1),
       samples_(static_cast<size_t>(size.batch)),
       labels_(static_cast<size_t>(size.batch)) {
   constexpr size_t period = 1000003;
-  for (size_t i = 0; i < image_.size(); i++)
-    image_[i] =
-        i < period ? static_cast<uint8_t>(op_table::splitmix64(i) >> 56) : image_[i - period];
+  uint8_t* const image = image_[0].bytes;
+  for (size_t i = 0; i < static_cast<size_t>(specs_[0].shape.elements()); i++)
+    image[i] = i < period ? static_cast<uint8_t>(op_table::splitmix64(i) >> 56) : image[i - period];
   const auto margin = static_cast<double>(size.margin());
   for (WarpSample& sample : samples_) {
     sample.map.a = {1, 0, margin, 0, 1, margin};
@@ -50,7 +50,7 @@ Noise::Noise(const NoiseSize& size, bool augment)
     labels_[i] = static_cast<int32_t>(i % 2);
     batch_.samples.push_back(static_cast<int64_t>(i));
   }
-  batch_.tensors = {view_of(image_.data(), specs_[0].shape, DType::u8),
+  batch_.tensors = {view_of(image, specs_[0].shape, DType::u8),
                     view_of(samples_.data(), specs_[1].shape, DType::u8),
                     view_of(labels_.data(), specs_[2].shape, DType::i32)};
 }
