@@ -100,11 +100,11 @@ int run(Args args) {
     check(work, args, what);
     return 0;
   }
-  const size_t resident = resident_bytes();
-  forget_peak();
+  const size_t resident = forget_peak();
   const auto memory = [&] {
     Json json{{"planned_bytes", work.planned_bytes()}};
-    if (backend.host_memory) json["peak_bytes"] = peak_resident_bytes() - resident;
+    if (backend.host_memory)
+      json["peak_bytes"] = std::max(peak_resident_bytes(), resident) - resident;
     return json;
   };
   run_round(work, args.warmup);  // the first touches the memory, the second is captured

@@ -91,8 +91,7 @@ Result measured(const Options& options, Context& context, Device& device) {
   result.planned_bytes = work.planned_bytes();
   require_memory(result.planned_bytes + (backend.host_memory ? pictures : 0),
                  "the network's values", device);
-  const size_t resident = bench::resident_bytes();
-  bench::forget_peak();
+  const size_t resident = bench::forget_peak();
   bench::run_round(work, 2);  // the first touches the memory, the second is captured
   std::vector<double> rates;
   const int64_t runs = options.runs.value_or(options.inference ? 20 : 5);
@@ -102,7 +101,7 @@ Result measured(const Options& options, Context& context, Device& device) {
                    }).seconds;
   result.gflops = bench::median_of(rates);
   if (backend.host_memory) {
-    result.peak_bytes = bench::peak_resident_bytes() - resident;
+    result.peak_bytes = std::max(bench::peak_resident_bytes(), resident) - resident;
   } else {
     const size_t free_now = backend.memory(device.stream()).free_bytes;
     result.peak_bytes = free_before - std::min(free_now, free_before);

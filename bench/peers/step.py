@@ -37,12 +37,18 @@ def status_bytes(name):
     return 0
 
 
-def forget_peak():
+def forget_peak(give_back=True):
+    """As bench/step/resident.cpp: freed memory goes back first. Gives what is resident now."""
+    if give_back:
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except OSError:
         pass  # then the peak is that of the whole process
+    return status_bytes("VmRSS")
 
 
 def pictures(args):
@@ -422,12 +428,11 @@ def timed(once, times):
 
 def serve(once, args, what):
     """Takes turns with others: alternate.py says how."""
-    before = status_bytes("VmRSS")
-    forget_peak()
+    before = forget_peak()
     begin = time.perf_counter()
     timed(once, args.warmup)
     peak = status_bytes("VmHWM")
-    forget_peak()
+    forget_peak(give_back=False)  # or the first round would take it again
     say(ready=True, **what, first_s=round(time.perf_counter() - begin, 2))
     for _ in sys.stdin:
         spent, value = timed(once, args.repeat)
@@ -490,8 +495,7 @@ def main():
     if args.serve:
         serve(once, args, what)
         return
-    before = status_bytes("VmRSS")
-    forget_peak()
+    before = forget_peak()
     first, _ = timed(once, 1)
     if args.warmup > 1:
         timed(once, args.warmup - 1)

@@ -3,6 +3,10 @@
 #include <fstream>
 #include <string>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace fulmar::bench {
 namespace {
 
@@ -16,10 +20,14 @@ size_t status_bytes(const std::string& name) {
 
 }  // namespace
 
-size_t resident_bytes() { return status_bytes("VmRSS"); }
-
 size_t peak_resident_bytes() { return status_bytes("VmHWM"); }
 
-void forget_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+size_t forget_peak() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  std::ofstream("/proc/self/clear_refs") << "5";
+  return status_bytes("VmRSS");
+}
 
 }  // namespace fulmar::bench
