@@ -107,6 +107,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"label_smoothing", 0.0},
                       {"bn_statistics", "estimated"},
                       {"precision", "fp32"},
+                      {"fuse", "on"},
                       {"seed", 3}};
   CHECK(config == expected);
 

@@ -47,6 +47,7 @@ class CotangentRows {
   // What products of `depth` steps a tile ask for, so that dy and z of pixels from `element` on are
   // near when load() wants them. A pooled dy is loaded by spread().
   HWY_INLINE AheadByTile asks_dy(int64_t element, int64_t depth) const {
+    if (pooled() && !dy_.normalised()) return {dy_.dy.as<float>(), 0, 0};
     const float* const from = (pooled() ? dy_.z : dy_.dy).as<float>();
     return {from + element, depth * line, line};
   }
@@ -72,13 +73,13 @@ class CotangentRows {
                        float* dz) const {
     const int64_t at = ((image * height_ + row) * width_ + first) * channels_.count;
     const auto plain = [](V v, int64_t) HWY_ATTR { return v; };
-    const float* const z = dy_.z.as<float>() + at;
-    const float* const dy = dy_.dy.as<float>() + at;
+    const float* const dy = pooled() ? nullptr : dy_.dy.as<float>() + at;
     if (!dy_.normalised() && !pooled()) return load_pixels(channels_, dy, pixels, dz, plain);
     if (!dy_.normalised()) {
       std::memcpy(dz, g, static_cast<size_t>(pixels * channels_.stride) * sizeof(float));
       return;
     }
+    const float* const z = dy_.z.as<float>() + at;
     if (pooled()) {
       const auto op = [&, g](V x, int64_t phase, int64_t e)
                           HWY_ATTR { return through(hn::LoadU(D(), g + e), x, phase); };
