@@ -76,7 +76,8 @@ class ChannelSumming {
   void flush() {
     const int64_t step = channels_.stride, period = channels_.period;
     float* const sum = centre_ + period;
-    const double n = static_cast<double>(pixels_) / static_cast<double>(period / step);
+    const int64_t sharing = period / step;  // pixels of a period
+    const double n = static_cast<double>(pixels_) / static_cast<double>(sharing);
     for (int64_t e = 0; e < period; e++) {
       const int64_t c = e % step;
       if (c >= channels_.count) continue;
