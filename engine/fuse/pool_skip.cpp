@@ -3,6 +3,7 @@
 #include <array>
 
 #include "engine/fuse/patterns.h"
+#include "engine/fuse/windows.h"
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/norm.h"
@@ -15,22 +16,6 @@ namespace fulmar::ops {
 namespace {
 
 constexpr size_t load = LoadOperand::count;
-constexpr std::array<int64_t, 2> taps{3, 3};
-
-Window pool_window(const Shape& z) {
-  const auto rows = same_padding(z.height(), 3, 2, 1), columns = same_padding(z.width(), 3, 2, 1);
-  Window window;
-  window.stride = {2, 2};
-  window.padding = {rows[0], rows[1], columns[0], columns[1]};
-  return window;
-}
-
-Window skip_window() {
-  Window window;
-  window.stride = {2, 2};
-  return window;
-}
-
 double skip_flops(const Shape& y, int64_t inputs) {
   return 2 * static_cast<double>(y.elements()) * static_cast<double>(inputs);
 }
@@ -60,7 +45,7 @@ void PoolSkip::run(Device& device, const RunArgs& args) const {
 
 std::vector<Val> PoolSkip::compose(Tape& tape, std::span<const Val> operands) const {
   const Val a = z.compose(tape, operands);
-  const Val pooled = max_pool(tape, a, taps, pool_window(tape.shape(a)));
+  const Val pooled = max_pool(tape, a, fused_taps, pool_window(tape.shape(a)));
   const Val skip = conv2d(tape, u.compose(tape, operands.subspan(load)), operands[2 * load],
                           operands[2 * load + 1], skip_window());
   return {add(tape, pooled, skip), Val{}, Val{}};
@@ -76,7 +61,7 @@ std::vector<Val> PoolSkip::vjp(const Vjp& v) const {
   if (v.wanted[0] || v.wanted[1] || v.wanted[2]) {
     const Val sums = tape.append(std::make_shared<PoolGradSums>(), {dy, pooled, argmax, v.x[3]});
     const Val masked = tape.append(
-        std::make_shared<MaxPoolGrad>(taps, pool_window(z_shape), z_shape), {dy, argmax});
+        std::make_shared<MaxPoolGrad>(fused_taps, pool_window(z_shape), z_shape), {dy, argmax});
     const std::vector<Val> dz = cotangents(tape, z, v.x.first(load), masked, sums);
     std::copy(dz.begin(), dz.end(), d.begin());
   }
@@ -156,14 +141,10 @@ std::optional<Match> fuse_pool_skip(const Graph& graph, int node) {
       continue;
     const Val z = pool.inputs[0], u = conv.inputs[0];
     const Shape &z_shape = graph.tape().shape(z), &w = graph.tape().shape(conv.inputs[1]);
-    const Window wanted = ops::pool_window(z_shape), strided = ops::skip_window();
-    const Window &of_pool = window->window, &of_conv = product->how.window;
-    if (window->kernel != ops::taps || of_pool.stride != wanted.stride ||
-        of_pool.dilation != wanted.dilation || of_pool.padding != wanted.padding)
+    if (window->kernel != ops::fused_taps ||
+        !ops::same_window(window->window, ops::pool_window(z_shape)))
       continue;
-    if (product->how.depthwise || product->how.groups != 1 || w.rank() != 4 || w[0] != 1 ||
-        w[1] != 1 || of_conv.stride != strided.stride || of_conv.padding != strided.padding ||
-        graph.tape().shape(u).height() != z_shape.height() ||
+    if (!ops::is_skip(product->how, w) || graph.tape().shape(u).height() != z_shape.height() ||
         graph.tape().shape(u).width() != z_shape.width())
       continue;
     Match match;

@@ -1,8 +1,7 @@
 #include "engine/fuse/separable.h"
 
-#include <array>
-
 #include "engine/fuse/patterns.h"
+#include "engine/fuse/windows.h"
 #include "engine/leaf.h"
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
@@ -20,14 +19,6 @@ constexpr size_t load = LoadOperand::count, given = CotangentOperand::count;
 // 2 per multiply-add of the depthwise and of the pointwise part.
 double product_flops(const Shape& x, int64_t outputs) {
   return 2 * static_cast<double>(x.elements()) * static_cast<double>(9 + outputs);
-}
-
-// A node's op as a dense 1x1 convolution of stride 2, the skip of a block.
-bool is_skip(const Convolution& how, const Shape& w) {
-  const Window& window = how.window;
-  return !how.depthwise && how.groups == 1 && w.rank() == 4 && w[0] == 1 && w[1] == 1 &&
-         window.stride == std::array<int64_t, 2>{2, 2} &&
-         window.padding == std::array<int64_t, 4>{};
 }
 
 struct Operands {
@@ -50,14 +41,7 @@ Operands cotangent_operands(const Tape& tape, Val y, Val dy) {
   for (size_t i = 1; i < 7; i++) o.values[i + 1] = node.inputs[i];
   const Node& behind = tape.node(node.inputs[0].node);
   const auto* pool = as<MaxPoolGrad>(behind);
-  if (!pool || pool->kernel != std::array<int64_t, 2>{3, 3} ||
-      pool->window.stride != std::array<int64_t, 2>{2, 2} ||
-      pool->window.dilation != std::array<int64_t, 2>{1, 1})
-    return o;
-  const Shape& shape = tape.shape(y);
-  const auto rows = same_padding(shape.height(), 3, 2, 1);
-  const auto columns = same_padding(shape.width(), 3, 2, 1);
-  if (pool->window.padding != std::array<int64_t, 4>{rows[0], rows[1], columns[0], columns[1]})
+  if (!pool || pool->kernel != fused_taps || !same_window(pool->window, pool_window(tape.shape(y))))
     return o;
   o.how.pooled = true;
   o.values[0] = behind.inputs[0];
@@ -136,9 +120,8 @@ void Separable::run(Device& device, const RunArgs& args) const {
 }
 
 std::vector<Val> Separable::compose(Tape& tape, std::span<const Val> operands) const {
-  Window same;
-  same.padding = {1, 1, 1, 1};
-  const Val d = depthwise_conv2d(tape, x.compose(tape, operands), operands[load], same);
+  const Val d =
+      depthwise_conv2d(tape, x.compose(tape, operands), operands[load], separable_window());
   std::vector<Val> y{conv2d(tape, d, operands[load + 1], operands[load + 2], {})};
   if (sums) y.push_back(tape.append(std::make_shared<ChannelSums>(), {y[0], operands[load + 3]}));
   return y;
@@ -256,21 +239,14 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
   if (!kernels || !kernels->separable || !kernels->separable_grad) return {};
   const Node& pointwise = graph.node(node);
   const auto* product = as<ops::Conv>(pointwise);
-  const Window plain;
-  const auto has = [](const Window& a, const Window& b) {
-    return a.stride == b.stride && a.dilation == b.dilation && a.padding == b.padding;
-  };
-  if (!product || product->how.depthwise || product->how.groups != 1 ||
-      !has(product->how.window, plain) || !graph.free(pointwise))
+  if (!product || !ops::is_pointwise(product->how, graph.tape().shape(pointwise.inputs[1])) ||
+      !ops::same_window(product->how.window, Window{}) || !graph.free(pointwise))
     return {};
-  const Shape& w = graph.tape().shape(pointwise.inputs[1]);
-  if (w.rank() != 4 || w[0] != 1 || w[1] != 1) return {};
   const Val d = pointwise.inputs[0];
   const Node& depthwise = graph.node(d);
   const auto* taps = as<ops::Conv>(depthwise);
-  Window same;
-  same.padding = {1, 1, 1, 1};
-  if (!taps || !taps->how.depthwise || !has(taps->how.window, same) || !graph.inner(d) ||
+  if (!taps || !taps->how.depthwise ||
+      !ops::same_window(taps->how.window, ops::separable_window()) || !graph.inner(d) ||
       !graph.free(depthwise))
     return {};
   const Shape& k = graph.tape().shape(depthwise.inputs[1]);
@@ -283,17 +259,15 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
   match.loads = {x};
   match.reads = {depthwise.inputs[1], pointwise.inputs[1], pointwise.inputs[2]};
   Val sums, shift;
-  for (const int reader : graph.readers(y))
-    if (as<ops::ChannelSums>(graph.node(reader)) && !sums) {
-      sums = Val{reader, 0};
-      shift = graph.node(reader).inputs[1];
-      if (!graph.node(shift).op->is_leaf()) {
-        sums = shift = Val{};
-        continue;
-      }
-      match.nodes.push_back(reader);
-      match.reads.push_back(shift);
-    }
+  for (const int reader : graph.readers(y)) {
+    if (sums || !as<ops::ChannelSums>(graph.node(reader))) continue;
+    const Val about = graph.node(reader).inputs[1];
+    if (!graph.node(about).op->is_leaf()) continue;  // it may come later than the convolution
+    sums = Val{reader, 0};
+    shift = about;
+    match.nodes.push_back(reader);
+    match.reads.push_back(shift);
+  }
   match.record = [=, reads = match.reads](Recorder& r) {
     std::vector<Val> operands;
     const auto how = r.loads(x);

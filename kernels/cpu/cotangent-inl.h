@@ -60,12 +60,9 @@ class CotangentRows {
   // windows in which it won.
   void spread(int64_t image, int64_t row, float* g) const {
     const int64_t at = row + height_ % 2;  // the padding of 'same' is 1 before an odd extent
-    const int64_t q = at / 2;
-    if (at % 2 == 1)
-      spread_window(image, q, 1, g, false);
-    else
-      spread_window(image, q, 0, g, false);
-    if (at % 2 == 0 && q > 0) spread_window(image, q - 1, 2, g, true);
+    const int64_t q = at / 2, tap_row = at % 2;
+    spread_window(image, q, static_cast<int>(tap_row), g, false);
+    if (tap_row == 0 && q > 0) spread_window(image, q - 1, 2, g, true);
   }
 
   // dz of some pixels of a row; g: theirs from spread(), where the cotangent is pooled.

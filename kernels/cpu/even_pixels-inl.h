@@ -14,22 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// max(0, x), and NaN where x is.
-template <class DX>
-HWY_INLINE hn::Vec<DX> rectified(DX d, hn::Vec<DX> x) {
-  return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x);
-}
-
-// Batch normalisation of vectors of any width, by tables as long as NormaliseTables makes them.
-struct Affine {
-  const float *centre, *scale, *offset;
-  template <class DX>
-  HWY_INLINE hn::Vec<DX> operator()(DX d, hn::Vec<DX> x, int64_t c) const {
-    return hn::MulAdd(hn::Sub(x, hn::LoadU(d, centre + c)), hn::LoadU(d, scale + c),
-                      hn::LoadU(d, offset + c));
-  }
-};
-// The same and relu, as a packing functor.
+// Batch normalisation and relu, as a packing functor.
 struct PackNormalised {
   Affine affine;
   template <class DX, class VX>
@@ -81,7 +66,7 @@ class EvenPixels {
       for (int64_t i = 0; i < run * ahead.share; i += 16) hwy::Prefetch(ahead.next + i);
       ahead.next += run * ahead.share;
       if (x_.normalised())
-        copy(at(first) + c, run, count, PackNormalised{affine()}, c, to);
+        copy(at(first) + c, run, count, PackNormalised{tables_.affine()}, c, to);
       else
         copy(at(first) + c, run, count, Keep(), c, to);
       first += run;
@@ -104,9 +89,6 @@ class EvenPixels {
       copy_runs(from + i * step, step, to + i * count, count, count, pixels - i, packing, c);
   }
 
-  Affine affine() const {
-    return {tables_.centre.data(), tables_.scale.data(), tables_.offset.data()};
-  }
   Loaded x_;
   int64_t width_, height_;
   NormaliseTables tables_;

@@ -43,14 +43,19 @@ struct Channels {
   }
 };
 
-// max(0, (x - centre) scale + offset) by the lanes of a period.
-struct Normalise {
+// max(0, x), and NaN where x is.
+template <class DX>
+HWY_INLINE hn::Vec<DX> rectified(DX d, hn::Vec<DX> x) {
+  return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x);
+}
+
+// Batch normalisation of vectors of any width, by tables as long as NormaliseTables makes them.
+struct Affine {
   const float *centre, *scale, *offset;
-  HWY_INLINE V operator()(V x, int64_t phase) const {
-    const D d;
-    const V y = hn::MulAdd(hn::Sub(x, hn::LoadU(d, centre + phase)), hn::LoadU(d, scale + phase),
-                           hn::LoadU(d, offset + phase));
-    return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);  // NaN stays
+  template <class DX>
+  HWY_INLINE hn::Vec<DX> operator()(DX d, hn::Vec<DX> x, int64_t c) const {
+    return hn::MulAdd(hn::Sub(x, hn::LoadU(d, centre + c)), hn::LoadU(d, scale + c),
+                      hn::LoadU(d, offset + c));
   }
 };
 
@@ -68,7 +73,7 @@ struct NormaliseTables {
       return static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(var[c]) + x.epsilon);
     });
   }
-  Normalise functor() const { return {centre.data(), scale.data(), offset.data()}; }
+  Affine affine() const { return {centre.data(), scale.data(), offset.data()}; }
 };
 
 // y[...] = op(x, phase, e) for `pixels` pixels, from a tensor into scratch memory, e the place

@@ -33,9 +33,6 @@ struct PoolTables {
       if (!ordered) settled.push_back(c);
     }
   }
-  Affine affine() const {
-    return {normalise.centre.data(), normalise.scale.data(), normalise.offset.data()};
-  }
 };
 
 // Shapes of a call, and what all its tasks read.
@@ -173,7 +170,7 @@ template <bool nans>
 HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
                            const float* skip, int64_t out, bool below, bool past_caches,
                            Ahead ahead) {
-  const Affine affine = call.tables.affine();
+  const Affine affine = call.tables.normalise.affine();
   bool right = true;
   for_row(
       call, [&](auto d, const auto& load, auto first_tap, auto last_tap, const Run& run) HWY_ATTR {

@@ -89,13 +89,16 @@ struct RowLoader {
   int64_t height, width;
   Channels channels;
   bool normalised;
-  Normalise normalise;
+  Affine affine;
 
   HWY_INLINE void operator()(const Ring& ring, int64_t image, int64_t row) const {
     if (row < 0 || row >= height) return ring.clear(row);
     const float* const from = x + (image * height + row) * width * channels.count;
     if (normalised)
-      load_pixels(channels, from, width, ring.at(row), normalise);
+      load_pixels(channels, from, width, ring.at(row), [this](V v, int64_t phase) HWY_ATTR {
+        const D d;
+        return rectified(d, affine(d, v, phase));
+      });
     else
       load_pixels(channels, from, width, ring.at(row), [](V v, int64_t) HWY_ATTR { return v; });
     ring.clear_end(row, width * channels.stride);

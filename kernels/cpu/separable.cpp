@@ -253,8 +253,8 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
   if (f.bias) std::memcpy(biases, f.bias.data, f.bias.bytes());
   const NormaliseTables tables(f.x, in);
   const Scratch<float> w = tap_tables(in, f.depthwise);
-  const RowLoader load{f.x.x.as<float>(), shape.height(),  shape.width(), in,
-                       f.x.normalised(),  tables.functor()};
+  const RowLoader load{f.x.x.as<float>(), shape.height(), shape.width(), in,
+                       f.x.normalised(),  tables.affine()};
   const Pace pace(shape, in);
   const size_t bytes = ForwardScratch(f, pace).bytes();
   const auto run = [&](auto store) {

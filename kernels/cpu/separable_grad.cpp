@@ -479,8 +479,8 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
 
   const NormaliseTables tables(b.x, in);
   const Scratch<float> w = tap_tables(in, b.depthwise), turned = tap_tables(in, b.depthwise, true);
-  const RowLoader load{b.x.x.as<float>(), shape.height(),  shape.width(), in,
-                       b.x.normalised(),  tables.functor()};
+  const RowLoader load{b.x.x.as<float>(), shape.height(), shape.width(), in,
+                       b.x.normalised(),  tables.affine()};
   const CotangentRows cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
   const Pace pace(shape, in);
   const size_t bytes = BackwardScratch(b, pace).bytes();
