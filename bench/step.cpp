@@ -55,6 +55,7 @@ Json what_of(const Args& args, Context& context, const Device& device) {
           {"mode", args.step.inference ? "inference" : "step"},
           {"precision", name_of(device.precision())},
           {"fuse", args.step.fuse},
+          {"recompute", args.step.recompute},
           {"augment", args.step.augment},
           {"threads", context.pool().threads()},
           {"batch", args.step.noise.batch},
@@ -153,6 +154,7 @@ int main(int argc, char** argv) {
   app.add_flag("--check", args.step.check);
   app.add_flag("--ops", args.ops);
   app.add_flag("--no-fuse", args.no_fuse);
+  app.add_flag("--recompute", args.step.recompute);
   CLI11_PARSE(app, argc, argv);
   try {
     return run(args);

@@ -139,8 +139,10 @@ Program record_program(const ModelInfo& info, const Heads& heads,
   return p;
 }
 
-Program fused(const Program& program, const Device& device) {
-  Program p = program;
+namespace {
+
+// All values of a program that it names.
+std::vector<Val*> values_of(Program& p) {
   std::vector<Val*> values;
   for (Val& v : p.inputs) values.push_back(&v);
   for (auto& [name, v] : p.outputs) values.push_back(&v);
@@ -151,12 +153,25 @@ Program fused(const Program& program, const Device& device) {
     for (Val& v : r.watched) values.push_back(&v);
   }
   for (Val* v : {&p.loss, &p.loss_sum, &p.loss_weight}) values.push_back(v);
+  return values;
+}
+
+}  // namespace
+
+Program fused(const Program& program, const Device& device) {
+  Program p = program;
   std::vector<Val> keep;
-  for (const Val* v : values)
+  for (const Val* v : values_of(p))
     if (*v) keep.push_back(*v);
   const Fused after = fuse(*p.tape, device, keep);
-  for (Val* v : values) *v = after.now(*v);
-  p.tape = after.tape;
+  return moved(program, after.tape, [&](Val v) { return after.now(v); });
+}
+
+Program moved(const Program& program, std::shared_ptr<Tape> tape,
+              const std::function<Val(Val)>& now) {
+  Program p = program;
+  for (Val* v : values_of(p)) *v = now(*v);
+  p.tape = std::move(tape);
   return p;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,6 +46,9 @@ FULMAR_API Program record_program(const ModelInfo& info, const Heads& heads,
 
 // The program with fused ops where the device has them; to be called before grad.
 FULMAR_API Program fused(const Program& program, const Device& device);
+// The same program on another tape: `now` tells where a value went.
+FULMAR_API Program moved(const Program& program, std::shared_ptr<Tape> tape,
+                         const std::function<Val(Val)>& now);
 
 // The tensors of batches of 8-bit pictures, as large as they are before the crop, and of what the
 // heads learn from. Error(usage) as new_model.

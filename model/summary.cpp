@@ -75,39 +75,40 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 
 }  // namespace
 
-PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode, Device& device) {
-  const bool trains = mode == Mode::train;
+PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device) {
   const Heads heads = heads_of(info);
-  const std::vector<TensorSpec> tensors = tensors_of(info, trains ? heads : Heads{}, batch);
-  PlannedProgram planned{record_program(info, heads, tensors, {mode}), {}};
-  Program& p = planned.program;
-  if (trains) p = fused(p, device);
+  const std::vector<TensorSpec> tensors = tensors_of(info, Heads{}, batch);
+  PlannedProgram planned{record_program(info, heads, tensors, {Mode::eval}), {}};
+  const Program& p = planned.program;
   std::vector<Val> outputs = watched_values(p);
-  if (trains) {
-    require_labels(p, heads, "a training step");
-    const Model model(device, *p.tape, std::nullopt);
-    const Val g = joined_gradients(*p.tape, model, p.loss_sum);
-    const Val bad = record_check(*p.tape, model, std::array{g, p.loss_weight, p.loss_sum});
-    record_update(*p.tape, model, AdamW{}, g, p.loss_weight, bad);
-    outputs.push_back(p.loss);
-  } else {
-    for (const auto& [name, value] : p.outputs) outputs.push_back(value);
-    for (const Recorded& head : p.heads)
-      for (const auto& result : head.results) outputs.push_back(result.second);
-  }
+  for (const auto& [name, value] : p.outputs) outputs.push_back(value);
+  for (const Recorded& head : p.heads)
+    for (const auto& result : head.results) outputs.push_back(result.second);
   planned.plan = make_plan(*p.tape, outputs, device);
   return planned;
 }
 
-Summary summarize(const ModelInfo& info, int64_t batch, Device& device) {
+PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Device& device,
+                            const TrainStepOptions& options) {
+  const Heads heads = heads_of(info);
+  const std::vector<TensorSpec> tensors = tensors_of(info, heads, batch);
+  const Program program = record_program(info, heads, tensors, {Mode::train});
+  const Model model(device, *program.tape, std::nullopt);
+  RecordedStep step = record_step(info, heads, model, tensors, device, options, true);
+  const Plan plan = make_plan(*step.program.tape, step.outputs, device);
+  return {std::move(step.program), plan};
+}
+
+Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
+                  const TrainStepOptions& options) {
   Summary summary;
   {
-    const auto [p, run] = planned_program(info, 1, Mode::eval, device);
+    const auto [p, run] = planned_inference(info, 1, device);
     describe_layers(info.network, *p.tape, run, summary);
     summary.inference = memory_of(*p.tape, run, device, 1);
   }
   if (heads_of(info).empty()) return summary;  // it can't be trained
-  const auto [p, step] = planned_program(info, batch, Mode::train, device);
+  const auto [p, step] = planned_step(info, batch, device, options);
   for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
   summary.training_flops /= static_cast<double>(batch);
   summary.training = memory_of(*p.tape, step, device, batch);

@@ -7,6 +7,7 @@
 
 #include "engine/plan.h"
 #include "model/program.h"
+#include "model/train_step.h"
 
 namespace fulmar::model {
 
@@ -43,16 +44,17 @@ struct PlannedProgram {
   Program program;
   Plan plan;
 };
-// Of inference, or in Mode::train of a training step up to the sum of its gradients, for batches of
-// 8-bit pictures as below.
-FULMAR_API PlannedProgram planned_program(const ModelInfo& info, int64_t batch, Mode mode,
-                                          Device& device);
+// Of inference and of a training step, for batches of 8-bit pictures as below.
+FULMAR_API PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device);
+FULMAR_API PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Device& device,
+                                       const TrainStepOptions& options = {});
 
 // A network's layers, and the arithmetic and memory of inference and training on a device. Training
-// is by AdamW with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the
+// is by AdamW, where `options` say no other, with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the
 // size is 0; all of it is 0 for a model without a task. Error(usage) naming the layer where shapes
 // don't fit.
-FULMAR_API Summary summarize(const ModelInfo& info, int64_t batch, Device& device);
+FULMAR_API Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
+                             const TrainStepOptions& options = {});
 
 // The first layer that halves what has fewer than 2x2 pixels already, since the crop is small for
 // so many layers; nullptr where none does.

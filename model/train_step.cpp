@@ -1,8 +1,10 @@
 #include "model/train_step.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "engine/recompute.h"
 #include "kernels/error.h"
 #include "model/observe.h"
 
@@ -12,36 +14,35 @@ namespace {
 // The values that the host reads after a run: the check's first, then what heads watch.
 enum Read : size_t { read_nonfinite, read_loss, read_weight, read_watched };
 
-std::vector<Val> outputs_of(const Program& program, Val nonfinite) {
-  std::vector<Val> outputs{nonfinite, program.loss, program.loss_weight};
-  const std::vector<Val> watched = watched_values(program);
-  outputs.insert(outputs.end(), watched.begin(), watched.end());
-  return outputs;
-}
-
 }  // namespace
 
-TrainStep::Stage::Stage(TrainStep& owner, Recording&& recording, const TrainStepOptions& options)
-    : program(std::move(recording.program)),
-      session(owner.context_, owner.device_, program.tape, outputs_of(program, recording.nonfinite),
-              &owner.model_, owner.arena_, {.debug = options.debug, .cancellable = false}),
-      results{Readback(session, outputs_of(program, recording.nonfinite)),
-              Readback(session, outputs_of(program, recording.nonfinite))} {}
-
-TrainStep::Recording TrainStep::recorded(TrainStep& owner, const ModelInfo& info,
-                                         const TrainStepOptions& options, bool updates) {
-  Program program = record_program(info, owner.heads_, owner.tensors_,
+RecordedStep record_step(const ModelInfo& info, const Heads& heads, const Model& model,
+                         const std::vector<TensorSpec>& tensors, Device& device,
+                         const TrainStepOptions& options, bool updates) {
+  Program program = record_program(info, heads, tensors,
                                    {Mode::train, options.loss, options.unbiased_running_variance});
-  require_labels(program, owner.heads_, "training");
-  if (options.fuse) program = fused(program, owner.device_);
+  require_labels(program, heads, "training");
+  if (options.fuse) program = fused(program, device);
   Tape& tape = *program.tape;
-  const Model& model = owner.model_;
   GradientSum sum{joined_gradients(tape, model, program.loss_sum), program.loss_weight};
   if (options.accumulates) sum = record_accumulate(tape, model, sum.gradient, sum.weight);
   const Val bad = record_check(tape, model, std::array{sum.gradient, sum.weight, program.loss_sum});
   if (updates) record_update(tape, model, options.optimizer, sum.gradient, sum.weight, bad);
-  return {std::move(program), bad};
+  std::vector<Val> outputs{bad, program.loss, program.loss_weight};
+  const std::vector<Val> watched = watched_values(program);
+  outputs.insert(outputs.end(), watched.begin(), watched.end());
+  if (!options.recompute) return {std::move(program), bad, std::move(outputs)};
+  const Recomputed after = recompute(tape, outputs, device);
+  const auto now = [&](Val v) { return after.now(v); };
+  std::transform(outputs.begin(), outputs.end(), outputs.begin(), now);
+  return {moved(program, after.tape, now), now(bad), std::move(outputs)};
 }
+
+TrainStep::Stage::Stage(TrainStep& owner, RecordedStep&& step, const TrainStepOptions& options)
+    : program(std::move(step.program)),
+      session(owner.context_, owner.device_, program.tape, step.outputs, &owner.model_,
+              owner.arena_, {.debug = options.debug, .cancellable = false}),
+      results{Readback(session, step.outputs), Readback(session, step.outputs)} {}
 
 TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
                      Model& model, const std::vector<TensorSpec>& tensors,
@@ -52,9 +53,10 @@ TrainStep::TrainStep(Context& context, Device& device, const ModelInfo& info, co
       heads_(heads),
       tensors_(tensors),
       arena_(arena ? std::move(arena) : std::make_shared<Arena>()),
-      steps_(*this, recorded(*this, info, options, true), options) {
+      steps_(*this, record_step(info, heads_, model, tensors_, device, options, true), options) {
   if (options.accumulates)
-    adds_ = std::make_unique<Stage>(*this, recorded(*this, info, options, false), options);
+    adds_ = std::make_unique<Stage>(
+        *this, record_step(info, heads_, model, tensors_, device, options, false), options);
   model_.clear("/nonfinite");
 }
 

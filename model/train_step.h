@@ -24,16 +24,29 @@ struct TrainStepOptions {
   bool accumulates = false;
   // Fused ops where the device has them. Other roundings, the same results otherwise.
   bool fuse = true;
+  // Activations are computed again where that lowers the peak of memory: more time, the same bits.
+  bool recompute = false;
   bool debug = false;  // see SessionOptions
 };
+
+// A step on a tape.
+struct RecordedStep {
+  Program program;
+  Val nonfinite;             // how many values of the check are not finite
+  std::vector<Val> outputs;  // what the host reads: nonfinite, loss, its weight, what heads watch
+};
+// Of one micro-batch: loss, gradients, the check, and where it `updates` the weights, that.
+// Error(usage) as record_program, and where a head's tensor of labels is missing.
+FULMAR_API RecordedStep record_step(const ModelInfo& info, const Heads& heads, const Model& model,
+                                    const std::vector<TensorSpec>& tensors, Device& device,
+                                    const TrainStepOptions& options, bool updates);
 
 // Optimiser steps by the gradient of the mean loss over one or more micro-batches, each sample by
 // its weight. One tape holds a whole step of one micro-batch: loss, gradients, the check that they
 // are finite, and the update, which changes nothing where they are not.
 class FULMAR_API TrainStep {
  public:
-  // Error(usage) as record_program, and where a head's tensor of labels is missing; Error(device)
-  // where memory is short.
+  // Error(usage) as record_step; Error(device) where memory is short.
   TrainStep(Context& context, Device& device, const ModelInfo& info, const Heads& heads,
             Model& model, const std::vector<TensorSpec>& tensors, const TrainStepOptions& options,
             std::shared_ptr<Arena> arena = nullptr);
@@ -62,13 +75,9 @@ class FULMAR_API TrainStep {
  private:
   // Gives a session the inputs of a micro-batch.
   using Feed = std::function<void(Session&)>;
-  struct Recording {
-    Program program;
-    Val nonfinite;  // how many values of the check are not finite
-  };
   // A tape with its session, and room for the results of two runs.
   struct Stage {
-    Stage(TrainStep& owner, Recording&& recording, const TrainStepOptions& options);
+    Stage(TrainStep& owner, RecordedStep&& step, const TrainStepOptions& options);
     Program program;
     Session session;
     std::array<Readback, 2> results;
@@ -81,8 +90,6 @@ class FULMAR_API TrainStep {
     StepState state;
     Feeder* feeder;
   };
-  static Recording recorded(TrainStep& owner, const ModelInfo& info,
-                            const TrainStepOptions& options, bool updates);
   Pending launch(const Feed& feed, const Batch& batch, const StepState& state, bool last);
   const Result& collect(const Pending& run, const Feed& feed);
   const Result& collect_late();

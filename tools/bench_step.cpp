@@ -25,7 +25,7 @@ struct Options {
   std::optional<int64_t> batch, runs;
   int64_t size = 1536, crop = 1024;
   std::string fuse = "on";
-  bool inference = false, augment = false, stages = false;
+  bool inference = false, augment = false, recompute = false, stages = false;
 };
 
 struct Result {
@@ -80,6 +80,7 @@ Result measured(const Options& options, Context& context, Device& device) {
   step.inference = options.inference;
   step.augment = options.augment;
   step.fuse = options.fuse == "on";
+  step.recompute = options.recompute;
   const auto pictures = static_cast<uint64_t>(step.noise.batch * options.size * options.size * 3);
   require_memory(pictures, "the pictures", device);
   const Backend& backend = device.backend();
@@ -137,6 +138,7 @@ Json json_of(const Result& result, const Options& options, const Json& machine) 
             {"crop", step.noise.crop},
             {"augment", step.augment},
             {"fuse", step.fuse},
+            {"recompute", step.recompute},
             {"runs", result.seconds.size()},
             {"ms_per_image", result.ms(result.median())},
             {"ms_per_image_best", result.ms(result.best())},
@@ -173,13 +175,13 @@ std::string text_of(const Result& result, const Options& options, Device& device
   const bench::StepOptions& step = result.step;
   const bench::Need need = result.needed();
   const double floor = bench::floor_seconds(result.steps);
-  std::string text = std::string(step.inference ? "inference" : "training step") +
-                     " of the polar-low network, " + (step.fuse ? "" : "unfused, ") + "batch " +
-                     std::to_string(step.noise.batch) + ", " + std::to_string(step.noise.size) +
-                     " pixels, crop " + std::to_string(step.noise.crop) +
-                     (step.augment ? ", augmented" : "") + "\ndevice " + device.name() + ", " +
-                     device.hardware() + ", " + name_of(device.precision()) + ", " +
-                     counted(context.pool().threads(), "thread", "threads") + "\n\n";
+  std::string text =
+      std::string(step.inference ? "inference" : "training step") + " of the polar-low network, " +
+      (step.fuse ? "" : "unfused, ") + (step.recompute ? "recomputing, " : "") + "batch " +
+      std::to_string(step.noise.batch) + ", " + std::to_string(step.noise.size) + " pixels, crop " +
+      std::to_string(step.noise.crop) + (step.augment ? ", augmented" : "") + "\ndevice " +
+      device.name() + ", " + device.hardware() + ", " + name_of(device.precision()) + ", " +
+      counted(context.pool().threads(), "thread", "threads") + "\n\n";
   text += "ms per image    " + fixed(result.ms(result.median()), 2) + " in the median of " +
           std::to_string(result.seconds.size()) + ", " + fixed(result.ms(result.best()), 2) +
           " at best\n";
@@ -204,6 +206,7 @@ std::string text_of(const Result& result, const Options& options, Device& device
 
 int run(const Options& options, const SharedOptions& shared) {
   if (options.inference && options.augment) usage_error("--augment is for training steps");
+  if (options.inference && options.recompute) usage_error("--recompute is for training steps");
   CommandContext command(shared);
   Device& device = command.device();
   const Result result = measured(options, command.context(), device);
@@ -232,6 +235,8 @@ std::function<int()> add_bench_step(Cli& cli, CLI::App& bench) {
   command.add_flag("--augment", options->augment, "Pictures shifted, flipped, turned and zoomed");
   add_choice(command, "--fuse", options->fuse, {"on", "off"},
              "Several ops in one pass over memory, where the device can (default on)");
+  command.add_flag("--recompute", options->recompute,
+                   "Activations are computed again instead of kept: less memory");
   command.add_flag("--stages", options->stages, "Time by op and by block of the network, too");
   add_device(command, cli.shared);
   add_precision(command, cli.shared.precision);

@@ -179,8 +179,8 @@ std::string lines_of(const Json& object) {
 void show_tape(const ModelInfo& info, const Options& options, const SharedOptions& shared,
                Device& device) {
   const bool trains = options.tape == "training";
-  const auto [program, plan] = model::planned_program(info, trains ? options.batch : 1,
-                                                      trains ? Mode::train : Mode::eval, device);
+  const auto [program, plan] = trains ? model::planned_step(info, options.batch, device)
+                                      : model::planned_inference(info, 1, device);
   if (shared.json)
     print_pretty({{"tape", options.tape}, {"nodes", tape_as_json(*program.tape, plan)}});
   else

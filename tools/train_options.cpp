@@ -151,6 +151,10 @@ void add_runtime_options(CLI::App& app, TrainRuntime& r) {
              "GB of decoded pictures to keep in memory, without --cache (default 4)")
       ->group(group);
   add_max_pixels(app, r.max_pixels)->group(group);
+  app.add_flag("--recompute", r.recompute,
+               "Activations are computed again instead of kept until their gradient: less memory, "
+               "more time,\nthe same results")
+      ->group(group);
   app.add_flag("--debug", r.debug,
                "Layer by layer, looking at each result: slow; names the layer that fails first")
       ->group(group);

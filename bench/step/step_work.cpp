@@ -50,6 +50,7 @@ StepWork::StepWork(Context& context, Device& device, const StepOptions& options)
   } else {
     model::TrainStepOptions step;
     step.fuse = options.fuse;
+    step.recompute = options.recompute;
     step.optimizer = AdamW{0.9, 0.999, 1e-7, 1e-4, true, false};  // PyTorch's form
     step_.emplace(context, device, info_, heads, weights_, noise_.tensors(), step);
   }

@@ -22,6 +22,7 @@ struct StepOptions {
   bool inference = false;
   bool augment = false;
   bool fuse = true;
+  bool recompute = false;
   bool check = false;  // weights by a formula and no dropout: any program gives these results
 };
 

@@ -97,6 +97,7 @@ struct TrainRuntime {
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
   double checkpoint_minutes = 10;
   std::optional<size_t> device_cache{};  // bytes; none: what is left
+  bool recompute = false;                // activations, instead of keeping them
   bool debug = false;                    // layer by layer
   bool resume = false;
   std::string command{};  // the command line, for the report

@@ -117,13 +117,22 @@ int64_t steps_per_epoch(const TrainConfig& config, int64_t batches_per_epoch) {
   return (batches_per_epoch + config.accumulate - 1) / config.accumulate;
 }
 
+model::TrainStepOptions step_options(const TrainConfig& config, const TrainRuntime& runtime) {
+  model::TrainStepOptions options;
+  options.optimizer = config.adamw_options();
+  options.loss.label_smoothing = config.label_smoothing;
+  options.fuse = config.fuse == "on";
+  options.recompute = runtime.recompute;
+  options.debug = runtime.debug;
+  return options;
+}
+
 model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRuntime& runtime,
                                       int64_t batches_per_epoch) {
   model::TrainerOptions options;
   options.epochs = config.epochs;
   options.micro_batches = config.accumulate;
-  options.step.optimizer = config.adamw_options();
-  options.step.loss.label_smoothing = config.label_smoothing;
+  options.step = step_options(config, runtime);
   const int64_t per_epoch = steps_per_epoch(config, batches_per_epoch);
   options.schedule = config.schedule_options(per_epoch * config.epochs, per_epoch);
   options.early_stopping.reset();
@@ -134,8 +143,6 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
   options.seed = static_cast<uint64_t>(config.seed);
   options.checkpoint_minutes = runtime.checkpoint_minutes;
   options.device_cache = runtime.device_cache;
-  options.step.debug = runtime.debug;
-  options.step.fuse = config.fuse == "on";
   return options;
 }
 
@@ -146,7 +153,8 @@ void note_needs(const RunSamples& samples, const TrainConfig& config, const Trai
                    with_separators(batches) + " batches an epoch), validating on " +
                    with_separators(samples.validation.count()));
 
-  const model::Summary summary = model::summarize(info, config.batch, device);
+  const model::Summary summary =
+      model::summarize(info, config.batch, device, step_options(config, runtime));
   const std::string small = small_crop_word(info.network, summary, config.crop);
   if (!small.empty()) observer.on_note(small);
   const model::MemoryNeed& step = summary.training;
@@ -168,6 +176,7 @@ void note_needs(const RunSamples& samples, const TrainConfig& config, const Trai
   };
   const std::string what = "training with batches of " + std::to_string(config.batch) + " pictures";
   const std::string remedy =
+      std::string(runtime.recompute ? "" : "add --recompute, or ") +
       "use a smaller --batch (with --accumulate the step stays the same), --crop, --widths or "
       "--memory";
   const std::string pictures = readable_bytes(prepared) + " for batches, " +
