@@ -50,9 +50,9 @@ FULMAR_API PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Dev
                                        const TrainStepOptions& options = {});
 
 // A network's layers, and the arithmetic and memory of inference and training on a device. Training
-// is by AdamW, where `options` say no other, with batches of `batch` 8-bit pictures of `preprocess.size`, or of the crop where the
-// size is 0; all of it is 0 for a model without a task. Error(usage) naming the layer where shapes
-// don't fit.
+// is by AdamW, where `options` say no other, with batches of `batch` 8-bit pictures of
+// `preprocess.size`, or of the crop where the size is 0; all of it is 0 for a model without a task.
+// Error(usage) naming the layer where shapes don't fit.
 FULMAR_API Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
                              const TrainStepOptions& options = {});
 
