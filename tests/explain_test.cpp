@@ -9,6 +9,7 @@
 #include "kernels/cuda/emulated.h"
 #include "kernels/error.h"
 #include "model/explain/methods.h"
+#include "model/polar_low.h"
 #include "tests/support/error_of.h"
 #include "tests/support/explained.h"
 
@@ -142,6 +143,35 @@ TEST_CASE("explain: more steps take no more memory, and no gradient by a weight 
   wanted.layer = "act_1";
   const std::vector<std::string> of_layer = e.explainer->steps(target, wanted);
   CHECK(std::count(of_layer.begin(), of_layer.end(), "depthwise_conv2d_input_grad") == 0);
+}
+
+TEST_CASE("explain: every method gives the same map fused and unfused") {
+  model::PolarLowOptions network;
+  network.widths = {8, 12, 16};
+  const Target target = class_logit(Shape{1, 1, 1, 2}, 1);
+  const Shape shape{1, 96, 80, 3};
+  Explained fused("cpu", model::polar_low(network), shape);
+  Explained unfused("cpu", model::polar_low(network), shape, {.fuse = false});
+  const std::vector<float> x = fused.input(5);
+  Wanted wanted;
+  wanted.gradient = true;
+  const auto are_fused = [&](Explained& e) {
+    const std::vector<std::string> steps = e.explainer->steps(target, wanted);
+    return std::count(steps.begin(), steps.end(), "separable_grad");
+  };
+  CHECK(are_fused(fused) > 4);
+  CHECK(are_fused(unfused) == 0);
+  for (const Method& method : methods()) {
+    CAPTURE(method.name);
+    Settings settings;
+    settings.steps = 10, settings.samples = 3, settings.masks = 20;
+    const Explanation a = method.one(*fused.explainer, x, target, settings);
+    const Explanation b = method.one(*unfused.explainer, x, target, settings);
+    // Occlusion subtracts scores that are nearly alike.
+    const double bound = std::string(method.name) == "occlusion" ? 3e-5 : 3e-6;
+    CHECK(difference(a.values, b.values) < bound);
+    CHECK(a.score == doctest::Approx(b.score).epsilon(1e-5));
+  }
 }
 
 TEST_CASE("explain: without noise SmoothGrad is its base, and VarGrad is 0") {

@@ -22,7 +22,7 @@ using model::explain::methods;
 struct Options {
   ExplainOptions explain;
   std::string methods = "grad-cam,integrated-gradients";
-  std::string baseline = "black", quadrature = "gauss-legendre";
+  std::string baseline = "black", quadrature = "gauss-legendre", fuse = "on";
   std::optional<size_t> memory;
   std::optional<double> mask_share;
   std::string of = "logit";
@@ -58,6 +58,7 @@ ExplainOptions settled(const Options& options, uint64_t seed) {
   o.settings.seed = seed;
   o.probability = options.of == "probability";
   o.masks.share = options.mask_share;
+  o.fuse = options.fuse == "on";
   if (options.memory) o.memory = static_cast<int64_t>(*options.memory);
   return o;
 }
@@ -257,6 +258,8 @@ void add_explain(Cli& cli) {
            "DIR");
   add_bytes(command, "--memory", options->memory,
             "Memory for activations: so many samples go together as fit (default: 64 MiB)");
+  add_choice(command, "--fuse", options->fuse, {"on", "off"},
+             "Fused kernels, where the device has them: faster, and other roundings (default on)");
   add_bands(command, o.bands, "(default: as the model's pictures)");
   add_max_pixels(command, o.max_pixels);
   add_device(command, cli.shared);

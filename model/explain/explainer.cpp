@@ -121,7 +121,7 @@ std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int6
   auto made = std::make_unique<Program>(Program{recipe, batch});
   Program& p = *made;
   Val x = record_forward(p);
-  if (fuses == Fuse::yes) fuse_program(p, x);
+  if (fuses == Fuse::yes && options_.fuse) fuse_program(p, x);
   record_gradients(p, x);
   return made;
 }

@@ -29,6 +29,8 @@ struct ExplainerOptions {
   // network takes its points one by one in 0.7 of the time that six at once take.
   int64_t memory = int64_t{64} << 20;
   int64_t max_batch = 16;
+  // Fused ops where the device has them. Other roundings, the same maps otherwise.
+  bool fuse = true;
 };
 
 // What is asked of each point: its score always.

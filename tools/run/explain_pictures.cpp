@@ -162,8 +162,9 @@ PictureExplainer::PictureExplainer(Context& context, Device& device, const Expla
   for (const std::string& name : options_.methods) method(name);
   if (!options_.target.empty()) class_of(task_, options_.target);
   const Shape shape{1, preprocess_.crop, preprocess_.crop, preprocess_.bands};
-  explainer_ = std::make_unique<Explainer>(context, device, model_->info(), model_->weights(),
-                                           shape, ExplainerOptions{options_.memory});
+  explainer_ = std::make_unique<Explainer>(
+      context, device, model_->info(), model_->weights(), shape,
+      ExplainerOptions{.memory = options_.memory, .fuse = options_.fuse});
   if (!options_.settings.layer.empty()) explainer_->layer(options_.settings.layer);
   make_folders(options_.out);
   if (options_.baseline == BaselineKind::given) {

@@ -36,6 +36,7 @@ struct ExplainOptions {
   model::explain::MaskOptions masks{};
   std::string truth;  // folder of masks that were drawn; empty: as find_mask()
   int64_t memory = model::explain::ExplainerOptions{}.memory;  // bytes
+  bool fuse = true;
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
 };
 
