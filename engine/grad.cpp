@@ -18,12 +18,13 @@ Val constant_like(Tape& tape, Val x, double value) {
   return ops::constant(tape, info.shape, value, info.role);
 }
 
-// Which nodes of [begin, end) lie behind a value of `wrt`, so that their outputs' cotangents are of
-// use. What stands before `begin` lies behind none.
+// What is of use: the cotangents of some values, and of the outputs of those nodes of [begin, end)
+// that lie behind them. Some of the values are what grad itself was asked for.
 class Behind {
  public:
-  Behind(const Tape& tape, std::span<const Val> wrt, int begin, int end)
-      : asked_(wrt.begin(), wrt.end()), begin_(begin) {
+  Behind(const Tape& tape, std::span<const Val> values, std::span<const Val> asked, int begin,
+         int end)
+      : values_(values.begin(), values.end()), asked_(asked.begin(), asked.end()), begin_(begin) {
     for (int n = begin; n < end; n++) {
       const std::vector<Val>& inputs = tape.node(n).inputs;
       nodes_.push_back(
@@ -31,11 +32,11 @@ class Behind {
     }
   }
   bool node(int n) const { return n >= begin_ && nodes_[static_cast<size_t>(n - begin_)]; }
-  bool asks(Val x) const { return x.node >= begin_ && asked_.count(x) > 0; }
-  bool wants(Val x) const { return node(x.node) || asks(x); }
+  bool asks(Val x) const { return asked_.count(x) > 0; }
+  bool wants(Val x) const { return node(x.node) || values_.count(x) > 0; }
 
  private:
-  std::set<Val> asked_;
+  std::set<Val> values_, asked_;
   int begin_;
   std::vector<bool> nodes_;
 };
@@ -60,23 +61,11 @@ void check_cotangents(const Tape& tape, std::span<const Val> inputs, std::span<c
   }
 }
 
-}  // namespace
-
-std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy, const GradRules& rules) {
-  if (!dy) dy = constant_like(tape, y, 1);
-  if (tape.shape(dy) != tape.shape(y))
-    usage_error("grad: the cotangent has shape " + tape.shape(dy).to_string() +
-                ", the value it belongs to " + tape.shape(y).to_string());
-  dy = ops::as_role(tape, dy, tape.info(y).role);
-  int begin = y.node;
-  for (const Val w : wrt) {
-    tape.info(w);  // throws where there is no such value
-    begin = std::min(begin, w.node);
-  }
-  const Behind behind(tape, wrt, begin, y.node + 1);
-  std::map<Val, Val> cotangent{{y, dy}};
-
-  for (int n = y.node; n >= begin; n--) {
+// Adds to the cotangents those of what nodes [begin, end) were made from, as far as somebody wants
+// them.
+void propagate(Tape& tape, std::map<Val, Val>& cotangent, const Behind& behind, int begin, int end,
+               const GradRules& rules) {
+  for (int n = end - 1; n >= begin; n--) {
     if (!behind.node(n)) continue;
     const Node& node = tape.node(n);  // stays in its place while rules append
     std::vector<Val> outputs, dys;
@@ -115,7 +104,48 @@ std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy, const
       if (!first) at->second = so_far[i] && added[i] ? dx[i] : ops::add(tape, at->second, dx[i]);
     }
   }
+}
 
+}  // namespace
+
+std::vector<Val> Op::vjp(const Vjp& v) const {
+  const int begin = v.tape.size();
+  const std::vector<Val> y = compose(v.tape, v.x);
+  if (y.empty()) usage_error("has no gradient rule: grad can't go through it");
+  std::vector<Val> wanted, asked;
+  for (size_t i = 0; i < v.x.size(); i++) {
+    if (v.wanted[i]) wanted.push_back(v.x[i]);
+    if (v.asked[i]) asked.push_back(v.x[i]);
+  }
+  const int end = v.tape.size();
+  std::map<Val, Val> cotangent;
+  for (size_t i = 0; i < y.size(); i++)
+    if (y[i] && v.dy[i]) cotangent[y[i]] = v.dy[i];
+  propagate(v.tape, cotangent, Behind(v.tape, wanted, asked, begin, end), begin, end, {});
+  std::vector<Val> dx(v.x.size());
+  for (size_t i = 0; i < dx.size(); i++) {
+    const auto found = v.wanted[i] ? cotangent.find(v.x[i]) : cotangent.end();
+    if (found == cotangent.end()) continue;
+    dx[i] = found->second;
+    cotangent.erase(found);  // an operand that stands there twice has one cotangent
+  }
+  return dx;
+}
+
+std::vector<Val> grad(Tape& tape, Val y, std::span<const Val> wrt, Val dy, const GradRules& rules) {
+  if (!dy) dy = constant_like(tape, y, 1);
+  if (tape.shape(dy) != tape.shape(y))
+    usage_error("grad: the cotangent has shape " + tape.shape(dy).to_string() +
+                ", the value it belongs to " + tape.shape(y).to_string());
+  dy = ops::as_role(tape, dy, tape.info(y).role);
+  int begin = y.node;
+  for (const Val w : wrt) {
+    tape.info(w);  // throws where there is no such value
+    begin = std::min(begin, w.node);
+  }
+  std::map<Val, Val> cotangent{{y, dy}};
+  const int end = y.node + 1;
+  propagate(tape, cotangent, Behind(tape, wrt, wrt, begin, end), begin, end, rules);
   std::vector<Val> result;
   for (Val w : wrt) {
     const auto found = cotangent.find(w);

@@ -111,7 +111,8 @@ class FULMAR_API Op {
 
   // Appends the nodes that compute the inputs' cotangents, one for each input and of its shape and
   // role; an empty Val is a zero one. What is not wanted may be anything.
-  // Default: Error(usage) that says the op has no gradient.
+  // Default: the gradient of what compose() records; Error(usage) that says the op has no gradient
+  // where it records nothing.
   virtual std::vector<Val> vjp(const Vjp& v) const;
 
   virtual size_t workspace_bytes(Device&, const RunArgs&) const { return 0; }

@@ -63,10 +63,6 @@ const char* name_of(Role role) {
   usage_error("unknown role");
 }
 
-std::vector<Val> Op::vjp(const Vjp&) const {
-  usage_error("has no gradient rule: grad can't go through it");
-}
-
 Val Tape::append(std::shared_ptr<const Op> op, std::vector<Val> inputs) {
   std::vector<ValueInfo> infos;
   for (Val input : inputs) infos.push_back(input ? info(input) : ValueInfo{});

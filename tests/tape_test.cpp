@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
@@ -274,6 +275,43 @@ TEST_CASE("grad through an op without a rule names it") {
   CHECK(error_of(ErrorKind::usage, [&] {
           grad(tape, again, x);
         }).find("grad through max_pool_grad 'pool': has no gradient rule") == 0);
+}
+
+// x, y -> exp(x) y and what nobody can see. It leaves its gradient to its composition.
+struct ExpTimes final : Op {
+  std::string_view name() const override { return "exp_times"; }
+  std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override {
+    return {in[0], in[0]};
+  }
+  void run(Device&, const RunArgs&) const override {}
+  std::vector<Val> compose(Tape& tape, std::span<const Val> x) const override {
+    return {ops::mul(tape, ops::exp(tape, x[0]), x[1]), Val{}};
+  }
+};
+
+TEST_CASE("an op without a gradient rule has the gradient of its composition") {
+  // y depends on x, and x stands there twice: what the op gives are partial derivatives.
+  Context context;
+  for (const bool composed : {false, true}) {
+    CAPTURE(composed);
+    const auto tape = std::make_shared<Tape>();
+    const Val x = ops::input(*tape, "x", {{3}});
+    const Val y = ops::square(*tape, x);
+    const auto op = std::make_shared<ExpTimes>();
+    const auto apply = [&](Val a, Val b) {
+      return composed ? op->compose(*tape, std::array{a, b})[0] : tape->append(op, {a, b});
+    };
+    const Val z = ops::add(*tape, apply(x, y), apply(x, x));
+    const Val dx = grad(*tape, z, x);
+    Session session(context, context.device("reference"), tape, std::array{dx}, nullptr);
+    session.set(x, std::span<const double>(std::array{-1.0, 0.5, 2.0}));
+    session.run();
+    const std::vector<double> found = session.read(dx);
+    for (size_t i = 0; i < 3; i++) {
+      const double v = std::array{-1.0, 0.5, 2.0}[i];
+      CHECK(found[i] == doctest::Approx(std::exp(v) * (v * v + 2 * v + v + 1)));
+    }
+  }
 }
 
 TEST_CASE("the polar-low network has the published shapes and names") {

@@ -52,6 +52,7 @@ std::vector<Val> PoolSkip::compose(Tape& tape, std::span<const Val> operands) co
 }
 
 std::vector<Val> PoolSkip::vjp(const Vjp& v) const {
+  if (!differentiates) return Op::vjp(v);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   const Val dy = v.dy[0], pooled = v.y[1], argmax = v.y[2];
@@ -126,8 +127,8 @@ namespace fulmar {
 
 std::optional<Match> fuse_pool_skip(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
-  if (!kernels || !kernels->pool_skip || !kernels->pool_grad_sums || !kernels->skip_weight_grad)
-    return {};
+  if (!kernels || !kernels->pool_skip) return {};
+  const bool differentiates = kernels->pool_grad_sums && kernels->skip_weight_grad;
   const Node& add = graph.node(node);
   const auto* function = as<ops::Pointwise>(add);
   if (!function || function->functor != functor_Add || !graph.free(add)) return {};
@@ -160,8 +161,8 @@ std::optional<Match> fuse_pool_skip(const Graph& graph, int node) {
       const auto of_u = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(u));
       operands.push_back(r.now(w));
       operands.push_back(r.now(bias));
-      const Val now =
-          r.tape().append(std::make_shared<ops::PoolSkip>(of_z, of_u), std::move(operands));
+      const Val now = r.tape().append(std::make_shared<ops::PoolSkip>(of_z, of_u, differentiates),
+                                      std::move(operands));
       return std::vector<std::pair<Val, Val>>{{Val{node, 0}, now}};
     };
     return match;

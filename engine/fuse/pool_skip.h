@@ -9,7 +9,8 @@ namespace fulmar::ops {
 // normalised z, and a 1x1 convolution of stride 2. LoadOperand z, LoadOperand u, w, bias? -> y;
 // the z that won, before its normalisation; argmax (u8)
 struct FULMAR_API PoolSkip final : Op {
-  PoolSkip(const LoadOperand& pooled, const LoadOperand& skip) : z(pooled), u(skip) {}
+  PoolSkip(const LoadOperand& pooled, const LoadOperand& skip, bool has_gradient)
+      : z(pooled), u(skip), differentiates(has_gradient) {}
   std::string_view name() const override { return "pool_skip"; }
   Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
@@ -19,6 +20,7 @@ struct FULMAR_API PoolSkip final : Op {
   std::vector<Val> compose(Tape& tape, std::span<const Val> operands) const override;
 
   const LoadOperand z, u;
+  const bool differentiates;  // as Separable's
 };
 
 // dy, the z that won, argmax, mean -> batch_norm_grad_sums [2,C] of what max_pool_grad makes of dy

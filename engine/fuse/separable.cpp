@@ -128,6 +128,7 @@ std::vector<Val> Separable::compose(Tape& tape, std::span<const Val> operands) c
 }
 
 std::vector<Val> Separable::vjp(const Vjp& v) const {
+  if (!differentiates) return Op::vjp(v);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   const Val dy = v.dy[0];
@@ -236,7 +237,7 @@ namespace fulmar {
 
 std::optional<Match> fuse_separable(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
-  if (!kernels || !kernels->separable || !kernels->separable_grad) return {};
+  if (!kernels || !kernels->separable) return {};
   const Node& pointwise = graph.node(node);
   const auto* product = as<ops::Conv>(pointwise);
   if (!product || !ops::is_pointwise(product->how, graph.tape().shape(pointwise.inputs[1])) ||
@@ -268,14 +269,16 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
     match.nodes.push_back(reader);
     match.reads.push_back(shift);
   }
+  const bool differentiates = kernels->separable_grad;
   match.record = [=, reads = match.reads](Recorder& r) {
     std::vector<Val> operands;
     const auto how = r.loads(x);
     const auto load = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(x));
     for (size_t i = 0; i < 3; i++) operands.push_back(r.now(reads[i]));
     operands.push_back(r.now(shift));
-    const Val now = r.tape().append(std::make_shared<ops::Separable>(load, static_cast<bool>(sums)),
-                                    std::move(operands));
+    const Val now = r.tape().append(
+        std::make_shared<ops::Separable>(load, static_cast<bool>(sums), differentiates),
+        std::move(operands));
     std::vector<std::pair<Val, Val>> values{{y, now}};
     if (sums) values.emplace_back(sums, Val{now.node, 1});
     return values;

@@ -8,7 +8,8 @@ namespace fulmar::ops {
 // A separable convolution 3x3 of stride 1: conv2d(depthwise_conv2d(x)), and the sums of what it
 // gives. LoadOperand x, depthwise, pointwise, bias?, shift? -> y, and with shift sums [3,C]
 struct FULMAR_API Separable final : Op {
-  Separable(const LoadOperand& load, bool has_sums) : x(load), sums(has_sums) {}
+  Separable(const LoadOperand& load, bool has_sums, bool has_gradient)
+      : x(load), sums(has_sums), differentiates(has_gradient) {}
   std::string_view name() const override { return "separable"; }
   Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
@@ -20,6 +21,7 @@ struct FULMAR_API Separable final : Op {
 
   const LoadOperand x;
   const bool sums;
+  const bool differentiates;  // the device has its gradient's kernel; else that of the composition
 };
 
 // How the cotangent of a separable convolution's output is given: itself, or what is left to do.
