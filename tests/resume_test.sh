@@ -3,8 +3,8 @@
 # gives the bits of the undisturbed run: weights, metrics (but for the wall clock) and the best
 # model. Half of the runs save after every step, so that kills fall into the writing of a
 # checkpoint too. Half of the moments are of a run whose rate falls and which may stop early after
-# the smallest number of epochs without progress, half of one with a one-cycle schedule. The same
-# bits with 1 and 2 loader threads and with --threads 1 and 2.
+# the smallest number of epochs without progress, half of one with a one-cycle schedule and unfused
+# ops. The same bits with 1 and 2 loader threads, with --threads 1 and 2, and with --recompute.
 #   tests/resume_test.sh FULMAR FOLDER
 set -euo pipefail
 fulmar=$1
@@ -17,7 +17,7 @@ mkdir -p "$work"
 options=("$work/pictures" --channels 1 --crop 48 --widths "4,8,8" --epochs 10 --batch 16 --lr 4e-3
   --validation 0.2 --sampling balanced --translate 0.1 --flip hv --gain 0.3 --speckle 0.2 --seed 5)
 declare -A schedule=([plateau]="--plateau-patience 1 --stop-patience 3"
-  [cycle]="--schedule one-cycle --stop-patience 0")
+  [cycle]="--schedule one-cycle --stop-patience 0 --fuse off")
 
 start() {  # start KIND RUN OPTION...: the program with the options of a kind
   local kind=$1 run=$2
@@ -68,6 +68,10 @@ train plateau "$work/loaders" --threads 2 --loader-threads 2
 same plateau "$work/loaders" "--loader-threads 2"
 train plateau "$work/saving" --checkpoint-minutes 0.000001
 same plateau "$work/saving" "a save after every step"
+for kind in plateau cycle; do
+  train "$kind" "$work/recompute-$kind" --recompute
+  same "$kind" "$work/recompute-$kind" "--recompute"
+done
 
 torn=0
 killed=0
