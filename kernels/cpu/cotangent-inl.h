@@ -69,33 +69,43 @@ class CotangentRows {
   HWY_INLINE void load(int64_t image, int64_t row, int64_t first, int64_t pixels, const float* g,
                        float* dz) const {
     const int64_t at = ((image * height_ + row) * width_ + first) * channels_.count;
-    const auto plain = [](V v, int64_t) HWY_ATTR { return v; };
     const float* const dy = pooled() ? nullptr : dy_.dy.as<float>() + at;
-    if (!dy_.normalised() && !pooled()) return load_pixels(channels_, dy, pixels, dz, plain);
+    if (!dy_.normalised() && !pooled()) return load_pixels(channels_, pixels, dz, Plainly(), dy);
     if (!dy_.normalised()) {
       std::memcpy(dz, g, static_cast<size_t>(pixels * channels_.stride) * sizeof(float));
       return;
     }
     const float* const z = dy_.z.as<float>() + at;
-    if (pooled()) {
-      const auto op = [&, g](V x, int64_t phase, int64_t e)
-                          HWY_ATTR { return through(hn::LoadU(D(), g + e), x, phase); };
-      return load_pixels_at(channels_, pixels, dz, op, z);
-    }
-    const auto op = [&](V v, V x, int64_t phase, int64_t) HWY_ATTR { return through(v, x, phase); };
-    load_pixels_at(channels_, pixels, dz, op, dy, z);
+    if (pooled())
+      return load_pixels(
+          channels_, pixels, dz,
+          [&, g](int64_t phase) HWY_ATTR {
+            return [through = through(phase), g](V x, int64_t e)
+                       HWY_ATTR { return through(hn::LoadU(D(), g + e), x); };
+          },
+          z);
+    load_pixels(
+        channels_, pixels, dz,
+        [&](int64_t phase) HWY_ATTR {
+          return [through = through(phase)](V v, V x, int64_t) HWY_ATTR { return through(v, x); };
+        },
+        dy, z);
   }
 
  private:
   static constexpr int64_t line = 16;  // floats
 
-  // batch_norm_grad
-  HWY_INLINE V through(V g, V z, int64_t phase) const {
+  // batch_norm_grad of vectors of one phase.
+  struct Through {
+    V centre, scale, average, slope;
+    HWY_INLINE V operator()(V g, V z) const {
+      return hn::Mul(scale, hn::NegMulAdd(hn::Sub(z, centre), slope, hn::Sub(g, average)));
+    }
+  };
+  HWY_INLINE Through through(int64_t phase) const {
     const D d;
-    const V centred = hn::Sub(z, hn::LoadU(d, centre_.data() + phase));
-    const V rest = hn::Sub(g, hn::LoadU(d, average_.data() + phase));
-    return hn::Mul(hn::LoadU(d, scale_.data() + phase),
-                   hn::NegMulAdd(centred, hn::LoadU(d, slope_.data() + phase), rest));
+    return {hn::LoadU(d, centre_.data() + phase), hn::LoadU(d, scale_.data() + phase),
+            hn::LoadU(d, average_.data() + phase), hn::LoadU(d, slope_.data() + phase)};
   }
 
   // What tap row ky of the windows of pooled row q gives to the row: sets it, or adds to it.

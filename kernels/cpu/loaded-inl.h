@@ -46,16 +46,32 @@ struct Channels {
 // max(0, x), and NaN where x is.
 template <class DX>
 HWY_INLINE hn::Vec<DX> rectified(DX d, hn::Vec<DX> x) {
+#if HWY_TARGET == HWY_SCALAR  // its Max hides NaN; elsewhere the second operand comes through
   return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x);
+#else
+  return hn::Max(hn::Zero(d), x);
+#endif
 }
+
+// Batch normalisation of vectors of one phase.
+template <class DX>
+struct AffineLanes {
+  hn::Vec<DX> centre, scale, offset;
+  HWY_INLINE hn::Vec<DX> operator()(hn::Vec<DX> x) const {
+    return hn::MulAdd(hn::Sub(x, centre), scale, offset);
+  }
+};
 
 // Batch normalisation of vectors of any width, by tables as long as NormaliseTables makes them.
 struct Affine {
   const float *centre, *scale, *offset;
   template <class DX>
+  HWY_INLINE AffineLanes<DX> at(DX d, int64_t c) const {
+    return {hn::LoadU(d, centre + c), hn::LoadU(d, scale + c), hn::LoadU(d, offset + c)};
+  }
+  template <class DX>
   HWY_INLINE hn::Vec<DX> operator()(DX d, hn::Vec<DX> x, int64_t c) const {
-    return hn::MulAdd(hn::Sub(x, hn::LoadU(d, centre + c)), hn::LoadU(d, scale + c),
-                      hn::LoadU(d, offset + c));
+    return at(d, c)(x);
   }
 };
 
@@ -76,58 +92,56 @@ struct NormaliseTables {
   Affine affine() const { return {centre.data(), scale.data(), offset.data()}; }
 };
 
-// y[...] = op(x, phase, e) for `pixels` pixels, from a tensor into scratch memory, e the place
-// there; with a second tensor op(x, second, phase, e). `room` behind the pixels up to a whole
-// vector is written too, by what op makes of 0.
-template <class Op, class... X>
-HWY_INLINE void load_pixels_at(const Channels& channels, int64_t pixels, float* y, const Op& op,
-                               const X*... x) {
+// y[...] = op_of(phase)(x, e) for `pixels` pixels, from a tensor into scratch memory, e the place
+// there; with a second tensor (x, second, e). op_of holds a phase's tables in registers. `room`
+// behind the pixels up to a whole vector is written too, by what op makes of 0.
+template <class OpOf, class... X>
+HWY_INLINE void load_pixels(const Channels& channels, int64_t pixels, float* y, const OpOf& op_of,
+                            const X*... x) {
   const D d;
   const int64_t step = lanes();
   if (channels.dense()) {
-    const int64_t n = pixels * channels.count, whole = n / step * step;
-    for (int64_t phase = 0; phase < channels.period; phase += step)
-      for (int64_t e = phase; e < whole; e += channels.period)
-        hn::StoreU(op(hn::LoadU(d, x + e)..., phase, e), d, y + e);
+    const int64_t n = pixels * channels.count, whole = n / step * step, period = channels.period;
+    for (int64_t phase = 0; phase < period; phase += step) {
+      const auto op = op_of(phase);
+      for (int64_t e = phase; e < whole; e += period)
+        hn::StoreU(op(hn::LoadU(d, x + e)..., e), d, y + e);
+    }
     if (whole < n)
-      hn::StoreU(op(load_first(d, x + whole, n - whole)..., whole % channels.period, whole), d,
+      hn::StoreU(op_of(whole % period)(load_first(d, x + whole, n - whole)..., whole), d,
                  y + whole);
     return;
   }
-  for (int64_t p = 0; p < pixels; p++)
-    for (int64_t c = 0; c < channels.stride; c += step) {
-      const int64_t left = std::min(step, channels.count - c), e = p * channels.stride + c;
-      hn::StoreU(op(load_first(d, x + p * channels.count + c, left)..., c, e), d, y + e);
+  for (int64_t c = 0; c < channels.stride; c += step) {
+    const auto op = op_of(c);
+    const int64_t left = std::min(step, channels.count - c);
+    for (int64_t p = 0; p < pixels; p++) {
+      const int64_t e = p * channels.stride + c;
+      hn::StoreU(op(load_first(d, x + p * channels.count + c, left)..., e), d, y + e);
     }
+  }
 }
 
-// y[...] = op(x, phase)
-template <class Op>
-HWY_INLINE void load_pixels(const Channels& channels, const float* x, int64_t pixels, float* y,
-                            const Op& op) {
-  load_pixels_at(
-      channels, pixels, y, [&](V v, int64_t phase, int64_t) HWY_ATTR { return op(v, phase); }, x);
-}
+// Of load_pixels: as it is.
+struct Plainly {
+  HWY_INLINE auto operator()(int64_t /*phase*/) const {
+    return [](V v, int64_t) HWY_ATTR { return v; };
+  }
+};
 
-// The way back: y[...] = op(x[...], phase) from scratch memory into a tensor; nothing behind the
-// pixels is written.
-template <class Op>
-HWY_INLINE void store_pixels(const Channels& channels, const float* x, int64_t pixels, float* y,
-                             const Op& op) {
+// The way back from scratch memory into a tensor; nothing behind the pixels is written.
+HWY_INLINE void store_pixels(const Channels& channels, const float* x, int64_t pixels, float* y) {
   const D d;
   const int64_t step = lanes();
   if (channels.dense()) {
     const int64_t n = pixels * channels.count, whole = n / step * step;
-    for (int64_t phase = 0; phase < channels.period; phase += step)
-      for (int64_t e = phase; e < whole; e += channels.period)
-        hn::StoreU(op(hn::LoadU(d, x + e), phase), d, y + e);
-    if (whole < n)
-      store_first(d, op(hn::LoadU(d, x + whole), whole % channels.period), y + whole, n - whole);
+    for (int64_t e = 0; e < whole; e += step) hn::StoreU(hn::LoadU(d, x + e), d, y + e);
+    if (whole < n) store_first(d, hn::LoadU(d, x + whole), y + whole, n - whole);
     return;
   }
   for (int64_t p = 0; p < pixels; p++)
     for (int64_t c = 0; c < channels.stride; c += step)
-      store_first(d, op(hn::LoadU(d, x + p * channels.stride + c), c), y + p * channels.count + c,
+      store_first(d, hn::LoadU(d, x + p * channels.stride + c), y + p * channels.count + c,
                   std::min(step, channels.count - c));
 }
 

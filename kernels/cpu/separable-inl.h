@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/columns-inl.h"
 #include "kernels/cpu/loaded-inl.h"
 #include "kernels/cpu/pack-inl.h"
 #include "kernels/cpu/stores-inl.h"
@@ -95,12 +96,15 @@ struct RowLoader {
     if (row < 0 || row >= height) return ring.clear(row);
     const float* const from = x + (image * height + row) * width * channels.count;
     if (normalised)
-      load_pixels(channels, from, width, ring.at(row), [this](V v, int64_t phase) HWY_ATTR {
-        const D d;
-        return rectified(d, affine(d, v, phase));
-      });
+      load_pixels(
+          channels, width, ring.at(row),
+          [this](int64_t phase) HWY_ATTR {
+            return [lanes = affine.at(D(), phase)](V v, int64_t)
+                       HWY_ATTR { return rectified(D(), lanes(v)); };
+          },
+          from);
     else
-      load_pixels(channels, from, width, ring.at(row), [](V v, int64_t) HWY_ATTR { return v; });
+      load_pixels(channels, width, ring.at(row), Plainly(), from);
     ring.clear_end(row, width * channels.stride);
   }
 };
@@ -135,7 +139,7 @@ struct AheadByTile {
 
 // y[r][e] = sum over taps of x[r + ky][e + (kx - 1) stride] w for `rows` rows of `floats` elements;
 // x: rows + 2 rows, from the one above.
-template <int rows>
+template <int rows, class Columns>
 HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t stride,
                                  int64_t period, int64_t floats, float* y, int64_t y_row,
                                  NextRows ahead) {
@@ -144,9 +148,7 @@ HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t 
     V k[taps];
 #pragma GCC unroll 9
     for (int t = 0; t < taps; t++) k[t] = hn::LoadU(d, w + t * period + phase);
-    const float* row[rows + 2];
-#pragma GCC unroll 4
-    for (int r = 0; r < rows + 2; r++) row[r] = x[r] - stride;
+    Columns columns(x, stride, phase);
     for (int64_t e = phase; e < floats; e += period) {
       prefetch_l2(ahead.next + e);
       if constexpr (rows == 2) prefetch_l2(ahead.next + ahead.row + e);
@@ -155,12 +157,13 @@ HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t 
       for (int r = 0; r < rows; r++) sum[r] = hn::Zero(d);
 #pragma GCC unroll 4
       for (int r = 0; r < rows + 2; r++) {
+        V v[3];
+        columns.read(r, e, v);
 #pragma GCC unroll 3
         for (int c = 0; c < 3; c++) {
-          const V v = hn::LoadU(d, row[r] + e + c * stride);
 #pragma GCC unroll 2
           for (int o = 0; o < rows; o++)
-            if (r >= o && r - o < 3) sum[o] = hn::MulAdd(v, k[(r - o) * 3 + c], sum[o]);
+            if (r >= o && r - o < 3) sum[o] = hn::MulAdd(v[c], k[(r - o) * 3 + c], sum[o]);
         }
       }
 #pragma GCC unroll 2
@@ -177,6 +180,13 @@ struct Segment {
   HWY_INLINE int64_t row_floats(const Channels& channels) const {
     return rounded_up(pixels * channels.stride, lanes());
   }
+  // body(how many rows as a constant, the first): two at a time.
+  template <class Body>
+  HWY_INLINE void by_rows(const Body& body) const {
+    int64_t r = 0;
+    for (; r + 2 <= rows; r += 2) body(Constant<2>(), r);
+    if (r < rows) body(Constant<1>(), r);
+  }
   // body(first row, pixels) for runs of pixels without gaps, in scratch memory of all of these
   // tensors: all rows at once, where they end with whole vectors.
   template <class Body>
@@ -192,15 +202,15 @@ HWY_INLINE void depthwise_segment(const Ring& ring, const Channels& channels, co
                                   const Segment& s, float* y, NextRows ahead) {
   const int64_t at = s.first * channels.stride, floats = s.pixels * channels.stride;
   const int64_t y_row = s.row_floats(channels);
-  const float* x[4];
-  int64_t r = 0;
-  for (; r + 2 <= s.rows; r += 2) {
-    for (int64_t i = 0; i < 4; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
-    depthwise_rows<2>(x, w, channels.stride, channels.period, floats, y + r * y_row, y_row, ahead);
-  }
-  if (r == s.rows) return;
-  for (int64_t i = 0; i < 3; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
-  depthwise_rows<1>(x, w, channels.stride, channels.period, floats, y + r * y_row, y_row, ahead);
+  s.by_rows([&](auto count, int64_t r) HWY_ATTR {
+    constexpr int rows = decltype(count)::value;
+    const float* x[rows + 2];
+    for (int64_t i = 0; i < rows + 2; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
+    with_columns<rows + 2>(channels.stride, [&](auto columns) HWY_ATTR {
+      depthwise_rows<rows, typename decltype(columns)::type>(x, w, channels.stride, channels.period,
+                                                             floats, y + r * y_row, y_row, ahead);
+    });
+  });
 }
 
 // Where runs of pixels of a float tensor can be written past the caches, a vector at a time.

@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/separable.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
+#include "kernels/cpu/pixel_pairs-inl.h"
 #include "kernels/cpu/separable-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -32,6 +33,33 @@ class ChannelSumming {
   }
   static size_t floats(const Channels& channels) {
     return 3 * static_cast<size_t>(channels.period);
+  }
+
+  // Sums of vectors of one phase, in registers, for kernels that add pixels as they make them: once
+  // the centre is chosen, which add() does.
+  struct Running {
+    V centre, s0, s1;
+    HWY_INLINE void add(V y) {
+      const V x = hn::Sub(y, centre);
+      s0 = hn::Add(s0, x);
+      s1 = hn::MulAdd(x, x, s1);
+    }
+  };
+  bool centred() const { return !first_; }
+  HWY_INLINE Running running(int64_t phase) const {
+    const float* const at = centre_ + phase;
+    const int64_t period = channels_.period;
+    return {hn::LoadU(D(), at), hn::LoadU(D(), at + period), hn::LoadU(D(), at + 2 * period)};
+  }
+  HWY_INLINE void keep(const Running& sums, int64_t phase) {
+    float* const at = centre_ + phase;
+    hn::StoreU(sums.s0, D(), at + channels_.period);
+    hn::StoreU(sums.s1, D(), at + 2 * channels_.period);
+  }
+  void count(int64_t pixels) {
+    constexpr int64_t most_pixels = 1024;
+    pixels_ += pixels;
+    if (pixels_ >= most_pixels) flush();
   }
 
   // Adds pixels, which follow one another in scratch memory from a whole vector on, and calls
@@ -68,9 +96,7 @@ class ChannelSumming {
       hn::StoreU(hn::Add(s0, t0), d, sum + phase);
       hn::StoreU(hn::Add(s1, t1), d, sum + channels_.period + phase);
     }
-    pixels_ += pixels;
-    constexpr int64_t most_pixels = 1024;
-    if (pixels_ >= most_pixels) flush();
+    count(pixels);
   }
 
   void flush() {
@@ -180,10 +206,45 @@ struct ForwardTask {
   }
 };
 
+struct ForwardTables {
+  const float* taps;
+  Weight pointwise;
+  const float* bias;   // whole panels
+  const float* pairs;  // pack_pair_weight's and the bias by lanes, or null
+};
+
+#if HWY_TARGET == HWY_AVX3
+// For inference, which needs no sums.
+struct NoSums {
+  HWY_INLINE void add(V) const {}
+};
+
+// A segment of a convolution from 8 channels to 8, in registers.
 template <class Store>
-void separable_band(const Forward& f, const RowLoader& load, const float* w,
-                    const Weight& pointwise, const float* bias, const ForwardTask& task,
-                    float* memory, double* totals, const Store& store) {
+void segment_in_pairs(const Ring& ring, const PairTables& tables, const Segment& s,
+                      ChannelSumming* summing, float* y, int64_t y_row, NextRows ahead,
+                      const Store& store) {
+  const int64_t at = s.first * pair_channels, floats = s.pixels * pair_channels;
+  s.by_rows([&](auto count, int64_t r) HWY_ATTR {
+    constexpr int rows = decltype(count)::value;
+    const float* x[rows + 2];
+    for (int64_t i = 0; i < rows + 2; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
+    float* const to = y + r * y_row;
+    if (!summing) {
+      NoSums none;
+      return separable_pairs<rows>(x, tables, floats, ahead, none, to, y_row, store);
+    }
+    auto sums = summing->running(0);
+    separable_pairs<rows>(x, tables, floats, ahead, sums, to, y_row, store);
+    summing->keep(sums, 0);
+    summing->count(rows * s.pixels);
+  });
+}
+#endif
+
+template <class Store>
+void separable_band(const Forward& f, const RowLoader& load, const ForwardTables& tables,
+                    const ForwardTask& task, float* memory, double* totals, const Store& store) {
   const Channels in = f.in(), out = f.out();
   const int64_t height = f.y.shape.height(), width = f.y.shape.width();
   const Pace pace(f.x.x.shape, in);
@@ -202,14 +263,22 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w,
     const float* const next = load.x + (task.image * height + h + rows + 1) * width * in.count;
     for (int64_t first = 0; first < width; first += pace.segment) {
       const Segment s{h, rows, first, std::min(pace.segment, width - first)};
-      depthwise_segment(ring, in, w, s, segment, {next + first * in.count, width * in.count});
-      const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
       const auto place = [&](int64_t r) {
         return f.y.as<float>() + ((task.image * height + h + r) * width + first) * out.count;
       };
+      const NextRows ahead{next + first * in.count, width * in.count};
+#if HWY_TARGET == HWY_AVX3
+      if (tables.pairs && s.pixels % 2 == 0 && (!summing || summing->centred())) {
+        segment_in_pairs(ring, {tables.taps, tables.pairs, tables.pairs + pair_weight_floats}, s,
+                         summing ? &*summing : nullptr, place(0), width * out.count, ahead, store);
+        continue;
+      }
+#endif
+      depthwise_segment(ring, in, tables.taps, s, segment, ahead);
+      const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
       if (!summing) {
         const auto multiply_run = [&](int64_t r, int64_t pixels) HWY_ATTR {
-          multiply_weight(pixels, {segment + r * in_row, in.stride}, pointwise, bias,
+          multiply_weight(pixels, {segment + r * in_row, in.stride}, tables.pointwise, tables.bias,
                           EvenRows{place(r), out.count}, {next, 0, 0}, task.first_column,
                           task.last_column);
         };
@@ -220,7 +289,7 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w,
         continue;
       }
       s.for_runs(in, out, [&](int64_t r, int64_t pixels) HWY_ATTR {
-        multiply_weight(pixels, {segment + r * in_row, in.stride}, pointwise, bias,
+        multiply_weight(pixels, {segment + r * in_row, in.stride}, tables.pointwise, tables.bias,
                         EvenRows{product + r * out_row, out.stride}, {next, 0, 0}, 0, out.count);
       });
       for (int64_t r = 0; r < rows; r++) {
@@ -231,7 +300,7 @@ void separable_band(const Forward& f, const RowLoader& load, const float* w,
           continue;
         }
         summing->add(from, s.pixels, [](V, int64_t) {});
-        store_pixels(out, from, s.pixels, to, [](V v, int64_t) HWY_ATTR { return v; });
+        store_pixels(out, from, s.pixels, to);
       }
     }
   }
@@ -252,14 +321,25 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
   std::memset(biases, 0, static_cast<size_t>(f.bias_floats()) * sizeof(float));
   if (f.bias) std::memcpy(biases, f.bias.data, f.bias.bytes());
   const NormaliseTables tables(f.x, in);
-  const Scratch<float> w = tap_tables(in, f.depthwise);
+  const Scratch<float> taps = tap_tables(in, f.depthwise);
+  Scratch<float> pairs;
+#if HWY_TARGET == HWY_AVX3
+  if (in_pairs(in, out)) {
+    pairs.resize(static_cast<size_t>(pair_weight_floats + out.period));
+    pack_pair_weight(f.pointwise.as<float>(), false, pairs.data());
+    const auto bias = out.table([&](int64_t c) { return biases[c]; });
+    std::copy(bias.begin(), bias.end(), pairs.begin() + pair_weight_floats);
+  }
+#endif
+  const ForwardTables of_band{taps.data(), pointwise, biases,
+                              pairs.empty() ? nullptr : pairs.data()};
   const RowLoader load{f.x.x.as<float>(), shape.height(), shape.width(), in,
                        f.x.normalised(),  tables.affine()};
   const Pace pace(shape, in);
   const size_t bytes = ForwardScratch(f, pace).bytes();
   const auto run = [&](auto store) {
     pool.run(bands.tasks() * f.column_parts(), [&](int64_t task, int worker) HWY_ATTR {
-      separable_band(f, load, w.data(), pointwise, biases, ForwardTask(f, task),
+      separable_band(f, load, of_band, ForwardTask(f, task),
                      static_cast<float*>(pool.scratch(worker, bytes)),
                      totals ? totals + task * 2 * out.count : nullptr, store);
     });

@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
 #include "kernels/cpu/cotangent-inl.h"
+#include "kernels/cpu/pixel_pairs-inl.h"
 #include "kernels/cpu/separable-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -103,7 +104,7 @@ struct Finish {
 // dx and the gradient of the depthwise kernel from the same loads: dx[r][e] = sum over taps of
 // dd[r + ky][e + (kx - 1) stride] w, sum[tap] += dd[...] a[r][e]. dd: rows + 2 rows from the one
 // above; w and sum belong to the kernel turned by 180 degrees. a: x as it was loaded.
-template <int rows, bool weights, bool normalised, class Store>
+template <int rows, bool weights, bool normalised, class Columns, class Store>
 HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, const float* w,
                                  int64_t stride, int64_t period, int64_t floats, float* sum,
                                  const Finish<rows>& finish, const Store& store) {
@@ -120,9 +121,7 @@ HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, 
       s1 = hn::LoadU(d, finish.sums + period + phase);
       mean = hn::LoadU(d, finish.mean + phase);
     }
-    const float* row[rows + 2];
-#pragma GCC unroll 4
-    for (int r = 0; r < rows + 2; r++) row[r] = dd[r] - stride;
+    Columns columns(dd, stride, phase);
     for (int64_t e = phase; e < floats; e += period) {
       V out[rows], on[rows];
 #pragma GCC unroll 2
@@ -132,15 +131,16 @@ HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, 
       }
 #pragma GCC unroll 4
       for (int r = 0; r < rows + 2; r++) {
+        V v[3];
+        columns.read(r, e, v);
 #pragma GCC unroll 3
         for (int c = 0; c < 3; c++) {
-          const V v = hn::LoadU(d, row[r] + e + c * stride);
 #pragma GCC unroll 2
           for (int o = 0; o < rows; o++)
             if (r >= o && r - o < 3) {
               const int t = (r - o) * 3 + c;
-              out[o] = hn::MulAdd(v, k[t], out[o]);
-              if constexpr (weights) s[t] = hn::MulAdd(v, on[o], s[t]);
+              out[o] = hn::MulAdd(v[c], k[t], out[o]);
+              if constexpr (weights) s[t] = hn::MulAdd(v[c], on[o], s[t]);
             }
         }
       }
@@ -175,6 +175,7 @@ class BackwardBand {
   struct Tables {
     const float *taps, *turned, *mean;
     Weight pointwise, skip;  // transposed
+    const float* pairs;      // pack_pair_weight's, or null
   };
 
   BackwardBand(const Backward& b, const RowLoader& load, const CotangentRows& cotangent,
@@ -267,9 +268,14 @@ class BackwardBand {
       for (int64_t r = 0; r < s.rows; r++)
         cotangent_.load(image_, s.h + r, s.first, s.pixels,
                         gradient_ + r * gradient_row() + s.first * out_.stride, dz_ + r * out_row);
-      if (weights)
-        depthwise_segment(rows_, in_, tables_.taps, s, segment_,
-                          {next + s.first * in_.count, width_ * in_.count});
+      const NextRows ahead{next + s.first * in_.count, width_ * in_.count};
+#if HWY_TARGET == HWY_AVX3
+      if (weights && tables_.pairs && s.pixels % 2 == 0) {
+        segment_in_pairs(s, ahead);
+        continue;
+      }
+#endif
+      if (weights) depthwise_segment(rows_, in_, tables_.taps, s, segment_, ahead);
       // Weights are read once for all rows, unless a row has pixels enough.
       constexpr int64_t many = 32;
       if (s.pixels < many) {
@@ -297,6 +303,25 @@ class BackwardBand {
       }
     }
   }
+#if HWY_TARGET == HWY_AVX3
+  // Of 8 channels to 8, in registers.
+  void segment_in_pairs(const Segment& s, NextRows ahead) {
+    s.by_rows([&](auto count, int64_t first) HWY_ATTR {
+      constexpr int rows = decltype(count)::value;
+      const float* x[rows + 2];
+      PairCotangent row[rows];
+      for (int64_t i = 0; i < rows + 2; i++)
+        x[i] = rows_.at(s.h + first + i - 1) + s.first * in_.stride;
+      for (int64_t i = 0; i < rows; i++) {
+        const int64_t r = first + i, later = pixel_after(s, r) * out_.count;
+        row[i] = {dz_ + r * s.row_floats(out_), dd_.at(s.h + r) + s.first * in_.stride,
+                  cotangent_.asks_dy(later, 1), cotangent_.asks_z(later, 1)};
+      }
+      dd_pairs<rows>(x, {tables_.taps, tables_.pairs, nullptr}, s.pixels * in_.stride, ahead, row,
+                     accumulated_);
+    });
+  }
+#endif
   // The pixel that is loaded next where pixel `first` of row r is now.
   int64_t pixel_after(const Segment& s, int64_t r) const {
     const bool next_row = s.first + pace_.segment >= width_;
@@ -329,9 +354,11 @@ class BackwardBand {
       const int64_t count = (last + 1) / 2 - first_even, depth = b_.skip.w.shape.channels();
       const float* const dy =
           b_.skip.dy.as<float>() + (image_ * ((height_ + 1) / 2) + first_even) * half * depth;
+      constexpr int64_t line = 16;
+      const AheadByTile next_rows{dy + count * half * depth, depth * line, line};
       // Into every second pixel; the others stay 0.
       multiply_weight(count * half, {dy, depth}, tables_.skip, nullptr,
-                      EvenRows{skip_, 2 * in_.stride}, {dy, 0, 0}, 0, in_.count);
+                      EvenRows{skip_, 2 * in_.stride}, next_rows, 0, in_.count);
     }
     int64_t r = first;
     for (; r + 2 <= last; r += 2) make_rows<2>(r, first_even);
@@ -348,7 +375,6 @@ class BackwardBand {
     Finish<rows> finish{};
     finish.mean = tables_.mean;
     finish.sums = sums_;
-    const auto keep = [](V v, int64_t) HWY_ATTR { return v; };
     const auto element = [&](int64_t i) { return (image_ * height_ + r + i) * width_ * in_.count; };
     for (int64_t i = 0; i < rows; i++) {
       a[i] = rows_.at(r + i);
@@ -358,12 +384,15 @@ class BackwardBand {
       const float* const x = b_.x.x.as<float>() + element(i);
       finish.to[i] = direct ? b_.d.dx.as<float>() + element(i) : dx_ + i * row;
       finish.x[i] = direct ? x : dx_ + (rows + i) * row;
-      if (!direct) load_pixels(in_, x, width_, dx_ + (rows + i) * row, keep);
+      if (!direct) load_pixels(in_, width_, dx_ + (rows + i) * row, Plainly(), x);
     }
     float* const taps_sum = accumulated_ + b_.product_floats();
     const auto back = [&](auto weights, auto normalised) {
-      depthwise_back<rows, decltype(weights)::value, decltype(normalised)::value>(
-          dd, a, tables_.turned, in_.stride, in_.period, floats, taps_sum, finish, store_);
+      with_columns<rows + 2>(in_.stride, [&](auto columns) HWY_ATTR {
+        depthwise_back<rows, decltype(weights)::value, decltype(normalised)::value,
+                       typename decltype(columns)::type>(
+            dd, a, tables_.turned, in_.stride, in_.period, floats, taps_sum, finish, store_);
+      });
     };
     const std::true_type yes;
     const std::false_type no;
@@ -372,7 +401,7 @@ class BackwardBand {
     else
       b_.x.normalised() ? back(no, yes) : back(no, no);
     for (int64_t i = 0; !direct && i < rows; i++)
-      store_pixels(in_, finish.to[i], width_, b_.d.dx.as<float>() + element(i), keep);
+      store_pixels(in_, finish.to[i], width_, b_.d.dx.as<float>() + element(i));
   }
   int64_t skip_row() const { return (width_ + 1) / 2 * 2 * in_.stride; }
 
@@ -484,10 +513,18 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
   const CotangentRows cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
   const Pace pace(shape, in);
   const size_t bytes = BackwardScratch(b, pace).bytes();
+  Scratch<float> pairs;
+#if HWY_TARGET == HWY_AVX3
+  if (in_pairs(in, out)) {
+    pairs.resize(static_cast<size_t>(pair_weight_floats));
+    pack_pair_weight(b.pointwise.as<float>(), true, pairs.data());
+  }
+#endif
   const auto run = [&](auto store) {
     using Band = BackwardBand<decltype(store)>;
-    const typename Band::Tables of_band{w.data(), turned.data(), tables.centre.data(), pointwise,
-                                        skip};
+    const typename Band::Tables of_band{
+        w.data(),  turned.data(), tables.centre.data(),
+        pointwise, skip,          pairs.empty() ? nullptr : pairs.data()};
     pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
       Band(b, load, cotangent, of_band, store, task,
            static_cast<float*>(pool.scratch(worker, bytes)),
