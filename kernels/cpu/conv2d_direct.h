@@ -11,6 +11,12 @@ bool conv2d_is_direct(const View& w, const View& y, const Window& window, int64_
 void conv2d_direct(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
                    const Window& window);
 
+// Its workspace holds as many floats as w.
+bool conv2d_input_grad_is_direct(const View& dy, const View& w, const View& dx,
+                                 const Window& window, int64_t groups);
+void conv2d_direct_input_grad(Stream& stream, const View& dy, const View& w, const View& dx,
+                              const Window& window, void* work);
+
 bool conv2d_weight_grad_is_direct(const View& dy, const View& dw, const Window& window,
                                   int64_t groups);
 size_t conv2d_direct_weight_grad_workspace(const View& dy, const View& dw);

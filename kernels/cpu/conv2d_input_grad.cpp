@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kernels/cpu/conv2d_check.h"
+#include "kernels/cpu/conv2d_direct.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/patches.h"
 #include "kernels/cpu/scratch.h"
@@ -113,8 +114,9 @@ namespace fulmar::cpu {
 HWY_EXPORT(conv2d_input_grad_target);
 HWY_EXPORT(conv2d_input_grad_floats);
 
-size_t conv2d_input_grad_workspace(Stream&, const View& dy, const View& w, const View&,
-                                   const Window&, int64_t groups) {
+size_t conv2d_input_grad_workspace(Stream&, const View& dy, const View& w, const View& dx,
+                                   const Window& window, int64_t groups) {
+  if (conv2d_input_grad_is_direct(dy, w, dx, window, groups)) return w.bytes();
   return static_cast<size_t>(HWY_DYNAMIC_DISPATCH(conv2d_input_grad_floats)(dy, w, groups)) *
          sizeof(float);
 }
@@ -127,6 +129,8 @@ void conv2d_input_grad(Stream& stream, const View& dy, const View& w, const View
     std::memset(dx.data, 0, dx.bytes());
     return;
   }
+  if (conv2d_input_grad_is_direct(dy, w, dx, window, groups))
+    return conv2d_direct_input_grad(stream, dy, w, dx, window, work);
   HWY_DYNAMIC_DISPATCH(conv2d_input_grad_target)
   (*stream.pool, dy, w, dx, window, groups, static_cast<float*>(work));
 }
