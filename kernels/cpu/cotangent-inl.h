@@ -60,9 +60,13 @@ class CotangentRows {
   // windows in which it won.
   void spread(int64_t image, int64_t row, float* g) const {
     const int64_t at = row + height_ % 2;  // the padding of 'same' is 1 before an odd extent
-    const int64_t q = at / 2, tap_row = at % 2;
-    spread_window(image, q, static_cast<int>(tap_row), g, false);
-    if (tap_row == 0 && q > 0) spread_window(image, q - 1, 2, g, true);
+    const int64_t q = at / 2;
+    if (at % 2 == 1)
+      spread_windows<1>(image, {{q, 1}}, g);
+    else if (q == 0)
+      spread_windows<1>(image, {{q, 0}}, g);
+    else
+      spread_windows<2>(image, {{q, 0}, {q - 1, 2}}, g);
   }
 
   // dz of some pixels of a row; g: theirs from spread(), where the cotangent is pooled.
@@ -108,30 +112,60 @@ class CotangentRows {
             hn::LoadU(d, average_.data() + phase), hn::LoadU(d, slope_.data() + phase)};
   }
 
-  // What tap row ky of the windows of pooled row q gives to the row: sets it, or adds to it.
-  void spread_window(int64_t image, int64_t q, int tap_row, float* g, bool adds) const {
-    const int64_t count = channels_.count, pad = width_ % 2;
-    const int64_t at = (image * pooled_height_ + q) * pooled_width_ * count;
-    const float* const dy = dy_.dy.as<float>() + at;
-    const uint8_t* const argmax = dy_.argmax.as<uint8_t>() + at;
-    for_channels(count, [&](auto d, int64_t c) HWY_ATTR {
+  // A row of windows, and which row of their taps meets the row that is spread.
+  struct Windows {
+    int64_t q;
+    int tap_row;
+  };
+  template <int count>
+  void spread_windows(int64_t image, const Windows (&windows)[count], float* g) const {
+    const int64_t pooled_row = pooled_width_ * channels_.count;
+    const float* dy[count];
+    const uint8_t* argmax[count];
+    for (int i = 0; i < count; i++) {
+      const int64_t at = (image * pooled_height_ + windows[i].q) * pooled_row;
+      dy[i] = dy_.dy.as<float>() + at;
+      argmax[i] = dy_.argmax.as<uint8_t>() + at;
+    }
+    for_channels(channels_.count, [&](auto d, int64_t c) HWY_ATTR {
       const hn::RebindToSigned<decltype(d)> di;
       const hn::Rebind<uint8_t, decltype(d)> d8;
-      const auto won = [&](auto codes, int tap_column) HWY_ATTR {
-        return hn::RebindMask(d, hn::Eq(codes, hn::Set(di, 3 * tap_row + tap_column)));
+      using VX = hn::Vec<decltype(d)>;
+      // What a window's three columns get.
+      const auto read = [&](int64_t element, VX(&column)[3]) HWY_ATTR {
+        if constexpr (count == 2) {  // for the next rows' windows
+          hwy::Prefetch(dy[0] + pooled_row + element);
+          hwy::Prefetch(argmax[0] + pooled_row + element);
+        }
+#pragma GCC unroll 2
+        for (int i = 0; i < count; i++) {
+          const auto v = hn::LoadU(d, dy[i] + element);
+          const auto codes = hn::PromoteTo(di, hn::LoadU(d8, argmax[i] + element));
+#pragma GCC unroll 3
+          for (int k = 0; k < 3; k++) {
+            const auto won =
+                hn::RebindMask(d, hn::Eq(codes, hn::Set(di, 3 * windows[i].tap_row + k)));
+            const auto part = hn::IfThenElseZero(won, v);
+            column[k] = i == 0 ? part : hn::Add(column[k], part);
+          }
+        }
       };
-      const auto put = [&](int64_t pixel, auto v) HWY_ATTR {
-        float* const to = g + pixel * channels_.stride + c;
-        hn::StoreU(adds ? hn::Add(hn::LoadU(d, to), v) : v, d, to);
-      };
-      auto before = hn::Zero(d);  // what the window before gives to its last column
-      for (int64_t p = 0; p < pooled_width_; p++) {
-        const auto v = hn::LoadU(d, dy + p * count + c);
-        const auto codes = hn::PromoteTo(di, hn::LoadU(d8, argmax + p * count + c));
-        const int64_t first = 2 * p - pad;
-        if (first >= 0) put(first, hn::Add(before, hn::IfThenElseZero(won(codes, 0), v)));
-        if (first + 1 < width_) put(first + 1, hn::IfThenElseZero(won(codes, 1), v));
-        before = hn::IfThenElseZero(won(codes, 2), v);
+      const int64_t step = channels_.stride;
+      float* to = g + c;
+      VX column[3], before = hn::Zero(d);  // before: for the last column of the window before
+      int64_t p = 0;
+      if (width_ % 2 == 1) {  // the first column of the first window is padding
+        read(c, column);
+        hn::StoreU(column[1], d, to);
+        before = column[2];
+        to += step;
+        p = 1;
+      }
+      for (; p < pooled_width_; p++, to += 2 * step) {
+        read(p * channels_.count + c, column);
+        hn::StoreU(hn::Add(before, column[0]), d, to);
+        hn::StoreU(column[1], d, to + step);
+        before = column[2];
       }
     });
   }

@@ -138,8 +138,8 @@ HWY_NOINLINE void separable_pairs(const float* const* x, const PairTables& table
   load_vectors(tables.weight, w);
   const V bias = hn::LoadU(D(), tables.bias);
   for (int64_t e = 0; e < floats; e += pair_lanes) {
-    prefetch_l2(ahead.next + e);
-    if constexpr (rows == 2) prefetch_l2(ahead.next + ahead.row + e);
+    hwy::Prefetch(ahead.next + e);
+    if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
     V sum[rows];
     depthwise_pair<rows>(columns, k, e, sum);
 #pragma GCC unroll 2
@@ -152,39 +152,52 @@ HWY_NOINLINE void separable_pairs(const float* const* x, const PairTables& table
   running = sums;
 }
 
-// What a row of dd_pairs reads and writes, and what it asks for: dy and z of later pixels.
+// What a row of dd reads and writes, and what it asks for: dy and z of later pixels.
 struct PairCotangent {
   const float* dz;
   float* dd;
   AheadByTile dy, z;
+
+  // dd = dz w^T; gives dz.
+  HWY_INLINE V multiply(int64_t e, const V (&w)[8]) const {
+    const D d;
+    hwy::Prefetch(dy.next + e / pair_lanes * dy.each);
+    hwy::Prefetch(z.next + e / pair_lanes * z.each);
+    const V v = hn::LoadU(d, dz + e);
+    hn::StoreU(multiply_pair(v, w, hn::Zero(d)), d, dd + e);
+    return v;
+  }
 };
 
-// dd = dz w^T for `floats` elements of `rows` rows, and the weight's gradient, of the depthwise
-// outputs of the same pixels: sum[8][8] += depthwise(x)^T dz. tables.weight is transposed.
+// dd = dz w^T for `floats` elements.
+inline HWY_NOINLINE void dd_pairs(const PairTables& tables, int64_t floats,
+                                  const PairCotangent& row) {
+  V w[8];
+  load_vectors(tables.weight, w);
+  for (int64_t e = 0; e < floats; e += pair_lanes) row.multiply(e, w);
+}
+
+// The same for `rows` rows, and the weight's gradient of the depthwise outputs of the same pixels:
+// sum[8][8] += depthwise(x)^T dz. tables.weight is transposed.
 template <int rows>
-HWY_NOINLINE void dd_pairs(const float* const* x, const PairTables& tables, int64_t floats,
-                           NextRows ahead, const PairCotangent (&row)[rows], float* sum) {
+HWY_NOINLINE void dd_and_weights_pairs(const float* const* x, const PairTables& tables,
+                                       int64_t floats, NextRows ahead,
+                                       const PairCotangent (&row)[rows], float* sum) {
   const D d;
   PairColumns<rows + 2> columns(x, pair_channels, 0);
   V w[8];
   load_vectors(tables.weight, w);
   PairProducts products;
   const float* const by_lanes = tables.taps;
-  for (int64_t e = 0, i = 0; e < floats; e += pair_lanes, i++) {
-    prefetch_l2(ahead.next + e);
-    if constexpr (rows == 2) prefetch_l2(ahead.next + ahead.row + e);
+  for (int64_t e = 0; e < floats; e += pair_lanes) {
+    hwy::Prefetch(ahead.next + e);
+    if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
     // Not kept in registers, which the sums need: loads have time.
     V k[taps], depthwise[rows];
     load_vectors(by_lanes, k);
     depthwise_pair<rows>(columns, k, e, depthwise);
 #pragma GCC unroll 2
-    for (int r = 0; r < rows; r++) {
-      hwy::Prefetch(row[r].dy.next + i * row[r].dy.each);
-      hwy::Prefetch(row[r].z.next + i * row[r].z.each);
-      const V dz = hn::LoadU(d, row[r].dz + e);
-      products.add(depthwise[r], dz);
-      hn::StoreU(multiply_pair(dz, w, hn::Zero(d)), d, row[r].dd + e);
-    }
+    for (int r = 0; r < rows; r++) products.add(depthwise[r], row[r].multiply(e, w));
   }
   products.add_to(sum);
 }

@@ -45,7 +45,10 @@ struct Bands {
   int64_t images, height, rows, count;  // rows of a band, bands of an image
 
   Bands(const Shape& x, int64_t most_tasks) : images(x.images()), height(x.height()) {
-    constexpr int64_t least_rows = 16;
+    // What bands share is made twice. Of few images each makes two tasks at least.
+    constexpr int64_t usual = 16, least = 4, few_images = 8;
+    const int64_t least_rows =
+        images < few_images ? std::clamp(rounded_up(height, 4) / 2, least, usual) : usual;
     const int64_t wanted = std::max<int64_t>(1, most_tasks / std::max<int64_t>(1, images));
     rows = rounded_up(std::max((height + wanted - 1) / wanted, least_rows), 2);
     count = (height + rows - 1) / rows;
@@ -123,11 +126,11 @@ HWY_INLINE Scratch<float> tap_tables(const Channels& channels, const View& depth
   return tables;
 }
 
-// Asks for memory that is wanted two rows later, a line at a time between multiplications.
-HWY_INLINE void prefetch_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
+// Rows that are wanted later, a line of each at a time between multiplications: those that are
+// loaded before the next step.
 struct NextRows {
   const float* next;
-  int64_t row;
+  int64_t row;  // from a row to the next
 };
 
 // What the tiles of a product ask for, a line at a time: `each` floats a tile, from `next` on.
@@ -150,8 +153,8 @@ HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t 
     for (int t = 0; t < taps; t++) k[t] = hn::LoadU(d, w + t * period + phase);
     Columns columns(x, stride, phase);
     for (int64_t e = phase; e < floats; e += period) {
-      prefetch_l2(ahead.next + e);
-      if constexpr (rows == 2) prefetch_l2(ahead.next + ahead.row + e);
+      hwy::Prefetch(ahead.next + e);
+      if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
       V sum[rows];
 #pragma GCC unroll 2
       for (int r = 0; r < rows; r++) sum[r] = hn::Zero(d);

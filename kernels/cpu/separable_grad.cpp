@@ -270,8 +270,8 @@ class BackwardBand {
                         gradient_ + r * gradient_row() + s.first * out_.stride, dz_ + r * out_row);
       const NextRows ahead{next + s.first * in_.count, width_ * in_.count};
 #if HWY_TARGET == HWY_AVX3
-      if (weights && tables_.pairs && s.pixels % 2 == 0) {
-        segment_in_pairs(s, ahead);
+      if (tables_.pairs && s.pixels % 2 == 0) {
+        segment_in_pairs(s, weights, ahead);
         continue;
       }
 #endif
@@ -305,7 +305,9 @@ class BackwardBand {
   }
 #if HWY_TARGET == HWY_AVX3
   // Of 8 channels to 8, in registers.
-  void segment_in_pairs(const Segment& s, NextRows ahead) {
+  void segment_in_pairs(const Segment& s, bool weights, NextRows ahead) {
+    const PairTables tables{tables_.taps, tables_.pairs, nullptr};
+    const int64_t floats = s.pixels * in_.stride;
     s.by_rows([&](auto count, int64_t first) HWY_ATTR {
       constexpr int rows = decltype(count)::value;
       const float* x[rows + 2];
@@ -317,8 +319,8 @@ class BackwardBand {
         row[i] = {dz_ + r * s.row_floats(out_), dd_.at(s.h + r) + s.first * in_.stride,
                   cotangent_.asks_dy(later, 1), cotangent_.asks_z(later, 1)};
       }
-      dd_pairs<rows>(x, {tables_.taps, tables_.pairs, nullptr}, s.pixels * in_.stride, ahead, row,
-                     accumulated_);
+      if (weights) return dd_and_weights_pairs<rows>(x, tables, floats, ahead, row, accumulated_);
+      for (const PairCotangent& one : row) dd_pairs(tables, floats, one);
     });
   }
 #endif
