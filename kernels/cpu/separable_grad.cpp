@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
 #include "kernels/cpu/cotangent-inl.h"
+#include "kernels/cpu/depthwise_back-inl.h"
 #include "kernels/cpu/pixel_pairs-inl.h"
 #include "kernels/cpu/separable-inl.h"
 
@@ -90,90 +91,12 @@ struct BackwardScratch {
   }
 };
 
-// What is left to do with rows of dx, and where they go.
-template <int rows>
-struct Finish {
-  const float* skip[rows];  // what a skip adds; may be null
-  float* to[rows];
-  // Of a normalised x: x itself, its mean, and sums of dx and dx (x - mean) by lanes.
-  const float* x[rows];
-  const float* mean;
-  float* sums;
-};
-
-// dx and the gradient of the depthwise kernel from the same loads: dx[r][e] = sum over taps of
-// dd[r + ky][e + (kx - 1) stride] w, sum[tap] += dd[...] a[r][e]. dd: rows + 2 rows from the one
-// above; w and sum belong to the kernel turned by 180 degrees. a: x as it was loaded.
-template <int rows, bool weights, bool normalised, class Columns, class Store>
-HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, const float* w,
-                                 int64_t stride, int64_t period, int64_t floats, float* sum,
-                                 const Finish<rows>& finish, const Store& store) {
-  const D d;
-  for (int64_t phase = 0; phase < period; phase += lanes()) {
-    V k[taps], s[taps], s0 = hn::Zero(d), s1 = hn::Zero(d), mean = hn::Zero(d);
-#pragma GCC unroll 9
-    for (int t = 0; t < taps; t++) {
-      k[t] = hn::LoadU(d, w + t * period + phase);
-      if constexpr (weights) s[t] = hn::LoadU(d, sum + t * period + phase);
-    }
-    if constexpr (normalised) {
-      s0 = hn::LoadU(d, finish.sums + phase);
-      s1 = hn::LoadU(d, finish.sums + period + phase);
-      mean = hn::LoadU(d, finish.mean + phase);
-    }
-    Columns columns(dd, stride, phase);
-    for (int64_t e = phase; e < floats; e += period) {
-      V out[rows], on[rows];
-#pragma GCC unroll 2
-      for (int r = 0; r < rows; r++) {
-        out[r] = hn::Zero(d);
-        if constexpr (weights || normalised) on[r] = hn::LoadU(d, a[r] + e);
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < rows + 2; r++) {
-        V v[3];
-        columns.read(r, e, v);
-#pragma GCC unroll 3
-        for (int c = 0; c < 3; c++) {
-#pragma GCC unroll 2
-          for (int o = 0; o < rows; o++)
-            if (r >= o && r - o < 3) {
-              const int t = (r - o) * 3 + c;
-              out[o] = hn::MulAdd(v[c], k[t], out[o]);
-              if constexpr (weights) s[t] = hn::MulAdd(v[c], on[o], s[t]);
-            }
-        }
-      }
-#pragma GCC unroll 2
-      for (int r = 0; r < rows; r++) {
-        V v = out[r];
-        if (finish.skip[r]) v = hn::Add(v, hn::LoadU(d, finish.skip[r] + e));
-        if constexpr (normalised) {
-          // Where relu gave 0 nothing comes through; NaN lets it through.
-          v = hn::IfThenZeroElse(hn::Le(on[r], hn::Zero(d)), v);
-          s0 = hn::Add(s0, v);
-          s1 = hn::MulAdd(v, hn::Sub(hn::LoadU(d, finish.x[r] + e), mean), s1);
-        }
-        store(v, finish.to[r] + e);
-      }
-    }
-    if constexpr (weights) {
-#pragma GCC unroll 9
-      for (int t = 0; t < taps; t++) hn::StoreU(s[t], d, sum + t * period + phase);
-    }
-    if constexpr (normalised) {
-      hn::StoreU(s0, d, finish.sums + phase);
-      hn::StoreU(s1, d, finish.sums + period + phase);
-    }
-  }
-}
-
 // One band of one image.
 template <class Store>
 class BackwardBand {
  public:
   struct Tables {
-    const float *taps, *turned, *mean;
+    const float *taps, *turned;
     Weight pointwise, skip;  // transposed
     const float* pairs;      // pack_pair_weight's, or null
   };
@@ -242,7 +165,8 @@ class BackwardBand {
       dd_.clear(-1);
     for (int64_t h = begin_; h < end_; h += pace_.step) {
       const int64_t rows = std::min(pace_.step, end_ - h);
-      for (; loaded <= h + rows; loaded++) load_(rows_, image_, loaded);
+      if (loads_x())
+        for (; loaded <= h + rows; loaded++) load_(rows_, image_, loaded);
       rows_of_dd({h, rows, 0, 0}, b_.weights());
       make_dx(made, h + rows - 1);
       made = h + rows - 1;
@@ -367,15 +291,19 @@ class BackwardBand {
     if (r < last) make_rows<1>(r, first_even);
   }
 
+  // Rows that end within a vector, or whose channels do, take a way through scratch memory.
+  bool is_direct() const { return in_.dense() && width_ * in_.stride % lanes() == 0; }
+  // Behind such rows' ends what is loaded is 0, where x is not known to give 0.
+  bool loads_x() const { return b_.weights() || !is_direct(); }
+
   template <int rows>
   void make_rows(int64_t r, int64_t first_even) {
     const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes());
-    // Rows that end within a vector, or whose channels do, take a way through scratch memory.
-    const bool direct = in_.dense() && row == floats;
+    const bool direct = is_direct();
     const float *dd[rows + 2], *a[rows];
     for (int64_t i = 0; i < rows + 2; i++) dd[i] = dd_.at(r - 1 + i);
     Finish<rows> finish{};
-    finish.mean = tables_.mean;
+    finish.affine = load_.affine;
     finish.sums = sums_;
     const auto element = [&](int64_t i) { return (image_ * height_ + r + i) * width_ * in_.count; };
     for (int64_t i = 0; i < rows; i++) {
@@ -389,19 +317,24 @@ class BackwardBand {
       if (!direct) load_pixels(in_, width_, dx_ + (rows + i) * row, Plainly(), x);
     }
     float* const taps_sum = accumulated_ + b_.product_floats();
-    const auto back = [&](auto weights, auto normalised) {
+    const auto back = [&](auto weights, auto mask) {
       with_columns<rows + 2>(in_.stride, [&](auto columns) HWY_ATTR {
-        depthwise_back<rows, decltype(weights)::value, decltype(normalised)::value,
+        depthwise_back<rows, decltype(weights)::value, decltype(mask)::value,
                        typename decltype(columns)::type>(
             dd, a, tables_.turned, in_.stride, in_.period, floats, taps_sum, finish, store_);
       });
     };
     const std::true_type yes;
     const std::false_type no;
+    const std::integral_constant<Mask, Mask::none> none;
+    const std::integral_constant<Mask, Mask::loaded> loaded;
+    const std::integral_constant<Mask, Mask::from_x> from_x;
     if (b_.weights())
-      b_.x.normalised() ? back(yes, yes) : back(yes, no);
+      b_.x.normalised() ? back(yes, loaded) : back(yes, none);
+    else if (!b_.x.normalised())
+      back(no, none);
     else
-      b_.x.normalised() ? back(no, yes) : back(no, no);
+      loads_x() ? back(no, loaded) : back(no, from_x);
     for (int64_t i = 0; !direct && i < rows; i++)
       store_pixels(in_, finish.to[i], width_, b_.d.dx.as<float>() + element(i));
   }
@@ -524,9 +457,8 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
 #endif
   const auto run = [&](auto store) {
     using Band = BackwardBand<decltype(store)>;
-    const typename Band::Tables of_band{
-        w.data(),  turned.data(), tables.centre.data(),
-        pointwise, skip,          pairs.empty() ? nullptr : pairs.data()};
+    const typename Band::Tables of_band{w.data(), turned.data(), pointwise, skip,
+                                        pairs.empty() ? nullptr : pairs.data()};
     pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
       Band(b, load, cotangent, of_band, store, task,
            static_cast<float*>(pool.scratch(worker, bytes)),
