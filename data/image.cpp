@@ -162,12 +162,24 @@ Image cut(Image image, const PicturePart& part) {
   result.width = std::ssize(part.columns);
   result.data.resize(static_cast<size_t>(result.bytes()));
   const auto pixel = static_cast<size_t>(image.bands) * size_of(image.type);
+  // Columns that follow one another are copied together.
+  struct Run {
+    int64_t first, count;
+  };
+  std::vector<Run> runs;
+  for (const int64_t column : part.columns) {
+    if (runs.empty() || column != runs.back().first + runs.back().count)
+      runs.push_back({column, 0});
+    runs.back().count++;
+  }
   uint8_t* to = result.data.data();
   for (const int64_t row : part.rows)
-    for (const int64_t column : part.columns) {
-      std::memcpy(to, image.data.data() + static_cast<size_t>(row * image.width + column) * pixel,
-                  pixel);
-      to += pixel;
+    for (const Run& run : runs) {
+      const size_t bytes = static_cast<size_t>(run.count) * pixel;
+      std::memcpy(to,
+                  image.data.data() + static_cast<size_t>(row * image.width + run.first) * pixel,
+                  bytes);
+      to += bytes;
     }
   return result;
 }

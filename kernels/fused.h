@@ -1,15 +1,20 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 
 #include "kernels/view.h"
+#include "kernels/window.h"
 
 // Kernels that do the work of several ops in one pass over memory. engine/fuse/ puts them into a
 // tape in place of those ops, where the device has them: each may be missing.
 namespace fulmar {
 
 struct Stream;
-struct Window;
+struct WarpOptions;
+struct WarpSample;
 
 // A tensor [N,H,W,C] as a kernel reads it: x itself, or with gamma what batch normalisation and
 // relu make of it: max(0, gamma (x - mean) / sqrt(var + epsilon) + beta). NaN stays.
@@ -52,18 +57,46 @@ struct SeparableGrad {
   View ddepthwise{}, dpointwise{};  // both or none
 };
 
+// One layer of a run: it makes rows of its output of a few rows of what it reads.
+struct RowLayer {
+  // warp: a picture's rows, as Backend::warp without standardize.
+  // conv: conv2d of one group.
+  // separable: conv2d 1x1 of depthwise_conv2d, as FusedKernels::separable.
+  // pool_skip: max_pool(x) + conv2d(skip), as FusedKernels::pool_skip; no x is below 0.
+  enum class Kind : uint8_t { warp, conv, separable, pool_skip };
+  Kind kind = Kind::separable;
+  // What it reads, of the run's tensors: first those given, then each layer's output.
+  int x = 0, skip = -1;
+  bool relu = false;  // of its output
+  Shape y;
+  Window window{};                // of conv
+  View depthwise{}, w{}, bias{};  // as the kinds have them; bias?
+  View packed{};                  // of separable and pool_skip: w by pack_row_weight, or none
+  const WarpSample* samples = nullptr;
+  const WarpOptions* warp = nullptr;
+};
+
+// Elements of a packed weight [1,1,inputs,outputs], whatever a device makes of it.
+constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
+  constexpr int64_t widest = 32;
+  return inputs * ((outputs + widest - 1) / widest * widest);
+}
+
 // The second column of numbers is that of kernels/kernel_list.h.
 #define FULMAR_FUSED_KERNELS(X) \
   X(separable, 6, 7)            \
   X(separable_grad, 6)          \
   X(pool_skip, 5, 6, 7)         \
   X(pool_grad_sums, 5)          \
-  X(skip_weight_grad, 3)
+  X(skip_weight_grad, 3)        \
+  X(row_run, 3)                 \
+  X(pack_row_weight, 2)
 
 #define FULMAR_FUSED_WORKSPACE_KERNELS(X) \
   X(separable)                            \
   X(separable_grad)                       \
-  X(skip_weight_grad)
+  X(skip_weight_grad)                     \
+  X(row_run)
 
 // Windows are 3x3. A separable one has stride 1 and padding 1 on all sides, a pooling one stride 2
 // and the padding of 'same': 1 before an odd extent and none before an even one.
@@ -94,6 +127,15 @@ struct FusedKernels {
   // dw [1,1,Cu,C] = conv2d_weight_grad(u, dy), of a 1x1 convolution of stride 2
   void (*skip_weight_grad)(Stream&, const Loaded& u, const View& dy, const View& dw, void* work);
   size_t (*skip_weight_grad_workspace)(Stream&, const Loaded& u, const View& dy, const View& dw);
+
+  // y: the last layer's output. What the others give exists a few rows at a time. Only a conv reads
+  // what a warp gives, and a conv reads nothing else that a layer gives.
+  void (*row_run)(Stream&, std::span<const View> x, std::span<const RowLayer> layers, const View& y,
+                  void* work);
+  size_t (*row_run_workspace)(Stream&, std::span<const View> x, std::span<const RowLayer> layers,
+                              const View& y);
+  // packed [packed_elements]: w [1,1,Ci,Co] in the order in which row_run reads it
+  void (*pack_row_weight)(Stream&, const View& w, const View& packed);
 };
 
 }  // namespace fulmar

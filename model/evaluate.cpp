@@ -11,7 +11,7 @@ Program record_evaluation(const ModelInfo& info, const Heads& heads,
                           const Device& device) {
   const Program program = record_program(info, heads, tensors, {Mode::eval, loss});
   require_labels(program, heads, "evaluation");
-  return fused(program, device);
+  return fused(program, device, FuseFor::inference);
 }
 
 // A sample's loss of its own, where there is one head that gives it.

@@ -263,8 +263,8 @@ ModelSession::Prepared& ModelSession::prepare(std::span<const HostTensor> inputs
     tensors.push_back({info.name, inputs[i].type, inputs[i].shape});
     if (info.pictures) tensors.push_back(samples_spec(info.name, inputs[i].shape.images()));
   }
-  p->program =
-      fused(record_program(model_->info(), model_->heads(), tensors, {Mode::eval}), *device_);
+  p->program = fused(record_program(model_->info(), model_->heads(), tensors, {Mode::eval}),
+                     *device_, FuseFor::inference);
   size_t at = 0;
   for (size_t i = 0; i < inputs.size(); i++) {
     Prepared::Input input{inputs[i].shape, inputs[i].type, p->program.inputs[at++], {}};

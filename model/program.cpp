@@ -158,12 +158,12 @@ std::vector<Val*> values_of(Program& p) {
 
 }  // namespace
 
-Program fused(const Program& program, const Device& device) {
+Program fused(const Program& program, const Device& device, FuseFor use) {
   Program p = program;
   std::vector<Val> keep;
   for (const Val* v : values_of(p))
     if (*v) keep.push_back(*v);
-  const Fused after = fuse(*p.tape, device, keep);
+  const Fused after = fuse(*p.tape, device, keep, {}, use);
   return moved(program, after.tape, [&](Val v) { return after.now(v); });
 }
 

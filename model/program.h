@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/batch_source.h"
+#include "engine/fuse/fuse.h"
 #include "engine/io/checkpoint.h"
 #include "engine/ops.h"
 #include "model/task.h"
@@ -44,8 +45,9 @@ FULMAR_API Program record_program(const ModelInfo& info, const Heads& heads,
                                   std::span<const TensorSpec> tensors,
                                   const ProgramOptions& options);
 
-// The program with fused ops where the device has them; to be called before grad.
-FULMAR_API Program fused(const Program& program, const Device& device);
+// The program with fused ops where the device has them; to be called before grad, if any.
+FULMAR_API Program fused(const Program& program, const Device& device,
+                         FuseFor use = FuseFor::gradients);
 // The same program on another tape: `now` tells where a value went.
 FULMAR_API Program moved(const Program& program, std::shared_ptr<Tape> tape,
                          const std::function<Val(Val)>& now);

@@ -22,7 +22,7 @@ double flops_of(const Tape& tape, int n) {
 MemoryNeed memory_of(const Tape& tape, const Plan& plan, Device& device, int64_t batch) {
   MemoryNeed need;
   need.batch = batch;
-  need.activations = plan.arena_bytes;
+  need.activations = plan.arena_bytes + plan.kept_bytes;
   for (int n : plan.leaves) {
     const ValueInfo& info = tape.node(n).outputs[0];
     const size_t bytes = view_of(nullptr, info.shape, type_on(device, info)).bytes();
@@ -75,11 +75,12 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 
 }  // namespace
 
-PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device) {
+PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device, bool fuse) {
   const Heads heads = heads_of(info);
   const std::vector<TensorSpec> tensors = tensors_of(info, Heads{}, batch);
   PlannedProgram planned{record_program(info, heads, tensors, {Mode::eval}), {}};
-  const Program& p = planned.program;
+  Program& p = planned.program;
+  if (fuse) p = fused(p, device, FuseFor::inference);
   std::vector<Val> outputs = watched_values(p);
   for (const auto& [name, value] : p.outputs) outputs.push_back(value);
   for (const Recorded& head : p.heads)
@@ -103,9 +104,10 @@ Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
                   const TrainStepOptions& options) {
   Summary summary;
   {
-    const auto [p, run] = planned_inference(info, 1, device);
+    const auto [p, run] = planned_inference(info, 1, device, false);  // layer by layer
     describe_layers(info.network, *p.tape, run, summary);
-    summary.inference = memory_of(*p.tape, run, device, 1);
+    const auto [fused_program, fused_run] = planned_inference(info, 1, device);
+    summary.inference = memory_of(*fused_program.tape, fused_run, device, 1);
   }
   if (heads_of(info).empty()) return summary;  // it can't be trained
   const auto [p, step] = planned_step(info, batch, device, options);

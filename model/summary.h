@@ -45,7 +45,8 @@ struct PlannedProgram {
   Plan plan;
 };
 // Of inference and of a training step, for batches of 8-bit pictures as below.
-FULMAR_API PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device);
+FULMAR_API PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device,
+                                            bool fuse = true);
 FULMAR_API PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Device& device,
                                        const TrainStepOptions& options = {});
 

@@ -42,7 +42,7 @@ StepWork::StepWork(Context& context, Device& device, const StepOptions& options)
   if (options.check) set_formula_weights(weights_);
   if (options.inference) {
     program_ = model::record_program(info_, heads, noise_.tensors(), {Mode::eval});
-    if (options.fuse) program_ = model::fused(program_, device);
+    if (options.fuse) program_ = model::fused(program_, device, FuseFor::inference);
     probabilities_ = program_.heads[0].results[0].second;
     logits_ = program_.outputs.begin()->second;
     inference_.emplace(context, device, program_.tape, std::vector{probabilities_, logits_},

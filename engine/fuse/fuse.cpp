@@ -45,9 +45,9 @@ namespace {
 // memory.
 class Choice {
  public:
-  explicit Choice(const Graph& graph) : graph_(graph) {
-    for (int n = 0; n < graph.tape().size(); n++)
-      for (const Pattern& pattern : patterns()) {
+  Choice(const Graph& graph, const Patterns& patterns) : graph_(graph) {
+    for (int n = graph.tape().size() - 1; n >= 0; n--)
+      for (const Pattern& pattern : patterns) {
         std::optional<Match> match = pattern(graph, n);
         if (!match || std::any_of(match->nodes.begin(), match->nodes.end(),
                                   [&](int node) { return of_node_.count(node) > 0; }))
@@ -95,8 +95,8 @@ class Choice {
 
 class Fusion final : public Recorder {
  public:
-  Fusion(const Graph& graph, std::span<const Val> keep)
-      : graph_(graph), choice_(graph), needed_(static_cast<size_t>(graph.tape().size())) {
+  Fusion(const Graph& graph, const Patterns& patterns, std::span<const Val> keep)
+      : graph_(graph), choice_(graph, patterns), needed_(static_cast<size_t>(graph.tape().size())) {
     fused_.tape = std::make_shared<Tape>();
     for (int n = 0; n < graph.tape().size(); n++)
       fused_.values.emplace_back(graph.node(n).outputs.size());
@@ -196,9 +196,21 @@ class Fusion final : public Recorder {
 }  // namespace
 
 Fused fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
-           const GradRules& rules) {
-  const Graph graph(tape, device, keep, rules);
-  return Fusion(graph, keep).run();
+           const GradRules& rules, FuseFor use) {
+  std::optional<Fused> all;
+  std::vector<Val> kept(keep.begin(), keep.end());
+  for (const Patterns& list : patterns(use)) {
+    const Graph graph(all ? *all->tape : tape, device, kept, rules);
+    Fused next = Fusion(graph, list, kept).run();
+    for (Val& v : kept) v = next.now(v);
+    if (all) {
+      for (std::vector<Val>& node : all->values)
+        for (Val& v : node) v = next.now(v);
+      next.values = std::move(all->values);
+    }
+    all = std::move(next);
+  }
+  return std::move(*all);
 }
 
 }  // namespace fulmar

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/device.h"
+#include "engine/fuse/fuse.h"
 #include "engine/tape.h"
 
 // What a fusion is made of: a pattern finds a run of ops on a tape, and records what takes their
@@ -74,7 +75,10 @@ struct Match {
 // The run of ops that ends at a node, where it is one.
 using Pattern = std::optional<Match> (*)(const Graph&, int node);
 
-// All patterns; of several that want a node the first takes it.
-std::span<const Pattern> patterns();
+// Patterns that are looked for together, from a tape's end: of several that want a node the later
+// match takes it, and of one node's the first.
+using Patterns = std::vector<Pattern>;
+// All of them. Each list is for the tape that the one before leaves.
+const std::vector<Patterns>& patterns(FuseFor use);
 
 }  // namespace fulmar

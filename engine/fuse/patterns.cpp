@@ -5,9 +5,11 @@
 namespace fulmar {
 
 // A new pattern has a file here, and its line.
-std::span<const Pattern> patterns() {
-  static constexpr Pattern all[] = {fuse_pool_skip, fuse_separable};
-  return all;
+const std::vector<Patterns>& patterns(FuseFor use) {
+  static const std::vector<Patterns> with_gradients{{fuse_pool_skip, fuse_separable}};
+  static const std::vector<Patterns> inference{
+      {fold_norm}, {rows_of_pool_skip, rows_of_conv}, {join_rows}};
+  return use == FuseFor::inference ? inference : with_gradients;
 }
 
 }  // namespace fulmar

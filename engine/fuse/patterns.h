@@ -11,4 +11,13 @@ std::optional<Match> fuse_pool_skip(const Graph& graph, int node);
 // conv2d 1x1 (depthwise_conv2d 3x3), with the channel sums of what it gives
 std::optional<Match> fuse_separable(const Graph& graph, int node);
 
+// Inference: batch_norm(conv2d), by weights that are scaled once
+std::optional<Match> fold_norm(const Graph& graph, int node);
+// Inference: a layer that makes rows of rows, with relu: conv2d of few channels, or separable
+std::optional<Match> rows_of_conv(const Graph& graph, int node);
+// Inference: add(max_pool(relu(z)), conv2d 1x1 of stride 2)
+std::optional<Match> rows_of_pool_skip(const Graph& graph, int node);
+// Inference: several of these, and a warp before them, in one run
+std::optional<Match> join_rows(const Graph& graph, int node);
+
 }  // namespace fulmar

@@ -37,7 +37,7 @@ void direct_target(ThreadPool& pool, const View& x, const View& w, const View& b
     float* const zipped = memory + conv.ring_floats();
     float* const plain = zipped + conv.y_row();
     const auto taps = reinterpret_cast<const float**>(plain + conv.y_row());
-    ZippedRows rows(conv, x, memory);
+    ZippedRows rows(conv, x.as<float>(), memory);
     DirectRow row{taps,
                   conv.depth(),
                   w.as<float>(),

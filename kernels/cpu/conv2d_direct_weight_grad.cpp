@@ -131,7 +131,7 @@ void gradient_target(ThreadPool& pool, const View& x, const View& dy, const View
     double* const total = totals + task * weights;
     std::fill_n(total, weights, 0.0);
     std::memset(sums, 0, static_cast<size_t>(weights * max_lanes) * sizeof(float));
-    ZippedRows rows(conv, x, memory);
+    ZippedRows rows(conv, x.as<float>(), memory);
     int64_t columns = 0;
     for (int64_t line = task * lines; line < std::min(conv.lines(), (task + 1) * lines); line++) {
       rows.find_taps(line, taps);

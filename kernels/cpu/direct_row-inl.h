@@ -34,9 +34,21 @@ struct DirectRow {
   Fetch next;  // a step for each column pair and weight of one channel tile
 };
 
+// What becomes of a sum.
+struct KeepSum {
+  HWY_INLINE V operator()(V sum) const { return sum; }
+};
+// max(+0, sum), and NaN where it is.
+struct RectifySum {
+  HWY_INLINE V operator()(V sum) const {
+    return hn::IfThenZeroElse(hn::Le(sum, hn::Zero(D())), sum);
+  }
+};
+
 // Columns [i, i + columns) of output channels [o, o + outputs).
-template <int columns, int outputs>
-HWY_INLINE void direct_tile(const DirectRow& row, int64_t i, int64_t o, Fetch& next) {
+template <int columns, int outputs, class Finish>
+HWY_INLINE void direct_tile(const DirectRow& row, int64_t i, int64_t o, const Finish& finish,
+                            Fetch& next) {
   const D d;
   V sum[columns][outputs];
 #pragma GCC unroll 8
@@ -63,39 +75,42 @@ HWY_INLINE void direct_tile(const DirectRow& row, int64_t i, int64_t o, Fetch& n
 #pragma GCC unroll 8
   for (int c = 0; c < columns; c++) {
 #pragma GCC unroll 8
-    for (int j = 0; j < outputs; j++) hn::Store(sum[c][j], d, y + c * row.y_step + j * lanes());
+    for (int j = 0; j < outputs; j++)
+      hn::Store(finish(sum[c][j]), d, y + c * row.y_step + j * lanes());
   }
 }
 
 // Output channels [o, o + outputs) of a row of an even number of columns.
-template <int outputs>
-HWY_NOINLINE void direct_channels(const DirectRow& row, int64_t o) {
+template <int outputs, class Finish>
+HWY_NOINLINE void direct_channels(const DirectRow& row, int64_t o, const Finish& finish) {
   constexpr int columns = direct_columns(outputs);
   Fetch next = row.next;
   int64_t i = 0;
-  for (; i + columns <= row.columns; i += columns) direct_tile<columns, outputs>(row, i, o, next);
+  for (; i + columns <= row.columns; i += columns)
+    direct_tile<columns, outputs>(row, i, o, finish, next);
   if constexpr (columns > 2)
-    for (; i < row.columns; i += 2) direct_tile<2, outputs>(row, i, o, next);
+    for (; i < row.columns; i += 2) direct_tile<2, outputs>(row, i, o, finish, next);
 }
 
-HWY_INLINE void direct_row(DirectRow row) {
+template <class Finish = KeepSum>
+HWY_INLINE void direct_row(DirectRow row, const Finish& finish = {}) {
   int64_t o = 0;
   for (; o + direct_outputs <= row.outputs; o += direct_outputs) {
-    direct_channels<direct_outputs>(row, o);
+    direct_channels<direct_outputs>(row, o, finish);
     row.next = {};  // once is enough
   }
   if (direct_outputs > 4 && o + 4 <= row.outputs) {
-    direct_channels<4>(row, o);
+    direct_channels<4>(row, o, finish);
     row.next = {};
     o += 4;
   }
   switch (row.outputs - o) {
     case 3:
-      return direct_channels<3>(row, o);
+      return direct_channels<3>(row, o, finish);
     case 2:
-      return direct_channels<2>(row, o);
+      return direct_channels<2>(row, o, finish);
     case 1:
-      return direct_channels<1>(row, o);
+      return direct_channels<1>(row, o, finish);
   }
 }
 

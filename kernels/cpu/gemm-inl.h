@@ -76,6 +76,16 @@ struct AddBias {
   }
 };
 
+// max(0, sum + bias), and NaN where that is.
+struct AddBiasRectify {
+  const float* bias;
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V sum, int64_t /*m*/, int64_t c) const {
+    const V y = hn::Add(sum, hn::LoadU(d, bias + c));
+    return hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);
+  }
+};
+
 // A product over part of the depth adds to the stored sums unless it is the first part. The
 // epilogue sees the sum of all parts, with the last.
 struct DepthPart {

@@ -204,7 +204,8 @@ struct Segment {
 };
 
 // The depthwise output of a segment.
-HWY_INLINE void depthwise_segment(const Ring& ring, const Channels& channels, const float* w,
+template <class Rows>
+HWY_INLINE void depthwise_segment(const Rows& ring, const Channels& channels, const float* w,
                                   const Segment& s, float* y, NextRows ahead) {
   const int64_t at = s.first * channels.stride, floats = s.pixels * channels.stride;
   const int64_t y_row = s.row_floats(channels);
@@ -282,7 +283,7 @@ HWY_INLINE V pair_at(const float* p) {
 // bias: twice.
 template <bool whole, class Rows>
 HWY_INLINE void multiply_pairs(const float* left, int64_t stride, const Weight& w, V bias,
-                               const Rows& out, int64_t m, int64_t last) {
+                               bool relu, const Rows& out, int64_t m, int64_t last) {
   constexpr int count = 8;
   const D d;
   const auto row = [&](int64_t j) { return whole ? m + j : std::min(m + j, last); };
@@ -299,7 +300,8 @@ HWY_INLINE void multiply_pairs(const float* left, int64_t stride, const Weight& 
 #pragma GCC unroll 4
   for (int j = 0; j < count; j += 2) {
     const V even = hn::ConcatEven(d, sum[j + 1], sum[j]);
-    const V y = hn::Add(hn::Add(even, hn::ConcatOdd(d, sum[j + 1], sum[j])), bias);
+    V y = hn::Add(hn::Add(even, hn::ConcatOdd(d, sum[j + 1], sum[j])), bias);
+    if (relu) y = hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);  // +0, which a pool wants
     float *const first = out(row(j)), *const second = out(row(j + 1));
     if (w.columns == 8 && second == first + 8) {
       hn::StoreU(y, d, first);
@@ -312,7 +314,8 @@ HWY_INLINE void multiply_pairs(const float* left, int64_t stride, const Weight& 
 
 template <class Rows>
 HWY_NOINLINE void multiply_in_pairs(int64_t rows, const LeftBlock& left, const Weight& w,
-                                    const float* bias, const Rows& out, const AheadByTile& ahead) {
+                                    const float* bias, bool relu, const Rows& out,
+                                    const AheadByTile& ahead) {
   constexpr int64_t tall = 8;
   const D d;
   V twice = hn::Zero(d);
@@ -324,9 +327,9 @@ HWY_NOINLINE void multiply_in_pairs(int64_t rows, const LeftBlock& left, const W
   int64_t m = 0;
   for (; m + tall <= rows; m += tall) {
     for (int64_t k = 0; k < w.depth / 2; k++, next += ahead.share) hwy::Prefetch(next);
-    multiply_pairs<true>(left.data, left.stride, w, twice, out, m, rows - 1);
+    multiply_pairs<true>(left.data, left.stride, w, twice, relu, out, m, rows - 1);
   }
-  if (m < rows) multiply_pairs<false>(left.data, left.stride, w, twice, out, m, rows - 1);
+  if (m < rows) multiply_pairs<false>(left.data, left.stride, w, twice, relu, out, m, rows - 1);
 }
 
 // sum[8][8] += x^T y over pixels; both have 8 channels. A lane pair takes two channels of x.
@@ -367,17 +370,19 @@ inline HWY_NOINLINE void add_products_in_pairs(const float* x, const float* y, i
 #endif
 
 // out(m)[c] = bias[c] + sum over k of left(m, k) weight(k, c) for m in [0, rows) and some columns,
-// the first of a widest panel; bias: whole panels, or null.
+// the first of a widest panel; bias: whole panels, or null. relu: of that, where there is a bias.
 template <class Rows>
 HWY_INLINE void multiply_weight(int64_t rows, const LeftBlock& left, const Weight& w,
                                 const float* bias, const Rows& out, const AheadByTile& ahead,
-                                int64_t first_column, int64_t last_column) {
+                                int64_t first_column, int64_t last_column, bool relu = false) {
 #if HWY_TARGET == HWY_AVX3
-  if (w.in_pairs()) return multiply_in_pairs(rows, left, w, bias, out, ahead);
+  if (w.in_pairs()) return multiply_in_pairs(rows, left, w, bias, relu, out, ahead);
 #endif
   const Block block{rows, first_column, last_column, 0, w.depth, {true, true}};
   const Panels panels{w.data, w.depth, w.columns};
-  if (bias)
+  if (bias && relu)
+    multiply<Left::rows>(block, left, panels, ahead, out, AddBiasRectify{bias});
+  else if (bias)
     multiply<Left::rows>(block, left, panels, ahead, out, AddBias{bias});
   else
     multiply<Left::rows>(block, left, panels, ahead, out, StoreSum());

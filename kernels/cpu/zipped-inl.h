@@ -198,9 +198,9 @@ struct ZippedConv {
 // The zipped rows of x that a row of y reads, kept for the next row of y.
 class ZippedRows {
  public:
-  HWY_INLINE ZippedRows(const ZippedConv& conv, const View& x, float* memory)
+  HWY_INLINE ZippedRows(const ZippedConv& conv, const float* x, float* memory)
       : conv_(conv),
-        x_(x.as<float>()),
+        x_(x),
         zeros_(memory),
         edge_(memory + conv.x_row()),
         ring_(memory + 2 * conv.x_row()) {
@@ -210,17 +210,21 @@ class ZippedRows {
   // taps[k]: where element k of (tap row, tap column, channel) lies for the first output column of
   // row `line`, in the numbering of all images' rows. Lines rise.
   HWY_INLINE void find_taps(int64_t line, const float** taps) {
+    find_taps(line, taps, [&](int64_t image, int64_t iy, float* to) {
+      zip_plain(x_ + (image * conv_.height + iy) * conv_.width * conv_.inputs, to);
+    });
+  }
+  // The same of rows that fill(image, iy, to) zips.
+  template <class Fill>
+  HWY_INLINE void find_taps(int64_t line, const float** taps, const Fill& fill) {
     const int64_t image = line / conv_.out_height;
     if (image != image_) have_ = -conv_.window.padding[0];
     image_ = image;
     const int64_t first =
         line % conv_.out_height * conv_.window.stride[0] - conv_.window.padding[0];
-    const int64_t row_floats = conv_.width * conv_.inputs;
-    const int64_t step = conv_.columns * conv_.window.stride[1] * conv_.inputs;
     for (int64_t iy = std::max(first, have_); iy < first + conv_.row_span; iy++) {
       if (iy < 0 || iy >= conv_.height) continue;
-      zip_row(x_ + (image * conv_.height + iy) * row_floats, row_floats,
-              -conv_.window.padding[2] * conv_.inputs, step, conv_.x_count, edge_, at(iy));
+      fill(image, iy, at(iy));
     }
     have_ = first + conv_.row_span;
     for (int64_t i = 0; i < conv_.kernel_height; i++) {
@@ -231,6 +235,15 @@ class ZippedRows {
           *taps++ = row + (j * conv_.window.dilation[1] * conv_.inputs + c) * max_lanes;
     }
   }
+
+  HWY_INLINE void zip_plain(const float* row, float* to) const {
+    zip_row(row, conv_.width * conv_.inputs, first(), step(), conv_.x_count, edge_, to);
+  }
+  // Elements of a row, and memory, as zip_row takes them.
+  int64_t first() const { return -conv_.window.padding[2] * conv_.inputs; }
+  int64_t step() const { return conv_.columns * conv_.window.stride[1] * conv_.inputs; }
+  int64_t count() const { return conv_.x_count; }
+  float* edge() const { return edge_; }
 
   // What the next row of y reads for the first time, in so many steps.
   HWY_INLINE Fetch next(int64_t steps) const {
@@ -244,7 +257,7 @@ class ZippedRows {
  private:
   float* at(int64_t iy) { return ring_ + iy % conv_.row_span * conv_.x_row(); }
 
-  const ZippedConv& conv_;
+  ZippedConv conv_;
   const float* x_;
   float *zeros_, *edge_, *ring_;
   int64_t image_ = -1, have_ = 0;

@@ -1,0 +1,163 @@
+// What makes rows: the parts that the layers of a run have in common. Compiled once per instruction
+// set, inside its namespace.
+#if defined(FULMAR_KERNELS_CPU_ROW_LAYERS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_ROW_LAYERS_INL_H
+#undef FULMAR_KERNELS_CPU_ROW_LAYERS_INL_H
+#else
+#define FULMAR_KERNELS_CPU_ROW_LAYERS_INL_H
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/depthwise_tiles-inl.h"
+#include "kernels/cpu/direct_row-inl.h"
+#include "kernels/cpu/row_plan-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// The latest rows of a tensor; those outside of it are zeros.
+struct RowRing {
+  Ring ring;
+  int64_t height;
+  float* zeros;  // a column's room within a row of zeros
+  float* at(int64_t row) const { return row < 0 || row >= height ? zeros : ring.at(row); }
+};
+
+// A zipped row's neighbours: before it stands the column before each segment, behind it the one
+// after.
+HWY_NOINLINE inline void set_neighbours(const RowFormat& format, float* row) {
+  const D d;
+  const int64_t column = format.lie.stride, end = format.columns * column;
+  const auto first_lane = hn::FirstN(d, 1);
+  const auto all_but_last = hn::FirstN(d, static_cast<size_t>(lanes() - 1));
+  for (int64_t e = 0; e < column; e += lanes()) {
+    hn::StoreU(hn::IfThenZeroElse(first_lane, hn::LoadU(d, row + end - column + e - 1)), d,
+               row - column + e);
+    hn::StoreU(hn::IfThenElseZero(all_but_last, hn::LoadU(d, row + e + 1)), d, row + end + e);
+  }
+}
+
+// A weight of a 1x1 convolution, packed where its rows are plain, and its bias.
+struct RowWeight {
+  Weight plain;
+  const float *w, *bias;
+  int64_t inputs, outputs;
+
+  static int64_t bias_floats(int64_t outputs) { return padded_columns(outputs) + 2 * max_lanes; }
+  static int64_t floats(const View& w) {
+    return packed_elements(w.shape.width(), w.shape.channels()) + bias_floats(w.shape.channels());
+  }
+
+  HWY_INLINE RowWeight(ThreadPool& pool, const RowLayer& layer, bool of_zipped, float* memory)
+      : w(layer.w.as<float>()), inputs(layer.w.shape.width()), outputs(layer.w.shape.channels()) {
+    float* const table = memory + packed_elements(inputs, outputs);
+    std::memset(table, 0, static_cast<size_t>(bias_floats(outputs)) * sizeof(float));
+    if (layer.bias) std::memcpy(table, layer.bias.data, layer.bias.bytes());
+    bias = table;
+    if (!of_zipped && Weight::in_pairs(inputs, outputs)) {
+      plain = pack_weight(pool, layer.w, false, memory);
+      return;
+    }
+    if (!layer.packed) pack_panels(pool, layer.w, memory);
+    plain = {layer.packed ? layer.packed.as<float>() : memory, inputs, outputs};
+  }
+  static HWY_INLINE void pack_panels(ThreadPool& pool, const View& w, float* to) {
+    const int64_t depth = w.shape.width(), columns = w.shape.channels();
+    const int64_t width = panel_width(columns);
+    pool.run((columns + width - 1) / width, [&](int64_t task, int) HWY_ATTR {
+      const int64_t c = task * width;
+      pack_panel(w.as<float>(), columns, depth, columns, c, to + c * depth);
+    });
+  }
+
+  // From pixels to pixels, some columns of them.
+  template <class Rows>
+  HWY_INLINE void plain_to_plain(int64_t pixels, const LeftBlock& left, bool relu, const Rows& out,
+                                 int64_t first_column, int64_t last_column) const {
+    const AheadByTile none{left.data, 0, 0};
+    multiply_weight(pixels, left, plain, bias, out, none, first_column, last_column, relu);
+  }
+  // From zipped columns, `step` floats apart, to zipped columns.
+  HWY_INLINE void zipped_to_zipped(const float* x, int64_t step, int64_t columns, bool relu,
+                                   float* y, const float** taps) const {
+    for (int64_t k = 0; k < inputs; k++) taps[k] = x + k * lanes();
+    const DirectRow row{taps, inputs, w, bias, outputs, columns, step, outputs * lanes(), y, {}};
+    if (relu)
+      direct_row(row, RectifySum());
+    else
+      direct_row(row, KeepSum());
+  }
+  // From zipped columns to pixels `stride` floats apart; lanes are `segment` pixels apart.
+  HWY_INLINE void zipped_to_plain(const float* x, int64_t step, int64_t columns, bool relu,
+                                  float* y, int64_t stride, int64_t segment) const {
+    if (relu)
+      columns_to_pixels(x, step, columns, y, stride, segment, AddBiasRectify{bias});
+    else
+      columns_to_pixels(x, step, columns, y, stride, segment, AddBias{bias});
+  }
+
+ private:
+  template <class Epilogue>
+  HWY_INLINE void columns_to_pixels(const float* x, int64_t step, int64_t columns, float* y,
+                                    int64_t stride, int64_t segment,
+                                    const Epilogue& epilogue) const {
+    for (int64_t c = 0; c < outputs; c += panel_width(outputs - c))
+      for_panel(outputs - c, [&](auto d, auto vectors) HWY_ATTR {
+        // A column's pixels at once, where the registers hold their sums.
+        constexpr int v = decltype(vectors)::value;
+        constexpr int rows = v == 1 ? max_lanes : (max_lanes + 1) / 2;
+        pixels_of_columns<rows, v>(d, c, x, step, columns, y, stride, segment, epilogue);
+      });
+  }
+  template <int rows, int vectors, class DX, class Epilogue>
+  HWY_NOINLINE void pixels_of_columns(DX d, int64_t c, const float* x, int64_t step,
+                                      int64_t columns, float* y, int64_t stride, int64_t segment,
+                                      const Epilogue& epilogue) const {
+    const Panels panels{plain.data, inputs, outputs};
+    for (int64_t i = 0; i < columns; i++)
+      for (int64_t m = 0; m < lanes(); m += rows) {
+        const EvenRows out{y + i * stride, segment * stride};
+        const StoreTile<EvenRows, Epilogue> store{out, epilogue, {true, true}, false, 0,
+                                                  m,   c,        outputs - c};
+        tile<Left::columns, rows, vectors>(d, x + i * step + m, lanes(), panels.panel(c, 0),
+                                           panels.step(c), inputs, Ahead{x, 0}, store);
+      }
+  }
+};
+
+// The largest of 3 x 3 columns in three rows, and what is added to it. Behind relu no value is
+// below +0: then numbers follow the order of their bits, and NaN of either sign is the largest.
+template <class DX>
+HWY_INLINE hn::Vec<DX> largest_and(DX d, const float* const* rows, int64_t at, int64_t column,
+                                   const float* added) {
+  const hn::RebindToUnsigned<DX> bits;
+  auto best = hn::Zero(bits);
+#pragma GCC unroll 3
+  for (int r = 0; r < 3; r++) {
+#pragma GCC unroll 3
+    for (int c = 0; c < 3; c++)
+      best = hn::Max(best, hn::BitCast(bits, hn::LoadU(d, rows[r] + at + c * column)));
+  }
+  return hn::Add(hn::BitCast(d, best), hn::LoadU(d, added));
+}
+
+// y[j] = added[j] + the largest of the columns from 2j on, for `count` columns of `column` floats,
+// of which [begin, end) are made.
+HWY_NOINLINE inline void pool_columns(const float* const* rows, int64_t column, int64_t begin,
+                                      int64_t end, int64_t count, const float* added, float* y) {
+  for (int64_t j = 0; j < count; j++)
+    for_channels(end - begin, [&](auto d, int64_t c) HWY_ATTR {
+      const int64_t e = begin + c, to = j * column + e;
+      hn::StoreU(largest_and(d, rows, 2 * j * column + e, column, added + to), d, y + to);
+    });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

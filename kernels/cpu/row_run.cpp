@@ -1,0 +1,514 @@
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/warp.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/row_run.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// Must come after foreach_target.h.
+#include "kernels/cpu/row_layers-inl.h"
+#include "kernels/cpu/warp_rows-inl.h"
+#include "kernels/cpu/zipped_bytes-inl.h"
+
+// A run of layers in bands of rows (fused-layer execution: Alwani et al. 2016). A band's threads
+// make each row of each layer when the next layer wants it, and keep a few; what lies at a band's
+// edges is made twice. So inner values stay in a core's own caches, and no thread waits within a
+// run. Deep layers, of few pixels, come alone: then tasks share out the output's channels too.
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+using Kind = RowLayer::Kind;
+
+// A layer with what all its tasks read.
+struct PreparedLayer {
+  const RowLayer* of;
+  std::optional<RowWeight> weight{};
+  const float* taps = nullptr;       // of the depthwise part, by the lanes of a column
+  Scratch<float> tap_table{};        // where they are not the kernel as it stands
+  std::optional<ZippedConv> conv{};  // of the conv
+};
+
+// Which part of a run a task makes.
+struct RowTask {
+  int64_t image, begin, end;
+  int64_t first_channel, last_channel;  // of the output
+};
+
+struct RowTasks {
+  int64_t images, height, band_rows, bands, parts, channels;
+
+  RowTasks(const RowPlan& plan, int64_t threads) {
+    const RowTensor& y = plan.tensor(plan.last());
+    images = y.shape.images();
+    height = y.shape.height();
+    channels = y.shape.channels();
+    const bool alone = plan.layers().size() == 1;
+    // What a band makes of its edges twice should be little; a layer alone makes nothing twice.
+    const int64_t least = alone ? y.step : 16, good = alone ? y.step : 32;
+    const auto at_most = [&](int64_t wanted, int64_t rows) {
+      return std::clamp<int64_t>((wanted + images - 1) / images, 1,
+                                 std::max<int64_t>(1, height / rows));
+    };
+    // More bands than threads: one that is held up leaves work to the others.
+    bands = std::max(at_most(threads, least), at_most(2 * threads, good));
+    band_rows = rounded_up((height + bands - 1) / bands, std::max<int64_t>(y.step, 1));
+    bands = (height + band_rows - 1) / band_rows;
+    // Weights of many channels are read once by all tasks together.
+    constexpr int64_t least_channels = 2 * max_lanes;
+    const int64_t idle = threads / std::max<int64_t>(1, images * bands);
+    parts =
+        alone ? std::clamp<int64_t>(idle, 1, std::max<int64_t>(1, channels / least_channels)) : 1;
+  }
+  int64_t count() const { return images * bands * parts; }
+  RowTask at(int64_t number) const {
+    const int64_t band = number / parts, part = number % parts;
+    const int64_t begin = band % bands * band_rows;
+    const int64_t each = rounded_up((channels + parts - 1) / parts, 2 * max_lanes);
+    return {band / bands, begin, std::min(height, begin + band_rows),
+            std::min(channels, part * each), std::min(channels, (part + 1) * each)};
+  }
+};
+
+// Floats of a worker's memory.
+struct RowScratch {
+  int64_t rings = 0, zeros = 0, segment = 0, row = 0, convs = 0, picture = 0;
+  int64_t pointers = 0;
+
+  RowScratch(const RowPlan& plan, std::span<const PreparedLayer> layers) {
+    for (const RowTensor& t : plan.tensors()) {
+      const int64_t stride = Ring::stride_of(t.format.columns, t.format.lie);
+      if (t.ring) rings += t.slots * stride;
+      zeros = std::max(zeros, stride);
+    }
+    for (const PreparedLayer& p : layers) {
+      const RowLayer& layer = *p.of;
+      if (layer.kind == Kind::warp)
+        picture = std::max(picture, rounded_up(layer.y.width() * layer.y.channels(), max_lanes));
+      if (p.conv) {
+        convs = p.conv->ring_floats();
+        row = std::max(row, p.conv->y_row());
+        pointers = std::max(pointers, p.conv->depth());
+      }
+      if (p.weight) pointers = std::max(pointers, p.weight->inputs);
+      const RowTensor& y = plan.tensor(plan.of_layer(static_cast<size_t>(&p - layers.data())));
+      const RowFormat made = plan.made(layer);
+      row = std::max({row, y.step * rounded_up(made.floats(), max_lanes) + max_lanes,
+                      rounded_up(y.format.floats(), max_lanes) + max_lanes});
+      if (layer.kind == Kind::separable)
+        segment = std::max(segment, y.step * segment_floats(plan.tensor(layer.x).format, y.step));
+      if (layer.kind == Kind::pool_skip)
+        segment = std::max(segment,
+                           y.step * rounded_up(layer.y.width() * layer.w.shape.width(), max_lanes));
+    }
+  }
+  // Columns whose depthwise output stays in L1.
+  static int64_t segment_columns(const RowFormat& x, int64_t step) {
+    constexpr int64_t l1_floats = 2048, least_pixels = 64;
+    const int64_t least = x.zipped ? 2 : least_pixels / step, unit = x.zipped ? 2 : 16;
+    const int64_t columns = std::max(l1_floats / x.lie.stride / step, least);
+    return std::min(x.columns, rounded_up(columns, unit));
+  }
+  static int64_t segment_floats(const RowFormat& x, int64_t step) {
+    return rounded_up(segment_columns(x, step) * x.lie.stride, lanes());
+  }
+  int64_t pointer_floats() const {
+    constexpr int64_t size = sizeof(const float*) / sizeof(uint32_t);
+    return rounded_up(size * pointers, max_lanes);
+  }
+  size_t bytes() const {
+    return static_cast<size_t>(pointer_floats() + rings + zeros + segment + 2 * row + convs +
+                               picture) *
+           sizeof(float);
+  }
+};
+
+struct RowCall {
+  const RowPlan& plan;
+  std::span<const PreparedLayer> layers;
+  std::span<const View> x;
+  const View& y;
+  const std::optional<WarpTables>& tables;  // of the warp
+};
+
+class RowBand {
+ public:
+  RowBand(const RowCall& call, const RowTask& task, float* memory)
+      : call_(call), plan_(call.plan), task_(task) {
+    const RowScratch sizes(plan_, call.layers);
+    taps_ = reinterpret_cast<const float**>(memory);
+    memory += sizes.pointer_floats();
+    const auto take = [&](int64_t floats) {
+      float* const taken = memory;
+      memory += floats;
+      return taken;
+    };
+    const auto zero = [](float* at, int64_t floats) {
+      std::memset(at, 0, static_cast<size_t>(floats) * sizeof(float));
+    };
+    float* const zeros = take(sizes.zeros);
+    zero(zeros, sizes.zeros);
+    for (const RowTensor& t : plan_.tensors()) {
+      const Channels& lie = t.format.lie;
+      const int64_t slots = t.ring ? t.slots : 1;
+      const Ring ring(t.ring ? memory : zeros, slots, t.format.columns, lie);
+      if (t.ring) {
+        float* const at = take(slots * ring.stride);
+        if (lie.dense())
+          ring.clear_edges(t.format.floats());
+        else
+          zero(at, slots * ring.stride);
+      }
+      rings_.push_back({ring, t.shape.height(), zeros + ring.room});
+    }
+    segment_ = take(sizes.segment);
+    row_ = take(sizes.row);
+    other_row_ = take(sizes.row);
+    conv_ = take(sizes.convs);
+    picture_ = take(sizes.picture);
+    for (const PreparedLayer& p : call.layers)
+      if (p.conv) zipped_ = ZippedRows(*p.conv, plan_.tensor(p.of->x).x, conv_);
+  }
+
+  void run() {
+    const auto make = [&](int t, int64_t first, int64_t rows) { make_rows(t, first, rows); };
+    RowSchedule<decltype(make)>(plan_, {task_.begin, task_.end}, make).run();
+  }
+
+ private:
+  const RowRing& ring(int t) const { return rings_[static_cast<size_t>(t)]; }
+
+  void make_rows(int t, int64_t first, int64_t rows) {
+    const RowTensor& tensor = plan_.tensor(t);
+    if (tensor.layer < 0) return load(t, first);
+    const PreparedLayer& p = call_.layers[static_cast<size_t>(tensor.layer)];
+    switch (p.of->kind) {
+      case Kind::warp:
+        return;  // conv asks for its rows
+      case Kind::conv:
+        return convolve(t, p, first);
+      case Kind::separable:
+        return separable(t, p, first, rows);
+      case Kind::pool_skip:
+        return pool(t, p, first, rows);
+    }
+  }
+
+  // A row of a tensor in memory.
+  void load(int t, int64_t r) {
+    const RowTensor& tensor = plan_.tensor(t);
+    const RowFormat& format = tensor.format;
+    const int64_t width = tensor.shape.width(), floats = width * tensor.shape.channels();
+    const float* const from = tensor.x + (task_.image * tensor.shape.height() + r) * floats;
+    float* const to = ring(t).at(r);
+    constexpr int64_t rows_ahead = 2, line = 16;
+    if (r + rows_ahead < tensor.shape.height())
+      for (int64_t e = 0; e < floats; e += line)
+        __builtin_prefetch(from + rows_ahead * floats + e, 0, 2);
+    if (!format.zipped) {
+      load_pixels(format.lie, width, to, Plainly(), from);
+      return;
+    }
+    const int64_t count = floats / lanes();
+    const float* segments[max_lanes];
+    for (int64_t l = 0; l < lanes(); l++) segments[l] = from + l * count;
+    zip(segments, count, to);
+    set_neighbours(format, to);
+  }
+
+  // Where a layer makes a row that then is brought to its place: there, if it lies there alike.
+  float* place(int t, const RowFormat& made, int64_t r, float* otherwise) const {
+    const RowTensor& tensor = plan_.tensor(t);
+    if (tensor.ring) return made.zipped == tensor.format.zipped ? ring(t).at(r) : otherwise;
+    return !made.zipped && made.lie.dense() ? output(r) : otherwise;
+  }
+  float* output(int64_t r) const {
+    const Shape& y = plan_.tensor(plan_.last()).shape;
+    return call_.y.as<float>() + (task_.image * y.height() + r) * y.width() * y.channels();
+  }
+  // Brings a row to its place, from where place() said; zipped rows may have more columns than y.
+  void settle(int t, const RowFormat& made, int64_t r, float* from) {
+    const RowTensor& tensor = plan_.tensor(t);
+    const Shape& shape = tensor.shape;
+    if (tensor.ring && made.zipped && tensor.format.zipped)
+      return set_neighbours(tensor.format, from);
+    if (from == place(t, made, r, nullptr)) return;
+    if (made.zipped) {
+      unzip(from, made.columns * shape.channels(), other_row_);
+      return store_row(t, r, other_row_);
+    }
+    store_pixels(made.lie, from, shape.width(), output(r));
+  }
+  // Pixels without gaps to their place.
+  void store_row(int t, int64_t r, const float* from) {
+    const RowTensor& tensor = plan_.tensor(t);
+    const Shape& shape = tensor.shape;
+    if (tensor.ring)
+      return load_pixels(tensor.format.lie, shape.width(), ring(t).at(r), Plainly(), from);
+    transform(
+        Cached(), shape.width() * shape.channels(), output(r), [](V v) HWY_ATTR { return v; },
+        from);
+  }
+
+  void convolve(int t, const PreparedLayer& p, int64_t r) {
+    const RowLayer& layer = *p.of;
+    const ZippedConv& conv = *p.conv;
+    const RowTensor& x = plan_.tensor(layer.x);
+    const int64_t line = task_.image * layer.y.height() + r;
+    if (x.layer >= 0)
+      zipped_->find_taps(line, taps_, [&](int64_t image, int64_t row, float* to) {
+        zip_warped(call_.layers[static_cast<size_t>(x.layer)], image, row, to);
+      });
+    else
+      zipped_->find_taps(line, taps_);
+    DirectRow row{taps_,
+                  conv.depth(),
+                  layer.w.as<float>(),
+                  layer.bias ? layer.bias.as<float>() : nullptr,
+                  conv.outputs,
+                  conv.columns,
+                  conv.column_step(),
+                  conv.outputs * max_lanes,
+                  nullptr,
+                  {}};
+    const RowTensor& to = plan_.tensor(t);
+    const bool in_place = to.ring && to.format.zipped;
+    row.y = in_place ? ring(t).at(r) : row_;
+    if (layer.relu)
+      direct_row(row, RectifySum());
+    else
+      direct_row(row, KeepSum());
+    if (in_place) return set_neighbours(to.format, row.y);
+    unzip(row.y, conv.y_count, other_row_);
+    store_row(t, r, other_row_);
+  }
+
+  void zip_warped(const PreparedLayer& p, int64_t image, int64_t row, float* to) {
+    const RowLayer& layer = *p.of;
+    const View& source = call_.x[static_cast<size_t>(layer.x)];
+    const WarpSample& sample = layer.samples[image];
+    const int64_t width = layer.y.width(), bands = layer.y.channels();
+#if HWY_TARGET == HWY_AVX3
+    if (source.type == DType::u8 && !layer.warp->has_nodata &&
+        zipped_->count() >= least_byte_count) {
+      const auto from = warp_source<uint8_t>(source, image, sample, *layer.warp);
+      const Columns inside = columns_in_frames(sample, static_cast<double>(row), width);
+      const Columns shifted = columns_shifted(from, sample, *layer.warp, row, bands, inside);
+      if (shifted.begin == 0 && shifted.end == width) {
+        const auto right = static_cast<int64_t>(sample.map.a[2]);
+        const auto down = static_cast<int64_t>(sample.map.a[5]) + row;
+        const ByteScale how{layer.warp->scale.data(), layer.warp->offset.data(), bands,
+                            static_cast<float>(sample.gain)};
+        return zip_byte_row(from.data + down * from.row_stride + right * bands, width * bands,
+                            zipped_->first(), zipped_->step(), zipped_->count(), how,
+                            2 * from.row_stride, zipped_->edge(), to);
+      }
+    }
+#endif
+    const auto make = [&](auto number) {
+      using T = decltype(number);
+      warp_row(warp_source<T>(source, image, sample, *layer.warp), sample, *layer.warp,
+               *call_.tables, row, width, bands, columns_, picture_);
+    };
+    if (source.type == DType::u8)
+      make(uint8_t());
+    else if (source.type == DType::u16)
+      make(uint16_t());
+    else
+      make(float());
+    zipped_->zip_plain(picture_, to);
+  }
+
+  void separable(int t, const PreparedLayer& p, int64_t first_row, int64_t rows) {
+    const RowLayer& layer = *p.of;
+    const RowWeight& weight = *p.weight;
+    const RowTensor &x = plan_.tensor(layer.x), &y = plan_.tensor(t);
+    const RowFormat &in = x.format, made = plan_.made(layer);
+    const int64_t segment = RowScratch::segment_columns(in, y.step);
+    const int64_t made_row = rounded_up(made.floats(), max_lanes);
+    const int64_t stride = made.lie.stride;
+    const auto to = [&](int64_t r) { return place(t, made, first_row + r, row_ + r * made_row); };
+    for (int64_t first = 0; first < in.columns; first += segment) {
+      const Segment s{first_row, rows, first, std::min(segment, in.columns - first)};
+      depthwise_part(ring(layer.x), in.lie, p.taps, s, segment_);
+      const int64_t in_row = s.row_floats(in.lie);
+      const float* const d = segment_;
+      if (!in.zipped && s.pixels == in.columns && rows > 1 && in_row == s.pixels * in.lie.stride &&
+          to(1) == to(0) + s.pixels * stride) {
+        weight.plain_to_plain(rows * s.pixels, {d, in.lie.stride}, layer.relu,
+                              EvenRows{to(0), stride}, task_first(t), task_last(t, layer));
+        continue;
+      }
+      for (int64_t r = 0; r < rows; r++) {
+        const float* const from = d + r * in_row;
+        float* const out = to(r);
+        if (!in.zipped)
+          weight.plain_to_plain(s.pixels, {from, in.lie.stride}, layer.relu,
+                                EvenRows{out + first * stride, stride}, task_first(t),
+                                task_last(t, layer));
+        else if (made.zipped)
+          weight.zipped_to_zipped(from, in.lie.stride, s.pixels, layer.relu, out + first * stride,
+                                  taps_);
+        else
+          weight.zipped_to_plain(from, in.lie.stride, s.pixels, layer.relu, out + first * stride,
+                                 stride, in.columns);
+      }
+    }
+    for (int64_t r = 0; r < rows; r++) settle(t, made, first_row + r, to(r));
+  }
+  // Channels are shared out of the run's output alone.
+  int64_t task_first(int t) const { return t == plan_.last() ? task_.first_channel : 0; }
+  int64_t task_last(int t, const RowLayer& layer) const {
+    return t == plan_.last() ? task_.last_channel : layer.y.channels();
+  }
+
+  void pool(int t, const PreparedLayer& p, int64_t first_row, int64_t rows) {
+    const RowLayer& layer = *p.of;
+    const RowWeight& weight = *p.weight;
+    const RowTensor &z = plan_.tensor(layer.x), &u = plan_.tensor(layer.skip);
+    const RowFormat made = plan_.made(layer);
+    const int64_t stride = made.lie.stride, made_row = made.floats();
+    const int64_t depth = weight.inputs, begin = task_first(t), end = task_last(t, layer);
+    const int64_t before = z.shape.height() % 2, left = z.shape.width() % 2;
+    float* const skip = other_row_;
+    if (!u.format.zipped && rows > 1) {  // few pixels: together
+      float* to = segment_;
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t w = 0; w < made.columns; w++, to += depth)
+          std::memcpy(to, ring(layer.skip).at(2 * (first_row + r)) + 2 * w * u.format.lie.stride,
+                      static_cast<size_t>(depth) * sizeof(float));
+      weight.plain_to_plain(rows * made.columns, {segment_, depth}, false, EvenRows{skip, stride},
+                            begin, end);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+      const int64_t q = first_row + r;
+      const float* const even = ring(layer.skip).at(2 * q);
+      const int64_t step = 2 * u.format.lie.stride;
+      float* const added = rows > 1 && !u.format.zipped ? skip + r * made_row : skip;
+      if (!u.format.zipped && rows == 1)
+        weight.plain_to_plain(made.columns, {even, step}, false, EvenRows{added, stride}, begin,
+                              end);
+      else if (u.format.zipped && made.zipped)
+        weight.zipped_to_zipped(even, step, made.columns, false, added, taps_);
+      else if (u.format.zipped)
+        weight.zipped_to_plain(even, step, u.format.columns / 2, false, added, stride,
+                               u.format.columns / 2);
+      const float* from[3];
+      for (int i = 0; i < 3; i++)
+        from[i] = ring(layer.x).at(2 * q - before + i) - left * z.format.lie.stride;
+      float* const to = place(t, made, q, row_);
+      pool_columns(from, stride, made.zipped ? 0 : begin, made.zipped ? stride : end, made.columns,
+                   added, to);
+      settle(t, made, q, to);
+    }
+  }
+
+  const RowCall& call_;
+  const RowPlan& plan_;
+  RowTask task_;
+  Scratch<RowRing> rings_;
+  const float** taps_;
+  float *segment_, *row_, *other_row_, *conv_, *picture_;
+  std::optional<ZippedRows> zipped_;
+  WarpColumns columns_;
+};
+
+int64_t weight_floats(const RowLayer& layer) {
+  const bool pointwise = layer.kind == Kind::separable || layer.kind == Kind::pool_skip;
+  return pointwise ? RowWeight::floats(layer.w) : 0;
+}
+
+size_t row_run_bytes(std::span<const RowLayer> layers) {
+  int64_t floats = 0;
+  for (const RowLayer& layer : layers) floats += weight_floats(layer);
+  return static_cast<size_t>(floats) * sizeof(float);
+}
+
+// The depthwise kernel by the lanes of a column: itself, where these are the channels.
+const float* taps_of(const View& depthwise, const RowFormat& format, Scratch<float>& table) {
+  const int64_t inputs = depthwise.shape.channels();
+  const auto* const w = depthwise.as<float>();
+  if (format.lie.period == inputs) return w;
+  for (int64_t tap = 0; tap < taps; tap++) {
+    const auto of_tap = format.lie.table(
+        [&](int64_t e) { return w[tap * inputs + (format.zipped ? e / lanes() : e)]; });
+    table.insert(table.end(), of_tap.begin(), of_tap.end());
+  }
+  return table.data();
+}
+
+void row_run_target(Stream& stream, std::span<const View> x, std::span<const RowLayer> layers,
+                    const View& y, void* work) {
+  ThreadPool& pool = *stream.pool;
+  RowPlan plan(x, layers);
+  Scratch<PreparedLayer> prepared;
+  prepared.reserve(layers.size());
+  std::optional<WarpTables> tables;
+  auto* memory = static_cast<float*>(work);
+  for (const RowLayer& layer : layers) {
+    PreparedLayer p{&layer};
+    if (layer.kind == Kind::separable) {
+      const RowFormat& format = plan.tensor(layer.x).format;
+      p.weight = RowWeight(pool, layer, format.zipped, memory);
+      p.taps = taps_of(layer.depthwise, format, p.tap_table);
+    }
+    if (layer.kind == Kind::pool_skip)
+      p.weight = RowWeight(pool, layer, plan.tensor(layer.skip).format.zipped, memory);
+    if (layer.kind == Kind::conv)
+      p.conv = ZippedConv(view_of(nullptr, plan.tensor(layer.x).shape, DType::f32), layer.w,
+                          view_of(nullptr, layer.y, DType::f32), layer.window);
+    if (layer.kind == Kind::warp) tables = WarpTables(*layer.warp, layer.y.channels());
+    memory += weight_floats(layer);
+    prepared.push_back(std::move(p));
+  }
+  const RowTasks tasks(plan, pool.threads());
+  plan.find_slots(tasks.band_rows);
+  const RowCall call{plan, prepared, x, y, tables};
+  const size_t bytes = RowScratch(plan, prepared).bytes();
+  pool.run(tasks.count(), [&](int64_t task, int worker) HWY_ATTR {
+    const RowTask part = tasks.at(task);
+    if (part.first_channel < part.last_channel)
+      RowBand(call, part, static_cast<float*>(pool.scratch(worker, bytes))).run();
+  });
+}
+
+void pack_row_weight_target(Stream& stream, const View& w, const View& packed) {
+  RowWeight::pack_panels(*stream.pool, w, packed.as<float>());
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fulmar::cpu {
+
+HWY_EXPORT(row_run_target);
+void row_run(Stream& stream, std::span<const View> x, std::span<const RowLayer> layers,
+             const View& y, void* work) {
+  for (const RowLayer& layer : layers)
+    if (layer.kind == RowLayer::Kind::warp)
+      check_warp(x[static_cast<size_t>(layer.x)], layer.samples,
+                 view_of(nullptr, layer.y, DType::f32));
+  HWY_DYNAMIC_DISPATCH(row_run_target)(stream, x, layers, y, work);
+}
+
+HWY_EXPORT(row_run_bytes);
+size_t row_run_workspace(Stream&, std::span<const View>, std::span<const RowLayer> layers,
+                         const View&) {
+  return HWY_DYNAMIC_DISPATCH(row_run_bytes)(layers);
+}
+
+HWY_EXPORT(pack_row_weight_target);
+void pack_row_weight(Stream& stream, const View& w, const View& packed) {
+  HWY_DYNAMIC_DISPATCH(pack_row_weight_target)(stream, w, packed);
+}
+
+}  // namespace fulmar::cpu
+#endif

@@ -1,0 +1,111 @@
+// Zipped rows of floats straight from bytes, where vectors have 16 lanes. Compiled once per
+// instruction set, inside its namespace.
+#if defined(FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
+#undef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
+#else
+#define FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX3
+
+// What becomes of bytes: (byte * scale + offset) * gain, by bands that take turns.
+struct ByteScale {
+  const float *scale, *offset;
+  int64_t bands;
+  float gain;
+};
+
+constexpr int64_t byte_block = 64;
+
+// to[t * 16 + l] = byte t of segment l, scaled, for t in [0, count). Segments are read to the end
+// of a block; `ahead` bytes behind each block the same is asked for.
+HWY_NOINLINE inline void zip_bytes(const uint8_t* const* segments, int64_t count,
+                                   const ByteScale& how, int64_t ahead, float* to) {
+  const D d;
+  const hn::ScalableTag<uint8_t> d8;
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<uint8_t, D> narrow;
+  using Bytes = hn::Vec<decltype(d8)>;
+  const V gain = hn::Set(d, how.gain);
+  HWY_ALIGN uint8_t turned[16 * byte_block];
+  int64_t band = 0;
+  for (int64_t b = 0; b < count; b += byte_block) {
+    Bytes x[16], y[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+      x[i] = hn::LoadU(d8, segments[i] + b);
+      __builtin_prefetch(segments[i] + b + ahead);
+    }
+    // Four perfect shuffles transpose 16 x 16 bytes in every 128 bits.
+#pragma GCC unroll 4
+    for (int stage = 0; stage < 4; stage++) {
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) {
+        y[2 * i] = hn::InterleaveLower(d8, x[i], x[i + 8]);
+        y[2 * i + 1] = hn::InterleaveUpper(d8, x[i], x[i + 8]);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; i++) x[i] = y[i];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) hn::Store(x[i], d8, turned + i * byte_block);
+    const int64_t here = std::min(byte_block, count - b);
+    for (int64_t i = 0; i < here; i++, to += 16) {
+      const auto bytes = hn::Load(narrow, turned + i % 16 * byte_block + i / 16 * 16);
+      const V v = hn::ConvertTo(d, hn::PromoteTo(di, bytes));
+      const V y0 = hn::MulAdd(v, hn::Set(d, how.scale[band]), hn::Set(d, how.offset[band]));
+      hn::Store(hn::Mul(y0, gain), d, to);
+      band = band + 1 == how.bands ? 0 : band + 1;
+    }
+  }
+}
+
+// As zip_row, of a row of bytes. `edge` has room for all segments where `count` is enough.
+constexpr int64_t least_byte_count = 16;
+inline void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_t step,
+                         int64_t count, const ByteScale& how, int64_t ahead, float* edge,
+                         float* to) {
+  const int64_t room = (count + byte_block - 1) / byte_block * byte_block;
+  const uint8_t* segments[16];
+  auto* spare = reinterpret_cast<uint8_t*>(edge);
+  const auto low = [&](int64_t l) { return std::clamp<int64_t>(-first - l * step, 0, count); };
+  const auto high = [&](int64_t l) {
+    return std::clamp<int64_t>(size - first - l * step, low(l), count);
+  };
+  for (int64_t l = 0; l < 16; l++) {
+    const int64_t begin = first + l * step;
+    if (begin >= 0 && begin + room <= size) {
+      segments[l] = row + begin;
+      continue;
+    }
+    if (low(l) < high(l))
+      std::memcpy(spare + low(l), row + (begin + low(l)), static_cast<size_t>(high(l) - low(l)));
+    segments[l] = spare;
+    spare += room;
+  }
+  zip_bytes(segments, count, how, ahead, to);
+  // Outside of the row are zeros, not what scaling makes of them.
+  for (int64_t l = 0; l < 16; l++) {
+    for (int64_t t = 0; t < low(l); t++) to[t * 16 + l] = 0;
+    for (int64_t t = high(l); t < count; t++) to[t * 16 + l] = 0;
+  }
+}
+
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
