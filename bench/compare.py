@@ -49,6 +49,11 @@ COLD = [
     ("tensorflow", "tensorflow"),
     ("torch", "torch"),
 ]
+# Who has a twin of a network.
+NETWORKS = {
+    "polar-low": ["tensorflow", "torch", "onnxruntime", "openvino"],
+    "resnet-50": ["torch", "onnxruntime", "openvino"],
+}
 BOUND, BOUND_BF16 = 1e-3, 1e-1
 
 
@@ -84,6 +89,7 @@ class Comparison:
     def __init__(self, args):
         self.args = args
         self.result = {
+            "network": args.network,
             "size": args.size,
             "crop": args.crop,
             "threads": args.threads,
@@ -92,6 +98,7 @@ class Comparison:
         }
         self.shape = ["--size", str(args.size), "--crop", str(args.crop)]
         self.shape += ["--threads", str(args.threads)]
+        self.network = ["--network", args.network]
 
     def save(self):
         if self.args.json:
@@ -100,7 +107,7 @@ class Comparison:
             os.replace(self.args.json + ".part", self.args.json)
 
     def ours(self, what, precision):
-        command = [self.args.ours, *self.shape, "--batch", str(self.batch(what))]
+        command = [self.args.ours, *self.network, *self.shape, "--batch", str(self.batch(what))]
         command += ["--precision", precision] if precision != "fp32" else []
         return command + (["--inference"] if what == "inference" else [])
 
@@ -122,7 +129,11 @@ class Comparison:
                     f"no --{where} was given"
                 )
                 continue
+            if framework not in NETWORKS[self.args.network]:
+                self.leave_out(what, label, f"it has no twin of {self.args.network}")
+                continue
             command = [python, os.path.join(PEERS, "step.py"), what, "--framework", framework]
+            command += self.network
             command += ["--mode", mode, *self.shape, "--batch", str(self.batch(what))]
             list_.append((label, command + more, bf16))
         return list_
@@ -189,8 +200,8 @@ class Comparison:
 
     def floor(self, what):
         """The machine's floor, alone on the machine."""
-        command = [self.args.program, "bench", "step", *self.shape, "--json", "--stages"]
-        command += ["--device", "cpu", "--batch", str(self.batch(what))]
+        command = [self.args.program, "bench", "step", *self.network, *self.shape]
+        command += ["--json", "--stages", "--device", "cpu", "--batch", str(self.batch(what))]
         command += ["--inference"] if what == "inference" else []
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -352,8 +363,8 @@ def aligned(rows):
 def text_of(result):
     parts = []
     titles = {
-        "step": "training step, batch {batch}",
-        "inference": "inference, warm, batch {batch}",
+        "step": "training step of {network}, batch {batch}",
+        "inference": "inference of {network}, warm, batch {batch}",
         "cold": "one picture, from a process' start to its printed prediction",
     }
     for what, title in titles.items():
@@ -361,7 +372,7 @@ def text_of(result):
             continue
         section = result[what]
         about = f", {result['size']} pixels, crop {result['crop']}, {result['threads']} threads"
-        part = title.format(batch=section.get("batch")) + about + "\n" + table(result, what)
+        part = title.format(network=result["network"], batch=section.get("batch")) + about + "\n" + table(result, what)
         if floor := section.get("floor"):
             part += (
                 f"\nthe floor is {floor['floor_ms']:.2f} ms an image, arithmetic alone "
@@ -387,9 +398,11 @@ def main():
     parser.add_argument("--tensorflow", help="Python with TensorFlow")
     parser.add_argument("--ours", default=os.path.join(build, "bench", "bench_step"))
     parser.add_argument("--program", default=os.path.join(build, "bin", "fulmar"))
-    parser.add_argument("--what", default="step,inference,cold", help="some of these three")
-    parser.add_argument("--size", type=int, default=1536)
-    parser.add_argument("--crop", type=int, default=1024)
+    parser.add_argument("--network", choices=NETWORKS, default="polar-low")
+    parser.add_argument("--what", help="some of step,inference,cold (default: all; cold is of "
+                        "polar-low)")
+    parser.add_argument("--size", type=int, help="1536; of resnet-50 224")
+    parser.add_argument("--crop", type=int, help="1024; of resnet-50 224")
     parser.add_argument("--batch", type=int, default=16, help="of training steps")
     parser.add_argument("--augment", action="store_true", help="in training steps")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -403,9 +416,14 @@ def main():
     parser.add_argument("--start-seconds", type=float, default=600, help="to start a program")
     parser.add_argument("--json", help="write the result to this file, too")
     args = parser.parse_args()
-    wanted = args.what.split(",")
+    polar_low = args.network == "polar-low"
+    args.size = args.size or (1536 if polar_low else 224)
+    args.crop = args.crop or (1024 if polar_low else 224)
+    wanted = (args.what or ("step,inference,cold" if polar_low else "step,inference")).split(",")
     if unknown := [what for what in wanted if what not in ("step", "inference", "cold")]:
         parser.error(f"--what is some of step,inference,cold, not {unknown[0]}")
+    if "cold" in wanted and not polar_low:
+        parser.error("cold starts are compared of polar-low only")
     for name in ("ours", "program"):
         if not os.path.exists(getattr(args, name)):
             parser.error(f"{getattr(args, name)} is not built")

@@ -1,5 +1,4 @@
-// Times the polar-low network's training step, or one inference, from uint8 pictures, on any
-// device. Prints a line of JSON, and with --ops a table by op to stderr; `fulmar bench step` prints
+// Times a network's training step, or one inference, from uint8 pictures, on any device. Prints a line of JSON, and with --ops a table by op to stderr; `fulmar bench step` prints
 // more. On a GPU the batch lies in its memory before the time is taken.
 //   --serve   a line when ready, then one for each line on stdin: a round of --runs steps; at the
 //             end of stdin one more with memory. bench/peers/alternate.py takes turns with peers.
@@ -52,6 +51,7 @@ void say(const Json& line) {
 Json what_of(const Args& args, Context& context, const Device& device) {
   return {{"framework", "fulmar"},
           {"name", device.hardware()},
+          {"network", args.step.network},
           {"mode", args.step.inference ? "inference" : "step"},
           {"precision", name_of(device.precision())},
           {"fuse", args.step.fuse},
@@ -136,7 +136,8 @@ int run(Args args) {
 
 int main(int argc, char** argv) {
   Args args;
-  CLI::App app{"Training step or inference of the polar-low network, timed"};
+  CLI::App app{"Training step or inference of a network, timed"};
+  app.add_option("--network", args.step.network);
   app.add_option("--batch", args.step.noise.batch);
   app.add_option("--size", args.step.noise.size);
   app.add_option("--crop", args.step.noise.crop);

@@ -96,6 +96,24 @@ TEST_CASE("step: formula weights give the same loss fused and unfused, and it fa
   CHECK(round.loss < first);
 }
 
+TEST_CASE("step: a residual network's loss is the same fused and unfused, and it falls") {
+  Context context;
+  Device& device = context.device("cpu");
+  StepOptions options;
+  options.noise = {4, 64, 64};
+  options.network = "resnet-50";
+  options.widths = {4, 6, 8, 12};
+  options.check = true;
+  StepWork fused(context, device, options);
+  options.fuse = false;
+  StepWork unfused(context, device, options);
+  const double first = fused.run();
+  CHECK(unfused.run() == doctest::Approx(first).epsilon(1e-4));
+  CHECK(run_round(fused, 5).loss < first);
+  options.network = "resnet-51";
+  CHECK_THROWS_AS(StepWork(context, device, options), Error);
+}
+
 TEST_CASE("step: a crop larger than the pictures is an error") {
   Context context;
   StepOptions options;

@@ -23,7 +23,8 @@ namespace {
 
 struct Options {
   std::optional<int64_t> batch, runs;
-  int64_t size = 1536, crop = 1024;
+  std::string network = "polar-low";
+  std::optional<int64_t> size, crop;
   std::string fuse = "on";
   bool inference = false, augment = false, recompute = false, stages = false;
 };
@@ -76,12 +77,17 @@ std::vector<double> step_seconds(Session& session) {
 Result measured(const Options& options, Context& context, Device& device) {
   Result result;
   bench::StepOptions& step = result.step;
-  step.noise = {options.batch.value_or(options.inference ? 1 : 16), options.size, options.crop};
+  step.network = options.network;
+  // The sizes that the network is known for.
+  const bool small = options.network == "resnet-50";
+  const int64_t size = options.size.value_or(small ? options.crop.value_or(224) : 1536);
+  step.noise = {options.batch.value_or(options.inference ? 1 : 16), size,
+                options.crop.value_or(small ? std::min<int64_t>(size, 224) : 1024)};
   step.inference = options.inference;
   step.augment = options.augment;
   step.fuse = options.fuse == "on";
   step.recompute = options.recompute;
-  const auto pictures = static_cast<uint64_t>(step.noise.batch * options.size * options.size * 3);
+  const auto pictures = static_cast<uint64_t>(step.noise.batch * size * size * 3);
   require_memory(pictures, "the pictures", device);
   const Backend& backend = device.backend();
   bench::Ceilings ceilings;
@@ -132,6 +138,7 @@ Json json_of(const Result& result, const Options& options, const Json& machine) 
   const bench::StepOptions& step = result.step;
   Json json{{"machine", machine},
             {"time", utc_now()},
+            {"network", step.network},
             {"what", step.inference ? "inference" : "step"},
             {"batch", step.noise.batch},
             {"size", step.noise.size},
@@ -176,7 +183,7 @@ std::string text_of(const Result& result, const Options& options, Device& device
   const bench::Need need = result.needed();
   const double floor = bench::floor_seconds(result.steps);
   std::string text =
-      std::string(step.inference ? "inference" : "training step") + " of the polar-low network, " +
+      std::string(step.inference ? "inference" : "training step") + " of " + step.network + ", " +
       (step.fuse ? "" : "unfused, ") + (step.recompute ? "recomputing, " : "") + "batch " +
       std::to_string(step.noise.batch) + ", " + std::to_string(step.noise.size) + " pixels, crop " +
       std::to_string(step.noise.crop) + (step.augment ? ", augmented" : "") + "\ndevice " +
@@ -222,13 +229,15 @@ int run(const Options& options, const SharedOptions& shared) {
 std::function<int()> add_bench_step(Cli& cli, CLI::App& bench) {
   auto options = std::make_shared<Options>();
   CLI::App& command = *bench.add_subcommand(
-      "step", "Time of the polar-low network's training step, memory, and the machine's floor");
+      "step", "Time of a network's training step, memory, and the machine's floor");
+  add_choice(command, "--network", options->network, bench::step_networks(),
+             "The network (default polar-low)");
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a batch (default 16; of --inference 1)");
   add_integer(command, "--size", options->size, 8, 32768,
-              "Side of the pictures, pixels (default 1536)");
+              "Side of the pictures, pixels (default 1536; of resnet-50 the crop's)");
   add_integer(command, "--crop", options->crop, 8, 32768,
-              "Side of the part that the network sees, pixels (default 1024)");
+              "Side of the part that the network sees, pixels (default 1024; of resnet-50 224)");
   add_integer(command, "--runs", options->runs, 1, 100000,
               "Times that it is run (default 5; of --inference 20)");
   command.add_flag("--inference", options->inference, "One inference instead of a training step");

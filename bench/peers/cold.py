@@ -115,6 +115,7 @@ def main():
     parser.add_argument("--size", type=int, default=1536)
     parser.add_argument("--crop", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.set_defaults(network="polar-low")
     args = parser.parse_args()
     args.what, args.check, args.augment, args.batch = "inference", True, False, 1
     do = globals()[f"{args.framework}_{args.action}"]

@@ -43,25 +43,46 @@ def set_keras(net):
             variable.assign(weight(name, tuple(variable.shape)))
 
 
-def set_torch(net):
-    """Of step.py's torch_network: each of its parameters by the Keras name that it stands for."""
+def put(parameter, values):
     import torch
 
-    def put(parameter, values):
-        with torch.no_grad():
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 
-    def vector(parameter, name):
-        put(parameter, weight(name, tuple(parameter.shape)))
 
-    def conv(module, name, kernel="kernel"):
-        cout, cin, kh, kw = module.weight.shape
-        put(module.weight, weight(f"{name}/{kernel}", (kh, kw, cin, cout)).transpose(3, 2, 0, 1))
+def vector(parameter, name):
+    put(parameter, weight(name, tuple(parameter.shape)))
+
+
+def conv(module, name, kernel="kernel"):
+    cout, cin, kh, kw = module.weight.shape
+    put(module.weight, weight(f"{name}/{kernel}", (kh, kw, cin, cout)).transpose(3, 2, 0, 1))
+    if module.bias is not None:
         vector(module.bias, f"{name}/bias")
 
-    def norm(module, name):
-        vector(module.weight, f"{name}/gamma")
-        vector(module.bias, f"{name}/beta")
+
+def norm(module, name):
+    vector(module.weight, f"{name}/gamma")
+    vector(module.bias, f"{name}/beta")
+
+
+def dense(module, name):
+    classes, features = module.weight.shape
+    put(module.weight, weight(f"{name}/kernel", (features, classes)).T)
+    vector(module.bias, f"{name}/bias")
+
+
+def set_torch_by_names(net):
+    """Of a PyTorch network whose modules have our layers' names."""
+    setters = {"Conv2d": conv, "BatchNorm2d": norm, "Linear": dense}
+    for name, module in net.named_modules():
+        setter = setters.get(type(module).__name__)
+        if setter:
+            setter(module, name)
+
+
+def set_torch(net):
+    """Of step.py's torch_network: each of its parameters by the Keras name that it stands for."""
 
     def numbered(name, number):
         return f"{name}_{number}" if number else name
@@ -83,6 +104,4 @@ def set_torch(net):
             number += 1
         conv(block.skip, f"conv2d_{i + 1}")
     separable(net.last, number)
-    classes, features = net.dense.weight.shape
-    put(net.dense.weight, weight("dense/kernel", (features, classes)).T)
-    vector(net.dense.bias, "dense/bias")
+    dense(net.dense, "dense")

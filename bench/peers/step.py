@@ -1,4 +1,4 @@
-"""Times the polar-low network's training step or inference in another framework.
+"""Times a network's training step or inference in another framework: polar-low's, or ResNet-50.
 
 Prints one line of JSON. Frameworks are imported only when asked for, so that one script serves all
 environments (README.md). The batch is uint8 pictures in memory; a step crops (or augments), scales,
@@ -124,6 +124,57 @@ def torch_network(torch, strided_skip=False, dropout=0.5):
     return Net()
 
 
+def torch_resnet(torch):
+    """ResNet-50 with torchvision's names for its modules, its stride on the 3x3 convolutions."""
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Bottleneck(nn.Module):
+        def __init__(self, cin, width, stride):
+            super().__init__()
+            cout = 4 * width
+            self.conv1 = nn.Conv2d(cin, width, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+            self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(width)
+            self.conv3 = nn.Conv2d(width, cout, 1, bias=False)
+            self.bn3 = nn.BatchNorm2d(cout)
+            self.downsample = None
+            if stride > 1 or cin != cout:
+                self.downsample = nn.Sequential(
+                    nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout)
+                )
+
+        def forward(self, x):
+            y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+            y = self.bn3(self.conv3(y))
+            return F.relu(y + (self.downsample(x) if self.downsample else x), inplace=True)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+            self.bn1 = nn.BatchNorm2d(64)
+            cin = 64
+            for i, (blocks, width) in enumerate(zip([3, 4, 6, 3], [64, 128, 256, 512])):
+                strides = [2 if i > 0 else 1] + [1] * (blocks - 1)
+                cins = [cin] + [4 * width] * (blocks - 1)
+                stage = [Bottleneck(c, width, stride) for c, stride in zip(cins, strides)]
+                setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
+                cin = 4 * width
+            self.fc = nn.Linear(cin, CLASSES)
+
+        def forward(self, x):
+            x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            x = F.max_pool2d(x, 3, 2, 1)
+            for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+                x = stage(x)
+            return self.fc(x.mean((2, 3)))
+
+    return Net()
+
+
 def torch_parameters(net):
     """As Keras counts them: running statistics included."""
     tensors = [*net.parameters(), *(b for n, b in net.named_buffers() if "running" in n)]
@@ -168,11 +219,12 @@ def torch_built(torch, args):
     """The network, by a formula where results are to be compared."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    net = torch_network(torch, dropout=0 if args.check else 0.5)
+    resnet = args.network == "resnet-50"
+    net = torch_resnet(torch) if resnet else torch_network(torch, dropout=0 if args.check else 0.5)
     if args.check:
         import formula
 
-        formula.set_torch(net)
+        (formula.set_torch_by_names if resnet else formula.set_torch)(net)
     return net.train(args.what == "step")
 
 
@@ -448,6 +500,7 @@ def main():
     parser.add_argument("what", choices=["step", "inference"])
     parser.add_argument("--framework", choices=MODES, required=True)
     parser.add_argument("--mode", help="; ".join(f"{f}: {', '.join(m)}" for f, m in MODES.items()))
+    parser.add_argument("--network", choices=["polar-low", "resnet-50"], default="polar-low")
     parser.add_argument("--size", type=int, default=1536)
     parser.add_argument("--crop", type=int, default=1024)
     parser.add_argument("--batch", type=int, help="16 for step, 1 for inference")

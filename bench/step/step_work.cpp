@@ -6,6 +6,8 @@
 
 #include "engine/io/checkpoint.h"
 #include "kernels/error.h"
+#include "model/polar_low.h"
+#include "model/resnet.h"
 #include "model/tasks/classification.h"
 
 namespace fulmar::bench {
@@ -20,13 +22,25 @@ const NoiseSize& possible(const NoiseSize& size) {
 }
 
 Network network_of(const StepOptions& options) {
+  if (options.network == "resnet-50") {
+    model::ResnetOptions network;
+    if (!options.widths.empty()) network.widths = options.widths;
+    return model::resnet(network);
+  }
+  if (options.network != "polar-low")
+    usage_error("the step of '" + options.network + "' is not known here");
   model::PolarLowOptions network;
-  network.widths = options.widths;
+  if (!options.widths.empty()) network.widths = options.widths;
   if (options.check) network.dropout = 0;
   return model::polar_low(network);
 }
 
 }  // namespace
+
+const std::vector<std::string>& step_networks() {
+  static const std::vector<std::string> names{"polar-low", "resnet-50"};
+  return names;
+}
 
 StepWork::StepWork(Context& context, Device& device, const StepOptions& options)
     : options_(options),

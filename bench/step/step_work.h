@@ -9,7 +9,6 @@
 #include "bench/step/noise.h"
 #include "engine/context.h"
 #include "engine/feeder.h"
-#include "model/polar_low.h"
 #include "model/program.h"
 #include "model/train_step.h"
 
@@ -17,7 +16,8 @@ namespace fulmar::bench {
 
 struct StepOptions {
   NoiseSize noise;
-  std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
+  std::string network = "polar-low";  // or resnet-50
+  std::vector<int64_t> widths;        // of the network in place of its own
   double learning_rate = 1e-3;
   bool inference = false;
   bool augment = false;
@@ -26,11 +26,15 @@ struct StepOptions {
   bool check = false;  // weights by a formula and no dropout: any program gives these results
 };
 
-// The polar-low network's training step, or one inference, from uint8 pictures of noise: warp,
-// forward, backward, AdamW. Context and device must outlive it.
+// The networks by name that it knows.
+const std::vector<std::string>& step_networks();
+
+// A network's training step, or one inference, from uint8 pictures of noise: warp, forward,
+// backward, AdamW. Context and device must outlive it.
 class StepWork {
  public:
-  // Error(usage) where the crop is larger than the pictures, and as TrainStep.
+  // Error(usage) where the crop is larger than the pictures, for an unknown network, and as
+  // TrainStep.
   StepWork(Context& context, Device& device, const StepOptions& options);
 
   double run();                  // does it once; gives the loss, in inference 0
