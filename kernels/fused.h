@@ -51,6 +51,19 @@ struct SkipGrad {
   bool given() const { return w.shape.rank() > 0; }
 };
 
+// The gradient of norm_relu. g may be dy.
+struct NormReluGrad {
+  View g;            // of what lies before relu, and so of a skip that is as it is
+  View sums;         // f64 [2,C] = batch_norm_grad_sums(g, z, mean)
+  View skip_sums{};  // the same of a normalised skip
+};
+
+// The gradient of a convolution by its input.
+struct ConvolutionInputGrad {
+  View dx;           // of x; where x was loaded normalised, of what normalisation gave, before relu
+  View grad_sums{};  // f64 [2,Ci], where x was loaded normalised: batch_norm_grad_sums(dx, x, mean)
+};
+
 struct SeparableGrad {
   View dx;           // of x; where x was loaded normalised, of what normalisation gave, before relu
   View grad_sums{};  // f64 [2,Ci], where x was loaded normalised: batch_norm_grad_sums(dx, x, mean)
@@ -90,13 +103,21 @@ constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
   X(pool_grad_sums, 5)          \
   X(skip_weight_grad, 3)        \
   X(row_run, 3)                 \
-  X(pack_row_weight, 2)
+  X(pack_row_weight, 2)         \
+  X(norm_relu, 3)               \
+  X(norm_relu_grad, 5)          \
+  X(convolution, 5, 6)          \
+  X(convolution_input_grad, 5)  \
+  X(convolution_weight_grad, 3)
 
 #define FULMAR_FUSED_WORKSPACE_KERNELS(X) \
   X(separable)                            \
   X(separable_grad)                       \
   X(skip_weight_grad)                     \
-  X(row_run)
+  X(row_run)                              \
+  X(convolution)                          \
+  X(convolution_input_grad)               \
+  X(convolution_weight_grad)
 
 // Windows are 3x3. A separable one has stride 1 and padding 1 on all sides, a pooling one stride 2
 // and the padding of 'same': 1 before an odd extent and none before an even one.
@@ -136,6 +157,33 @@ struct FusedKernels {
                               const View& y);
   // packed [packed_elements]: w [1,1,Ci,Co] in the order in which row_run reads it
   void (*pack_row_weight)(Stream&, const View& w, const View& packed);
+
+  // y = relu(z + skip), both as Loaded says but without its relu: z normalised; skip? normalised or
+  // as it is
+  void (*norm_relu)(Stream&, const Loaded& z, const Loaded& skip, const View& y);
+  // y? is what norm_relu gave: it may be left out where there is no skip.
+  void (*norm_relu_grad)(Stream&, const View& dy, const Loaded& z, const Loaded& skip,
+                         const View& y, const NormReluGrad& d);
+
+  // y = conv2d(x, w, bias); sums? f64 [3,Co] = channel_sums(y, shift), shift? [Co]
+  void (*convolution)(Stream&, const Loaded& x, const View& w, const View& bias, const View& shift,
+                      const View& y, const View& sums, const Window&, int64_t groups, void* work);
+  size_t (*convolution_workspace)(Stream&, const Loaded& x, const View& w, const View& bias,
+                                  const View& shift, const View& y, const View& sums, const Window&,
+                                  int64_t groups);
+  // dx = conv2d_input_grad(dy, w) + so_far; so_far? [N,H,W,Ci], of an x that is not normalised
+  void (*convolution_input_grad)(Stream&, const View& dy, const View& w, const Loaded& x,
+                                 const View& so_far, const ConvolutionInputGrad& d, const Window&,
+                                 int64_t groups, void* work);
+  size_t (*convolution_input_grad_workspace)(Stream&, const View& dy, const View& w,
+                                             const Loaded& x, const View& so_far,
+                                             const ConvolutionInputGrad& d, const Window&,
+                                             int64_t groups);
+  // dw = conv2d_weight_grad(x, dy)
+  void (*convolution_weight_grad)(Stream&, const Loaded& x, const View& dy, const View& dw,
+                                  const Window&, int64_t groups, void* work);
+  size_t (*convolution_weight_grad_workspace)(Stream&, const Loaded& x, const View& dy,
+                                              const View& dw, const Window&, int64_t groups);
 };
 
 }  // namespace fulmar

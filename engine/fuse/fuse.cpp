@@ -29,14 +29,26 @@ bool Graph::free(const Node& node) const { return rules_.count(node.op->name()) 
 std::optional<Normalised> Graph::normalised(Val activation) const {
   const Node& relu = node(activation);
   const auto* function = as<ops::Pointwise>(relu);
-  if (!function || function->functor != functor_Relu || kept(activation)) return {};
-  const Val y = relu.inputs[0];
+  if (!function || function->functor != functor_Relu || kept(activation) || !free(relu)) return {};
+  return norm(relu.inputs[0]);
+}
+
+std::optional<Normalised> Graph::norm(Val y) const {
   const auto* train = as<ops::BatchNormTrain>(node(y));
   const auto* eval = as<ops::BatchNorm>(node(y));
-  if ((!train && !eval) || !inner(y) || !free(relu) || !free(node(y))) return {};
+  if ((!train && !eval) || !inner(y) || !free(node(y))) return {};
   const std::vector<Val>& x = node(y).inputs;
   return Normalised{
       x[0], x[1], x[2], x[3], x[4], train ? x[5] : Val{}, train ? train->epsilon : eval->epsilon};
+}
+
+std::optional<SumsAbout> Graph::channel_sums(Val z) const {
+  for (const int reader : readers(z)) {
+    if (!as<ops::ChannelSums>(node(reader)) || !free(node(reader))) continue;
+    const Val shift = node(reader).inputs[1];
+    if (node(shift).op->is_leaf()) return SumsAbout{Val{reader, 0}, shift};
+  }
+  return {};
 }
 
 namespace {
@@ -46,15 +58,15 @@ namespace {
 class Choice {
  public:
   Choice(const Graph& graph, const Patterns& patterns) : graph_(graph) {
-    for (int n = graph.tape().size() - 1; n >= 0; n--)
-      for (const Pattern& pattern : patterns) {
+    for (const Pattern& pattern : patterns)
+      for (int n = graph.tape().size() - 1; n >= 0; n--) {
+        if (of_node_.count(n) > 0) continue;
         std::optional<Match> match = pattern(graph, n);
         if (!match || std::any_of(match->nodes.begin(), match->nodes.end(),
                                   [&](int node) { return of_node_.count(node) > 0; }))
           continue;
         for (const int node : match->nodes) of_node_[node] = matches_.size();
         matches_.push_back(std::move(match));
-        break;
       }
     while (drop_one()) {
     }

@@ -1,5 +1,6 @@
 #include "engine/fuse/load.h"
 
+#include "engine/leaf.h"
 #include "engine/ops.h"
 #include "engine/ops/norm.h"
 
@@ -11,11 +12,15 @@ Loaded LoadOperand::view(std::span<const View> operands) const {
 }
 
 Val LoadOperand::compose(Tape& tape, std::span<const Val> operands) const {
+  return normalised ? relu(tape, compose_norm(tape, operands)) : operands[0];
+}
+
+Val LoadOperand::compose_norm(Tape& tape, std::span<const Val> operands) const {
   if (!normalised) return operands[0];
   const bool trains = static_cast<bool>(operands[count - 1]);
   const std::vector<Val> x(operands.begin(), operands.begin() + (trains ? count : count - 1));
-  return relu(tape, trains ? tape.append(std::make_shared<BatchNormTrain>(epsilon), x)
-                           : tape.append(std::make_shared<BatchNorm>(epsilon), x));
+  return trains ? tape.append(std::make_shared<BatchNormTrain>(epsilon), x)
+                : tape.append(std::make_shared<BatchNorm>(epsilon), x);
 }
 
 LoadOperand LoadOperand::append(std::vector<Val>& operands, const std::optional<Normalised>& how,
@@ -44,6 +49,15 @@ std::vector<Val> cotangents(Tape& tape, const LoadOperand& load, std::span<const
   const Val dgamma =
       tape.append(std::make_shared<BatchNormParamGrad>(load.epsilon), {grad_sums, var});
   return {dz, dgamma, Val{dgamma.node, 1}, {}, {}, {}};
+}
+
+Val bias_cotangent(Tape& tape, Val bias, Val y, Val dy) {
+  // Normalisation by the batch's own mean takes a bias away, so that its gradient is 0.
+  const Node& node = tape.node(dy.node);
+  const bool gone = as<BatchNormGrad>(node) && node.inputs[1] == y &&
+                    !as<Constant>(tape.node(node.inputs[5].node));
+  const Shape shape = tape.shape(bias);
+  return gone ? constant(tape, shape, 0, Role::parameter) : sum(tape, dy, shape, Role::parameter);
 }
 
 }  // namespace fulmar::ops

@@ -19,8 +19,9 @@ struct LoadOperand {
   double epsilon = 0;
 
   Loaded view(std::span<const View> operands) const;
-  // The operand as an activation in memory, by ordinary ops.
+  // The operand as an activation in memory, by ordinary ops, and the same without its relu.
   Val compose(Tape& tape, std::span<const Val> operands) const;
+  Val compose_norm(Tape& tape, std::span<const Val> operands) const;
   // Adds the operands of a value to a list: normalised as `how` says, or the value itself.
   static LoadOperand append(std::vector<Val>& operands, const std::optional<Normalised>& how,
                             Val value);
@@ -30,5 +31,8 @@ struct LoadOperand {
 // relu's mask, and its grad sums.
 std::vector<Val> cotangents(Tape& tape, const LoadOperand& load, std::span<const Val> operands,
                             Val masked, Val grad_sums);
+
+// The cotangent of the bias of a convolution, from that of its output y.
+Val bias_cotangent(Tape& tape, Val bias, Val y, Val dy);
 
 }  // namespace fulmar::ops

@@ -15,10 +15,16 @@
 // place.
 namespace fulmar {
 
-// An activation as relu(batch_norm_train(z)), or without sums as relu(batch_norm(z)).
+// A batch normalisation of z, and with an activation its relu; without sums by given mean and
+// variance (batch_norm in place of batch_norm_train).
 struct Normalised {
   Val z, gamma, beta, mean, var, sums;
   double epsilon = 0;
+};
+
+// The sums of a value, about a shift.
+struct SumsAbout {
+  Val sums, shift;
 };
 
 // A tape with the readers of its values.
@@ -39,9 +45,15 @@ class Graph {
   bool free(const Node& node) const;
   // Whether nobody but one node reads the value.
   bool inner(Val v) const { return readers(v).size() == 1 && !kept(v); }
+  // The value as its normalisation, where it is one, may become part of another op, and has one
+  // reader.
+  std::optional<Normalised> norm(Val y) const;
   // The value as its normalisation and relu, where it is one, and nobody else reads what the
   // normalisation gives.
   std::optional<Normalised> normalised(Val activation) const;
+  // The value's channel sums, where a kernel could make them: about a leaf, since other values may
+  // come later than the kernel.
+  std::optional<SumsAbout> channel_sums(Val z) const;
 
  private:
   const Tape& tape_;
@@ -75,8 +87,8 @@ struct Match {
 // The run of ops that ends at a node, where it is one.
 using Pattern = std::optional<Match> (*)(const Graph&, int node);
 
-// Patterns that are looked for together, from a tape's end: of several that want a node the later
-// match takes it, and of one node's the first.
+// Patterns that are looked for together, one after the other, each from a tape's end: of several
+// matches that want a node the first stands.
 using Patterns = std::vector<Pattern>;
 // All of them. Each list is for the tape that the one before leaves.
 const std::vector<Patterns>& patterns(FuseFor use);

@@ -6,8 +6,12 @@
 
 namespace fulmar {
 
+// relu(batch_norm(z)), relu(batch_norm(z) + skip), relu(batch_norm(z) + batch_norm(skip))
+std::optional<Match> fuse_norm_relu(const Graph& graph, int node);
 // add(max_pool(relu(batch_norm_train(z))), conv2d 1x1 of stride 2)
 std::optional<Match> fuse_pool_skip(const Graph& graph, int node);
+// conv2d (relu(batch_norm(z))), with the channel sums of what it gives
+std::optional<Match> fuse_convolution(const Graph& graph, int node);
 // conv2d 1x1 (depthwise_conv2d 3x3), with the channel sums of what it gives
 std::optional<Match> fuse_separable(const Graph& graph, int node);
 

@@ -2,7 +2,6 @@
 
 #include "engine/fuse/patterns.h"
 #include "engine/fuse/windows.h"
-#include "engine/leaf.h"
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/norm.h"
@@ -135,7 +134,6 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
   if (!dy) return d;
   const bool of_weights = v.wanted[load] || v.wanted[load + 1];
   Operands o = cotangent_operands(tape, v.y[0], dy);
-  const Val batch = o.how.normalised ? o.values[6] : Val{};  // the sums of the batch
   for (size_t i = 0; i < load + 2; i++) o.values.push_back(v.x[i]);
   const auto skip = x.normalised ? normalised_skip_of(v) : skip_of(tape, v.so_far[0]);
   o.values.push_back(skip ? skip->dy : Val{});
@@ -153,13 +151,8 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
     d[load] = Val{node, x.normalised ? 2 : 1};
     d[load + 1] = Val{node, x.normalised ? 3 : 2};
   }
-  if (v.x[load + 2] && v.wanted[load + 2]) {
-    const Shape& bias = tape.shape(v.x[load + 2]);
-    // Normalisation by the batch's own mean takes a bias away, so that its gradient is 0.
-    const bool gone = batch && !as<Constant>(tape.node(batch.node));
-    d[load + 2] =
-        gone ? constant(tape, bias, 0, Role::parameter) : sum(tape, dy, bias, Role::parameter);
-  }
+  if (v.x[load + 2] && v.wanted[load + 2])
+    d[load + 2] = bias_cotangent(tape, v.x[load + 2], v.y[0], dy);
   return d;
 }
 
@@ -259,15 +252,10 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
   const Val x = depthwise.inputs[0], y{node, 0};
   match.loads = {x};
   match.reads = {depthwise.inputs[1], pointwise.inputs[1], pointwise.inputs[2]};
-  Val sums, shift;
-  for (const int reader : graph.readers(y)) {
-    if (sums || !as<ops::ChannelSums>(graph.node(reader))) continue;
-    const Val about = graph.node(reader).inputs[1];
-    if (!graph.node(about).op->is_leaf()) continue;  // it may come later than the convolution
-    sums = Val{reader, 0};
-    shift = about;
-    match.nodes.push_back(reader);
-    match.reads.push_back(shift);
+  const auto sums = graph.channel_sums(y);
+  if (sums) {
+    match.nodes.push_back(sums->sums.node);
+    match.reads.push_back(sums->shift);
   }
   const bool differentiates = kernels->separable_grad;
   match.record = [=, reads = match.reads](Recorder& r) {
@@ -275,12 +263,12 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
     const auto how = r.loads(x);
     const auto load = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(x));
     for (size_t i = 0; i < 3; i++) operands.push_back(r.now(reads[i]));
-    operands.push_back(r.now(shift));
-    const Val now = r.tape().append(
-        std::make_shared<ops::Separable>(load, static_cast<bool>(sums), differentiates),
-        std::move(operands));
+    operands.push_back(sums ? r.now(sums->shift) : Val{});
+    const Val now =
+        r.tape().append(std::make_shared<ops::Separable>(load, sums.has_value(), differentiates),
+                        std::move(operands));
     std::vector<std::pair<Val, Val>> values{{y, now}};
-    if (sums) values.emplace_back(sums, Val{now.node, 1});
+    if (sums) values.emplace_back(sums->sums, Val{now.node, 1});
     return values;
   };
   return match;

@@ -7,7 +7,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "kernels/cpu/stores-inl.h"
+#include "kernels/cpu/periods-inl.h"
 #include "kernels/cpu/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -51,47 +51,13 @@ void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const V
                 Correlation{dy.as<float>(), x.as<float>(), tile.data()}, sums.as<double>());
 }
 
-// y[e] = op(load, e, phase) over [pixels][channels] in memory
-template <class Op>
-void for_periods(Stream& stream, const View& y, const Op& op) {
-  const int64_t channels = y.shape.channels(), step = lanes();
-  const Period period = period_of(channels);
-  const int64_t grain = rows_per_chunk(period.elements, elementwise_grain) * period.elements;
-  float* out = y.as<float>();
-  with_stores(y, [&](auto store) HWY_ATTR {
-    const typename decltype(store)::Load load;
-    for_chunks(stream, y.shape.elements(), grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
-      int64_t e = begin;
-      for (; e + period.elements <= end; e += period.elements)
-        for (int64_t phase = 0; phase < period.elements; phase += step)
-          store(op(load, e + phase, phase), out + e + phase);
-      for (int64_t phase = 0; e < end; e += step, phase += step) {
-        const int64_t count = std::min(step, end - e);
-        store_part(op(Part{count}, e, phase), out + e, count);
-      }
-      store.finish();
-    });
-  });
-}
-
 void batch_norm(Stream& stream, const View& x, const View& gamma, const View& beta,
                 const View& mean, const View& var, const View& y, double epsilon) {
-  const int64_t channels = x.shape.channels();
-  const Period period = period_of(channels);
-  const float *g = gamma.as<float>(), *b = beta.as<float>();
-  const float *m = mean.as<float>(), *v = var.as<float>();
-  const auto centre = period_tile(period, channels, [&](int64_t c) { return m[c]; });
-  const auto scale = period_tile(period, channels, [&](int64_t c) {
-    return static_cast<double>(g[c]) / std::sqrt(static_cast<double>(v[c]) + epsilon);
-  });
-  const auto offset = period_tile(period, channels, [&](int64_t c) { return b[c]; });
-  const float* from = x.as<float>();
-  const float *c = centre.data(), *s = scale.data(), *o = offset.data();
-  for_periods(stream, y, [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
-    const D d;
-    return hn::MulAdd(hn::Sub(load(from + e), hn::LoadU(d, c + phase)), hn::LoadU(d, s + phase),
-                      hn::LoadU(d, o + phase));
-  });
+  const PeriodNorm norm({x, gamma, beta, mean, var, epsilon});
+  for_periods(
+      stream, y,
+      [from = x.as<float>(), affine = norm.affine()](const auto& load, int64_t e, int64_t phase)
+          HWY_ATTR { return affine(D(), load(from + e), phase); });
 }
 
 void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& gamma,

@@ -1,6 +1,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/conv2d_check.h"
@@ -11,44 +12,126 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d.cpp"
 #include "hwy/foreach_target.h"
 // Must come after foreach_target.h.
-#include "kernels/cpu/conv2d_product-inl.h"
+#include "kernels/cpu/convolution-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// Floats of the packed sides of all products: panels, and biases after them.
+// Floats of the packed sides of all products: panels, and two tables of the columns after them. A
+// multiple of a double's size.
 int64_t conv2d_floats(const View& w, const View& y, int64_t groups) {
   const int64_t depth = w.shape.images() * w.shape.height() * w.shape.width();
-  return groups * padded_columns(y.shape.channels() / groups) * (depth + 1);
+  const int64_t floats = groups * padded_columns(y.shape.channels() / groups) * (depth + 2);
+  return (floats + 1) / 2 * 2;
 }
 
-void conv2d_target(ThreadPool& pool, const View& x, const View& w, const View& bias, const View& y,
-                   const Window& window, int64_t groups, float* memory) {
-  const int64_t height = w.shape.images(), width = w.shape.height(), inputs = w.shape.width();
-  const int64_t outputs = y.shape.channels() / groups, depth = height * width * inputs;
+// A table of the output channels, each group's padded to whole panels with zeros.
+const float* column_table(const View& of, int64_t outputs, int64_t groups, float* memory) {
+  const int64_t padded = padded_columns(outputs);
+  std::memset(memory, 0, static_cast<size_t>(groups * padded) * sizeof(float));
+  for (int64_t g = 0; g < groups && of; g++)
+    std::memcpy(memory + g * padded, of.as<float>() + g * outputs,
+                static_cast<size_t>(outputs) * sizeof(float));
+  return memory;
+}
+
+// A product for each group, without its functors. w: packed.
+template <class Epilogue, class Packing>
+Product<Epilogue, Packing> forward_product(const View& x, const View& w, const View& y,
+                                           const Window& window, int64_t groups, int64_t g,
+                                           const float* packed, const Epilogue& epilogue,
+                                           const Packing& packing) {
+  const int64_t outputs = y.shape.channels() / groups, depth = w.shape.pixels();
+  const int64_t pixel = y.shape.channels(), row = pixel * y.shape.width();
+  return {forward_patches(x, y, w.shape.images(), w.shape.height(), w.shape.width(), window, g),
+          {packed + g * padded_columns(outputs) * depth, depth, outputs},
+          {y.as<float>() + g * outputs, row * y.shape.height(), row, pixel},
+          epilogue,
+          product_past_caches(y, outputs),
+          packing};
+}
+
+void pack_weights(ThreadPool& pool, const View& w, int64_t groups, float* memory) {
+  const int64_t outputs = w.shape.channels() / groups, depth = w.shape.pixels();
   const int64_t padded = padded_columns(outputs), panel = panel_width(outputs);
-  float* const biases = memory + groups * padded * depth;
-  std::memset(biases, 0, static_cast<size_t>(groups * padded) * sizeof(float));
-  Scratch<Product<AddBias>> products;
-  for (int64_t g = 0; g < groups; g++) {
-    if (bias)
-      std::memcpy(biases + g * padded, bias.as<float>() + g * outputs,
-                  static_cast<size_t>(outputs) * sizeof(float));
-    const int64_t pixel = y.shape.channels(), row = pixel * y.shape.width();
-    products.push_back({forward_patches(x, y, height, width, inputs, window, g),
-                        {memory + g * padded * depth, depth, outputs},
-                        {y.as<float>() + g * outputs, row * y.shape.height(), row, pixel},
-                        {biases + g * padded},
-                        product_past_caches(y, outputs)});
-  }
   const int64_t panels = (outputs + panel - 1) / panel;
   pool.run(groups * panels, [&](int64_t task, int) {
     const int64_t g = task / panels, c = task % panels * panel;
     pack_panel(w.as<float>() + g * outputs, w.shape.channels(), depth, outputs, c,
                memory + g * padded * depth + c * depth);
   });
+}
+
+void conv2d_target(ThreadPool& pool, const View& x, const View& w, const View& bias, const View& y,
+                   const Window& window, int64_t groups, float* memory) {
+  const int64_t outputs = y.shape.channels() / groups, padded = padded_columns(outputs);
+  const float* const biases =
+      column_table(bias, outputs, groups, memory + groups * padded * w.shape.pixels());
+  Scratch<Product<AddBias>> products;
+  for (int64_t g = 0; g < groups; g++)
+    products.push_back(
+        forward_product(x, w, y, window, groups, g, memory, AddBias{biases + g * padded}, Keep()));
+  pack_weights(pool, w, groups, memory);
   run_products(pool, products);
+}
+
+// Runs the products of all groups, with sums where they are wanted.
+template <class PackingOf>
+void convolve(ThreadPool& pool, const Loaded& x, const View& w, const View& bias, const View& shift,
+              const View& y, const View& sums, const Window& window, int64_t groups, float* memory,
+              const PackingOf& packing) {
+  const int64_t outputs = y.shape.channels() / groups, padded = padded_columns(outputs);
+  float* const tables = memory + groups * padded * w.shape.pixels();
+  const float* const biases = column_table(bias, outputs, groups, tables);
+  const float* const shifts = column_table(shift, outputs, groups, tables + groups * padded);
+  const TaskSums task_sums{
+      sums ? reinterpret_cast<double*>(memory + conv2d_floats(w, y, groups)) : nullptr, padded};
+  Scratch<Product<SumSquares, decltype(packing(0))>> products;
+  for (int64_t g = 0; g < groups; g++)
+    products.push_back(forward_product(
+        x.x, w, y, window, groups, g, memory,
+        SumSquares{{biases + g * padded}, task_sums, shifts + g * padded, nullptr}, packing(g)));
+  pack_weights(pool, w, groups, memory);
+  const Scratch<Piece> pieces = pieces_of(products);
+  run_pieces(pool, products, pieces);
+  if (!sums) return;
+  double* const out = sums.as<double>();
+  std::fill_n(out, 2 * y.shape.channels(), 0.0);
+  for (size_t i = 0; i < pieces.size(); i++)
+    task_sums.add_to(out, y.shape.channels(), pieces[i].product * outputs, outputs,
+                     static_cast<int64_t>(i));
+  std::fill_n(out + 2 * y.shape.channels(), y.shape.channels(),
+              static_cast<double>(y.shape.pixels()));
+}
+
+void convolution_target(ThreadPool& pool, const Loaded& x, const View& w, const View& bias,
+                        const View& shift, const View& y, const View& sums, const Window& window,
+                        int64_t groups, float* memory) {
+  const ColumnNorm norm(x, w.shape.pixels(), groups);
+  const auto run = [&](const auto& packing) {
+    convolve(pool, x, w, bias, shift, y, sums, window, groups, memory, packing);
+  };
+  if (x.normalised())
+    run([&](int64_t g) { return Normalise{norm.affine(g)}; });
+  else
+    run([](int64_t) { return Keep(); });
+}
+
+size_t convolution_bytes(const Loaded& x, const View& w, const View& y, const View& sums,
+                         const Window& window, int64_t groups) {
+  const auto floats = static_cast<size_t>(conv2d_floats(w, y, groups)) * sizeof(float);
+  if (sums.shape.rank() == 0) return floats;
+  const int64_t outputs = y.shape.channels() / groups;
+  // Tasks are cut by shape alone; views may lack memory.
+  const auto tasks = [&](const auto& packing) {
+    const auto one = forward_product(x.x, w, y, window, groups, 0, nullptr, SumSquares{}, packing);
+    Scratch<std::decay_t<decltype(one)>> products;
+    for (int64_t g = 0; g < groups; g++) products.push_back(one);
+    return pieces_of(products).size();
+  };
+  return floats + 2 * sizeof(double) * static_cast<size_t>(padded_columns(outputs)) *
+                      (x.normalised() ? tasks(Normalise{}) : tasks(Keep()));
 }
 
 }  // namespace HWY_NAMESPACE
@@ -75,6 +158,29 @@ void conv2d(Stream& stream, const View& x, const View& w, const View& bias, cons
   if (conv2d_is_direct(w, y, window, groups)) return conv2d_direct(stream, x, w, bias, y, window);
   HWY_DYNAMIC_DISPATCH(conv2d_target)
   (*stream.pool, x, w, bias, y, window, groups, static_cast<float*>(work));
+}
+
+HWY_EXPORT(convolution_target);
+HWY_EXPORT(convolution_bytes);
+
+size_t convolution_workspace(Stream&, const Loaded& x, const View& w, const View&, const View&,
+                             const View& y, const View& sums, const Window& window,
+                             int64_t groups) {
+  return HWY_DYNAMIC_DISPATCH(convolution_bytes)(x, w, y, sums, window, groups);
+}
+
+void convolution(Stream& stream, const Loaded& x, const View& w, const View& bias,
+                 const View& shift, const View& y, const View& sums, const Window& window,
+                 int64_t groups, void* work) {
+  check_conv2d(x.x, w, y, window, groups);
+  const bool empty = y.shape.elements() == 0;
+  if (empty || (!x.normalised() && conv2d_is_direct(w, y, window, groups))) {
+    if (!empty) conv2d_direct(stream, x.x, w, bias, y, window);
+    if (sums) channel_sums(stream, y, shift, sums);
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(convolution_target)
+  (*stream.pool, x, w, bias, shift, y, sums, window, groups, static_cast<float*>(work));
 }
 
 }  // namespace fulmar::cpu

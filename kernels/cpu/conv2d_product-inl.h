@@ -76,10 +76,20 @@ HWY_INLINE void find_rows(const Product<Epilogue, Packing>& product, int64_t fir
   }
 }
 
+// An epilogue as one of several tasks uses it: one that adds up has memory for each.
+template <class Epilogue>
+HWY_INLINE Epilogue of_task(const Epilogue& epilogue, int64_t task) {
+  if constexpr (requires { epilogue.for_task(task); })
+    return epilogue.for_task(task);
+  else
+    return epilogue;
+}
+
 // Rows [first, last) and columns [first_column, last_column) of a product.
 template <class Epilogue, class Packing>
-HWY_INLINE void run_product(const Product<Epilogue, Packing>& product, int64_t first, int64_t last,
-                            int64_t first_column, int64_t last_column, void* scratch) {
+HWY_INLINE void run_product(const Product<Epilogue, Packing>& product, const Epilogue& epilogue,
+                            int64_t first, int64_t last, int64_t first_column, int64_t last_column,
+                            void* scratch) {
   const Patches& x = product.left;
   const int64_t depth = x.columns, step = product.block_depth(), block = product.block_rows();
   const bool plain = product.plain();
@@ -95,7 +105,7 @@ HWY_INLINE void run_product(const Product<Epilogue, Packing>& product, int64_t f
     find_rows(product, row, rows, offset);
     // While this block is multiplied the next is fetched: `share` floats at each step of a tile.
     const int64_t tiles = (rows + tall - 1) / tall * panels;
-    const bool gaps = !plain || depth != x.pixel_stride || row + 2 * rows > x.rows();
+    const bool gaps = !x.is_matrix() || depth != x.pixel_stride || row + 2 * rows > x.rows();
     const int64_t share = gaps ? 0 : (rows + tiles - 1) / tiles;
     for (int64_t k = 0; k < depth; k += step) {
       const int64_t end = std::min(depth, k + step);
@@ -110,7 +120,7 @@ HWY_INLINE void run_product(const Product<Epilogue, Packing>& product, int64_t f
       };
       multiply<Left::rows>(
           Block{rows, first_column, last_column, k, end, {k == 0, end == depth}, past_caches, row},
-          left, product.right, ahead, ScatteredRows{product.out.data, offset}, product.epilogue);
+          left, product.right, ahead, ScatteredRows{product.out.data, offset}, epilogue);
     }
   }
   if (past_caches) hwy::FlushStream();
@@ -122,21 +132,18 @@ HWY_INLINE bool product_past_caches(const View& y, int64_t columns) {
   return writes_past_caches(y) && columns % lanes == 0 && y.shape.channels() % lanes == 0;
 }
 
-// Runs all products as tasks of rows and, where rows are few, of columns too.
+// A task: some rows of a product and, where rows are few, some of its columns.
+struct Piece {
+  int64_t product, first, last, first_column, last_column;
+};
+
 template <class Epilogue, class Packing>
-HWY_INLINE void run_products(ThreadPool& pool,
-                             const Scratch<Product<Epilogue, Packing>>& products) {
-  struct Piece {
-    int64_t product, first, last, first_column, last_column;
-  };
+HWY_INLINE Scratch<Piece> pieces_of(const Scratch<Product<Epilogue, Packing>>& products) {
   Scratch<Piece> pieces;
-  size_t bytes = 0;
   int64_t blocks = 0;
-  for (const Product<Epilogue, Packing>& p : products) {
+  for (const Product<Epilogue, Packing>& p : products)
     blocks += (p.left.rows() + p.block_rows() - 1) / p.block_rows();
-    bytes = std::max(bytes, p.scratch_bytes());
-  }
-  if (blocks == 0) return;
+  if (blocks == 0) return pieces;
   for (size_t i = 0; i < products.size(); i++) {
     const Product<Epilogue, Packing>& p = products[i];
     const int64_t columns = p.right.columns, width = panel_width(columns);
@@ -152,11 +159,26 @@ HWY_INLINE void run_products(ThreadPool& pool,
         pieces.push_back({static_cast<int64_t>(i), row, std::min(p.left.rows(), row + step), c,
                           std::min(columns, c + wide)});
   }
+  return pieces;
+}
+
+template <class Epilogue, class Packing>
+HWY_INLINE void run_pieces(ThreadPool& pool, const Scratch<Product<Epilogue, Packing>>& products,
+                           const Scratch<Piece>& pieces) {
+  size_t bytes = 0;
+  for (const auto& product : products) bytes = std::max(bytes, product.scratch_bytes());
   pool.run(static_cast<int64_t>(pieces.size()), [&](int64_t task, int worker) {
     const Piece& piece = pieces[static_cast<size_t>(task)];
-    run_product(products[static_cast<size_t>(piece.product)], piece.first, piece.last,
+    const Product<Epilogue, Packing>& product = products[static_cast<size_t>(piece.product)];
+    run_product(product, of_task(product.epilogue, task), piece.first, piece.last,
                 piece.first_column, piece.last_column, pool.scratch(worker, bytes));
   });
+}
+
+template <class Epilogue, class Packing>
+HWY_INLINE void run_products(ThreadPool& pool,
+                             const Scratch<Product<Epilogue, Packing>>& products) {
+  run_pieces(pool, products, pieces_of(products));
 }
 
 }  // namespace HWY_NAMESPACE

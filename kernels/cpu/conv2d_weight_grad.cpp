@@ -47,7 +47,7 @@ inline WeightGradCut cut_of(const View& dy, const View& dw, int64_t groups) {
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d_weight_grad.cpp"
 #include "hwy/foreach_target.h"
 // Must come after foreach_target.h.
-#include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/convolution-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -106,13 +106,15 @@ class NextPixels {
   int64_t x_floats_ = 0, dy_floats_ = 0, share_ = 0;
 };
 
-HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
+template <class Packing>
+HWY_INLINE void run_block(const WeightGradBlock& block, const Packing& packing, float* scratch) {
   const int64_t rows = block.last_row - block.first_row;
   const int64_t columns = block.last_column - block.first_column;
   const int64_t x_stride = side_stride(rows);
   float* const packed_x = scratch;
   float* const packed_dy = scratch + pixel_block * x_stride;
-  const bool plain_x = block.x.is_matrix() && block.x.pixel_stride <= plain_x_columns;
+  const bool plain_x =
+      Packing::keeps && block.x.is_matrix() && block.x.pixel_stride <= plain_x_columns;
   const bool plain_dy = block.dy_stride <= plain_dy_columns && padded_columns(columns) == columns;
   const EvenRows out{block.sum, block.sum_stride};
   for (int64_t p = block.first_pixel; p < block.last_pixel; p += pixel_block) {
@@ -122,7 +124,7 @@ HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
       left = {block.x.source + p * block.x.pixel_stride + block.first_row, block.x.pixel_stride};
     else
       pack_patches(block.x, p, p + count, block.first_row, block.last_row, packed_x, x_stride,
-                   Keep());
+                   packing);
     const float* const dy = block.dy + p * block.dy_stride + block.first_column;
     const auto add = [&](const auto& right) HWY_ATTR {
       multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},
@@ -138,8 +140,10 @@ HWY_INLINE void run_block(const WeightGradBlock& block, float* scratch) {
   }
 }
 
-void weight_grad_target(ThreadPool& pool, const View& x, const View& dy, const View& dw,
-                        const Window& window, int64_t groups, float* work) {
+// packing(g): of a group's patches.
+template <class PackingOf>
+void weight_grad(ThreadPool& pool, const View& x, const View& dy, const View& dw,
+                 const Window& window, int64_t groups, float* work, const PackingOf& packing) {
   const int64_t outputs = dy.shape.channels() / groups, depth = dw.shape.pixels();
   const int64_t pixels = dy.shape.pixels();
   const WeightGradCut cut = cut_of(dy, dw, groups);
@@ -174,7 +178,7 @@ void weight_grad_target(ThreadPool& pool, const View& x, const View& dy, const V
                                 std::min(outputs, column + cut.column_step),
                                 sum,
                                 stride};
-    run_block(block, static_cast<float*>(pool.scratch(worker, bytes)));
+    run_block(block, packing(g), static_cast<float*>(pool.scratch(worker, bytes)));
   });
   if (cut.chunks == 1) return;
   // Chunks are added in their order, a run of one row of dw at a time.
@@ -200,6 +204,16 @@ void weight_grad_target(ThreadPool& pool, const View& x, const View& dy, const V
   });
 }
 
+void weight_grad_target(ThreadPool& pool, const Loaded& x, const View& dy, const View& dw,
+                        const Window& window, int64_t groups, float* work) {
+  const ColumnNorm norm(x, dw.shape.pixels(), groups);
+  if (x.normalised())
+    weight_grad(pool, x.x, dy, dw, window, groups, work,
+                [&](int64_t g) { return Normalise{norm.affine(g)}; });
+  else
+    weight_grad(pool, x.x, dy, dw, window, groups, work, [](int64_t) { return Keep(); });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace fulmar::cpu
 HWY_AFTER_NAMESPACE();
@@ -209,28 +223,38 @@ namespace fulmar::cpu {
 
 HWY_EXPORT(weight_grad_target);
 
-void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
-                        const Window& window, int64_t groups, void* work) {
-  check_conv2d(x, dw, dy, window, groups);
+void convolution_weight_grad(Stream& stream, const Loaded& x, const View& dy, const View& dw,
+                             const Window& window, int64_t groups, void* work) {
+  check_conv2d(x.x, dw, dy, window, groups);
   if (dw.shape.elements() == 0) return;
   if (dy.shape.elements() == 0) {
     std::memset(dw.data, 0, dw.bytes());
     return;
   }
-  if (conv2d_weight_grad_is_direct(dy, dw, window, groups))
-    return conv2d_direct_weight_grad(stream, x, dy, dw, window, work);
+  if (!x.normalised() && conv2d_weight_grad_is_direct(dy, dw, window, groups))
+    return conv2d_direct_weight_grad(stream, x.x, dy, dw, window, work);
   HWY_DYNAMIC_DISPATCH(weight_grad_target)
   (*stream.pool, x, dy, dw, window, groups, static_cast<float*>(work));
 }
 
-size_t conv2d_weight_grad_workspace(Stream&, const View& x, const View& dy, const View& dw,
-                                    const Window& window, int64_t groups) {
-  check_conv2d(x, dw, dy, window, groups);
-  if (conv2d_weight_grad_is_direct(dy, dw, window, groups))
+size_t convolution_weight_grad_workspace(Stream&, const Loaded& x, const View& dy, const View& dw,
+                                         const Window& window, int64_t groups) {
+  check_conv2d(x.x, dw, dy, window, groups);
+  if (!x.normalised() && conv2d_weight_grad_is_direct(dy, dw, window, groups))
     return conv2d_direct_weight_grad_workspace(dy, dw);
   const WeightGradCut cut = cut_of(dy, dw, groups);
   if (cut.chunks <= 1) return 0;
   return static_cast<size_t>(cut.chunks * dw.shape.elements()) * sizeof(float);
+}
+
+void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
+                        const Window& window, int64_t groups, void* work) {
+  convolution_weight_grad(stream, {x}, dy, dw, window, groups, work);
+}
+
+size_t conv2d_weight_grad_workspace(Stream& stream, const View& x, const View& dy, const View& dw,
+                                    const Window& window, int64_t groups) {
+  return convolution_weight_grad_workspace(stream, {x}, dy, dw, window, groups);
 }
 
 }  // namespace fulmar::cpu

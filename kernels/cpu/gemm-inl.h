@@ -61,7 +61,9 @@ struct ScatteredRows {
 };
 
 // Epilogues: the value to store for the sums of row m of the product, columns [c, c + lanes),
-// some of which may lie beyond the last column: tables are a vector longer.
+// some of which may lie beyond the last column: tables are a vector longer. One that names itself
+// SeesTiles has two functions more: `tile` may change all values of a tile afterwards, `fetch` asks
+// for the memory that it will want, before the tile is multiplied.
 struct StoreSum {
   template <class D, class V>
   HWY_INLINE V operator()(D, V sum, int64_t /*m*/, int64_t /*c*/) const {
@@ -153,6 +155,10 @@ struct StoreTile {
         for (int v = 0; v < vectors; v++)
           sum[r][v] = epilogue(d, sum[r][v], first_row + m + r, c + v * lanes);
       }
+      if constexpr (requires { typename Epilogue::SeesTiles; }) {
+        const auto place = [&](int r, int v) HWY_ATTR { return out(m + r) + c + v * lanes; };
+        epilogue.tile(d, sum, place, load, c);
+      }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
@@ -185,6 +191,10 @@ HWY_INLINE void multiply(const Block& block, const LeftBlock& a, const Right& b,
       for_tiles<v>(block.rows, [&](auto height, int64_t m) HWY_ATTR {
         const StoreTile<Rows, Epilogue> store{
             out, epilogue, block.part, block.past_caches, block.first_row, m, c, b.columns - c};
+        if constexpr (requires { typename Epilogue::SeesTiles; }) {
+          if (block.part.last)
+            for (int r = 0; r < decltype(height)::value; r++) epilogue.fetch(out(m + r) + c, v);
+        }
         tile<left, decltype(height)::value, v>(d, a.data + (left == Left::rows ? m * a.stride : m),
                                                a.stride, panel, step, block.end - block.begin,
                                                ahead(number++), store);

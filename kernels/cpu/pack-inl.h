@@ -20,7 +20,8 @@ namespace HWY_NAMESPACE {
 
 // Packing functors give the values that replace the elements of columns [c, c + lanes). Padding is
 // zero for any functor, as if the functor had run before the padding. The last lanes may lie beyond
-// the last column: tables are a vector longer.
+// the last column: tables are a vector longer. One with a function `at` gives what a vector of
+// columns needs, so that it is in registers for several rows.
 struct Keep {
   static constexpr bool keeps = true;  // a side that is packed already may be read where it lies
   template <class D, class V>
@@ -36,6 +37,20 @@ HWY_INLINE void copy_runs_with(D d, const float* from, int64_t from_step, float*
                                int64_t to_step, int64_t length, int64_t count,
                                const Packing& packing, int64_t c) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  if constexpr (requires { packing.at(d, c); }) {
+    constexpr int64_t together = 16;  // their rows stay in L1
+    const auto copy_all = [&](int64_t e, int64_t first, int64_t last) HWY_ATTR {
+      const auto change = packing.at(d, c + e);
+      for (int64_t i = first; i < last; i++)
+        hn::StoreU(change(d, hn::LoadU(d, from + i * from_step + e)), d, to + i * to_step + e);
+    };
+    for (int64_t i = 0; i < count; i += together) {
+      const int64_t end = std::min(count, i + together);
+      for (int64_t e = 0; e + lanes <= length; e += lanes) copy_all(e, i, end);
+      if (length % lanes != 0) copy_all(length - lanes, i, end);
+    }
+    return;
+  }
   const auto copy = [&](int64_t e) HWY_ATTR {
     hn::StoreU(packing(d, hn::LoadU(d, from + e), c + e), d, to + e);
   };
