@@ -1,5 +1,6 @@
-// Times a network's training step, or one inference, from uint8 pictures, on any device. Prints a line of JSON, and with --ops a table by op to stderr; `fulmar bench step` prints
-// more. On a GPU the batch lies in its memory before the time is taken.
+// Times a network's training step, or one inference, from uint8 pictures, on any device. Prints a
+// line of JSON, and with --ops a table by op to stderr; `fulmar bench step` prints more. On a GPU
+// the batch lies in its memory before the time is taken.
 //   --serve   a line when ready, then one for each line on stdin: a round of --runs steps; at the
 //             end of stdin one more with memory. bench/peers/alternate.py takes turns with peers.
 //   --check   weights by a formula, no dropout, the losses of the first --runs steps or the logits

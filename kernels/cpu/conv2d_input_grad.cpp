@@ -255,25 +255,32 @@ HWY_EXPORT(masked_input_grad);
 HWY_EXPORT(masked_input_grad_bytes);
 
 size_t convolution_input_grad_workspace(Stream& stream, const View& dy, const View& w,
-                                        const Loaded& x, const View&, const ConvolutionInputGrad& d,
-                                        const Window& window, int64_t groups) {
-  if (!x.normalised()) return conv2d_input_grad_workspace(stream, dy, w, d.dx, window, groups);
-  return HWY_DYNAMIC_DISPATCH(masked_input_grad_bytes)(dy, w, d.dx, window, groups);
+                                        const Loaded& x, const View& so_far,
+                                        const ConvolutionInputGrad& d, const Window& window,
+                                        int64_t groups) {
+  if (x.normalised())
+    return HWY_DYNAMIC_DISPATCH(masked_input_grad_bytes)(dy, w, d.dx, window, groups);
+  if (so_far.shape.rank() == 0)
+    return conv2d_input_grad_workspace(stream, dy, w, d.dx, window, groups);
+  return static_cast<size_t>(HWY_DYNAMIC_DISPATCH(conv2d_input_grad_floats)(dy, w, groups)) *
+         sizeof(float);
 }
 
 void convolution_input_grad(Stream& stream, const View& dy, const View& w, const Loaded& x,
                             const View& so_far, const ConvolutionInputGrad& d, const Window& window,
                             int64_t groups, void* work) {
+  if (!x.normalised() && !so_far)
+    return conv2d_input_grad(stream, dy, w, d.dx, window, groups, work);
   check_conv2d(d.dx, w, dy, window, groups);
   if (x.normalised()) std::fill_n(d.grad_sums.as<double>(), d.grad_sums.shape.elements(), 0.0);
   if (nothing_to_do(dy, so_far, d.dx)) return;
+  ThreadPool& pool = *stream.pool;
   auto* const memory = static_cast<float*>(work);
-  if (x.normalised()) HWY_DYNAMIC_DISPATCH(masked_input_grad)
-  (*stream.pool, dy, w, x, d, window, groups, memory);
-  else if (so_far) HWY_DYNAMIC_DISPATCH(add_input_grad)(*stream.pool, dy, w, so_far, d.dx, window,
-                                                        groups, memory);
-  else HWY_DYNAMIC_DISPATCH(conv2d_input_grad_target)(*stream.pool, dy, w, d.dx, window, groups,
-                                                      memory);
+  if (so_far) {
+    HWY_DYNAMIC_DISPATCH(add_input_grad)(pool, dy, w, so_far, d.dx, window, groups, memory);
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(masked_input_grad)(pool, dy, w, x, d, window, groups, memory);
 }
 
 }  // namespace fulmar::cpu

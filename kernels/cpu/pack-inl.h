@@ -146,7 +146,13 @@ HWY_INLINE void pack_panel(const float* from, int64_t stride, int64_t depth, int
                            int64_t c, float* to) {
   const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
   if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
-  copy_runs(from + c, stride, to, width, used, depth, Keep(), c);
+  constexpr int64_t block = 16, line = 16;  // rows asked for at a time; floats
+  for (int64_t k = 0; k < depth; k += block) {
+    const int64_t end = std::min(depth, k + block), later = std::min(depth, end + block);
+    for (int64_t next = end; next < later; next++)
+      for (int64_t e = 0; e < used; e += line) hwy::Prefetch(from + next * stride + c + e);
+    copy_runs(from + k * stride + c, stride, to + k * width, width, used, end - k, Keep(), c);
+  }
 }
 
 // The same of the transposed matrix: (k, n) -> from[n * stride + k], into rows `to_first` and on.
@@ -154,11 +160,21 @@ HWY_INLINE void pack_panel_transposed(const float* from, int64_t stride, int64_t
                                       int64_t columns, int64_t c, float* to) {
   const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
   if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
-  constexpr int64_t block = 16;  // lines of `to` that are written at a time
+  constexpr int64_t block = 64, line = 16;  // rows of `to` that are written at a time; floats
+  const auto fetch = [&](int64_t n, int64_t k) {
+    const int64_t end = std::min(depth, k + block);
+    for (; k < end; k += line) hwy::Prefetch(from + (c + n) * stride + k);
+  };
+  constexpr int64_t ahead = 8;  // columns
   for (int64_t k = 0; k < depth; k += block) {
     const int64_t end = std::min(depth, k + block);
-    for (int64_t n = 0; n < used; n++)
+    for (int64_t n = 0; n < used; n++) {
+      if (n + ahead < used)
+        fetch(n + ahead, k);
+      else if (n + ahead - used < used)
+        fetch(n + ahead - used, end);
       for (int64_t i = k; i < end; i++) to[i * width + n] = from[(c + n) * stride + i];
+    }
   }
 }
 
