@@ -31,7 +31,7 @@ struct Step {
   std::vector<Val> outputs;
 
   Step(Device& device, bool fuses) {
-    const Val input = ops::input(*tape, "x", {{2, 96, 80, 3}});
+    const Val input = ops::input(*tape, "x", {{2, 160, 144, 3}});
     const Val labels = ops::input(*tape, "label", {{2, 1, 1, 1}, Role::index, DType::i32});
     model::PolarLowOptions network;
     network.widths = {8, 12, 16};
@@ -91,7 +91,7 @@ double arena_of(const Tape& tape, std::span<const Val> outputs, Device& device) 
 
 TEST_CASE("a step that recomputes gives the same bits in less memory") {
   Context context;
-  for (const char* name : {"cpu", "reference"})
+  for (const std::string name : {"cpu", "reference"})
     for (const bool fuses : {false, true}) {
       CAPTURE(name);
       CAPTURE(fuses);
@@ -100,8 +100,10 @@ TEST_CASE("a step that recomputes gives the same bits in less memory") {
       Step again = kept;
       again.recompute(device);
       CHECK(most_runs(*kept.tape, *again.tape) == 2);
+      // Fused ops leave little to drop: the first block's gradient needs nearly as much by itself.
+      const bool fused = fuses && name == "cpu";
       CHECK(arena_of(*again.tape, again.outputs, device) <
-            0.9 * arena_of(*kept.tape, kept.outputs, device));
+            (fused ? 0.96 : 0.7) * arena_of(*kept.tape, kept.outputs, device));
       CHECK(trained(context, device, again) == trained(context, device, kept));
     }
 }

@@ -60,12 +60,12 @@ int main(int argc, char** argv) {
   pthread_t thread;
   if (pthread_create(&thread, NULL, second_thread, pixels) || pthread_join(thread, NULL)) return 1;
 
-  const long images = 4096;
+  const long images = 65536;
   fulmar_session* session;
-  fulmar_tensor many = {calloc((size_t)images, 32 * 32 * 3), FULMAR_U8, 4, {4096, 32, 32, 3}, {0}};
+  fulmar_tensor many = {calloc((size_t)images, 32 * 32 * 3), FULMAR_U8, 4, {65536, 32, 32, 3}, {0}};
   fulmar_tensor one = {pixels, FULMAR_U8, 4, {1, 32, 32, 3}, {0}};
   float* numbers = malloc((size_t)images * 2 * sizeof(float));
-  fulmar_tensor to_many = {numbers, FULMAR_F32, 2, {4096, 2}, {0}};
+  fulmar_tensor to_many = {numbers, FULMAR_F32, 2, {65536, 2}, {0}};
   fulmar_tensor to_one = {numbers, FULMAR_F32, 2, {1, 2}, {0}};
   expect("a session", fulmar_session_create(model, 1, &session), FULMAR_OK, "");
   limit_memory();
