@@ -336,8 +336,8 @@ class Chooser {
 };
 
 // Records a schedule.
-Recomputed recorded(const Tape& before, const Schedule& schedule) {
-  Recomputed result{std::make_shared<Tape>(), {}};
+Rewritten recorded(const Tape& before, const Schedule& schedule) {
+  Rewritten result{std::make_shared<Tape>(), {}};
   Tape& tape = *result.tape;
   for (int n = 0; n < before.size(); n++) result.values.emplace_back(before.node(n).outputs.size());
   const auto append = [&](int n, std::vector<Val> inputs) {
@@ -369,7 +369,7 @@ Recomputed recorded(const Tape& before, const Schedule& schedule) {
 
 }  // namespace
 
-Recomputed recompute(const Tape& tape, std::span<const Val> outputs, Device& device) {
+Rewritten recompute(const Tape& tape, std::span<const Val> outputs, Device& device) {
   const Plan plan = make_plan(tape, outputs, device);
   Chooser chooser(tape, plan, device);
   return recorded(tape, Schedule(tape, plan, chooser.choose()));

@@ -163,7 +163,7 @@ Program fused(const Program& program, const Device& device, FuseFor use) {
   std::vector<Val> keep;
   for (const Val* v : values_of(p))
     if (*v) keep.push_back(*v);
-  const Fused after = fuse(*p.tape, device, keep, {}, use);
+  const Rewritten after = fuse(*p.tape, device, keep, {}, use);
   return moved(program, after.tape, [&](Val v) { return after.now(v); });
 }
 

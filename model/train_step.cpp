@@ -32,7 +32,7 @@ RecordedStep record_step(const ModelInfo& info, const Heads& heads, const Model&
   const std::vector<Val> watched = watched_values(program);
   outputs.insert(outputs.end(), watched.begin(), watched.end());
   if (!options.recompute) return {std::move(program), bad, std::move(outputs)};
-  const Recomputed after = recompute(tape, outputs, device);
+  const Rewritten after = recompute(tape, outputs, device);
   const auto now = [&](Val v) { return after.now(v); };
   std::transform(outputs.begin(), outputs.end(), outputs.begin(), now);
   return {moved(program, after.tape, now), now(bad), std::move(outputs)};

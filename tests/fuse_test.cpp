@@ -12,6 +12,7 @@
 #include "engine/fuse/fuse.h"
 #include "engine/fuse/separable.h"
 #include "tests/op_check.h"
+#include "tests/support/count_ops.h"
 #include "tests/support/instruction_sets.h"
 
 namespace fulmar::test {
@@ -20,12 +21,6 @@ namespace {
 Context& context() {
   static Context shared;
   return shared;
-}
-
-int count(const Tape& tape, const std::string& name) {
-  int found = 0;
-  for (int n = 0; n < tape.size(); n++) found += tape.node(n).op->name() == name;
-  return found;
 }
 
 // Of how many separable convolutions the input is normalised while it is loaded.
@@ -69,7 +64,7 @@ struct Chain {
                                         {mean, var, 0.9, true}, 1e-3);
     return {y, ops::relu(tape, y)};
   }
-  Fused fused(std::vector<Val> keep = {}, const GradRules& rules = {}) {
+  Rewritten fused(std::vector<Val> keep = {}, const GradRules& rules = {}) {
     keep.push_back(a2);
     return fuse(tape, context().device("cpu"), keep, rules);
   }
@@ -79,13 +74,13 @@ struct Chain {
 
 TEST_CASE("fuse: an activation that only kernels read which normalise on load isn't written") {
   Chain chain;
-  const Fused f = chain.fused();
-  CHECK(count(*f.tape, "separable") == 2);
+  const Rewritten f = chain.fused();
+  CHECK(count_ops(*f.tape, "separable") == 2);
   CHECK(normalised_on_load(*f.tape) == 1);
-  CHECK(count(*f.tape, "norm_relu") == 1);  // the last one, which is kept
-  CHECK(count(*f.tape, "relu") == 0);
-  CHECK(count(*f.tape, "channel_sums") == 0);
-  CHECK(count(*f.tape, "update_running") == 2);
+  CHECK(count_ops(*f.tape, "norm_relu") == 1);  // the last one, which is kept
+  CHECK(count_ops(*f.tape, "relu") == 0);
+  CHECK(count_ops(*f.tape, "channel_sums") == 0);
+  CHECK(count_ops(*f.tape, "update_running") == 2);
   CHECK_FALSE(f.now(chain.a1));
   CHECK_FALSE(f.tape->has("a1"));
   CHECK(f.tape->find("z1") == f.now(chain.z1));
@@ -96,33 +91,33 @@ TEST_CASE("fuse: an activation that only kernels read which normalise on load is
 TEST_CASE("fuse: what is kept is written, and who reads it reads it there") {
   Chain chain;
   for (const Val kept : {chain.a1, chain.y1}) {
-    const Fused f = chain.fused({kept});
+    const Rewritten f = chain.fused({kept});
     CHECK(f.now(kept));
-    CHECK(count(*f.tape, "separable") == 2);
+    CHECK(count_ops(*f.tape, "separable") == 2);
     CHECK(normalised_on_load(*f.tape) == 0);
-    CHECK(count(*f.tape, "norm_relu") + count(*f.tape, "relu") == 2);
-    CHECK(count(*f.tape, "relu") == (kept == chain.y1));
+    CHECK(count_ops(*f.tape, "norm_relu") + count_ops(*f.tape, "relu") == 2);
+    CHECK(count_ops(*f.tape, "relu") == (kept == chain.y1));
   }
   const Val d = chain.tape.node(chain.z1.node).inputs[0];
-  const Fused f = chain.fused({d});
+  const Rewritten f = chain.fused({d});
   CHECK(f.now(d));
-  CHECK(count(*f.tape, "separable") == 1);
+  CHECK(count_ops(*f.tape, "separable") == 1);
 }
 
 TEST_CASE("fuse: the gradient by a kept activation is that of the tape before") {
   Chain chain;
   const Val before = grad(chain.tape, chain.a2, chain.a1);
-  const Fused f = chain.fused({chain.a1});
+  const Rewritten f = chain.fused({chain.a1});
   const Val after = grad(*f.tape, f.now(chain.a2), f.now(chain.a1));
   CHECK(f.tape->shape(after) == chain.tape.shape(before));
-  CHECK(count(*f.tape, "separable_grad") == 1);  // of the second alone
+  CHECK(count_ops(*f.tape, "separable_grad") == 1);  // of the second alone
 }
 
 TEST_CASE("fuse: a second reader in memory makes the activation lie in memory for all") {
   Chain chain;
   const Val twice = ops::affine(chain.tape, chain.a1, 2, 0);
-  const Fused f = chain.fused({twice});
-  CHECK(count(*f.tape, "separable") == 2);
+  const Rewritten f = chain.fused({twice});
+  CHECK(count_ops(*f.tape, "separable") == 2);
   CHECK(normalised_on_load(*f.tape) == 0);
   CHECK(f.now(chain.a1));
 }
@@ -130,14 +125,14 @@ TEST_CASE("fuse: a second reader in memory makes the activation lie in memory fo
 TEST_CASE("fuse: an op with a gradient rule stays as it is") {
   Chain chain;
   const auto keeps = [](const Vjp& v) { return std::vector<Val>{v.dy[0]}; };
-  const Fused guided = chain.fused({}, {{"relu", keeps}});
-  CHECK(count(*guided.tape, "relu") == 2);
+  const Rewritten guided = chain.fused({}, {{"relu", keeps}});
+  CHECK(count_ops(*guided.tape, "relu") == 2);
   CHECK(normalised_on_load(*guided.tape) == 0);
-  CHECK(count(*guided.tape, "separable") == 2);
+  CHECK(count_ops(*guided.tape, "separable") == 2);
   for (const char* op : {"conv2d", "depthwise_conv2d"}) {
-    const Fused f = chain.fused({}, {{op, keeps}});
-    CHECK(count(*f.tape, "separable") == 0);
-    CHECK(count(*f.tape, op) == 2);
+    const Rewritten f = chain.fused({}, {{op, keeps}});
+    CHECK(count_ops(*f.tape, "separable") == 0);
+    CHECK(count_ops(*f.tape, op) == 2);
   }
 }
 
@@ -145,11 +140,11 @@ TEST_CASE("fuse: a device without fused kernels gets the tape as it was, without
   Chain chain;
   ops::affine(chain.tape, chain.a1, 2, 0);
   const Val keep[] = {chain.a2};
-  const Fused f = fuse(chain.tape, context().device("reference"), keep);
+  const Rewritten f = fuse(chain.tape, context().device("reference"), keep);
   CHECK(f.tape->size() == chain.tape.size() - 1);
-  CHECK(count(*f.tape, "affine") == 0);
+  CHECK(count_ops(*f.tape, "affine") == 0);
   for (const char* op : {"conv2d", "relu", "channel_sums", "update_running", "batch_norm_train"})
-    CHECK(count(*f.tape, op) == 2);
+    CHECK(count_ops(*f.tape, op) == 2);
   CHECK(f.tape->describe(f.now(chain.a2).node) == chain.tape.describe(chain.a2.node));
 }
 
@@ -207,9 +202,9 @@ TEST_CASE("fuse: without a gradient's kernel a fused op takes that of what it re
       if (operand.name.ends_with("/bias")) operand.differentiable = false;
     const Recording r = record_fused(c, true, forward_only);
     CAPTURE(c.name());
-    CHECK(count(*r.tape, c.op) > 0);
+    CHECK(count_ops(*r.tape, c.op) > 0);
     for (const char* back : {"separable_grad", "pool_grad_sums", "skip_weight_grad"})
-      CHECK(count(*r.tape, back) == 0);
+      CHECK(count_ops(*r.tape, back) == 0);
     const Complaints complaints = check_parity(c, r, context(), forward_only);
     CHECK_MESSAGE(complaints.empty(), text(complaints));
   }
@@ -239,7 +234,7 @@ TEST_CASE("fuse: what fuses agrees with what it replaces, and stays in its memor
     for (const Case& c : fused_cases()) {
       const Recording r = record_fused(c, true, cpu);
       CAPTURE(c.name());
-      CHECK(count(*r.tape, c.op) > 0);
+      CHECK(count_ops(*r.tape, c.op) > 0);
       Complaints complaints = check_parity(c, r, context(), cpu);
       const Complaints guards = check_guards(c, r, context(), cpu);
       complaints.insert(complaints.end(), guards.begin(), guards.end());

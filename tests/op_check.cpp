@@ -100,7 +100,7 @@ Recording record_fused(const Case& c, bool gradients, const Device& device) {
   Recording r = record_forward(c);
   std::vector<Val> keep = r.outputs;
   keep.insert(keep.end(), r.inputs.begin(), r.inputs.end());
-  const Fused fused = fuse(*r.tape, device, keep);
+  const Rewritten fused = fuse(*r.tape, device, keep);
   for (std::vector<Val>* values : {&r.outputs, &r.inputs})
     for (Val& v : *values) v = fused.now(v);
   r.tape = fused.tape;

@@ -17,6 +17,7 @@
 #include "engine/session.h"
 #include "kernels/warp.h"
 #include "tests/support/array.h"
+#include "tests/support/count_ops.h"
 #include "tests/support/instruction_sets.h"
 
 // Inference fused: batch normalisation in weights, layers in bands of rows; beside the same tape on
@@ -138,7 +139,7 @@ struct Network {
                             std::shared_ptr<Tape>* tape_now = nullptr) const {
     Device& cpu = context.device("cpu");
     kept.push_back(output);
-    const Fused f = fuse(*tape, cpu, kept, {}, FuseFor::inference);
+    const Rewritten f = fuse(*tape, cpu, kept, {}, FuseFor::inference);
     std::vector<Val> now;
     for (const Val v : leaves()) now.push_back(f.now(v));
     if (tape_now) *tape_now = f.tape;
@@ -151,11 +152,6 @@ int runs_of(const Tape& tape, size_t layers) {
   int found = 0;
   for (int n = 0; n < tape.size(); n++)
     if (const auto* run = as<RowRun>(tape.node(n))) found += run->layers.size() == layers;
-  return found;
-}
-int count(const Tape& tape, const std::string& name) {
-  int found = 0;
-  for (int n = 0; n < tape.size(); n++) found += tape.node(n).op->name() == name;
   return found;
 }
 
@@ -251,7 +247,7 @@ TEST_CASE("row_run: agrees with the reference, with every instruction set") {
       std::shared_ptr<Tape> tape;
       const std::vector<double> found = n.network.fused(n.output, context, {}, &tape);
       CHECK(runs_of(*tape, n.layers) >= 1);
-      CHECK(count(*tape, "batch_norm") == 0);
+      CHECK(count_ops(*tape, "batch_norm") == 0);
       CHECK(apart(found, expected[i]) <= 2e-6);
     }
   });
@@ -304,7 +300,7 @@ TEST_CASE("fuse for inference: what is kept is written, and read there") {
     std::shared_ptr<Tape> tape;
     CHECK(apart(n.fused(output, context, {kept}, &tape), expected) <= 2e-6);
     const Val kept_too[] = {output, kept};
-    const Fused f = fuse(*n.tape, context.device("cpu"), kept_too, {}, FuseFor::inference);
+    const Rewritten f = fuse(*n.tape, context.device("cpu"), kept_too, {}, FuseFor::inference);
     REQUIRE(f.now(kept));
     std::vector<Val> now;
     for (const Val v : n.leaves()) now.push_back(f.now(v));
@@ -321,8 +317,9 @@ TEST_CASE("fuse for inference: an op with a gradient rule stays as it is") {
   const Val keep[] = {output};
   for (const char* op : {"relu", "batch_norm", "conv2d", "depthwise_conv2d", "max_pool"}) {
     CAPTURE(op);
-    const Fused f = fuse(*n.tape, context.device("cpu"), keep, {{op, keeps}}, FuseFor::inference);
-    CHECK(count(*f.tape, op) == count(*n.tape, op));
+    const Rewritten f =
+        fuse(*n.tape, context.device("cpu"), keep, {{op, keeps}}, FuseFor::inference);
+    CHECK(count_ops(*f.tape, op) == count_ops(*n.tape, op));
   }
 }
 
@@ -332,9 +329,9 @@ TEST_CASE("fuse for inference: a device without the kernels runs the folded laye
   Context context;
   Device& device = context.device("reference");
   const Val keep[] = {output};
-  const Fused f = fuse(*n.tape, device, keep, {}, FuseFor::inference);
-  CHECK(count(*f.tape, "row_run") == 0);
-  CHECK(count(*f.tape, "batch_norm") == 0);
+  const Rewritten f = fuse(*n.tape, device, keep, {}, FuseFor::inference);
+  CHECK(count_ops(*f.tape, "row_run") == 0);
+  CHECK(count_ops(*f.tape, "batch_norm") == 0);
   std::vector<Val> now;
   for (const Val v : n.leaves()) now.push_back(f.now(v));
   CHECK(apart(n.run(context, device, f.tape, now, f.now(output)), n.reference(output)) <= 1e-12);
@@ -364,8 +361,8 @@ TEST_CASE("fuse for inference: weights that layers share, and what a run stands 
                              : Val{});
     const std::vector<Val> y = node.op->compose(composed, operands);
     CHECK(composed.shape(y[0]) == tape->shape(Val{i, 0}));
-    CHECK(count(composed, "depthwise_conv2d") == 2);
-    CHECK(count(composed, "relu") == 2);
+    CHECK(count_ops(composed, "depthwise_conv2d") == 2);
+    CHECK(count_ops(composed, "relu") == 2);
   }
 }
 
@@ -388,7 +385,7 @@ TEST_CASE("fuse for inference: a change of the Model's statistics is seen") {
   Context context;
   Device& cpu = context.device("cpu");
   const Val keep[] = {x, y};
-  const Fused f = fuse(*tape, cpu, keep, {}, FuseFor::inference);
+  const Rewritten f = fuse(*tape, cpu, keep, {}, FuseFor::inference);
   Model model(cpu, *tape, 1);
   Session plain(context, cpu, tape, std::vector{y}, &model);
   Session fused(context, cpu, f.tape, std::vector{f.now(y)}, &model);

@@ -20,9 +20,11 @@
 #include "model/polar_low.h"
 #include "model/program.h"
 #include "model/tasks/classification.h"
+#include "tests/support/count_ops.h"
 #include "tests/support/error_of.h"
 
 using namespace fulmar;
+using fulmar::test::count_ops;
 using fulmar::test::error_of;
 
 namespace {
@@ -170,11 +172,6 @@ TEST_CASE("a gradient rule given by an op's name takes the place of its own") {
 }
 
 TEST_CASE("a gradient rule may take in what later consumers gave") {
-  const auto count = [](const Tape& tape, int from, std::string_view op) {
-    int found = 0;
-    for (int n = from; n < tape.size(); n++) found += tape.node(n).op->name() == op;
-    return found;
-  };
   for (const bool takes : {false, true}) {
     Tape tape;
     const Val x = image(tape, {1, 4, 4, 2});
@@ -189,7 +186,7 @@ TEST_CASE("a gradient rule may take in what later consumers gave") {
     const int forward = tape.size();
     const Val dx = grad(tape, sum, x);
     CHECK(tape.node(dx.node).op->name() == (takes ? "sub" : "add"));
-    CHECK(count(tape, forward, "add") == (takes ? 0 : 1));
+    CHECK(count_ops(tape, "add", forward) == (takes ? 0 : 1));
   }
 }
 

@@ -115,7 +115,7 @@ class Fusion final : public Recorder {
     find_needed(keep);
   }
 
-  Fused run() {
+  Rewritten run() {
     const Tape& before = graph_.tape();
     for (int n = 0; n < before.size(); n++) {
       if (!needed_[n]) continue;
@@ -202,18 +202,18 @@ class Fusion final : public Recorder {
   const Graph& graph_;
   Choice choice_;
   std::vector<bool> needed_;
-  Fused fused_;
+  Rewritten fused_;
 };
 
 }  // namespace
 
-Fused fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
-           const GradRules& rules, FuseFor use) {
-  std::optional<Fused> all;
+Rewritten fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
+               const GradRules& rules, FuseFor use) {
+  std::optional<Rewritten> all;
   std::vector<Val> kept(keep.begin(), keep.end());
   for (const Patterns& list : patterns(use)) {
     const Graph graph(all ? *all->tape : tape, device, kept, rules);
-    Fused next = Fusion(graph, list, kept).run();
+    Rewritten next = Fusion(graph, list, kept).run();
     for (Val& v : kept) v = next.now(v);
     if (all) {
       for (std::vector<Val>& node : all->values)

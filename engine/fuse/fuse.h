@@ -1,25 +1,12 @@
 #pragma once
 
-#include <memory>
 #include <span>
-#include <vector>
 
 #include "engine/device.h"
+#include "engine/rewritten.h"
 #include "engine/tape.h"
 
 namespace fulmar {
-
-// A tape after fusion, and where the values of the tape before it went.
-struct Fused {
-  std::shared_ptr<Tape> tape;
-  std::vector<std::vector<Val>> values;  // by node and output of the tape before
-
-  // Empty: no kernel writes the value any more, or nothing needed it.
-  Val now(Val before) const {
-    return before ? values[static_cast<size_t>(before.node)][static_cast<size_t>(before.output)]
-                  : Val{};
-  }
-};
 
 // What the fused tape is for. Inference promises that no gradient will be asked for: then the
 // statistics of a batch_norm may become part of a convolution's weights.
@@ -30,7 +17,7 @@ enum class FuseFor { gradients, inference };
 // no more; a value of `keep`, named by who will read it or ask for its gradient, is written to
 // memory as before. An op for which `rules` has a gradient stays as it is, so that grad by the same
 // rules finds it. To be called before grad: a fused op has a gradient of its own.
-FULMAR_API Fused fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
-                      const GradRules& rules = {}, FuseFor use = FuseFor::gradients);
+FULMAR_API Rewritten fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
+                          const GradRules& rules = {}, FuseFor use = FuseFor::gradients);
 
 }  // namespace fulmar

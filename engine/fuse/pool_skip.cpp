@@ -3,6 +3,7 @@
 #include <array>
 
 #include "engine/fuse/patterns.h"
+#include "engine/fuse/runs.h"
 #include "engine/fuse/windows.h"
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
@@ -129,45 +130,26 @@ std::optional<Match> fuse_pool_skip(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
   if (!kernels || !kernels->pool_skip) return {};
   const bool differentiates = kernels->pool_grad_sums && kernels->skip_weight_grad;
-  const Node& add = graph.node(node);
-  const auto* function = as<ops::Pointwise>(add);
-  if (!function || function->functor != functor_Add || !graph.free(add)) return {};
-  for (const size_t first : {size_t{0}, size_t{1}}) {
-    const Val pooled = add.inputs[first], skip = add.inputs[1 - first];
-    const Node &pool = graph.node(pooled), &conv = graph.node(skip);
-    const auto* window = as<ops::MaxPool>(pool);
-    const auto* product = as<ops::Conv>(conv);
-    if (!window || !product || pooled.output != 0 || !graph.inner(pooled) || !graph.inner(skip) ||
-        !graph.free(pool) || !graph.free(conv) || !graph.readers(Val{pooled.node, 1}).empty())
-      continue;
-    const Val z = pool.inputs[0], u = conv.inputs[0];
-    const Shape &z_shape = graph.tape().shape(z), &w = graph.tape().shape(conv.inputs[1]);
-    if (window->kernel != ops::fused_taps ||
-        !ops::same_window(window->window, ops::pool_window(z_shape)))
-      continue;
-    if (!ops::is_skip(product->how, w) || graph.tape().shape(u).height() != z_shape.height() ||
-        graph.tape().shape(u).width() != z_shape.width())
-      continue;
-    Match match;
-    match.at = node;
-    match.nodes = {pooled.node, skip.node, node};
-    match.loads = {z, u};
-    match.must_load = {z};
-    match.reads = {conv.inputs[1], conv.inputs[2]};
-    match.record = [=, w = conv.inputs[1], bias = conv.inputs[2]](Recorder& r) {
-      std::vector<Val> operands;
-      const auto of_z = ops::LoadOperand::append(operands, r.loads(z), {});
-      const auto how = r.loads(u);
-      const auto of_u = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(u));
-      operands.push_back(r.now(w));
-      operands.push_back(r.now(bias));
-      const Val now = r.tape().append(std::make_shared<ops::PoolSkip>(of_z, of_u, differentiates),
-                                      std::move(operands));
-      return std::vector<std::pair<Val, Val>>{{Val{node, 0}, now}};
-    };
-    return match;
-  }
-  return {};
+  const auto run = pool_skip_run(graph, node);
+  if (!run) return {};
+  Match match;
+  match.at = node;
+  match.nodes.assign(run->nodes.begin(), run->nodes.end());
+  match.loads = {run->z, run->u};
+  match.must_load = {run->z};
+  match.reads = {run->w, run->bias};
+  match.record = [=, run = *run](Recorder& r) {
+    std::vector<Val> operands;
+    const auto of_z = ops::LoadOperand::append(operands, r.loads(run.z), {});
+    const auto how = r.loads(run.u);
+    const auto of_u = ops::LoadOperand::append(operands, how, how ? Val{} : r.now(run.u));
+    operands.push_back(r.now(run.w));
+    operands.push_back(r.now(run.bias));
+    const Val now = r.tape().append(std::make_shared<ops::PoolSkip>(of_z, of_u, differentiates),
+                                    std::move(operands));
+    return std::vector<std::pair<Val, Val>>{{Val{node, 0}, now}};
+  };
+  return match;
 }
 
 }  // namespace fulmar

@@ -3,10 +3,9 @@
 
 #include "engine/fuse/patterns.h"
 #include "engine/fuse/row_run.h"
-#include "engine/fuse/windows.h"
+#include "engine/fuse/runs.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/pointwise.h"
-#include "engine/ops/pool.h"
 #include "kernels/pointwise.h"
 
 namespace fulmar {
@@ -34,23 +33,6 @@ bool is_narrow(const Graph& graph, const Node& node) {
   const Shape& w = graph.tape().shape(node.inputs[1]);
   return w[0] * w[1] > 1 && w[2] <= most_inputs && w[3] <= most_outputs &&
          (w[0] - 1) * conv->how.window.dilation[0] < most_tap_rows;
-}
-
-// The depthwise convolution before a pointwise one, as fused kernels have it.
-bool is_separable(const Graph& graph, const Node& node) {
-  const auto* product = as<ops::Conv>(node);
-  if (!product || !ops::is_pointwise(product->how, graph.tape().shape(node.inputs[1])) ||
-      !ops::same_window(product->how.window, Window{}))
-    return false;
-  const Val d = node.inputs[0];
-  const Node& depthwise = graph.node(d);
-  const auto* taps = as<ops::Conv>(depthwise);
-  if (!taps || !taps->how.depthwise ||
-      !ops::same_window(taps->how.window, ops::separable_window()) || !graph.inner(d) ||
-      !graph.free(depthwise))
-    return false;
-  const Shape& k = graph.tape().shape(depthwise.inputs[1]);
-  return k[0] == 3 && k[1] == 3;
 }
 
 // A run of one layer in place of the nodes; the operands, all but the packed weight, are those of
@@ -83,43 +65,26 @@ std::optional<Match> rows_of_conv(const Graph& graph, int node) {
   if (!graph.free(conv)) return {};
   std::vector<int> nodes{at};
   if (relu) nodes.push_back(node);
-  const bool separable = is_separable(graph, conv);
-  if (!separable && !(relu && is_narrow(graph, conv))) return {};
-  RowRun::Layer layer{separable ? Kind::separable : Kind::conv, 0};
-  layer.relu = relu;
+  if (const auto run = separable_run(graph, at)) {
+    nodes.insert(nodes.begin(), run->nodes.front());
+    RowRun::Layer layer{Kind::separable, 0};
+    layer.relu = relu;
+    return single(node, nodes, 1, layer, {run->x, run->depthwise, run->pointwise, run->bias});
+  }
+  if (!relu || !is_narrow(graph, conv)) return {};
+  RowRun::Layer layer{Kind::conv, 0};
+  layer.relu = true;
   layer.window = as<ops::Conv>(conv)->how.window;
-  if (!separable) return single(node, nodes, 1, layer, conv.inputs);
-  const Node& depthwise = graph.node(conv.inputs[0]);
-  nodes.insert(nodes.begin(), conv.inputs[0].node);
-  return single(node, nodes, 1, layer,
-                {depthwise.inputs[0], depthwise.inputs[1], conv.inputs[1], conv.inputs[2]});
+  return single(node, nodes, 1, layer, conv.inputs);
 }
 
 std::optional<Match> rows_of_pool_skip(const Graph& graph, int node) {
   if (!has_kernel(graph)) return {};
-  const Node& add = graph.node(node);
-  const auto* function = as<ops::Pointwise>(add);
-  if (!function || function->functor != functor_Add || !graph.free(add)) return {};
-  for (const size_t first : {size_t{0}, size_t{1}}) {
-    const Val pooled = add.inputs[first], skip = add.inputs[1 - first];
-    const Node &pool = graph.node(pooled), &conv = graph.node(skip);
-    const auto* window = as<ops::MaxPool>(pool);
-    const auto* product = as<ops::Conv>(conv);
-    if (!window || !product || pooled.output != 0 || !graph.inner(pooled) || !graph.inner(skip) ||
-        !graph.free(pool) || !graph.free(conv) || !graph.readers(Val{pooled.node, 1}).empty())
-      continue;
-    const Val z = pool.inputs[0], u = conv.inputs[0];
-    const Shape &of_z = graph.tape().shape(z), &of_u = graph.tape().shape(u);
-    // Where no value is below 0, zeros around a picture win no maximum.
-    if (!is_relu(graph.node(z)) || window->kernel != ops::fused_taps ||
-        !ops::same_window(window->window, ops::pool_window(of_z)) ||
-        !ops::is_skip(product->how, graph.tape().shape(conv.inputs[1])) ||
-        of_u.height() != of_z.height() || of_u.width() != of_z.width())
-      continue;
-    return single(node, {pooled.node, skip.node, node}, 2, {Kind::pool_skip, 0, 1},
-                  {z, u, conv.inputs[1], conv.inputs[2]});
-  }
-  return {};
+  const auto run = pool_skip_run(graph, node);
+  // Where no value is below 0, zeros around a picture win no maximum.
+  if (!run || !is_relu(graph.node(run->z))) return {};
+  return single(node, {run->nodes.begin(), run->nodes.end()}, 2, {Kind::pool_skip, 0, 1},
+                {run->z, run->u, run->w, run->bias});
 }
 
 namespace {

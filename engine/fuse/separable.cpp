@@ -1,6 +1,7 @@
 #include "engine/fuse/separable.h"
 
 #include "engine/fuse/patterns.h"
+#include "engine/fuse/runs.h"
 #include "engine/fuse/windows.h"
 #include "engine/ops.h"
 #include "engine/ops/conv.h"
@@ -231,27 +232,14 @@ namespace fulmar {
 std::optional<Match> fuse_separable(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
   if (!kernels || !kernels->separable) return {};
-  const Node& pointwise = graph.node(node);
-  const auto* product = as<ops::Conv>(pointwise);
-  if (!product || !ops::is_pointwise(product->how, graph.tape().shape(pointwise.inputs[1])) ||
-      !ops::same_window(product->how.window, Window{}) || !graph.free(pointwise))
-    return {};
-  const Val d = pointwise.inputs[0];
-  const Node& depthwise = graph.node(d);
-  const auto* taps = as<ops::Conv>(depthwise);
-  if (!taps || !taps->how.depthwise ||
-      !ops::same_window(taps->how.window, ops::separable_window()) || !graph.inner(d) ||
-      !graph.free(depthwise))
-    return {};
-  const Shape& k = graph.tape().shape(depthwise.inputs[1]);
-  if (k[0] != 3 || k[1] != 3) return {};
-
+  const auto run = separable_run(graph, node);
+  if (!run) return {};
   Match match;
   match.at = node;
-  match.nodes = {d.node, node};
-  const Val x = depthwise.inputs[0], y{node, 0};
+  match.nodes.assign(run->nodes.begin(), run->nodes.end());
+  const Val x = run->x, y{node, 0};
   match.loads = {x};
-  match.reads = {depthwise.inputs[1], pointwise.inputs[1], pointwise.inputs[2]};
+  match.reads = {run->depthwise, run->pointwise, run->bias};
   const auto sums = graph.channel_sums(y);
   if (sums) {
     match.nodes.push_back(sums->sums.node);

@@ -170,7 +170,7 @@ void Explainer::fuse_program(Program& p, Val& x) const {
   std::vector<Val> keep;
   for (const Val* v : values)
     if (*v) keep.push_back(*v);
-  const Fused after = fuse(*p.tape, *device_, keep, rules_of(p.recipe.wanted.rectifier));
+  const Rewritten after = fuse(*p.tape, *device_, keep, rules_of(p.recipe.wanted.rectifier));
   for (Val* v : values) *v = after.now(*v);
   p.tape = after.tape;
 }

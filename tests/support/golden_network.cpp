@@ -21,7 +21,7 @@ GoldenNetwork::GoldenNetwork(const Golden& golden, Mode mode, bool unbiased_runn
 }
 
 void GoldenNetwork::fuse(const Device& device) {
-  const Fused fused = fulmar::fuse(*tape, device, std::array{x, labels, logits, loss});
+  const Rewritten fused = fulmar::fuse(*tape, device, std::array{x, labels, logits, loss});
   for (Val* v : {&x, &labels, &logits, &loss}) *v = fused.now(*v);
   tape = fused.tape;
 }

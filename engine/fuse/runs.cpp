@@ -1,0 +1,57 @@
+#include "engine/fuse/runs.h"
+
+#include "engine/fuse/windows.h"
+#include "engine/ops/conv.h"
+#include "engine/ops/pointwise.h"
+#include "engine/ops/pool.h"
+#include "kernels/pointwise.h"
+
+namespace fulmar {
+
+std::optional<SeparableRun> separable_run(const Graph& graph, int node) {
+  const Node& pointwise = graph.node(node);
+  const auto* product = as<ops::Conv>(pointwise);
+  if (!product || !ops::is_pointwise(product->how, graph.tape().shape(pointwise.inputs[1])) ||
+      !ops::same_window(product->how.window, Window{}) || !graph.free(pointwise))
+    return {};
+  const Val d = pointwise.inputs[0];
+  const Node& depthwise = graph.node(d);
+  const auto* taps = as<ops::Conv>(depthwise);
+  if (!taps || !taps->how.depthwise ||
+      !ops::same_window(taps->how.window, ops::separable_window()) || !graph.inner(d) ||
+      !graph.free(depthwise))
+    return {};
+  const Shape& k = graph.tape().shape(depthwise.inputs[1]);
+  if (k[0] != ops::fused_taps[0] || k[1] != ops::fused_taps[1]) return {};
+  return SeparableRun{depthwise.inputs[0],
+                      depthwise.inputs[1],
+                      pointwise.inputs[1],
+                      pointwise.inputs[2],
+                      {d.node, node}};
+}
+
+std::optional<PoolSkipRun> pool_skip_run(const Graph& graph, int node) {
+  const Node& add = graph.node(node);
+  const auto* function = as<ops::Pointwise>(add);
+  if (!function || function->functor != functor_Add || !graph.free(add)) return {};
+  for (const size_t first : {size_t{0}, size_t{1}}) {
+    const Val pooled = add.inputs[first], skip = add.inputs[1 - first];
+    const Node &pool = graph.node(pooled), &conv = graph.node(skip);
+    const auto* window = as<ops::MaxPool>(pool);
+    const auto* product = as<ops::Conv>(conv);
+    if (!window || !product || pooled.output != 0 || !graph.inner(pooled) || !graph.inner(skip) ||
+        !graph.free(pool) || !graph.free(conv) || !graph.readers(Val{pooled.node, 1}).empty())
+      continue;
+    const Val z = pool.inputs[0], u = conv.inputs[0];
+    const Shape &of_z = graph.tape().shape(z), &of_u = graph.tape().shape(u);
+    if (window->kernel != ops::fused_taps ||
+        !ops::same_window(window->window, ops::pool_window(of_z)) ||
+        !ops::is_skip(product->how, graph.tape().shape(conv.inputs[1])) ||
+        of_u.height() != of_z.height() || of_u.width() != of_z.width())
+      continue;
+    return PoolSkipRun{z, u, conv.inputs[1], conv.inputs[2], {pooled.node, skip.node, node}};
+  }
+  return {};
+}
+
+}  // namespace fulmar
