@@ -119,8 +119,11 @@ std::vector<Val> Op::vjp(const Vjp& v) const {
   }
   const int end = v.tape.size();
   std::map<Val, Val> cotangent;
-  for (size_t i = 0; i < y.size(); i++)
-    if (y[i] && v.dy[i]) cotangent[y[i]] = v.dy[i];
+  for (size_t i = 0; i < y.size(); i++) {
+    if (!v.dy[i]) continue;
+    if (!y[i]) usage_error("has no gradient rule for its output " + std::to_string(i + 1));
+    cotangent[y[i]] = v.dy[i];
+  }
   propagate(v.tape, cotangent, Behind(v.tape, wanted, asked, begin, end), begin, end, {});
   std::vector<Val> dx(v.x.size());
   for (size_t i = 0; i < dx.size(); i++) {

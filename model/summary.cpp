@@ -115,7 +115,8 @@ Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
   summary.training_flops /= static_cast<double>(batch);
   summary.training = memory_of(*p.tape, step, device, batch);
   const View flat = view_of(nullptr, p.tape->shape(p.tape->find("/parameters")), device.real());
-  summary.training.optimizer = 3 * flat.bytes();  // two moments; a sum, with several micro-batches
+  // Its state, and a sum, with several micro-batches.
+  summary.training.optimizer = (1 + state_names(options.optimizer).size()) * flat.bytes();
   return summary;
 }
 

@@ -22,7 +22,7 @@ struct LayerSummary {
 // The memory that a tape needs, in bytes. The planner knows it before anything runs.
 struct MemoryNeed {
   int64_t batch = 0;
-  size_t activations = 0;  // the arena: values, gradients, scratch memory of the kernels
+  size_t activations = 0;  // the plan's: values, gradients, scratch memory of the kernels
   size_t weights = 0;      // parameters, running statistics
   size_t optimizer = 0;    // sum of gradients, AdamW's moments
   size_t pictures = 0;     // one batch as the decoder gives it

@@ -119,9 +119,10 @@ void Trainer::make_feeders() {
     const size_t arena = std::max(arena_bytes(), evaluator_ ? evaluator_->arena_bytes() : 0);
     const size_t inputs =
         step_.session().input_bytes() + (evaluator_ ? evaluator_->session().input_bytes() : 0);
+    const size_t kept = evaluator_ ? evaluator_->session().plan().kept_bytes : 0;
     const View flat = view_of(nullptr, model_.flat_info().shape, device_.real());
     const size_t flats = 1 + state_names(options_.step.optimizer).size();  // with the sum
-    const size_t needed = arena + 2 * inputs + flats * flat.bytes();
+    const size_t needed = arena + kept + 2 * inputs + flats * flat.bytes();
     const MemoryInfo memory = device_.backend().memory(device_.stream());
     // A tenth is left to the driver and to others.
     const size_t usable = memory.free_bytes - memory.free_bytes / 10;

@@ -132,20 +132,65 @@ TEST_CASE("fuse dense: what repeats along an axis is no skip") {
   CHECK(count_ops(*f.tape, "norm_relu") == 0);
 }
 
-TEST_CASE("fuse dense: pixels that no window sees count for the normalisation, which is written") {
-  Tape tape;
-  const Val x = ops::input(tape, "x", {{2, 6, 6, 8}});
-  const auto leaf = [&](const char* name, const Shape& shape) {
-    return ops::input(tape, name, {shape, Role::parameter});
-  };
-  const Val z = ops::batch_norm(tape, x, leaf("gamma", {8}), leaf("beta", {8}), leaf("mean", {8}),
-                                leaf("var", {8}), 1e-3);
-  Window halves;
-  halves.stride = {2, 2};
-  const Val y = ops::conv2d(tape, ops::relu(tape, z), leaf("w", {1, 1, 8, 8}), {}, halves);
-  const Rewritten f = fuse(tape, context().device("cpu"), std::array{y});
-  CHECK(count_ops(*f.tape, "norm_relu") == 1);
-  CHECK(count_ops(*f.tape, "conv2d") == 1);
+TEST_CASE(
+    "fuse dense: a normalisation that an update changes before it is read stays where it is") {
+  for (const bool updates : {false, true}) {
+    Tape tape;
+    const Val x = ops::input(tape, "x", {{2, 6, 6, 8}});
+    const auto leaf = [&](const char* name, const Shape& shape) {
+      return ops::input(tape, name, {shape, Role::statistic});
+    };
+    const Val mean = leaf("mean", {8});
+    const Val z = ops::batch_norm(tape, x, leaf("gamma", {8}), leaf("beta", {8}), mean,
+                                  leaf("var", {8}), 1e-3);
+    const Val a = ops::relu(tape, z);
+    if (updates) ops::store(tape, leaf("new", {8}), mean);
+    const Val w = ops::input(tape, "w", {{1, 1, 8, 8}, Role::parameter});
+    const Val y = ops::conv2d(tape, a, w, {}, {});
+    const Rewritten f = fuse(tape, context().device("cpu"), std::array{y});
+    CHECK(count_ops(*f.tape, "convolution") == !updates);
+    CHECK(count_ops(*f.tape, "batch_norm") == updates);
+  }
+}
+
+// A statistic that is updated between a convolution and its sums, as where two layers share one.
+TEST_CASE("fuse dense: sums about a value that is updated meanwhile are not a kernel's") {
+  for (const bool updates : {false, true}) {
+    Tape tape;
+    const Val x = ops::input(tape, "x", {{2, 6, 6, 8}});
+    const auto leaf = [&](const char* name, const Shape& shape, Role role = Role::statistic) {
+      return ops::input(tape, name, {shape, role});
+    };
+    const Val mean = leaf("mean", {8});
+    const Val z = ops::conv2d(tape, x, leaf("w", {3, 3, 8, 8}, Role::parameter), {}, {});
+    if (updates) ops::store(tape, leaf("new", {8}), mean);
+    const Val y = ops::batch_norm_train(tape, z, leaf("gamma", {8}), leaf("beta", {8}),
+                                        {mean, leaf("var", {8}), 0.9, true}, 1e-3);
+    const Rewritten f = fuse(tape, context().device("cpu"), std::array{y});
+    CHECK(count_ops(*f.tape, "channel_sums") == updates);
+  }
+}
+
+TEST_CASE("fuse dense: a gradient by statistics is refused as before") {
+  for (const bool train : {false, true}) {
+    CAPTURE(train);
+    Tape tape;
+    const Val x = ops::input(tape, "x", {{2, 6, 6, 8}});
+    const auto leaf = [&](const char* name, const Shape& shape, Role role = Role::statistic) {
+      return ops::input(tape, name, {shape, role});
+    };
+    const Val mean = leaf("mean", {8}), var = leaf("var", {8});
+    const Val gamma = leaf("gamma", {8}), beta = leaf("beta", {8});
+    const Val z = train ? ops::batch_norm_train(tape, x, gamma, beta, {mean, var, 0.9, true}, 1e-3)
+                        : ops::batch_norm(tape, x, gamma, beta, mean, var, 1e-3);
+    const Val used = tape.node(z.node).inputs[3];  // the mean that z reads
+    const Val w = leaf("w", {1, 1, 8, 8}, Role::parameter);
+    const Val y = ops::conv2d(tape, ops::relu(tape, z), w, {}, {});
+    const Rewritten f = fuse(tape, context().device("cpu"), std::array{y, used});
+    CHECK(count_ops(*f.tape, "convolution") == 1);
+    const char* message = train ? "no gradient of their own" : "are constants";
+    CHECK_THROWS_WITH_AS(grad(*f.tape, f.now(y), f.now(used)), doctest::Contains(message), Error);
+  }
 }
 
 TEST_CASE("fuse dense: a device without the kernels gets the ops as they were") {

@@ -199,6 +199,22 @@ TEST_CASE("an idle value is computed again, but not behind an update of what it 
   CHECK(count_ops(*recompute(beside.tape, std::array{beside.sum}, device).tape, "sub") == 2);
 }
 
+TEST_CASE("where nothing is gained the tape stays as it was") {
+  Context context;
+  Device& device = context.device("reference");
+  Tape inputs;
+  const Val x = ops::input(inputs, "x", {{3}});
+  CHECK(recompute(inputs, std::array{x}, device).tape->size() == 1);
+  for (uint64_t seed = 0; seed < 500; seed++) {
+    CAPTURE(seed);
+    const RandomTape r(seed);
+    const Rewritten again = recompute(*r.tape, r.outputs, device);
+    std::vector<Val> outputs;
+    for (const Val y : r.outputs) outputs.push_back(again.now(y));
+    CHECK(arena_of(*again.tape, outputs, device) <= arena_of(*r.tape, r.outputs, device));
+  }
+}
+
 TEST_CASE("an output is kept") {
   Context context;
   Device& device = context.device("reference");

@@ -123,6 +123,9 @@ void add_dense_fused_cases(std::vector<Case>& cases) {
   add("four groups, stride 2", {2, 9, 12, 40}, {3, 2, 4}, 24);
   add("dilation 2", {2, 9, 11, 24}, {3, 1, 1, 2}, 20);
   add("7x7 of stride 3", {2, 17, 22, 6}, {7, 3}, 33);
+  // Some pixels lie in no window.
+  add("1x1 of stride 2", {2, 9, 12, 24}, {1, 2}, 20);
+  add("3x3 of stride 2, dilation 2", {2, 11, 14, 18}, {3, 2, 1, 2}, 33);
   add("2x2 of stride 2", {2, 8, 10, 36}, {2, 2}, 20);
 }
 

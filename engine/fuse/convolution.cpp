@@ -60,6 +60,7 @@ std::vector<Val> FusedConv::compose(Tape& tape, std::span<const Val> operands) c
 
 std::vector<Val> FusedConv::vjp(const Vjp& v) const {
   if (!differentiates) return Op::vjp(v);
+  x.check_gradient(v, 0);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   const Val dy = v.dy[0], w = v.x[load], bias = v.x[load + 1];
@@ -162,9 +163,7 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
   match.at = node;
   match.nodes = {node};
   const Val x = product.inputs[0], y{node, 0};
-  // Pixels between the windows would take no gradient, though they count for the normalisation.
-  const bool covers = conv->how.window.stride[0] <= w[0] && conv->how.window.stride[1] <= w[1];
-  if (covers && graph.normalised(x))
+  if (graph.normalised(x))
     match.loads = {x};
   else
     match.reads = {x};

@@ -17,9 +17,19 @@ Graph::Graph(const Tape& tape, const Device& device, std::span<const Val> keep,
     : tape_(tape), device_(device), rules_(rules), keep_(keep.begin(), keep.end()) {
   for (int n = 0; n < tape.size(); n++) {
     readers_.emplace_back(tape.node(n).outputs.size());
-    for (const Val x : tape.node(n).inputs)
-      if (x) readers_[static_cast<size_t>(x.node)][static_cast<size_t>(x.output)].push_back(n);
+    for (const Val x : tape.node(n).inputs) {
+      if (!x) continue;
+      readers_[static_cast<size_t>(x.node)][static_cast<size_t>(x.output)].push_back(n);
+      if (tape.node(n).op->updates_state() && node(x).op->is_leaf()) updates_[x].push_back(n);
+    }
   }
+}
+
+bool Graph::unchanged(Val leaf, int from, int to) const {
+  const auto found = updates_.find(leaf);
+  if (found == updates_.end()) return true;
+  const auto next = std::upper_bound(found->second.begin(), found->second.end(), from);
+  return next == found->second.end() || *next >= to;
 }
 
 bool Graph::kept(Val v) const { return std::find(keep_.begin(), keep_.end(), v) != keep_.end(); }
@@ -38,6 +48,9 @@ std::optional<Normalised> Graph::norm(Val y) const {
   const auto* eval = as<ops::BatchNorm>(node(y));
   if ((!train && !eval) || !inner(y) || !free(node(y))) return {};
   const std::vector<Val>& x = node(y).inputs;
+  // Who loads it reads its operands later.
+  for (size_t i = 1; i < x.size(); i++)
+    if (!unchanged(x[i], y.node, tape_.size())) return {};
   return Normalised{
       x[0], x[1], x[2], x[3], x[4], train ? x[5] : Val{}, train ? train->epsilon : eval->epsilon};
 }
@@ -46,7 +59,8 @@ std::optional<SumsAbout> Graph::channel_sums(Val z) const {
   for (const int reader : readers(z)) {
     if (!as<ops::ChannelSums>(node(reader)) || !free(node(reader))) continue;
     const Val shift = node(reader).inputs[1];
-    if (node(shift).op->is_leaf()) return SumsAbout{Val{reader, 0}, shift};
+    if (node(shift).op->is_leaf() && unchanged(shift, z.node, reader))
+      return SumsAbout{Val{reader, 0}, shift};
   }
   return {};
 }

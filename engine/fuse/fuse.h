@@ -16,7 +16,8 @@ enum class FuseFor { gradients, inference };
 // the device has their kernels. What `keep` and the updates of state need is there afterwards, and
 // no more; a value of `keep`, named by who will read it or ask for its gradient, is written to
 // memory as before. An op for which `rules` has a gradient stays as it is, so that grad by the same
-// rules finds it. To be called before grad: a fused op has a gradient of its own.
+// rules finds it. To be called before grad: a fused op has a gradient of its own, of which few have
+// one in turn.
 FULMAR_API Rewritten fuse(const Tape& tape, const Device& device, std::span<const Val> keep,
                           const GradRules& rules = {}, FuseFor use = FuseFor::gradients);
 

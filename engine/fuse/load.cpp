@@ -23,6 +23,11 @@ Val LoadOperand::compose_norm(Tape& tape, std::span<const Val> operands) const {
                 : tape.append(std::make_shared<BatchNorm>(epsilon), x);
 }
 
+void LoadOperand::check_gradient(const Vjp& v, size_t first) const {
+  if (normalised)
+    require_no_gradient_by_statistics(v, first + 3, static_cast<bool>(v.x[first + 5]));
+}
+
 LoadOperand LoadOperand::append(std::vector<Val>& operands, const std::optional<Normalised>& how,
                                 Val value) {
   if (!how) {

@@ -22,6 +22,8 @@ struct LoadOperand {
   // The operand as an activation in memory, by ordinary ops, and the same without its relu.
   Val compose(Tape& tape, std::span<const Val> operands) const;
   Val compose_norm(Tape& tape, std::span<const Val> operands) const;
+  // Error(usage) of batch_norm's gradient, where this operand is the rule's from `first` on.
+  void check_gradient(const Vjp& v, size_t first) const;
   // Adds the operands of a value to a list: normalised as `how` says, or the value itself.
   static LoadOperand append(std::vector<Val>& operands, const std::optional<Normalised>& how,
                             Val value);

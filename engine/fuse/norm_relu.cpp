@@ -37,6 +37,8 @@ std::vector<Val> NormRelu::compose(Tape& tape, std::span<const Val> operands) co
 
 std::vector<Val> NormRelu::vjp(const Vjp& v) const {
   if (!differentiates) return Op::vjp(v);
+  z.check_gradient(v, 0);
+  skip.check_gradient(v, load);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   if (!v.dy[0]) return d;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -51,14 +52,18 @@ class Graph {
   // The value as its normalisation and relu, where it is one, and nobody else reads what the
   // normalisation gives.
   std::optional<Normalised> normalised(Val activation) const;
-  // The value's channel sums, where a kernel could make them: about a leaf, since other values may
-  // come later than the kernel.
+  // The value's channel sums, where a kernel could make them: about a leaf that stays as it is until
+  // then, since other values may come later than the kernel.
   std::optional<SumsAbout> channel_sums(Val z) const;
 
  private:
+  // Whether no update between two nodes changes a leaf; of another value there is nothing to change.
+  bool unchanged(Val leaf, int from, int to) const;
+
   const Tape& tape_;
   const Device& device_;
   const GradRules& rules_;
+  std::map<Val, std::vector<int>> updates_;  // of leaves, ascending nodes
   std::vector<std::vector<std::vector<int>>> readers_;
   std::vector<Val> keep_;
 };

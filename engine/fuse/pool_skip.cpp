@@ -54,6 +54,8 @@ std::vector<Val> PoolSkip::compose(Tape& tape, std::span<const Val> operands) co
 
 std::vector<Val> PoolSkip::vjp(const Vjp& v) const {
   if (!differentiates) return Op::vjp(v);
+  z.check_gradient(v, 0);
+  u.check_gradient(v, load);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   const Val dy = v.dy[0], pooled = v.y[1], argmax = v.y[2];

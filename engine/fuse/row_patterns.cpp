@@ -27,12 +27,13 @@ bool is_relu(const Node& node) {
 
 // A dense convolution of few channels: others are faster as a product of patches.
 bool is_narrow(const Graph& graph, const Node& node) {
-  constexpr int64_t most_inputs = 4, most_outputs = 32, most_tap_rows = 16;
+  constexpr int64_t most_inputs = 4, most_outputs = 32, most_extent = 16;
   const auto* conv = as<ops::Conv>(node);
   if (!conv || conv->how.depthwise || conv->how.groups != 1) return false;
   const Shape& w = graph.tape().shape(node.inputs[1]);
-  return w[0] * w[1] > 1 && w[2] <= most_inputs && w[3] <= most_outputs &&
-         (w[0] - 1) * conv->how.window.dilation[0] < most_tap_rows;
+  return w.rank() == 4 && w[0] * w[1] > 1 && w[2] <= most_inputs && w[3] <= most_outputs &&
+         (w[0] - 1) * conv->how.window.dilation[0] < most_extent &&
+         (w[1] - 1) * conv->how.window.dilation[1] < most_extent;
 }
 
 // A run of one layer in place of the nodes; the operands, all but the packed weight, are those of
@@ -97,7 +98,7 @@ class Joined {
   bool grow() {
     for (const int n : nodes_)
       for (const Val x : values_of(n)) {
-        if (nodes_.count(x.node) > 0 || !joins(n, x)) continue;
+        if (nodes_.count(x.node) > 0 || !joins(x)) continue;
         nodes_.insert(x.node);
         return true;
       }
@@ -156,27 +157,37 @@ class Joined {
     return {node.inputs.begin(), node.inputs.begin() + count};
   }
 
-  // Whether what makes x, which a layer of the run reads, becomes a layer of it.
-  bool joins(int reader, Val x) const {
+  // Whether what makes x, which a layer of the run reads, becomes a layer of it. A conv takes rows
+  // of its own of what it reads: of a picture that is warped, or of what lies in memory.
+  bool joins(Val x) const {
     // More layers would make more rows of the first ones twice, at the edges of bands.
     constexpr size_t most_layers = 5;
     const Node& node = graph_.node(x);
-    const auto all_inside = [&] {
-      const std::vector<int>& readers = graph_.readers(x);
-      return std::all_of(readers.begin(), readers.end(),
-                         [&](int r) { return nodes_.count(r) > 0; });
-    };
-    const auto* of = as<RowRun>(graph_.node(reader));
-    if (!of || nodes_.size() >= most_layers || graph_.kept(x) || !all_inside()) return false;
-    const Kind by = of->layers[0].kind;
+    const std::vector<int>& readers = graph_.readers(x);
+    if (nodes_.size() >= most_layers || graph_.kept(x) ||
+        std::any_of(readers.begin(), readers.end(), [&](int r) { return nodes_.count(r) == 0; }))
+      return false;
+    const auto by_conv = std::count_if(readers.begin(), readers.end(),
+                                       [&](int r) { return is_kind(r, Kind::conv); });
     if (const auto* warp = as<ops::Warp>(node))
-      return by == Kind::conv && !warp->how.standardize &&
+      return by_conv == std::ssize(readers) && graph_.free(node) && !warp->how.standardize &&
              graph_.tape().info(node.inputs[0]).type != DType::f64;
-    // Where rows get fewer a run ends: what lies before would be made twice as often.
     const auto* run = as<RowRun>(node);
+    if (!run || run->layers.size() != 1 || by_conv > 0) return false;
+    // A run has one conv.
+    const auto has_conv = [&] {
+      return std::any_of(nodes_.begin(), nodes_.end(),
+                         [&](int n) { return is_kind(n, Kind::conv); });
+    };
+    // Behind a pool, where rows get fewer, a run begins: what lies before would be made twice as often.
     constexpr int64_t least_rows = 64;
-    return run && run->layers.size() == 1 && by != Kind::conv &&
-           run->layers[0].kind != Kind::pool_skip && graph_.tape().shape(x).height() >= least_rows;
+    const Kind kind = run->layers[0].kind;
+    return kind != Kind::pool_skip && !(kind == Kind::conv && has_conv()) &&
+           graph_.tape().shape(x).height() >= least_rows;
+  }
+  bool is_kind(int n, Kind kind) const {
+    const auto* run = as<RowRun>(graph_.node(n));
+    return run && run->layers[0].kind == kind;
   }
 
   const Graph& graph_;

@@ -40,7 +40,8 @@ std::optional<PoolSkipRun> pool_skip_run(const Graph& graph, int node) {
     const auto* window = as<ops::MaxPool>(pool);
     const auto* product = as<ops::Conv>(conv);
     if (!window || !product || pooled.output != 0 || !graph.inner(pooled) || !graph.inner(skip) ||
-        !graph.free(pool) || !graph.free(conv) || !graph.readers(Val{pooled.node, 1}).empty())
+        !graph.free(pool) || !graph.free(conv) || !graph.readers(Val{pooled.node, 1}).empty() ||
+        graph.kept(Val{pooled.node, 1}) || graph.tape().shape(pooled) != graph.tape().shape(skip))
       continue;
     const Val z = pool.inputs[0], u = conv.inputs[0];
     const Shape &of_z = graph.tape().shape(z), &of_u = graph.tape().shape(u);

@@ -129,6 +129,7 @@ std::vector<Val> Separable::compose(Tape& tape, std::span<const Val> operands) c
 
 std::vector<Val> Separable::vjp(const Vjp& v) const {
   if (!differentiates) return Op::vjp(v);
+  x.check_gradient(v, 0);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   const Val dy = v.dy[0];

@@ -88,8 +88,19 @@ void BatchNormBase::run(Device& device, const RunArgs& args) const {
                               args.in[4], args.out[0], epsilon);
 }
 
+void require_no_gradient_by_statistics(const Vjp& v, size_t mean, bool of_batch) {
+  if (!of_batch)
+    return require(!v.wanted[mean] && !v.wanted[mean + 1],
+                   "the mean and variance given are constants");
+  // A cotangent of theirs would count the way through the statistics twice.
+  for (size_t statistic = mean; statistic < mean + 3; statistic++)
+    require(!v.asked[statistic],
+            "the batch's mean, variance and sums have no gradient of their own: that of x "
+            "accounts for them; ask for it, or normalise by ops::batch_norm");
+}
+
 std::vector<Val> BatchNorm::vjp(const Vjp& v) const {
-  require(!v.wanted[3] && !v.wanted[4], "the mean and variance given are constants");
+  require_no_gradient_by_statistics(v, 3, false);
   std::vector<Val> d(5);
   if (v.wanted[0]) {
     const Val zero = constant(v.tape, v.tape.shape(v.x[1]), 0, Role::statistic);
@@ -102,11 +113,7 @@ std::vector<Val> BatchNorm::vjp(const Vjp& v) const {
 }
 
 std::vector<Val> BatchNormTrain::vjp(const Vjp& v) const {
-  // A cotangent of theirs would count the way through the statistics twice.
-  for (size_t statistic = 3; statistic < v.x.size(); statistic++)
-    require(!v.asked[statistic],
-            "the batch's mean, variance and sums have no gradient of their own: that of x "
-            "accounts for them; ask for it, or normalise by ops::batch_norm");
+  require_no_gradient_by_statistics(v, 3, true);
   std::vector<Val> d(6);
   const Val dy = v.dy[0], x = v.x[0], gamma = v.x[1], mean = v.x[3], var = v.x[4], sums = v.x[5];
   const Val grad_sums = v.tape.append(std::make_shared<BatchNormGradSums>(), {dy, x, mean});

@@ -73,6 +73,10 @@ struct FULMAR_API BatchNormBase : Op {
   const double epsilon;
 };
 
+// Error(usage) where a gradient by a normalisation's mean, variance or sums is asked for: operands
+// `mean` and behind it. Of given ones none may be on the way either.
+void require_no_gradient_by_statistics(const Vjp& v, size_t mean, bool of_batch);
+
 // With given statistics, which its gradient takes as constants.
 struct FULMAR_API BatchNorm final : BatchNormBase {
   using BatchNormBase::BatchNormBase;
