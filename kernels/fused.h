@@ -75,7 +75,8 @@ struct RowLayer {
   // warp: a picture's rows, as Backend::warp without standardize.
   // conv: conv2d of one group.
   // separable: conv2d 1x1 of depthwise_conv2d, as FusedKernels::separable.
-  // pool_skip: max_pool(x) + conv2d(skip), as FusedKernels::pool_skip; no x is below 0.
+  // pool_skip: max_pool(x) + conv2d(skip), as FusedKernels::pool_skip; no x has a
+  // sign bit, as behind relu.
   enum class Kind : uint8_t { warp, conv, separable, pool_skip };
   Kind kind = Kind::separable;
   // What it reads, of the run's tensors: first those given, then each layer's output.
@@ -155,7 +156,7 @@ struct FusedKernels {
                   void* work);
   size_t (*row_run_workspace)(Stream&, std::span<const View> x, std::span<const RowLayer> layers,
                               const View& y);
-  // packed [packed_elements]: w [1,1,Ci,Co] in the order in which row_run reads it
+  // packed [packed_elements]: w [1,1,Ci,Co] as row_run may read it
   void (*pack_row_weight)(Stream&, const View& w, const View& packed);
 
   // y = relu(z + skip), both as Loaded says but without its relu: z normalised; skip? normalised or

@@ -191,12 +191,13 @@ std::vector<NamedNetwork> networks() {
   // A separable convolution alone, and a block: channels that fill no vector, one row, one column,
   // odd extents, several images, few pixels of many channels.
   const Size sizes[] = {
-      {{2, 12, 16, 8}, 8},   {{1, 5, 7, 1}, 3},     {{2, 7, 5, 5}, 12},   {{1, 1, 9, 8}, 16},
-      {{1, 9, 1, 16}, 8},    {{3, 2, 2, 3}, 5},     {{1, 41, 37, 8}, 8},  {{1, 67, 6, 16}, 24},
-      {{2, 33, 34, 24}, 40}, {{1, 6, 140, 8}, 16},  {{2, 4, 4, 40}, 64},  {{2, 8, 8, 130}, 20},
-      {{1, 19, 21, 12}, 12}, {{2, 16, 16, 64}, 64}, {{1, 3, 150, 4}, 2},  {{1, 4, 4, 96}, 320},
-      {{1, 70, 64, 8}, 8},   {{1, 66, 128, 8}, 16}, {{2, 65, 64, 5}, 7},  {{1, 68, 64, 16}, 8},
-      {{1, 130, 66, 3}, 40}, {{1, 64, 192, 4}, 4},  {{1, 96, 65, 20}, 33}};
+      {{2, 12, 16, 8}, 8},   {{1, 5, 7, 1}, 3},     {{2, 7, 5, 5}, 12},    {{1, 1, 9, 8}, 16},
+      {{1, 9, 1, 16}, 8},    {{3, 2, 2, 3}, 5},     {{1, 41, 37, 8}, 8},   {{1, 67, 6, 16}, 24},
+      {{2, 33, 34, 24}, 40}, {{1, 6, 140, 8}, 16},  {{2, 4, 4, 40}, 64},   {{2, 8, 8, 130}, 20},
+      {{1, 19, 21, 12}, 12}, {{2, 16, 16, 64}, 64}, {{1, 3, 150, 4}, 2},   {{1, 4, 4, 96}, 320},
+      {{1, 70, 64, 8}, 8},   {{1, 66, 128, 8}, 16}, {{2, 65, 64, 5}, 7},   {{1, 68, 64, 16}, 8},
+      {{1, 130, 66, 3}, 40}, {{1, 64, 192, 4}, 4},  {{1, 96, 65, 20}, 33}, {{1, 4, 4, 40}, 72},
+      {{1, 2, 3, 100}, 100}, {{1, 2, 64, 8}, 64},   {{1, 1, 4, 24}, 300}};
   for (const Size& s : sizes) {
     const std::string what = s.x.to_string() + " to " + std::to_string(s.outputs);
     add("separable " + what, 1,
@@ -220,6 +221,30 @@ std::vector<NamedNetwork> networks() {
               const Val x = n.picture({2, 160, 170, 3}, side, whole);
               return n.block(n.stem(x, outputs), outputs);
             });
+  add("a pooled sum of zipped and plain rows", 3, [](Network& n) {
+    const Val z = n.normalised(n.separable(n.input({1, 64, 64, 8}), 8));
+    return n.pool_skip(z, n.normalised(n.separable(n.input({1, 64, 64, 16}), 16)));
+  });
+  // A conv takes its rows itself: of one picture, and alone in a run.
+  add("a picture for a conv and a skip", 2, [](Network& n) {
+    const Val x = n.picture({1, 160, 170, 3}, 128, true);
+    Window same;
+    same.padding = {1, 1, 1, 1};
+    return n.pool_skip(n.normalised(n.conv(x, 8, {3, 3}, same)), x);
+  });
+  add("a conv of what a conv gives", 2, [](Network& n) {
+    Window same;
+    same.padding = {1, 1, 1, 1};
+    const Val x = n.normalised(n.conv(n.input({1, 66, 64, 3}), 4, {3, 3}, same));
+    return n.pool_skip(n.normalised(n.conv(x, 8, {3, 3}, same)), x);
+  });
+  add("two convs of one tensor", 2, [](Network& n) {
+    Window same;
+    same.padding = {1, 1, 1, 1};
+    const Val x = n.input({1, 64, 64, 3});
+    return n.pool_skip(n.normalised(n.conv(x, 8, {3, 3}, same)),
+                       n.normalised(n.conv(x, 5, {3, 3}, same)));
+  });
   add("stem of floats", 4, [](Network& n) {
     return n.block(n.stem(n.input({1, 140, 128, 2}), 8), 16);
   });
@@ -307,6 +332,37 @@ TEST_CASE("fuse for inference: what is kept is written, and read there") {
     CHECK(apart(n.run(context, context.device("cpu"), f.tape, now, f.now(kept)),
                 n.reference(kept)) <= 2e-6);
   }
+}
+
+TEST_CASE("fuse for inference: what only looks like a layer of rows stays as it is") {
+  Context context;
+  Network n;
+  const Val x = n.input({3, 1, 1, 8});
+  const Val dense = ops::relu(*n.tape, ops::dense(*n.tape, x, n.weight({8, 16}), n.weight({16})));
+  std::shared_ptr<Tape> tape;
+  CHECK(apart(n.fused(dense, context, {}, &tape), n.reference(dense)) <= 2e-6);
+  CHECK(count_ops(*tape, "row_run") == 0);
+
+  // A sum that repeats one picture's skip over a batch.
+  Network repeats;
+  const Val z = repeats.normalised(repeats.separable(repeats.input({3, 8, 8, 8}), 8));
+  const Val sum = repeats.pool_skip(z, repeats.input({1, 8, 8, 8}));
+  CHECK(apart(repeats.fused(sum, context), repeats.reference(sum)) <= 2e-6);
+
+  // Where the maximum lies is kept.
+  Network positions;
+  const Val output = positions.block(positions.input({1, 8, 8, 8}), 8);
+  const Val pooled = positions.tape->node(output.node).inputs[0];
+  const Val keep[] = {output, Val{pooled.node, 1}};
+  const Rewritten f = fuse(*positions.tape, context.device("cpu"), keep, {}, FuseFor::inference);
+  CHECK(f.now(Val{pooled.node, 1}));
+}
+
+TEST_CASE("row_run: an empty batch is nothing") {
+  Context context;
+  Network n;
+  const Val output = n.block(n.input({0, 64, 64, 8}), 8);
+  CHECK(n.fused(output, context).empty());
 }
 
 TEST_CASE("fuse for inference: an op with a gradient rule stays as it is") {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks of the sources themselves; prints what is wrong and exits with 1 if anything is.
 #   tools/lint.sh tree     lengths of files and lines, includes between rooms (tools/rooms.txt),
-#                          paths of one machine
+#                          paths of one machine, types of CPU kernels that share a name
 #   tools/lint.sh format   clang-format (version 14: others format differently)
 #   tools/lint.sh tidy [FILE...]   clang-tidy with the flags of build/cuda (preset cuda must be
 #                          built), but for files that it found clean before
@@ -51,6 +51,14 @@ tree() {
     xargs -r grep -nHIE '(^|[^[:alnum:]_.~/-])/(work|home|root|Users)/' || true)
   if [ -n "$found" ]; then
     printf 'a path of one machine:\n%s\n' "$found"
+    bad=1
+  fi
+  # All these sources share a namespace for each instruction set: two types of one name would be one
+  # to the linker, which keeps the members that it meets first.
+  found=$(files 'kernels/cpu/*.h' 'kernels/cpu/*.cpp' |
+    xargs -r grep -hoE '^(struct|class) \w+( final)? [:{]' | awk '{print $2}' | sort | uniq -d)
+  if [ -n "$found" ]; then
+    printf 'types of kernels/cpu that stand there twice under one name:\n%s\n' "$found"
     bad=1
   fi
   return "$bad"

@@ -52,12 +52,12 @@ class Graph {
   // The value as its normalisation and relu, where it is one, and nobody else reads what the
   // normalisation gives.
   std::optional<Normalised> normalised(Val activation) const;
-  // The value's channel sums, where a kernel could make them: about a leaf that stays as it is until
-  // then, since other values may come later than the kernel.
+  // The value's channel sums, where a kernel could make them: about a leaf that stays as it is
+  // until then, since other values may come later than the kernel.
   std::optional<SumsAbout> channel_sums(Val z) const;
 
  private:
-  // Whether no update between two nodes changes a leaf; of another value there is nothing to change.
+  // Whether no update between two nodes changes a leaf. Other values never change.
   bool unchanged(Val leaf, int from, int to) const;
 
   const Tape& tape_;

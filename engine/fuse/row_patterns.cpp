@@ -179,7 +179,8 @@ class Joined {
       return std::any_of(nodes_.begin(), nodes_.end(),
                          [&](int n) { return is_kind(n, Kind::conv); });
     };
-    // Behind a pool, where rows get fewer, a run begins: what lies before would be made twice as often.
+    // Behind a pool, where rows get fewer, a run begins: what lies before would be made twice as
+    // often.
     constexpr int64_t least_rows = 64;
     const Kind kind = run->layers[0].kind;
     return kind != Kind::pool_skip && !(kind == Kind::conv && has_conv()) &&

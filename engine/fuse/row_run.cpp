@@ -107,12 +107,21 @@ std::vector<ValueInfo> RowRun::infer(std::span<const ValueInfo> in) const {
   for_layers(*this, [&](const Layer& layer, size_t, size_t at) {
     const Shape& x = shapes[static_cast<size_t>(layer.x)];
     if (layer.kind == Kind::separable) require_same(in[at], Shape{3, 3, x[3]}, "depthwise");
-    const ValueInfo y = output_of(layer, x, in.subspan(at));
+    if (layer.kind == Kind::conv) {
+      const Shape& w = in[at].shape;
+      require(w.rank() == 4 && w[2] == x[3],
+              "w " + text(w) + " must be [Kh,Kw,Ci,Co] of x " + text(x));
+    }
+    const Shape y = output_of(layer, x, in.subspan(at)).shape;
     if (layer.kind == Kind::separable)
-      require_same(in[at + 1], Shape{1, 1, x[3], y.shape[3]}, "pointwise");
-    if (layer.kind == Kind::pool_skip)
-      require_same(in[at], Shape{1, 1, shapes[static_cast<size_t>(layer.skip)][3], x[3]}, "w");
-    shapes.push_back(y.shape);
+      require_same(in[at + 1], Shape{1, 1, x[3], y[3]}, "pointwise");
+    if (layer.kind == Kind::pool_skip) {
+      const Shape& skip = shapes[static_cast<size_t>(layer.skip)];
+      require_same(in[at], Shape{1, 1, skip[3], x[3]}, "w");
+      require(skip[0] == x[0] && skip[1] == x[1] && skip[2] == x[2],
+              "the skip's x " + text(skip) + " must have the pixels of x " + text(x));
+    }
+    shapes.push_back(y);
   });
   return {activation(shapes.back())};
 }

@@ -163,9 +163,20 @@ void conv2d(Stream& stream, const View& x, const View& w, const View& bias, cons
 HWY_EXPORT(convolution_target);
 HWY_EXPORT(convolution_bytes);
 
+namespace {
+
+// No product of patches: nothing to do, or a direct convolution.
+bool is_no_product(const Loaded& x, const View& w, const View& y, const Window& window,
+                   int64_t groups) {
+  return y.shape.elements() == 0 || (!x.normalised() && conv2d_is_direct(w, y, window, groups));
+}
+
+}  // namespace
+
 size_t convolution_workspace(Stream&, const Loaded& x, const View& w, const View&, const View&,
                              const View& y, const View& sums, const Window& window,
                              int64_t groups) {
+  if (is_no_product(x, w, y, window, groups)) return 0;
   return HWY_DYNAMIC_DISPATCH(convolution_bytes)(x, w, y, sums, window, groups);
 }
 
@@ -173,9 +184,8 @@ void convolution(Stream& stream, const Loaded& x, const View& w, const View& bia
                  const View& shift, const View& y, const View& sums, const Window& window,
                  int64_t groups, void* work) {
   check_conv2d(x.x, w, y, window, groups);
-  const bool empty = y.shape.elements() == 0;
-  if (empty || (!x.normalised() && conv2d_is_direct(w, y, window, groups))) {
-    if (!empty) conv2d_direct(stream, x.x, w, bias, y, window);
+  if (is_no_product(x, w, y, window, groups)) {
+    if (y.shape.elements() > 0) conv2d_direct(stream, x.x, w, bias, y, window);
     if (sums) channel_sums(stream, y, shift, sums);
     return;
   }

@@ -62,12 +62,12 @@ struct ZippedInputGrad {
   int64_t dy_row() const { return dy_count * max_lanes; }  // floats
   int64_t dx_row() const { return dx_count * max_lanes; }
   int64_t ring_floats() const { return (slots + 2) * dy_row(); }
-  int64_t weights() const { return down.taps * across.taps * outputs * inputs; }
 
   // Few inputs fill no vector of a product. Else as ZippedConv::suits.
   bool suits(int64_t groups) const {
-    constexpr int64_t most_inputs = 4, most_ring = int64_t{1} << 18;
+    constexpr int64_t most_inputs = 4, most_ring = int64_t{1} << 18, most_phases = 1 << 10;
     return groups == 1 && inputs <= most_inputs && down.taps * across.taps > 1 &&
+           down.stride <= most_phases && across.stride <= most_phases / down.stride &&
            2 * of_phase() >= max_lanes * columns && ring_floats() <= most_ring;
   }
 

@@ -258,6 +258,7 @@ size_t convolution_input_grad_workspace(Stream& stream, const View& dy, const Vi
                                         const Loaded& x, const View& so_far,
                                         const ConvolutionInputGrad& d, const Window& window,
                                         int64_t groups) {
+  if (dy.shape.elements() == 0 || d.dx.shape.elements() == 0) return 0;
   if (x.normalised())
     return HWY_DYNAMIC_DISPATCH(masked_input_grad_bytes)(dy, w, d.dx, window, groups);
   if (so_far.shape.rank() == 0)

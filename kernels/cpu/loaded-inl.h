@@ -46,7 +46,7 @@ struct Channels {
 // max(0, x), and NaN where x is.
 template <class DX>
 HWY_INLINE hn::Vec<DX> rectified(DX d, hn::Vec<DX> x) {
-#if HWY_TARGET == HWY_SCALAR  // its Max hides NaN; elsewhere the second operand comes through
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128  // their Max hides NaN
   return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x);
 #else
   return hn::Max(hn::Zero(d), x);

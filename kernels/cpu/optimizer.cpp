@@ -39,12 +39,12 @@ float share_of(const View& weight) {
 bool is_refused(const View& nonfinite) { return *nonfinite.as<int32_t>() > 0; }
 
 // A part of a segment: long ones are cut, so that threads share them.
-struct Piece {
+struct SegmentPiece {
   int64_t begin, end, segment;
 };
 
-Scratch<Piece> pieces_of(const Segment* segments, int64_t segment_count) {
-  Scratch<Piece> pieces;
+Scratch<SegmentPiece> segment_pieces(const Segment* segments, int64_t segment_count) {
+  Scratch<SegmentPiece> pieces;
   for (int64_t s = 0; s < segment_count; s++)
     for (int64_t at = segments[s].begin; at < segments[s].end; at += elementwise_grain)
       pieces.push_back({at, std::min(segments[s].end, at + elementwise_grain), s});
@@ -53,7 +53,7 @@ Scratch<Piece> pieces_of(const Segment* segments, int64_t segment_count) {
 
 // rule.step(g, state): a vector of gradients, and of the arenas that change.
 template <size_t count, class Rule>
-HWY_INLINE void update_piece(const Piece& piece, const float* g,
+HWY_INLINE void update_piece(const SegmentPiece& piece, const float* g,
                              const std::array<float*, count>& arenas, const Rule& rule) {
   const D d;
   const int64_t step = lanes();
@@ -73,7 +73,7 @@ HWY_INLINE void update_piece(const Piece& piece, const float* g,
 
 // rule_of(segment): the rule of a segment's elements.
 template <size_t count, class RuleOf>
-void update_pieces(Stream& stream, const Scratch<Piece>& pieces, const View& g,
+void update_pieces(Stream& stream, const Scratch<SegmentPiece>& pieces, const View& g,
                    const std::array<float*, count>& arenas, const RuleOf& rule_of) {
   for_chunks(stream, static_cast<int64_t>(pieces.size()), 1,
              [&](int64_t begin, int64_t end, int) HWY_ATTR {
@@ -117,7 +117,7 @@ void adamw(Stream& stream, const View& g, const View& weight, const View& nonfin
       static_cast<float>(how.keras_epsilon ? lr * std::sqrt(correct2) / correct1 : lr / correct1);
   rule.root_scale = static_cast<float>(how.keras_epsilon ? 1.0 : 1 / std::sqrt(correct2));
   rule.epsilon = static_cast<float>(how.epsilon);
-  update_pieces<3>(stream, pieces_of(segments, segment_count), g,
+  update_pieces<3>(stream, segment_pieces(segments, segment_count), g,
                    {theta.as<float>(), m.as<float>(), v.as<float>()}, [&](int64_t segment) {
                      AdamWRule own = rule;
                      own.decay = segments[segment].decays ? decay : 0.0f;
@@ -146,7 +146,7 @@ void sgd(Stream& stream, const View& g, const View& weight, const View& nonfinit
   if (is_refused(nonfinite)) return;
   const SgdRule rule{share_of(weight), 0, static_cast<float>(how.momentum),
                      static_cast<float>(state->learning_rate), how.nesterov};
-  update_pieces<2>(stream, pieces_of(segments, segment_count), g,
+  update_pieces<2>(stream, segment_pieces(segments, segment_count), g,
                    {theta.as<float>(), v.as<float>()}, [&](int64_t segment) {
                      SgdRule own = rule;
                      if (segments[segment].decays) own.decay = static_cast<float>(how.weight_decay);
@@ -192,12 +192,12 @@ void lars(Stream& stream, const View& g, const View& weight, const View& nonfini
   struct Squares {
     double theta = 0, g = 0;
   };
-  const Scratch<Piece> pieces = pieces_of(segments, segment_count);
+  const Scratch<SegmentPiece> pieces = segment_pieces(segments, segment_count);
   Scratch<Squares> parts(pieces.size()), sums(static_cast<size_t>(segment_count));
   for_chunks(stream, static_cast<int64_t>(pieces.size()), 1,
              [&](int64_t begin, int64_t end, int) HWY_ATTR {
                for (int64_t i = begin; i < end; i++) {
-                 const Piece& p = pieces[i];
+                 const SegmentPiece& p = pieces[i];
                  if (!segments[p.segment].decays) continue;
                  parts[i] = {squares_of(theta.as<float>(), p.begin, p.end),
                              squares_of(g.as<float>(), p.begin, p.end)};

@@ -90,10 +90,10 @@ HWY_INLINE int64_t gathered_pixels(const EvenPixels& even, int64_t rows) {
 
 // What tiles ask for while others' pixels are multiplied: the next pixels of u, where they lie in
 // one row and all of their channels are wanted.
-class NextPixels {
+class NextEvenPixels {
  public:
-  NextPixels(const EvenPixels& even, int64_t first, int64_t rows, int64_t columns, int64_t pixels,
-             const float* otherwise)
+  NextEvenPixels(const EvenPixels& even, int64_t first, int64_t rows, int64_t columns,
+                 int64_t pixels, const float* otherwise)
       : from_(otherwise), pixels_(pixels) {
     if (rows != even.channels() || first + pixels > even.count() ||
         first % even.width() + pixels > even.width())
@@ -124,7 +124,7 @@ HWY_NOINLINE void sum_products(const EvenPixels& even, const float* dy, int64_t 
     const int64_t count = std::min(most, pixels - p);
     const float* const g = dy + (first + p) * columns;
     even.gather(first + p, count, first_row, rows, Ahead{g, columns}, scratch);
-    const NextPixels ahead(even, first + p + count, rows, columns, count, scratch);
+    const NextEvenPixels ahead(even, first + p + count, rows, columns, count, scratch);
     const auto add = [&](const auto& right) HWY_ATTR {
       multiply<Left::columns>(
           Block{rows, 0, columns, 0, count, {p == 0, false}}, LeftBlock{scratch, rows}, right,

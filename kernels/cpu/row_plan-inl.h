@@ -68,6 +68,18 @@ class RowPlan {
     return static_cast<int>(tensors_.size() - layers_.size() + layer);
   }
 
+  // Whether tasks may share out the output's channels: of a layer alone whose product makes pixels
+  // where they belong.
+  bool shares_channels() const {
+    const RowLayer& layer = layers_.back();
+    const bool product =
+        layer.kind == RowLayer::Kind::separable || layer.kind == RowLayer::Kind::pool_skip;
+    if (layers_.size() > 1 || !product || tensor(layer.x).format.zipped ||
+        (layer.skip >= 0 && tensor(layer.skip).format.zipped))
+      return false;
+    return made(layer).lie.dense();
+  }
+
   // How a layer makes its rows, before they are brought into the tensor's own format. A pool makes
   // half as many columns of zipped rows.
   RowFormat made(const RowLayer& layer) const {

@@ -41,6 +41,8 @@ struct RowTask {
   int64_t first_channel, last_channel;  // of the output
 };
 
+// Tasks are cut by threads, yet results don't depend on these: each element's sum has one order,
+// whichever task makes it.
 struct RowTasks {
   int64_t images, height, band_rows, bands, parts, channels;
 
@@ -63,8 +65,8 @@ struct RowTasks {
     // Weights of many channels are read once by all tasks together.
     constexpr int64_t least_channels = 2 * max_lanes;
     const int64_t idle = threads / std::max<int64_t>(1, images * bands);
-    parts =
-        alone ? std::clamp<int64_t>(idle, 1, std::max<int64_t>(1, channels / least_channels)) : 1;
+    const int64_t most = std::max<int64_t>(1, channels / least_channels);
+    parts = plan.shares_channels() ? std::clamp<int64_t>(idle, 1, most) : 1;
   }
   int64_t count() const { return images * bands * parts; }
   RowTask at(int64_t number) const {
@@ -479,6 +481,7 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
 }
 
 void pack_row_weight_target(Stream& stream, const View& w, const View& packed) {
+  std::memset(packed.data, 0, packed.bytes());  // narrower vectors leave room
   RowWeight::pack_panels(*stream.pool, w, packed.as<float>());
 }
 
@@ -492,6 +495,7 @@ namespace fulmar::cpu {
 HWY_EXPORT(row_run_target);
 void row_run(Stream& stream, std::span<const View> x, std::span<const RowLayer> layers,
              const View& y, void* work) {
+  if (y.shape.elements() == 0) return;
   for (const RowLayer& layer : layers)
     if (layer.kind == RowLayer::Kind::warp)
       check_warp(x[static_cast<size_t>(layer.x)], layer.samples,

@@ -25,11 +25,11 @@ struct Free {
     ::operator delete (memory, std::align_val_t{alignment});
   }
 };
-struct Block {
+struct FreeBlock {
   std::unique_ptr<std::byte, Free> memory;
   size_t bytes = 0, used = 0;
 
-  explicit Block(size_t size)
+  explicit FreeBlock(size_t size)
       : memory(static_cast<std::byte*>(::operator new (size, std::align_val_t{alignment}))),
         bytes(size) {}
 };
@@ -42,7 +42,7 @@ class Stack {
     const size_t size = (bytes + alignment - 1) / alignment * alignment;
     if (blocks_.empty() || blocks_.back().bytes - blocks_.back().used < size)
       blocks_.emplace_back(std::max({size, least, 2 * total()}));
-    Block& block = blocks_.back();
+    FreeBlock& block = blocks_.back();
     void* const memory = block.memory.get() + block.used;
     block.used += size;
     live_++;
@@ -52,7 +52,7 @@ class Stack {
   void give(void* memory, size_t bytes) {
     assert(owns(memory));  // a list dies on the thread that made it
     const size_t size = (bytes + alignment - 1) / alignment * alignment;
-    Block& block = blocks_.back();
+    FreeBlock& block = blocks_.back();
     if (static_cast<std::byte*>(memory) + size == block.memory.get() + block.used)
       block.used -= size;  // the latest
     if (--live_ > 0) return;
@@ -66,17 +66,17 @@ class Stack {
  private:
   static constexpr size_t least = size_t{64} << 10, most_kept = size_t{8} << 20;
   bool owns(const void* memory) const {
-    return std::any_of(blocks_.begin(), blocks_.end(), [&](const Block& block) {
+    return std::any_of(blocks_.begin(), blocks_.end(), [&](const FreeBlock& block) {
       return memory >= block.memory.get() && memory < block.memory.get() + block.bytes;
     });
   }
   size_t total() const {
     size_t sum = 0;
-    for (const Block& block : blocks_) sum += block.bytes;
+    for (const FreeBlock& block : blocks_) sum += block.bytes;
     return sum;
   }
 
-  std::vector<Block> blocks_;
+  std::vector<FreeBlock> blocks_;
   int64_t live_ = 0;  // pieces in use
 };
 
