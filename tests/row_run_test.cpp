@@ -358,13 +358,6 @@ TEST_CASE("fuse for inference: what only looks like a layer of rows stays as it 
   CHECK(f.now(Val{pooled.node, 1}));
 }
 
-TEST_CASE("row_run: an empty batch is nothing") {
-  Context context;
-  Network n;
-  const Val output = n.block(n.input({0, 64, 64, 8}), 8);
-  CHECK(n.fused(output, context).empty());
-}
-
 TEST_CASE("fuse for inference: an op with a gradient rule stays as it is") {
   Network n;
   const Val output = n.block(n.input({1, 64, 64, 8}), 8);
