@@ -84,7 +84,8 @@ def plot(points, threads):
     low, high = min(values) / 1.5, max(values) * 1.5
     by_side = Panel(0, "ms per image, by size", SIDES, "side of the crop, pixels (dashed: by pixels)", low, high)
     by_batch = Panel(1, "by batch, crop 1024", BATCHES, "pictures in a batch", low, high)
-    by_threads = Panel(2, "by threads, crop 1024", list(range(1, threads + 1)), "threads (dashed: 1 / threads)", low, high)
+    counts = list(range(1, threads + 1))
+    by_threads = Panel(2, "by threads, crop 1024", counts, "threads (dashed: 1 / threads)", low, high)
     for what, name in (("step", "training step"), ("inference", "inference")):
         batch = 4 if what == "step" else 1
         of = [p for p in points if p["what"] == what]

@@ -518,6 +518,8 @@ def main():
     )
     args = parser.parse_args()
     args.mode = args.mode or MODES[args.framework][0]
+    if args.framework == "tensorflow" and args.network != "polar-low":
+        parser.error("TensorFlow's twin is of the polar-low network")
     args.batch = args.batch or (1 if args.what == "inference" else 16)
     if args.mode not in MODES[args.framework]:
         parser.error(f"--mode of {args.framework} is one of {', '.join(MODES[args.framework])}")
@@ -528,6 +530,7 @@ def main():
 
     once, parameters, version = RUNNERS[args.framework](args)
     what = {
+        "network": args.network,
         "what": args.what,
         "framework": args.framework,
         "version": version,
