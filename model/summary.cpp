@@ -93,8 +93,7 @@ PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Device& device
                             const TrainStepOptions& options) {
   const Heads heads = heads_of(info);
   const std::vector<TensorSpec> tensors = tensors_of(info, heads, batch);
-  const Program program = record_program(info, heads, tensors, {Mode::train});
-  const Model model(device, *program.tape, std::nullopt);
+  const Model model = new_model(info, device, {});
   RecordedStep step = record_step(info, heads, model, tensors, device, options, true);
   const Plan plan = make_plan(*step.program.tape, step.outputs, device);
   return {std::move(step.program), plan};

@@ -155,6 +155,7 @@ TEST_CASE("random tapes: what is recomputed has the bits of what was kept") {
     }
     const Plan as_was = make_plan(*r.tape, r.outputs, device);
     const Plan as_is = make_plan(*again.tape, outputs, device);
+    CHECK(as_is.arena_bytes <= as_was.arena_bytes);
     changed += as_is.steps.size() > as_was.steps.size();
     before += static_cast<double>(as_was.arena_bytes);
     after += static_cast<double>(as_is.arena_bytes);
@@ -205,14 +206,6 @@ TEST_CASE("where nothing is gained the tape stays as it was") {
   Tape inputs;
   const Val x = ops::input(inputs, "x", {{3}});
   CHECK(recompute(inputs, std::array{x}, device).tape->size() == 1);
-  for (uint64_t seed = 0; seed < 500; seed++) {
-    CAPTURE(seed);
-    const RandomTape r(seed);
-    const Rewritten again = recompute(*r.tape, r.outputs, device);
-    std::vector<Val> outputs;
-    for (const Val y : r.outputs) outputs.push_back(again.now(y));
-    CHECK(arena_of(*again.tape, outputs, device) <= arena_of(*r.tape, r.outputs, device));
-  }
 }
 
 TEST_CASE("an output is kept") {

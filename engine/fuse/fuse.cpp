@@ -147,6 +147,7 @@ class Fusion final : public Recorder {
   }
 
   Tape& tape() override { return *fused_.tape; }
+  using Recorder::now;
   Val now(Val before) override {
     if (!before) return {};
     // A match may stand before the leaves of what it stands for.
@@ -155,9 +156,7 @@ class Fusion final : public Recorder {
   }
   std::optional<Normalised> loads(Val before) override {
     if (!choice_.loaded(before)) return {};
-    Normalised how = *graph_.normalised(before);
-    for (Val* v : {&how.z, &how.gamma, &how.beta, &how.mean, &how.var, &how.sums}) *v = now(*v);
-    return how;
+    return now(*graph_.normalised(before));
   }
 
  private:
@@ -208,8 +207,7 @@ class Fusion final : public Recorder {
         need(x);
         continue;
       }
-      const Normalised how = *graph_.normalised(x);
-      for (const Val v : {how.z, how.gamma, how.beta, how.mean, how.var, how.sums}) need(v);
+      for (const Val v : graph_.normalised(x)->operands()) need(v);
     }
   }
 

@@ -35,8 +35,7 @@ LoadOperand LoadOperand::append(std::vector<Val>& operands, const std::optional<
     operands.resize(operands.size() + count - 1);
     return {};
   }
-  for (const Val v : {how->z, how->gamma, how->beta, how->mean, how->var, how->sums})
-    operands.push_back(v);
+  for (const Val v : how->operands()) operands.push_back(v);
   return {true, how->epsilon};
 }
 

@@ -110,8 +110,7 @@ std::optional<Match> fuse_norm_relu(const Graph& graph, int node) {
   match.nodes.push_back(z.node);
   if (of_skip) match.nodes.push_back(skip.node);
   const auto reads = [&match](const Normalised& how) {
-    for (const Val v : {how.z, how.gamma, how.beta, how.mean, how.var, how.sums})
-      match.reads.push_back(v);
+    for (const Val v : how.operands()) match.reads.push_back(v);
   };
   reads(*of_z);
   if (of_skip)
@@ -122,11 +121,8 @@ std::optional<Match> fuse_norm_relu(const Graph& graph, int node) {
   match.record = [=](Recorder& r) {
     std::vector<Val> operands;
     const auto append = [&](const std::optional<Normalised>& how, Val value) {
-      std::optional<Normalised> now = how;
-      if (now)
-        for (Val* v : {&now->z, &now->gamma, &now->beta, &now->mean, &now->var, &now->sums})
-          *v = r.now(*v);
-      return ops::LoadOperand::append(operands, now, how ? Val{} : r.now(value));
+      if (how) return ops::LoadOperand::append(operands, r.now(*how), {});
+      return ops::LoadOperand::append(operands, {}, r.now(value));
     };
     const auto summand = append(of_z, {}), past = append(of_skip, skip);
     const Val y = r.tape().append(std::make_shared<ops::NormRelu>(summand, past, differentiates),

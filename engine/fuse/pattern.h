@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -21,6 +22,8 @@ namespace fulmar {
 struct Normalised {
   Val z, gamma, beta, mean, var, sums;
   double epsilon = 0;
+
+  std::array<Val, 6> operands() const { return {z, gamma, beta, mean, var, sums}; }
 };
 
 // The sums of a value, about a shift.
@@ -75,6 +78,11 @@ class Recorder {
   virtual Tape& tape() = 0;
   // A value of the tape before on the new one.
   virtual Val now(Val before) = 0;
+  Normalised now(Normalised before) {
+    for (Val* v : {&before.z, &before.gamma, &before.beta, &before.mean, &before.var, &before.sums})
+      *v = now(*v);
+    return before;
+  }
   // An activation that the match can load normalised: how, in new values. Empty: it is in memory.
   virtual std::optional<Normalised> loads(Val before) = 0;
 };
