@@ -92,13 +92,17 @@ class Comparison:
             "network": args.network,
             "size": args.size,
             "crop": args.crop,
+            "channels": args.channels,
+            "widths": args.widths,
             "threads": args.threads,
             "rounds": args.rounds,
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         self.shape = ["--size", str(args.size), "--crop", str(args.crop)]
         self.shape += ["--threads", str(args.threads)]
-        self.network = ["--network", args.network]
+        self.network = ["--network", args.network, "--channels", str(args.channels)]
+        if args.widths:
+            self.network += ["--widths", args.widths]
 
     def save(self):
         if self.args.json:
@@ -403,6 +407,8 @@ def main():
                         "polar-low)")
     parser.add_argument("--size", type=int, help="1536; of resnet-50 224")
     parser.add_argument("--crop", type=int, help="1024; of resnet-50 224")
+    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
+    parser.add_argument("--widths", help="of polar-low, in place of the published ones: 16,32,64")
     parser.add_argument("--batch", type=int, default=16, help="of training steps")
     parser.add_argument("--augment", action="store_true", help="in training steps")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -419,11 +425,12 @@ def main():
     polar_low = args.network == "polar-low"
     args.size = args.size or (1536 if polar_low else 224)
     args.crop = args.crop or (1024 if polar_low else 224)
-    wanted = (args.what or ("step,inference,cold" if polar_low else "step,inference")).split(",")
+    published = polar_low and args.channels == 3 and not args.widths
+    wanted = (args.what or ("step,inference,cold" if published else "step,inference")).split(",")
     if unknown := [what for what in wanted if what not in ("step", "inference", "cold")]:
         parser.error(f"--what is some of step,inference,cold, not {unknown[0]}")
-    if "cold" in wanted and not polar_low:
-        parser.error("cold starts are compared of polar-low only")
+    if "cold" in wanted and not published:
+        parser.error("cold starts are compared of the published polar-low network only")
     for name in ("ours", "program"):
         if not os.path.exists(getattr(args, name)):
             parser.error(f"{getattr(args, name)} is not built")

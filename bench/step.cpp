@@ -61,7 +61,9 @@ Json what_of(const Args& args, Context& context, const Device& device) {
           {"threads", context.pool().threads()},
           {"batch", args.step.noise.batch},
           {"size", args.step.noise.size},
-          {"crop", args.step.noise.crop}};
+          {"crop", args.step.noise.crop},
+          {"channels", args.step.noise.channels},
+          {"widths", args.step.widths}};
 }
 
 // Gives results instead of times.
@@ -142,6 +144,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", args.step.noise.batch);
   app.add_option("--size", args.step.noise.size);
   app.add_option("--crop", args.step.noise.crop);
+  app.add_option("--channels", args.step.noise.channels);
   app.add_option("--runs", args.runs);
   app.add_option("--warmup", args.warmup);
   app.add_option("--threads", args.threads);

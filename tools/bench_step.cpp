@@ -24,7 +24,8 @@ namespace {
 struct Options {
   std::optional<int64_t> batch, runs;
   std::string network = "polar-low";
-  std::optional<int64_t> size, crop;
+  std::optional<int64_t> size, crop, channels;
+  std::vector<int64_t> widths;
   std::string fuse = "on";
   bool inference = false, augment = false, recompute = false, stages = false;
 };
@@ -82,12 +83,14 @@ Result measured(const Options& options, Context& context, Device& device) {
   const bool small = options.network == "resnet-50";
   const int64_t size = options.size.value_or(small ? options.crop.value_or(224) : 1536);
   step.noise = {options.batch.value_or(options.inference ? 1 : 16), size,
-                options.crop.value_or(small ? std::min<int64_t>(size, 224) : 1024)};
+                options.crop.value_or(small ? std::min<int64_t>(size, 224) : 1024),
+                options.channels.value_or(3)};
+  step.widths = options.widths;
   step.inference = options.inference;
   step.augment = options.augment;
   step.fuse = options.fuse == "on";
   step.recompute = options.recompute;
-  const auto pictures = static_cast<uint64_t>(step.noise.batch * size * size * 3);
+  const auto pictures = static_cast<uint64_t>(step.noise.batch * size * size * step.noise.channels);
   require_memory(pictures, "the pictures", device);
   const Backend& backend = device.backend();
   bench::Ceilings ceilings;
@@ -143,6 +146,8 @@ Json json_of(const Result& result, const Options& options, const Json& machine) 
             {"batch", step.noise.batch},
             {"size", step.noise.size},
             {"crop", step.noise.crop},
+            {"channels", step.noise.channels},
+            {"widths", step.widths},
             {"augment", step.augment},
             {"fuse", step.fuse},
             {"recompute", step.recompute},
@@ -238,6 +243,9 @@ std::function<int()> add_bench_step(Cli& cli, CLI::App& bench) {
               "Side of the pictures, pixels (default 1536; of resnet-50 the crop's)");
   add_integer(command, "--crop", options->crop, 8, 32768,
               "Side of the part that the network sees, pixels (default 1024; of resnet-50 224)");
+  add_integer(command, "--channels", options->channels, 1, 64, "Bands of the pictures (default 3)");
+  add_integers(command, "--widths", options->widths, 1, 16384,
+               "Channels of the network's blocks, in place of its own: 16,32,64");
   add_integer(command, "--runs", options->runs, 1, 100000,
               "Times that it is run (default 5; of --inference 20)");
   command.add_flag("--inference", options->inference, "One inference instead of a training step");

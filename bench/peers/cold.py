@@ -118,6 +118,7 @@ def main():
     parser.set_defaults(network="polar-low")
     args = parser.parse_args()
     args.what, args.check, args.augment, args.batch = "inference", True, False, 1
+    args.channels, args.widths = 3, peers.WIDTHS
     do = globals()[f"{args.framework}_{args.action}"]
     if args.action == "prepare":
         do(args, args.folder)

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 
-WIDTHS = [8, 16, 32, 64, 128, 256, 512]
+WIDTHS = [8, 16, 32, 64, 128, 256, 512]  # of the published polar-low network
 CLASSES = 2
 MODES = {
     "torch": ["eager", "channels_last", "compile", "compile_bf16"],
@@ -58,7 +58,7 @@ def pictures(args):
 
     bits = formula.splitmix64(np.arange(1000003, dtype=np.uint64))
     period = (bits >> np.uint64(56)).astype(np.uint8)
-    return np.resize(period, (args.batch, args.size, args.size, 3))
+    return np.resize(period, (args.batch, args.size, args.size, args.channels))
 
 
 def augmentation_maps(np, rng, args):
@@ -79,7 +79,7 @@ def augmentation_maps(np, rng, args):
 # ---- PyTorch
 
 
-def torch_network(torch, strided_skip=False, dropout=0.5):
+def torch_network(torch, strided_skip=False, dropout=0.5, widths=WIDTHS, channels=3):
     """`strided_skip`: the published 1x1 convolution of stride 2, else one of stride 1 on a slice: the
     same arithmetic, and oneDNN corrupts the heap on the strided one (README.md)."""
     import torch.nn.functional as F
@@ -102,23 +102,26 @@ def torch_network(torch, strided_skip=False, dropout=0.5):
             self.skip = nn.Conv2d(cin, cout, 1, stride=2 if strided_skip else 1)
 
         def forward(self, x):
-            # On even sizes ceil_mode is 'same'.
-            pooled = F.max_pool2d(self.main(x), 3, 2, ceil_mode=True)
+            # Keras' 'same': 1 before an odd size, and none before an even one.
+            odd = x.shape[2] % 2, x.shape[3] % 2
+            pooled = F.max_pool2d(self.main(x), 3, 2, padding=odd, ceil_mode=True)
             return pooled + self.skip(x if strided_skip else x[:, :, ::2, ::2])
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.stem = nn.Conv2d(3, WIDTHS[0], 3, 2)
-            self.norm = nn.BatchNorm2d(WIDTHS[0], eps=1e-3, momentum=0.01)
-            cins = [WIDTHS[0]] + WIDTHS
-            self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(cins, WIDTHS)))
-            self.last = Separable(WIDTHS[-1], 2 * WIDTHS[-1])
+            self.stem = nn.Conv2d(channels, widths[0], 3, 2)
+            self.norm = nn.BatchNorm2d(widths[0], eps=1e-3, momentum=0.01)
+            cins = [widths[0], *widths]
+            self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(cins, widths)))
+            self.last = Separable(widths[-1], 2 * widths[-1])
             self.dropout = nn.Dropout(dropout)
-            self.dense = nn.Linear(2 * WIDTHS[-1], CLASSES)
+            self.dense = nn.Linear(2 * widths[-1], CLASSES)
 
         def forward(self, x):
-            x = F.relu(self.norm(self.stem(F.pad(x, (0, 1, 0, 1)))))
+            before = x.shape[3] % 2, x.shape[2] % 2
+            x = F.pad(x, (before[0], 1, before[1], 1))
+            x = F.relu(self.norm(self.stem(x)))
             return self.dense(self.dropout(self.last(self.blocks(x)).mean((2, 3))))
 
     return Net()
@@ -207,7 +210,7 @@ def torch_preprocess(torch, args):
 
     def augment(x):
         theta = torch.from_numpy(torch_maps(np, rng, args))
-        grid = F.affine_grid(theta, (args.batch, 3, args.crop, args.crop), align_corners=True)
+        grid = F.affine_grid(theta, (args.batch, args.channels, args.crop, args.crop), align_corners=True)
         # Scaled where it is smallest: sampling is linear, and outside is 0.
         x = x.permute(0, 3, 1, 2).float()
         return F.grid_sample(x, grid, padding_mode="zeros", align_corners=True) / 255
@@ -220,7 +223,11 @@ def torch_built(torch, args):
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     resnet = args.network == "resnet-50"
-    net = torch_resnet(torch) if resnet else torch_network(torch, dropout=0 if args.check else 0.5)
+    dropout = 0 if args.check else 0.5
+    if resnet:
+        net = torch_resnet(torch)
+    else:
+        net = torch_network(torch, False, dropout, args.widths, args.channels)
     if args.check:
         import formula
 
@@ -294,7 +301,7 @@ def torch_from_pictures(torch, args):
 
 
 def onnx_file(torch, args, path):
-    shape = (args.batch, args.size, args.size, 3)
+    shape = (args.batch, args.size, args.size, args.channels)
     example = torch.zeros(shape, dtype=torch.uint8)
     net = torch_from_pictures(torch, args)
     torch.onnx.export(net, (example,), path, dynamo=True, verbose=False, external_data=False)
@@ -330,7 +337,7 @@ def onnx_runner(args):
 
 
 def openvino_model(torch, openvino, args):
-    shape = (args.batch, args.size, args.size, 3)
+    shape = (args.batch, args.size, args.size, args.channels)
     example = torch.zeros(shape, dtype=torch.uint8)
     net = torch_from_pictures(torch, args)
     model = openvino.convert_model(net, example_input=example, input=(shape, openvino.Type.u8))
@@ -368,15 +375,15 @@ def openvino_runner(args):
 
 def tensorflow_network(tf, args):
     layers = tf.keras.layers
-    inputs = tf.keras.Input((args.crop, args.crop, 3))
+    inputs = tf.keras.Input((args.crop, args.crop, args.channels))
     norm_relu = lambda x: layers.ReLU()(layers.BatchNormalization()(x))
-    x = norm_relu(layers.Conv2D(WIDTHS[0], 3, strides=2, padding="same")(inputs))
-    for width in WIDTHS:
+    x = norm_relu(layers.Conv2D(args.widths[0], 3, strides=2, padding="same")(inputs))
+    for width in args.widths:
         skip = layers.Conv2D(width, 1)(x[:, ::2, ::2])
         for _ in range(2):
             x = norm_relu(layers.SeparableConv2D(width, 3, padding="same")(x))
         x = layers.add([layers.MaxPooling2D(3, strides=2, padding="same")(x), skip])
-    x = norm_relu(layers.SeparableConv2D(2 * WIDTHS[-1], 3, padding="same")(x))
+    x = norm_relu(layers.SeparableConv2D(2 * args.widths[-1], 3, padding="same")(x))
     x = layers.Dropout(0 if args.check else 0.5)(layers.GlobalAveragePooling2D()(x))
     return tf.keras.Model(inputs, layers.Dense(CLASSES)(x))
 
@@ -495,6 +502,10 @@ def serve(once, args, what):
     say(peak_bytes=max(peak, warm) - before, peak_bytes_warm=warm - before)
 
 
+def whole_numbers(text):
+    return [int(number) for number in text.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["step", "inference"])
@@ -503,6 +514,8 @@ def main():
     parser.add_argument("--network", choices=["polar-low", "resnet-50"], default="polar-low")
     parser.add_argument("--size", type=int, default=1536)
     parser.add_argument("--crop", type=int, default=1024)
+    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
+    parser.add_argument("--widths", type=whole_numbers, default=WIDTHS, help="of polar-low")
     parser.add_argument("--batch", type=int, help="16 for step, 1 for inference")
     parser.add_argument("--augment", action="store_true", help="the published augmentation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -537,6 +550,8 @@ def main():
         "mode": args.mode,
         "size": args.size,
         "crop": args.crop,
+        "channels": args.channels,
+        "widths": args.widths,
         "batch": args.batch,
         "augment": args.augment,
         "threads": args.threads,

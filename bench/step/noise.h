@@ -11,7 +11,7 @@
 namespace fulmar::bench {
 
 struct NoiseSize {
-  int64_t batch = 16, size = 1536, crop = 1024;
+  int64_t batch = 16, size = 1536, crop = 1024, channels = 3;
   int64_t margin() const { return (size - crop) / 2; }  // whole pixels before the central crop
 };
 

@@ -24,12 +24,14 @@ const NoiseSize& possible(const NoiseSize& size) {
 Network network_of(const StepOptions& options) {
   if (options.network == "resnet-50") {
     model::ResnetOptions network;
+    network.channels = options.noise.channels;
     if (!options.widths.empty()) network.widths = options.widths;
     return model::resnet(network);
   }
   if (options.network != "polar-low")
     usage_error("the step of '" + options.network + "' is not known here");
   model::PolarLowOptions network;
+  network.channels = options.noise.channels;
   if (!options.widths.empty()) network.widths = options.widths;
   if (options.check) network.dropout = 0;
   return model::polar_low(network);
@@ -47,9 +49,10 @@ StepWork::StepWork(Context& context, Device& device, const StepOptions& options)
       device_(device),
       noise_(possible(options.noise), options.augment),
       feeder_(device, noise_, size_t{1} << 40),
-      info_(model::classifier_of(network_of(options),
-                                 Preprocess::of_pictures(0, options.noise.crop, 3),
-                                 model::Classification({"neg", "pos"}, 1))),
+      info_(model::classifier_of(
+          network_of(options),
+          Preprocess::of_pictures(0, options.noise.crop, options.noise.channels),
+          model::Classification({"neg", "pos"}, 1))),
       weights_(model::new_model(info_, device, 1)) {
   const model::Heads heads = model::heads_of(info_);
   weights_.decay_all();
