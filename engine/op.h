@@ -128,6 +128,9 @@ class FULMAR_API Op {
   // its own; an empty Val for an output that only its gradient reads. Empty: it is none.
   virtual std::vector<Val> compose(Tape&, std::span<const Val> /*x*/) const { return {}; }
 
+  // Whether run() reads input `i`. Of others it takes shape and type alone: it sees no memory of
+  // theirs, and a plan keeps none for it.
+  virtual bool reads(int /*i*/) const { return true; }
   // The caller sets the value, or a Model holds it: no step runs.
   virtual bool is_leaf() const { return false; }
   // The op writes into inputs that a Model holds. Dead-code removal keeps it, in tape order.

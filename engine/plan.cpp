@@ -96,9 +96,11 @@ class Planner {
     last_use_.resize(static_cast<size_t>(tape_.size()));
     for (int n = 0; n < tape_.size(); n++)
       last_use_[n].assign(tape_.node(n).outputs.size(), step_of_[n]);
-    for (int s = 0; s < end(); s++)
-      for (Val x : tape_.node(plan_.steps[s].node).inputs)
-        if (x) last_use(x) = s;
+    for (int s = 0; s < end(); s++) {
+      const Node& node = tape_.node(plan_.steps[s].node);
+      for (int i = 0; i < static_cast<int>(node.inputs.size()); i++)
+        if (const Val x = node.inputs[i]; x && node.op->reads(i)) last_use(x) = s;
+    }
     for (Val v : plan_.outputs) last_use(v) = end();
   }
 

@@ -161,7 +161,10 @@ void Session::bind_views() {
   for (const Plan::Step& step : plan_.steps) {
     const Node& node = tape_->node(step.node);
     Bound bound;
-    for (Val x : node.inputs) bound.in.push_back(x ? place(x) : View{});
+    for (int i = 0; i < static_cast<int>(node.inputs.size()); i++) {
+      bound.in.push_back(node.inputs[i] ? place(node.inputs[i]) : View{});
+      if (!node.op->reads(i)) bound.in.back().data = nullptr;
+    }
     for (int i = 0; i < static_cast<int>(node.outputs.size()); i++)
       bound.out.push_back(place(Val{step.node, i}));
     if (step.work >= 0) bound.work = address(plan_.buffers[step.work]);

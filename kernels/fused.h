@@ -109,7 +109,9 @@ constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
   X(norm_relu_grad, 5)          \
   X(convolution, 5, 6)          \
   X(convolution_input_grad, 5)  \
-  X(convolution_weight_grad, 3)
+  X(convolution_weight_grad, 3) \
+  X(packed_convolution, 6)      \
+  X(pack_weight, 3)
 
 #define FULMAR_FUSED_WORKSPACE_KERNELS(X) \
   X(separable)                            \
@@ -118,7 +120,8 @@ constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
   X(row_run)                              \
   X(convolution)                          \
   X(convolution_input_grad)               \
-  X(convolution_weight_grad)
+  X(convolution_weight_grad)              \
+  X(packed_convolution)
 
 // Windows are 3x3. A separable one has stride 1 and padding 1 on all sides, a pooling one stride 2
 // and the padding of 'same': 1 before an odd extent and none before an even one.
@@ -185,6 +188,18 @@ struct FusedKernels {
                                   const Window&, int64_t groups, void* work);
   size_t (*convolution_weight_grad_workspace)(Stream&, const Loaded& x, const View& dy,
                                               const View& dw, const Window&, int64_t groups);
+
+  // y = conv2d(x, w, bias) + skip, with relu where it says so; w: its shape alone, packed: by
+  // pack_weight; bias?, skip? as y
+  void (*packed_convolution)(Stream&, const View& x, const View& w, const View& packed,
+                             const View& bias, const View& skip, const View& y, const Window&,
+                             int64_t groups, bool relu, void* work);
+  size_t (*packed_convolution_workspace)(Stream&, const View& x, const View& w, const View& packed,
+                                         const View& bias, const View& skip, const View& y,
+                                         const Window&, int64_t groups, bool relu);
+  // packed [groups packed_elements(Kh Kw Ci/groups, Co/groups)]: w [Kh,Kw,Ci/groups,Co] as
+  // packed_convolution reads it
+  void (*pack_weight)(Stream&, const View& w, int64_t groups, const View& packed);
 };
 
 }  // namespace fulmar

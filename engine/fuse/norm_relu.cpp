@@ -3,10 +3,9 @@
 #include <algorithm>
 
 #include "engine/fuse/patterns.h"
+#include "engine/fuse/runs.h"
 #include "engine/ops.h"
-#include "engine/ops/pointwise.h"
 #include "engine/shape_rules.h"
-#include "kernels/pointwise.h"
 
 namespace fulmar::ops {
 namespace {
@@ -85,8 +84,7 @@ std::optional<Match> fuse_norm_relu(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
   if (!kernels || !kernels->norm_relu) return {};
   const Node& relu = graph.node(node);
-  const auto* function = as<ops::Pointwise>(relu);
-  if (!function || function->functor != functor_Relu || !graph.free(relu)) return {};
+  if (!is_relu(relu) || !graph.free(relu)) return {};
   Match match;
   match.at = node;
   match.nodes = {node};
@@ -94,8 +92,7 @@ std::optional<Match> fuse_norm_relu(const Graph& graph, int node) {
   std::optional<Normalised> of_z = graph.norm(z), of_skip;
   if (!of_z) {
     const Node& add = graph.node(z);
-    const auto* sum = as<ops::Pointwise>(add);
-    if (!sum || sum->functor != functor_Add || !graph.inner(z) || !graph.free(add)) return {};
+    if (!is_add(add) || !graph.inner(z) || !graph.free(add)) return {};
     // One that repeats along an axis is no skip.
     for (const Val x : add.inputs)
       if (graph.tape().shape(x) != graph.tape().shape(z)) return {};

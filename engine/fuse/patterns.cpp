@@ -9,7 +9,7 @@ const std::vector<Patterns>& patterns(FuseFor use) {
   static const std::vector<Patterns> with_gradients{
       {fuse_pool_skip, fuse_separable, fuse_norm_relu, fuse_convolution}};
   static const std::vector<Patterns> inference{
-      {fold_norm}, {rows_of_pool_skip, rows_of_conv}, {join_rows}};
+      {fold_norm}, {rows_of_pool_skip, rows_of_conv, fuse_packed_conv}, {join_rows}};
   return use == FuseFor::inference ? inference : with_gradients;
 }
 

@@ -23,5 +23,7 @@ std::optional<Match> rows_of_conv(const Graph& graph, int node);
 std::optional<Match> rows_of_pool_skip(const Graph& graph, int node);
 // Inference: several of these, and a warp before them, in one run
 std::optional<Match> join_rows(const Graph& graph, int node);
+// Inference: relu(conv2d + skip), by weights that are packed once
+std::optional<Match> fuse_packed_conv(const Graph& graph, int node);
 
 }  // namespace fulmar

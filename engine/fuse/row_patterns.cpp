@@ -5,8 +5,6 @@
 #include "engine/fuse/row_run.h"
 #include "engine/fuse/runs.h"
 #include "engine/ops/conv.h"
-#include "engine/ops/pointwise.h"
-#include "kernels/pointwise.h"
 
 namespace fulmar {
 namespace {
@@ -18,22 +16,6 @@ bool has_kernel(const Graph& graph) {
   const FusedKernels* kernels = graph.device().backend().fused;
   return kernels && kernels->row_run && kernels->pack_row_weight &&
          graph.device().activation() == DType::f32;
-}
-
-bool is_relu(const Node& node) {
-  const auto* function = as<ops::Pointwise>(node);
-  return function && function->functor == functor_Relu;
-}
-
-// A dense convolution of few channels: others are faster as a product of patches.
-bool is_narrow(const Graph& graph, const Node& node) {
-  constexpr int64_t most_inputs = 4, most_outputs = 32, most_extent = 16;
-  const auto* conv = as<ops::Conv>(node);
-  if (!conv || conv->how.depthwise || conv->how.groups != 1) return false;
-  const Shape& w = graph.tape().shape(node.inputs[1]);
-  return w.rank() == 4 && w[0] * w[1] > 1 && w[2] <= most_inputs && w[3] <= most_outputs &&
-         (w[0] - 1) * conv->how.window.dilation[0] < most_extent &&
-         (w[1] - 1) * conv->how.window.dilation[1] < most_extent;
 }
 
 // A run of one layer in place of the nodes; the operands, all but the packed weight, are those of

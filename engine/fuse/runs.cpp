@@ -7,6 +7,27 @@
 #include "kernels/pointwise.h"
 
 namespace fulmar {
+namespace {
+
+bool is_function(const Node& node, int functor) {
+  const auto* function = as<ops::Pointwise>(node);
+  return function && function->functor == functor;
+}
+
+}  // namespace
+
+bool is_relu(const Node& node) { return is_function(node, functor_Relu); }
+bool is_add(const Node& node) { return is_function(node, functor_Add); }
+
+bool is_narrow(const Graph& graph, const Node& node) {
+  constexpr int64_t most_inputs = 4, most_outputs = 32, most_extent = 16;
+  const auto* conv = as<ops::Conv>(node);
+  if (!conv || conv->how.depthwise || conv->how.groups != 1) return false;
+  const Shape& w = graph.tape().shape(node.inputs[1]);
+  return w.rank() == 4 && w[0] * w[1] > 1 && w[2] <= most_inputs && w[3] <= most_outputs &&
+         (w[0] - 1) * conv->how.window.dilation[0] < most_extent &&
+         (w[1] - 1) * conv->how.window.dilation[1] < most_extent;
+}
 
 std::optional<SeparableRun> separable_run(const Graph& graph, int node) {
   const Node& pointwise = graph.node(node);
@@ -32,8 +53,7 @@ std::optional<SeparableRun> separable_run(const Graph& graph, int node) {
 
 std::optional<PoolSkipRun> pool_skip_run(const Graph& graph, int node) {
   const Node& add = graph.node(node);
-  const auto* function = as<ops::Pointwise>(add);
-  if (!function || function->functor != functor_Add || !graph.free(add)) return {};
+  if (!is_add(add) || !graph.free(add)) return {};
   for (const size_t first : {size_t{0}, size_t{1}}) {
     const Val pooled = add.inputs[first], skip = add.inputs[1 - first];
     const Node &pool = graph.node(pooled), &conv = graph.node(skip);

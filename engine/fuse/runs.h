@@ -8,6 +8,11 @@
 // Runs of ops that more than one pattern looks for.
 namespace fulmar {
 
+bool is_relu(const Node& node);
+bool is_add(const Node& node);
+// A dense convolution of few channels: others are faster as a product of patches.
+bool is_narrow(const Graph& graph, const Node& node);
+
 // A separable convolution 3x3 of stride 1: conv2d(depthwise_conv2d(x)).
 struct SeparableRun {
   Val x, depthwise, pointwise, bias;

@@ -12,6 +12,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d.cpp"
 #include "hwy/foreach_target.h"
 // Must come after foreach_target.h.
+#include "kernels/cpu/conv2d_forward-inl.h"
 #include "kernels/cpu/convolution-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,43 +25,6 @@ int64_t conv2d_floats(const View& w, const View& y, int64_t groups) {
   const int64_t depth = w.shape.images() * w.shape.height() * w.shape.width();
   const int64_t floats = groups * padded_columns(y.shape.channels() / groups) * (depth + 2);
   return (floats + 1) / 2 * 2;
-}
-
-// A table of the output channels, each group's padded to whole panels with zeros.
-const float* column_table(const View& of, int64_t outputs, int64_t groups, float* memory) {
-  const int64_t padded = padded_columns(outputs);
-  std::memset(memory, 0, static_cast<size_t>(groups * padded) * sizeof(float));
-  for (int64_t g = 0; g < groups && of; g++)
-    std::memcpy(memory + g * padded, of.as<float>() + g * outputs,
-                static_cast<size_t>(outputs) * sizeof(float));
-  return memory;
-}
-
-// A product for each group, without its functors. w: packed.
-template <class Epilogue, class Packing>
-Product<Epilogue, Packing> forward_product(const View& x, const View& w, const View& y,
-                                           const Window& window, int64_t groups, int64_t g,
-                                           const float* packed, const Epilogue& epilogue,
-                                           const Packing& packing) {
-  const int64_t outputs = y.shape.channels() / groups, depth = w.shape.pixels();
-  const int64_t pixel = y.shape.channels(), row = pixel * y.shape.width();
-  return {forward_patches(x, y, w.shape.images(), w.shape.height(), w.shape.width(), window, g),
-          {packed + g * padded_columns(outputs) * depth, depth, outputs},
-          {y.as<float>() + g * outputs, row * y.shape.height(), row, pixel},
-          epilogue,
-          product_past_caches(y, outputs),
-          packing};
-}
-
-void pack_weights(ThreadPool& pool, const View& w, int64_t groups, float* memory) {
-  const int64_t outputs = w.shape.channels() / groups, depth = w.shape.pixels();
-  const int64_t padded = padded_columns(outputs), panel = panel_width(outputs);
-  const int64_t panels = (outputs + panel - 1) / panel;
-  pool.run(groups * panels, [&](int64_t task, int) {
-    const int64_t g = task / panels, c = task % panels * panel;
-    pack_panel(w.as<float>() + g * outputs, w.shape.channels(), depth, outputs, c,
-               memory + g * padded * depth + c * depth);
-  });
 }
 
 void conv2d_target(ThreadPool& pool, const View& x, const View& w, const View& bias, const View& y,

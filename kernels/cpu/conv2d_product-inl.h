@@ -138,7 +138,8 @@ struct Piece {
 };
 
 template <class Epilogue, class Packing>
-HWY_INLINE Scratch<Piece> pieces_of(const Scratch<Product<Epilogue, Packing>>& products) {
+HWY_INLINE Scratch<Piece> pieces_of(const Scratch<Product<Epilogue, Packing>>& products,
+                                    int64_t wanted = wanted_tasks) {
   Scratch<Piece> pieces;
   int64_t blocks = 0;
   for (const Product<Epilogue, Packing>& p : products)
@@ -148,11 +149,10 @@ HWY_INLINE Scratch<Piece> pieces_of(const Scratch<Product<Epilogue, Packing>>& p
     const Product<Epilogue, Packing>& p = products[i];
     const int64_t columns = p.right.columns, width = panel_width(columns);
     const int64_t panels = (columns + width - 1) / width;
-    const int64_t cuts = std::clamp<int64_t>(wanted_tasks / blocks, 1, panels);
+    const int64_t cuts = std::clamp<int64_t>(wanted / blocks, 1, panels);
     const int64_t wide = (panels + cuts - 1) / cuts * width;
     const int64_t work = p.block_rows() * (p.left.columns + columns);
-    const int64_t together =
-        std::max<int64_t>(1, std::min(task_elements / work, blocks / wanted_tasks));
+    const int64_t together = std::max<int64_t>(1, std::min(task_elements / work, blocks / wanted));
     const int64_t step = together * p.block_rows();
     for (int64_t row = 0; row < p.left.rows(); row += step)
       for (int64_t c = 0; c < columns; c += wide)
