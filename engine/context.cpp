@@ -46,6 +46,8 @@ Context::Context(Options options)
     : options_(std::move(options)),
       pool_(options_.threads),
       cpu_(cpu_backend(), Stream{&pool_, nullptr}),
+      cpu_bf16_(cpu_backend(Precision::bf16), Stream{&pool_, nullptr},
+                DeviceInfo{"", "", Precision::bf16, nullptr}),
       reference_(reference_backend(), Stream{&pool_, nullptr}) {}
 
 Context::~Context() = default;
@@ -53,13 +55,25 @@ Context::~Context() = default;
 Device& Context::device(const std::string& name, std::optional<Precision> precision) {
   if (name == "auto") return gpu_or_cpu(precision);
   if (gpu_number(name) >= 0) return gpu(name, precision.value_or(gpu_precision));
-  Device* host = name == "cpu" ? &cpu_ : name == "reference" ? &reference_ : nullptr;
-  if (!host)
+  if (name == "cpu") return cpu(precision);
+  if (name != "reference")
     device_error("there is no device '" + name + "': there are cpu, reference, cuda, cuda:N, auto");
   if (precision.value_or(Precision::fp32) != Precision::fp32)
-    usage_error(std::string("the precision ") + name_of(*precision) + " is for GPUs: the device " +
-                name + " computes in " + (name == "cpu" ? "fp32" : "float64") + " only");
-  return *host;
+    usage_error(std::string("the device reference has no ") + name_of(*precision) +
+                ": it computes in float64 only");
+  return reference_;
+}
+
+Device& Context::cpu(std::optional<Precision> precision) {
+  switch (precision.value_or(Precision::fp32)) {
+    case Precision::fp32:
+      return cpu_;
+    case Precision::bf16:
+      return cpu_bf16_;
+    case Precision::tf32:
+      break;
+  }
+  usage_error("the precision tf32 is for GPUs: the device cpu computes in fp32 or bf16");
 }
 
 Device& Context::gpu_or_cpu(std::optional<Precision> precision) {
@@ -67,12 +81,12 @@ Device& Context::gpu_or_cpu(std::optional<Precision> precision) {
     return gpu("cuda", precision.value_or(gpu_precision));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::device) throw;
-    if (precision.value_or(Precision::fp32) != Precision::fp32)
-      usage_error(std::string("the precision ") + name_of(*precision) +
-                  " is for GPUs, and none can be used here: " + error.what());
+    if (precision == Precision::tf32)
+      usage_error(std::string("the precision tf32 is for GPUs, and none can be used here: ") +
+                  error.what());
     // A build without the backend has nothing to explain.
     if (expects_cuda_library()) log(std::string("computing on the CPU: ") + error.what());
-    return cpu_;
+    return cpu(precision);
   }
 }
 

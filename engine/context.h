@@ -28,7 +28,7 @@ class FULMAR_API Context {
   // "cpu"; "reference" (float64, slow: the oracle of the tests); "cuda" or "cuda:N", GPU number N,
   // for the calling thread; "auto": the first usable GPU, else the CPU. Where the CUDA backend is
   // there and no GPU is usable, "auto" logs why. Without a precision: bf16 on a GPU, fp32 on the
-  // CPU, which has no other. Error(device) names the missing part; Error(usage) where the device
+  // CPU, which has bf16 too. Error(device) names the missing part; Error(usage) where the device
   // lacks the precision.
   Device& device(const std::string& name, std::optional<Precision> precision = {});
   ThreadPool& pool() { return pool_; }
@@ -42,12 +42,13 @@ class FULMAR_API Context {
 
  private:
   struct Gpu;
+  Device& cpu(std::optional<Precision> precision);
   Device& gpu(const std::string& name, Precision precision);
   Device& gpu_or_cpu(std::optional<Precision> precision);
 
   Options options_;
   ThreadPool pool_;
-  Device cpu_, reference_;
+  Device cpu_, cpu_bf16_, reference_;
   std::mutex mutex_;  // of what follows
   std::vector<std::unique_ptr<Gpu>> gpus_;
 };

@@ -286,8 +286,8 @@ static_assert(sizeof(Backend) ==
 // Error(device) naming the first kernel for which a backend's table has no function.
 FULMAR_API void require_complete(const Backend& backend);
 
-// The backends that are built in.
-FULMAR_API const Backend& cpu_backend();
+// The backends that are built in. The CPU's has activations in bf16, or is float32 throughout.
+FULMAR_API const Backend& cpu_backend(Precision precision = Precision::fp32);
 FULMAR_API const Backend& reference_backend();
 
 }  // namespace fulmar

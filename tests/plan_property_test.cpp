@@ -278,7 +278,8 @@ TEST_CASE("a part that lies inside a joined value is not taken for the whole of 
 
 TEST_CASE("random tapes: reuse of memory changes no bit, and nothing reads what lay there before") {
   Context context;
-  for (const Backend* base : {&reference_backend(), &cpu_backend(), &emulated_bf16()}) {
+  for (const Backend* base :
+       {&reference_backend(), &cpu_backend(), &cpu_backend(Precision::bf16), &emulated_bf16()}) {
     CAPTURE(base->name);
     const Backend backend = hostile(*base);
     Device device(backend, context.device("reference").stream());

@@ -82,6 +82,20 @@ std::vector<Json> lines_of(const Ended& ended, const Words& without) {
 
 }  // namespace
 
+TEST_CASE("training with activations in bf16 converges too") {
+  const TempFolder folder;
+  write_scenes(folder);
+  const std::string whole = folder.path("whole");
+  const Ended trained = fulmar_program(train(whole, folder.path("run"), {"--precision", "bf16"}));
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  for (const char* precision : {"bf16", "fp32"}) {
+    CAPTURE(precision);
+    const Json scores = json_of(fulmar_program(
+        {"eval", folder.path("run/best.safetensors"), whole, "--json", "--precision", precision}));
+    CHECK(scores["accuracy"].get<double>() > 0.9);
+  }
+}
+
 TEST_CASE("float GeoTIFF is trained on, and split bands are the same scenes") {
   const TempFolder folder;
   write_scenes(folder);

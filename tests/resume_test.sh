@@ -2,9 +2,10 @@
 # A 10-epoch run killed with -9 at 20 moments spread over its time, each time resumed to its end,
 # gives the bits of the undisturbed run: weights, metrics (but for the wall clock) and the best
 # model. Half of the runs save after every step, so that kills fall into the writing of a
-# checkpoint too. Half of the moments are of a run whose rate falls and which may stop early after
-# the smallest number of epochs without progress, half of one with a one-cycle schedule and unfused
-# ops. The same bits with 1 and 2 loader threads, with --threads 1 and 2, and with --recompute.
+# checkpoint too. A third of the moments are of a run whose rate falls and which may stop early
+# after the smallest number of epochs without progress, a third of one with a one-cycle schedule
+# and unfused ops, a third of one in bf16. The same bits with 1 and 2 loader threads, with
+# --threads 1 and 2, and with --recompute.
 #   tests/resume_test.sh FULMAR FOLDER
 set -euo pipefail
 fulmar=$1
@@ -17,7 +18,8 @@ mkdir -p "$work"
 options=("$work/pictures" --channels 1 --crop 48 --widths "4,8,8" --epochs 10 --batch 16 --lr 4e-3
   --validation 0.2 --sampling balanced --translate 0.1 --flip hv --gain 0.3 --speckle 0.2 --seed 5)
 declare -A schedule=([plateau]="--plateau-patience 1 --stop-patience 3"
-  [cycle]="--schedule one-cycle --stop-patience 0 --fuse off")
+  [cycle]="--schedule one-cycle --stop-patience 0 --fuse off"
+  [bf16]="--plateau-patience 1 --stop-patience 3 --precision bf16")
 
 start() {  # start KIND RUN OPTION...: the program with the options of a kind
   local kind=$1 run=$2
@@ -50,7 +52,7 @@ same() {  # same KIND RUN WHAT: as the undisturbed run of that kind?
 }
 
 declare -A milliseconds
-for kind in plateau cycle; do
+for kind in plateau cycle bf16; do
   begin=$(date +%s%N)
   train "$kind" "$work/$kind" --threads 2 --loader-threads 1
   milliseconds[$kind]=$((($(date +%s%N) - begin) / 1000000))
@@ -64,11 +66,13 @@ done
 
 train plateau "$work/threads" --threads 1 --loader-threads 1
 same plateau "$work/threads" "--threads 1"
+train bf16 "$work/threads-bf16" --threads 1
+same bf16 "$work/threads-bf16" "--threads 1 in bf16"
 train plateau "$work/loaders" --threads 2 --loader-threads 2
 same plateau "$work/loaders" "--loader-threads 2"
 train plateau "$work/saving" --checkpoint-minutes 0.000001
 same plateau "$work/saving" "a save after every step"
-for kind in plateau cycle; do
+for kind in plateau cycle bf16; do
   train "$kind" "$work/recompute-$kind" --recompute
   same "$kind" "$work/recompute-$kind" "--recompute"
 done
@@ -81,8 +85,8 @@ for moment in $(seq 1 20); do
   # part.
   saving=()
   [ $((moment % 2)) = 0 ] || saving=(--checkpoint-minutes 0.000001)
-  kind=plateau
-  [ $((moment % 4)) -lt 2 ] || kind=cycle
+  kinds=(plateau plateau cycle cycle bf16 bf16)
+  kind=${kinds[$((moment % 6))]}
   delay=$((milliseconds[$kind] * moment / 21))
   # A machine that is busy at one time and free at another ends some runs before their moment: those
   # are begun again, to be killed earlier.
@@ -113,7 +117,8 @@ for moment in $(seq 1 20); do
   if compgen -G "$run/*.tmp" >/dev/null; then echo "$run: a temporary file is left"; exit 1; fi
 done
 echo "$killed of 20 runs were killed, $torn of them while a file was being written; all ended" \
-  "with the bits of the undisturbed run (${milliseconds[plateau]} and ${milliseconds[cycle]} ms)"
+  "with the bits of the undisturbed run (${milliseconds[plateau]}, ${milliseconds[cycle]} and" \
+  "${milliseconds[bf16]} ms)"
 if [ "$killed" -lt 20 ] || [ "$torn" -lt 1 ]; then
   echo "not all were killed before their end, or none while a file was being written"
   exit 1

@@ -6,7 +6,7 @@
 #include "engine/context.h"
 #include "engine/ops.h"
 #include "kernels/cuda/emulated.h"
-#include "tests/node_check.h"
+#include "tests/support/bf16_training.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/slow_build.h"
 #include "tests/support/teacher.h"
@@ -33,7 +33,6 @@ constexpr double loss_bound = 2e-5;      // absolute
 // emulation with float32 arithmetic differs from itself by up to 0.23 and 0.013, and bf16 from
 // float64 by up to 1.02 and 0.065. The bounds are twice the largest of the first four: they catch
 // what is wrong in the large, those of each node what is wrong at all.
-constexpr double flip_bound = 1e-4;              // of all bf16 results, node by node
 constexpr double flipped_gradient_bound = 0.75;  // relative, by norm, of all gradients as a vector
 constexpr double flipped_loss_bound = 0.03;
 
@@ -72,31 +71,7 @@ TEST_CASE("simt training: at five float64 states, loss and gradients are those o
 TEST_CASE("simt training: in bf16 every node of a step rounds what the reference computes") {
   const simt::StreamOwner owner;
   Device device(simt_backend(Precision::bf16), owner.stream());
-  for (const std::string widths : {"published", "narrow"}) {
-    CAPTURE(widths);
-    const Golden golden("polar_low_torch_64_" + widths);
-    const Json seeds = golden.metadata("step_seeds");
-    Context context;
-    Device emulation(emulated_bf16(), context.device("reference").stream());
-    Teacher teacher(context, context.device("reference"), golden);
-    Teacher emulated(context, emulation, golden);  // forward, backward, AdamW
-    NodeDifferences total;
-    for (int64_t step = 0; step < steps; step++) {
-      CAPTURE(step);
-      copy_state(teacher.model, emulated.model);
-      emulated.set(golden, seeds[step]);
-      const NodeDifferences found = compare_nodes(
-          *emulated.session, emulation, device, std::array{emulated.recorded.loss},
-          [](const Node&) { return default_tolerance; }, widths);
-      CHECK_MESSAGE(found.complaints.empty(), text(found.complaints));
-      total.elements += found.elements;
-      total.flipped += found.flipped;
-      teacher.step(golden, seeds[step]);
-    }
-    CHECK(static_cast<double>(total.flipped) <= flip_bound * static_cast<double>(total.elements));
-    MESSAGE(widths, " widths: ", total.flipped, " of ", total.elements,
-            " bf16 results are rounded otherwise");
-  }
+  check_nodes_of_bf16_steps(device, steps, [](const Node&) { return default_tolerance; });
 }
 
 TEST_CASE("simt training: in bf16 whole steps are those of the emulation") {

@@ -346,8 +346,8 @@ void add_device(CLI::App& app, SharedOptions& shared, const std::string& otherwi
 
 CLI::Option* add_precision(CLI::App& app, std::optional<std::string>& value) {
   return add_choice(app, "--precision", value, {"bf16", "fp32", "tf32"},
-                    "Of activations on a GPU; tf32: fp32 whose products round to 10 bits (default "
-                    "bf16 on a\nGPU; the CPU has fp32 only)");
+                    "Of activations; tf32: fp32 whose products round to 10 bits, on a GPU (default "
+                    "bf16 on a\nGPU, fp32 on the CPU)");
 }
 
 int run_cli(Cli& cli, int argc, char** argv) {

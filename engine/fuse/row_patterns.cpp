@@ -14,8 +14,7 @@ using ops::RowRun;
 
 bool has_kernel(const Graph& graph) {
   const FusedKernels* kernels = graph.device().backend().fused;
-  return kernels && kernels->row_run && kernels->pack_row_weight &&
-         graph.device().activation() == DType::f32;
+  return kernels && kernels->row_run && kernels->pack_row_weight;
 }
 
 // A run of one layer in place of the nodes; the operands, all but the packed weight, are those of

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 
@@ -14,8 +15,10 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
+template <class T>
 struct Squares {
-  const float *x, *shift;
+  const T* x;
+  const float* shift;
   template <class Load>
   HWY_INLINE void operator()(const Load& load, int64_t e, int64_t phase, V* sum) const {
     const V centred = hn::Sub(load(x + e), hn::LoadU(D(), shift + phase));
@@ -29,11 +32,16 @@ void deviation_sums(Stream& stream, const View& x, const float* centre, double* 
   const int64_t channels = x.shape.channels();
   const auto tile =
       period_tile(period_of(channels), channels, [&](int64_t c) { return centre[c]; });
-  sum_pixels<2>(stream, 1, x.shape.pixels(), channels, Squares{x.as<float>(), tile.data()}, sums);
+  for_type_of(x, [&]<class T>(std::type_identity<T>) {
+    sum_pixels<2>(stream, 1, x.shape.pixels(), channels, Squares<T>{elements<T>(x), tile.data()},
+                  sums);
+  });
 }
 
+template <class T>
 struct Correlation {
-  const float *dy, *x, *mean;
+  const T *dy, *x;
+  const float* mean;
   template <class Load>
   HWY_INLINE void operator()(const Load& load, int64_t e, int64_t phase, V* sum) const {
     const V g = load(dy + e);
@@ -47,17 +55,21 @@ void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const V
   const int64_t channels = x.shape.channels();
   const float* m = mean.as<float>();
   const auto tile = period_tile(period_of(channels), channels, [&](int64_t c) { return m[c]; });
-  sum_pixels<2>(stream, 1, x.shape.pixels(), channels,
-                Correlation{dy.as<float>(), x.as<float>(), tile.data()}, sums.as<double>());
+  for_type_of(x, [&]<class T>(std::type_identity<T>) {
+    sum_pixels<2>(stream, 1, x.shape.pixels(), channels,
+                  Correlation<T>{elements<T>(dy), elements<T>(x), tile.data()}, sums.as<double>());
+  });
 }
 
 void batch_norm(Stream& stream, const View& x, const View& gamma, const View& beta,
                 const View& mean, const View& var, const View& y, double epsilon) {
   const PeriodNorm norm({x, gamma, beta, mean, var, epsilon});
-  for_periods(
-      stream, y,
-      [from = x.as<float>(), affine = norm.affine()](const auto& load, int64_t e, int64_t phase)
-          HWY_ATTR { return affine(D(), load(from + e), phase); });
+  for_type_of(x, [&]<class T>(std::type_identity<T>) {
+    for_periods<T>(
+        stream, y,
+        [from = elements<T>(x), affine = norm.affine()](const auto& load, int64_t e, int64_t phase)
+            HWY_ATTR { return affine(D(), load(from + e), phase); });
+  });
 }
 
 void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& gamma,
@@ -75,13 +87,16 @@ void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& 
   const auto average = period_tile(period, channels, [&](int64_t c) { return totals[c] / n[c]; });
   const auto slope = period_tile(
       period, channels, [&](int64_t c) { return totals[channels + c] / (n[c] * variance(c)); });
-  const float *from = x.as<float>(), *grad = dy.as<float>();
   const float *c = centre.data(), *s = scale.data(), *a = average.data(), *k = slope.data();
-  for_periods(stream, dx, [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
-    const D d;
-    const V centred = hn::Sub(load(from + e), hn::LoadU(d, c + phase));
-    const V rest = hn::Sub(load(grad + e), hn::LoadU(d, a + phase));
-    return hn::Mul(hn::LoadU(d, s + phase), hn::NegMulAdd(centred, hn::LoadU(d, k + phase), rest));
+  for_type_of(x, [&]<class T>(std::type_identity<T>) {
+    const T *from = elements<T>(x), *grad = elements<T>(dy);
+    for_periods<T>(stream, dx, [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
+      const D d;
+      const V centred = hn::Sub(load(from + e), hn::LoadU(d, c + phase));
+      const V rest = hn::Sub(load(grad + e), hn::LoadU(d, a + phase));
+      return hn::Mul(hn::LoadU(d, s + phase),
+                     hn::NegMulAdd(centred, hn::LoadU(d, k + phase), rest));
+    });
   });
 }
 
@@ -97,19 +112,20 @@ namespace {
 // What deviations are taken from, for each channel: the shift, or a sample's mean where that is
 // more than 4 standard deviations away. Squares of such deviations are added up in float, and their
 // rounding would be as large as the variance.
-Scratch<float> centres_of(const View& x, const float* shift) {
+template <class T>
+Scratch<float> centres_of(const T* x, int64_t pixels, int64_t channels, const float* shift) {
   constexpr int64_t most_samples = 16;
   constexpr double golden = 0.6180339887498949;  // its multiples fall evenly, on rows and columns
-  const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
   const int64_t samples = std::min(pixels, most_samples);
   Scratch<double> sum(static_cast<size_t>(channels)), squares(sum.size());
   for (int64_t i = 0; i < samples; i++) {
     const double place = static_cast<double>(i) * golden;
     const auto spread =
         static_cast<int64_t>((place - std::floor(place)) * static_cast<double>(pixels));
-    const float* pixel = x.as<float>() + (pixels == samples ? i : spread) * channels;
+    const T* pixel = x + (pixels == samples ? i : spread) * channels;
     for (int64_t c = 0; c < channels; c++) {
-      const double deviation = static_cast<double>(pixel[c]) - static_cast<double>(shift[c]);
+      const double deviation =
+          static_cast<double>(to_float(pixel[c])) - static_cast<double>(shift[c]);
       sum[c] += deviation;
       squares[c] += deviation * deviation;
     }
@@ -131,7 +147,10 @@ void channel_sums(Stream& stream, const View& x, const View& shift, const View& 
   const int64_t channels = x.shape.channels();
   const auto n = static_cast<double>(x.shape.pixels());
   const float* about = shift.as<float>();
-  const Scratch<float> centre = centres_of(x, about);
+  Scratch<float> centre;
+  for_type_of(x, [&]<class T>(std::type_identity<T>) {
+    centre = centres_of(elements<T>(x), x.shape.pixels(), channels, about);
+  });
   double* out = sums.as<double>();
   HWY_DYNAMIC_DISPATCH(deviation_sums)(stream, x, centre.data(), out);
   for (int64_t c = 0; c < channels; c++) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/loaded-inl.h"
 #include "kernels/cpu/separable-inl.h"
 
@@ -19,6 +20,7 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
+template <class T>
 class CotangentRows {
  public:
   // shape: of the tensor whose cotangent it is.
@@ -47,13 +49,12 @@ class CotangentRows {
   // What products of `depth` steps a tile ask for, so that dy and z of pixels from `element` on are
   // near when load() wants them. A pooled dy is loaded by spread().
   HWY_INLINE AheadByTile asks_dy(int64_t element, int64_t depth) const {
-    if (pooled() && !dy_.normalised()) return {dy_.dy.as<float>(), 0, 0};
-    const float* const from = (pooled() ? dy_.z : dy_.dy).as<float>();
-    return {from + element, depth * line, line};
+    if (pooled() && !dy_.normalised()) return {asked_at(dy_.dy.as<T>()), 0, 0};
+    return asks(pooled() ? dy_.z : dy_.dy, element, depth);
   }
   HWY_INLINE AheadByTile asks_z(int64_t element, int64_t depth) const {
-    if (pooled() || !dy_.normalised()) return {dy_.dy.as<float>(), 0, 0};
-    return {dy_.z.as<float>() + element, depth * line, line};
+    if (pooled() || !dy_.normalised()) return {asked_at(dy_.dy.as<T>()), 0, 0};
+    return asks(dy_.z, element, depth);
   }
 
   // What the pool's cotangent gives to a row, into scratch memory: each pixel gathers it from the
@@ -73,13 +74,13 @@ class CotangentRows {
   HWY_INLINE void load(int64_t image, int64_t row, int64_t first, int64_t pixels, const float* g,
                        float* dz) const {
     const int64_t at = ((image * height_ + row) * width_ + first) * channels_.count;
-    const float* const dy = pooled() ? nullptr : dy_.dy.as<float>() + at;
+    const T* const dy = pooled() ? nullptr : elements<T>(dy_.dy) + at;
     if (!dy_.normalised() && !pooled()) return load_pixels(channels_, pixels, dz, Plainly(), dy);
     if (!dy_.normalised()) {
       std::memcpy(dz, g, static_cast<size_t>(pixels * channels_.stride) * sizeof(float));
       return;
     }
-    const float* const z = dy_.z.as<float>() + at;
+    const T* const z = elements<T>(dy_.z) + at;
     if (pooled())
       return load_pixels(
           channels_, pixels, dz,
@@ -97,7 +98,10 @@ class CotangentRows {
   }
 
  private:
-  static constexpr int64_t line = 16;  // floats
+  static HWY_INLINE AheadByTile asks(const View& x, int64_t element, int64_t depth) {
+    constexpr int64_t line = asked_floats<T>(16);
+    return {asked_at(x.as<T>() + element), depth * line, line};
+  }
 
   // batch_norm_grad of vectors of one phase.
   struct Through {
@@ -120,11 +124,11 @@ class CotangentRows {
   template <int count>
   void spread_windows(int64_t image, const Windows (&windows)[count], float* g) const {
     const int64_t pooled_row = pooled_width_ * channels_.count;
-    const float* dy[count];
+    const T* dy[count];
     const uint8_t* argmax[count];
     for (int i = 0; i < count; i++) {
       const int64_t at = (image * pooled_height_ + windows[i].q) * pooled_row;
-      dy[i] = dy_.dy.as<float>() + at;
+      dy[i] = elements<T>(dy_.dy) + at;
       argmax[i] = dy_.argmax.as<uint8_t>() + at;
     }
     for_channels(channels_.count, [&](auto d, int64_t c) HWY_ATTR {
@@ -139,7 +143,7 @@ class CotangentRows {
         }
 #pragma GCC unroll 2
         for (int i = 0; i < count; i++) {
-          const auto v = hn::LoadU(d, dy[i] + element);
+          const auto v = load_vector(d, dy[i] + element);
           const auto codes = hn::PromoteTo(di, hn::LoadU(d8, argmax[i] + element));
 #pragma GCC unroll 3
           for (int k = 0; k < 3; k++) {

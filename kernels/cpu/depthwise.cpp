@@ -37,7 +37,7 @@ void depthwise_correlate(Stream& stream, const View& x, const View& w, const Vie
   const int64_t grain = rows_per_chunk(width * channels, 2 * elementwise_grain);
   for_chunks(stream, y.shape.images() * height, grain,
              [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
-               const OutputRows output(stream, worker, y);
+               const OutputRows<float> output(stream, worker, y);
                Scratch<DepthwiseTap> taps(static_cast<size_t>(w.shape[0] * kernel_width));
                for (int64_t row = begin; row < end; row++) {
                  const float* image = x.as<float>() + row / height * x_height * x_row;

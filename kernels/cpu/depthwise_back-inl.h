@@ -20,13 +20,13 @@ namespace HWY_NAMESPACE {
 enum class Mask { none, loaded, from_x };
 
 // What is left to do with rows of dx, and where they go.
-template <int rows>
+template <int rows, class T>
 struct Finish {
   const float* skip[rows];  // what a skip adds; may be null
-  float* to[rows];
+  T* to[rows];
   // Of a normalised x: x itself, its normalisation, whose centre is the mean, and sums of dx and
   // dx (x - mean) by lanes.
-  const float* x[rows];
+  const T* x[rows];
   Affine affine;
   float* sums;
 };
@@ -35,10 +35,10 @@ struct Finish {
 // dd[r + ky][e + (kx - 1) stride] w, sum[tap] += dd[...] a[r][e]. dd: rows + 2 rows from the one
 // above; w and sum belong to the kernel turned by 180 degrees. a: x as it was loaded, for the
 // kernel's gradient.
-template <int rows, bool weights, Mask mask, class Columns, class Store>
+template <int rows, bool weights, Mask mask, class Columns, class T, class Store>
 HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, const float* w,
                                  int64_t stride, int64_t period, int64_t floats, float* sum,
-                                 const Finish<rows>& finish, const Store& store) {
+                                 const Finish<rows, T>& finish, const Store& store) {
   constexpr bool normalised = mask != Mask::none;
   const D d;
   for (int64_t phase = 0; phase < period; phase += lanes()) {
@@ -82,7 +82,7 @@ HWY_NOINLINE void depthwise_back(const float* const* dd, const float* const* a, 
         V v = out[r];
         if (finish.skip[r]) v = hn::Add(v, hn::LoadU(d, finish.skip[r] + e));
         if constexpr (normalised) {
-          const V x = hn::LoadU(d, finish.x[r] + e);
+          const V x = load_vector(d, finish.x[r] + e);
           if constexpr (mask == Mask::from_x) {
             on[r] = affine(x);
             hwy::Prefetch(finish.x[r] + 2 * floats + e);  // no one else reads the next rows

@@ -7,6 +7,7 @@
 #define FULMAR_KERNELS_CPU_EVEN_PIXELS_INL_H
 #endif
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/loaded-inl.h"
 #include "kernels/cpu/pack-inl.h"
 
@@ -23,25 +24,27 @@ struct PackNormalised {
   }
 };
 
-// Two pixels, `apart` floats from each other, whose channels fill a vector together.
+// Two pixels, `apart` elements from each other, whose channels fill a vector together.
 struct TwoPixels {
   int64_t apart;
-  template <class DX>
-  HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
+  template <class DX, class T>
+  HWY_INLINE hn::Vec<DX> operator()(DX d, const T* p) const {
 #if HWY_TARGET == HWY_SCALAR  // one lane holds no two pixels
-    return hn::LoadU(d, p);
+    return load_vector(d, p);
 #else
     const hn::Half<DX> half;
-    return hn::Combine(d, hn::LoadU(half, p + apart), hn::LoadU(half, p));
+    return hn::Combine(d, load_vector(half, p + apart), load_vector(half, p));
 #endif
   }
 };
 
 // Pixels (2i, 2j), numbered over all images.
+template <class T>
 class EvenPixels {
  public:
   explicit EvenPixels(const Loaded& x)
       : x_(x),
+        data_(elements<T>(x.x)),
         width_((x.x.shape.width() + 1) / 2),
         height_((x.x.shape.height() + 1) / 2),
         tables_(x, Channels(x.x.shape.channels())) {}
@@ -50,10 +53,10 @@ class EvenPixels {
   int64_t channels() const { return x_.x.shape.channels(); }
   int64_t count() const { return x_.x.shape.images() * height_ * width_; }
   // Where one lies. Those that follow in its row are two pixels apart.
-  const float* at(int64_t pixel) const {
+  const T* at(int64_t pixel) const {
     const Shape& shape = x_.x.shape;
     const int64_t row = pixel / width_, source = row / height_ * shape.height() + row % height_ * 2;
-    return x_.x.as<float>() + (source * shape.width() + pixel % width_ * 2) * shape.channels();
+    return data_ + (source * shape.width() + pixel % width_ * 2) * shape.channels();
   }
 
   // Channels [c, c + count) of `pixels` pixels from the number `first` on; c is a multiple of the
@@ -77,7 +80,7 @@ class EvenPixels {
 
  private:
   template <class Packing>
-  HWY_INLINE void copy(const float* from, int64_t pixels, int64_t count, const Packing& packing,
+  HWY_INLINE void copy(const T* from, int64_t pixels, int64_t count, const Packing& packing,
                        int64_t c, float* to) const {
     const D d;
     const int64_t step = 2 * x_.x.shape.channels();
@@ -90,6 +93,7 @@ class EvenPixels {
   }
 
   Loaded x_;
+  const T* data_;
   int64_t width_, height_;
   NormaliseTables tables_;
 };

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/elements-inl.h"
 #include "kernels/cpu/gemm_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -93,22 +94,6 @@ struct AddBiasRectify {
 struct DepthPart {
   bool first, last;
 };
-
-// The first `count` lanes, nothing else of memory being touched.
-template <class D>
-HWY_INLINE hn::Vec<D> load_first(D d, const float* p, int64_t count) {
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, p);
-#else  // there a masked load reads all lanes
-  HWY_ALIGN float lane[hn::MaxLanes(D())] = {};
-  std::memcpy(lane, p, static_cast<size_t>(count) * sizeof(float));
-  return hn::Load(d, lane);
-#endif
-}
-template <class D>
-HWY_INLINE void store_first(D d, hn::Vec<D> v, float* p, int64_t count) {
-  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, p);
-}
 
 template <class Rows, class Epilogue>
 struct StoreTile {

@@ -105,7 +105,7 @@ HWY_INLINE void load_pixels(const Channels& channels, int64_t pixels, float* y, 
     for (int64_t phase = 0; phase < period; phase += step) {
       const auto op = op_of(phase);
       for (int64_t e = phase; e < whole; e += period)
-        hn::StoreU(op(hn::LoadU(d, x + e)..., e), d, y + e);
+        hn::StoreU(op(load_vector(d, x + e)..., e), d, y + e);
     }
     if (whole < n)
       hn::StoreU(op_of(whole % period)(load_first(d, x + whole, n - whole)..., whole), d,
@@ -130,12 +130,13 @@ struct Plainly {
 };
 
 // The way back from scratch memory into a tensor; nothing behind the pixels is written.
-HWY_INLINE void store_pixels(const Channels& channels, const float* x, int64_t pixels, float* y) {
+template <class T>
+HWY_INLINE void store_pixels(const Channels& channels, const float* x, int64_t pixels, T* y) {
   const D d;
   const int64_t step = lanes();
   if (channels.dense()) {
     const int64_t n = pixels * channels.count, whole = n / step * step;
-    for (int64_t e = 0; e < whole; e += step) hn::StoreU(hn::LoadU(d, x + e), d, y + e);
+    for (int64_t e = 0; e < whole; e += step) store_vector(d, hn::LoadU(d, x + e), y + e);
     if (whole < n) store_first(d, hn::LoadU(d, x + whole), y + whole, n - whole);
     return;
   }

@@ -33,7 +33,7 @@ void for_pool_runs(Stream& stream, const View& y, const View& x, const uint8_t* 
   const int64_t grain = rows_per_chunk(y.shape.width() * channels, elementwise_grain);
   for_chunks(stream, y.shape.images() * height, grain,
              [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
-               const OutputRows output(stream, worker, y);
+               const OutputRows<float> output(stream, worker, y);
                Scratch<PoolTap> taps(static_cast<size_t>(kernel[0] * kernel[1]));
                for (int64_t row = begin; row < end; row++) {
                  float* out = output.begin(row);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "kernels/bf16.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/streamed.h"
@@ -131,9 +132,9 @@ void fill(Stream& stream, const View& y, double value) {
     case DType::u8:
       return fill_typed(stream, y, static_cast<uint8_t>(value));
     case DType::bf16:
-      break;
+      return fill_typed(stream, y, to_bf16(static_cast<float>(value)));
   }
-  usage_error(std::string("fill: the CPU backend has no kernel for ") + name_of(y.type));
+  usage_error("fill: unknown element type");
 }
 
 namespace {

@@ -32,17 +32,16 @@ struct Keep {
 
 // `count` copies of `length` floats each, columns [c, c + length) of a side, `from_step` and
 // `to_step` apart. length >= lanes of d.
-template <class D, class Packing>
-HWY_INLINE void copy_runs_with(D d, const float* from, int64_t from_step, float* to,
-                               int64_t to_step, int64_t length, int64_t count,
-                               const Packing& packing, int64_t c) {
+template <class D, class T, class Packing>
+HWY_INLINE void copy_runs_with(D d, const T* from, int64_t from_step, float* to, int64_t to_step,
+                               int64_t length, int64_t count, const Packing& packing, int64_t c) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   if constexpr (requires { packing.at(d, c); }) {
     constexpr int64_t together = 16;  // their rows stay in L1
     const auto copy_all = [&](int64_t e, int64_t first, int64_t last) HWY_ATTR {
       const auto change = packing.at(d, c + e);
       for (int64_t i = first; i < last; i++)
-        hn::StoreU(change(d, hn::LoadU(d, from + i * from_step + e)), d, to + i * to_step + e);
+        hn::StoreU(change(d, load_vector(d, from + i * from_step + e)), d, to + i * to_step + e);
     };
     for (int64_t i = 0; i < count; i += together) {
       const int64_t end = std::min(count, i + together);
@@ -52,7 +51,7 @@ HWY_INLINE void copy_runs_with(D d, const float* from, int64_t from_step, float*
     return;
   }
   const auto copy = [&](int64_t e) HWY_ATTR {
-    hn::StoreU(packing(d, hn::LoadU(d, from + e), c + e), d, to + e);
+    hn::StoreU(packing(d, load_vector(d, from + e), c + e), d, to + e);
   };
   for (int64_t i = 0; i < count; i++, from += from_step, to += to_step) {
     for (int64_t e = 0; e + lanes <= length; e += lanes) copy(e);
@@ -60,15 +59,14 @@ HWY_INLINE void copy_runs_with(D d, const float* from, int64_t from_step, float*
     if (length % lanes != 0) copy(length - lanes);
   }
 }
-template <class Packing>
-HWY_INLINE void copy_runs(const float* from, int64_t from_step, float* to, int64_t to_step,
+template <class T, class Packing>
+HWY_INLINE void copy_runs(const T* from, int64_t from_step, float* to, int64_t to_step,
                           int64_t length, int64_t count, const Packing& packing, int64_t c) {
   const hn::ScalableTag<float> d;
 #if HWY_TARGET == HWY_AVX3  // where masks cost nothing
   if (length <= static_cast<int64_t>(hn::Lanes(d))) {
-    const auto mask = hn::FirstN(d, static_cast<size_t>(length));
     for (int64_t i = 0; i < count; i++, from += from_step, to += to_step)
-      hn::BlendedStore(packing(d, hn::MaskedLoad(mask, d, from), c), mask, d, to);
+      store_first(d, packing(d, load_first(d, from, length), c), to, length);
     return;
   }
 #endif
@@ -142,8 +140,9 @@ HWY_INLINE void pack_patches(const Patches& x, int64_t first_row, int64_t last_r
 }
 
 // One panel: columns [c, c + width) of the matrix (k, n) -> from[k * stride + n], zero-padded.
-HWY_INLINE void pack_panel(const float* from, int64_t stride, int64_t depth, int64_t columns,
-                           int64_t c, float* to) {
+template <class T>
+HWY_INLINE void pack_panel(const T* from, int64_t stride, int64_t depth, int64_t columns, int64_t c,
+                           float* to) {
   const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
   if (used < width) std::memset(to, 0, static_cast<size_t>(depth * width) * sizeof(float));
   constexpr int64_t block = 16, line = 16;  // rows asked for at a time; floats

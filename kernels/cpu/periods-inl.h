@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/loaded-inl.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/stores-inl.h"
@@ -19,12 +20,12 @@ namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
 // y[e] = op(load, e, phase) over [pixels][channels] in memory
-template <class Op>
+template <class T, class Op>
 void for_periods(Stream& stream, const View& y, const Op& op) {
   const int64_t channels = y.shape.channels(), step = lanes();
   const Period period = period_of(channels);
   const int64_t grain = rows_per_chunk(period.elements, elementwise_grain) * period.elements;
-  float* out = y.as<float>();
+  T* out = elements<T>(y);
   with_stores(y, [&](auto store) HWY_ATTR {
     const typename decltype(store)::Load load;
     for_chunks(stream, y.shape.elements(), grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {

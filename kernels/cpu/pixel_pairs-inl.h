@@ -127,10 +127,9 @@ HWY_INLINE void load_vectors(const float* from, V (&to)[count]) {
 
 // `floats` elements of `rows` rows of a separable convolution, into y; x: rows + 2 rows, from the
 // one above; sums run along.
-template <int rows, class Sums, class Store>
+template <int rows, class Sums, class T, class Store>
 HWY_NOINLINE void separable_pairs(const float* const* x, const PairTables& tables, int64_t floats,
-                                  NextRows ahead, Sums& running, float* y, int64_t y_row,
-                                  Store store) {
+                                  NextRows ahead, Sums& running, T* y, int64_t y_row, Store store) {
   PairColumns<rows + 2> columns(x, pair_channels, 0);
   Sums sums = running;
   V k[taps], w[8];
@@ -138,8 +137,7 @@ HWY_NOINLINE void separable_pairs(const float* const* x, const PairTables& table
   load_vectors(tables.weight, w);
   const V bias = hn::LoadU(D(), tables.bias);
   for (int64_t e = 0; e < floats; e += pair_lanes) {
-    hwy::Prefetch(ahead.next + e);
-    if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
+    ahead.ask<rows>(e);
     V sum[rows];
     depthwise_pair<rows>(columns, k, e, sum);
 #pragma GCC unroll 2
@@ -190,8 +188,7 @@ HWY_NOINLINE void dd_and_weights_pairs(const float* const* x, const PairTables& 
   PairProducts products;
   const float* const by_lanes = tables.taps;
   for (int64_t e = 0; e < floats; e += pair_lanes) {
-    hwy::Prefetch(ahead.next + e);
-    if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
+    ahead.ask<rows>(e);
     // Not kept in registers, which the sums need: loads have time.
     V k[taps], depthwise[rows];
     load_vectors(by_lanes, k);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 
@@ -36,12 +37,13 @@ struct PoolTables {
 };
 
 // Shapes of a call, and what all its tasks read.
+template <class T>
 struct PoolCall {
   int64_t channels, width, height;      // of z
   int64_t out_width, out_height;        // of y
   int64_t before_width, before_height;  // padding
-  const float* z;
-  float *y, *pooled;
+  const T* z;
+  T *y, *pooled;
   uint8_t* argmax;
   const PoolTables& tables;
 
@@ -51,9 +53,9 @@ struct PoolCall {
 
 // A vector of channels of one pixel.
 struct OnePixel {
-  template <class DX>
-  HWY_INLINE hn::Vec<DX> operator()(DX d, const float* p) const {
-    return hn::LoadU(d, p);
+  template <class DX, class T>
+  HWY_INLINE hn::Vec<DX> operator()(DX d, const T* p) const {
+    return load_vector(d, p);
   }
 };
 
@@ -77,9 +79,9 @@ struct Largest {
 
 // The largest of the taps [first, last) of one row, whose tap 0 lies at x. Adds to `sum` every
 // column that no other pixel adds: it becomes NaN if one of them is.
-template <bool nans, class DX, class Load>
-HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const float* x, int64_t step,
-                                      int first, int last, hn::Vec<DX> sign, hn::Vec<DX>& sum) {
+template <bool nans, class DX, class Load, class T>
+HWY_INLINE Largest<DX> largest_of_row(DX d, const Load& load, const T* x, int64_t step, int first,
+                                      int last, hn::Vec<DX> sign, hn::Vec<DX>& sum) {
   const typename Largest<DX>::I di;
   const auto start = load(d, x + first * step);
   Largest<DX> best{hn::Xor(start, sign), hn::Set(di, first)};
@@ -100,8 +102,8 @@ struct Run {
 };
 
 // body(d, load, first tap, last tap, run) for runs that cover a row of y.
-template <class Body>
-HWY_INLINE void for_row(const PoolCall& call, const Body& body) {
+template <class T, class Body>
+HWY_INLINE void for_row(const PoolCall<T>& call, const Body& body) {
   const int64_t channels = call.channels, last = call.out_width - 1;
   const auto one_pixel = [&](auto first_tap, auto last_tap, int64_t w, int64_t count) HWY_ATTR {
     for_channels(channels, [&](auto d, int64_t c) HWY_ATTR {
@@ -139,8 +141,8 @@ struct RowKeys {
 };
 
 // Those of the row at z, which may lie above the first.
-HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
-                            const RowKeys& keys) {
+template <class T>
+HWY_NOINLINE void find_keys(const PoolCall<T>& call, const T* z, bool inside, const RowKeys& keys) {
   if (!inside) {
     std::fill_n(keys.key, call.out_row(), -std::numeric_limits<float>::infinity());
     std::fill_n(keys.tap, call.out_row(), 0);
@@ -148,7 +150,7 @@ HWY_NOINLINE void find_keys(const PoolCall& call, const float* z, bool inside,
   }
   for_row(call, [&](auto d, const auto& load, auto first, auto last, const Run& run) HWY_ATTR {
     const int64_t step = call.channels;
-    const float* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
+    const T* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
     const auto sign = hn::LoadU(d, call.tables.sign.data() + run.channel);
     auto sum = hn::Zero(d);
     for (int64_t i = 0; i < run.count; i++, x += 2 * run.pixels * step)
@@ -166,8 +168,8 @@ HWY_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }  /
 // One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
 // second row, and skip what is added to the maxima. `ahead`: what each vector asks for.
 // Without `nans` the result says whether all is right: there was no NaN.
-template <bool nans>
-HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& keys,
+template <bool nans, class T>
+HWY_NOINLINE bool pool_row(const PoolCall<T>& call, const T* z, const RowKeys& keys,
                            const float* skip, int64_t out, bool below, bool past_caches,
                            Ahead ahead) {
   const Affine affine = call.tables.normalise.affine();
@@ -184,9 +186,9 @@ HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& 
         const auto centre = hn::LoadU(d, affine.centre + run.channel);
         const auto scale = hn::LoadU(d, affine.scale + run.channel);
         const auto offset = hn::LoadU(d, affine.offset + run.channel);
-        const float* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
+        const T* x = z + (2 * run.pixel - call.before_width) * step + run.channel;
         const int64_t begin = run.pixel * step + run.channel;
-        float *y = call.y + out + begin, *pooled = call.pooled + out + begin;
+        T *y = call.y + out + begin, *pooled = call.pooled + out + begin;
         uint8_t* argmax = call.argmax + out + begin;
         const float* added = skip + begin;
         const RowKeys kept{keys.key + begin, keys.tap + begin};
@@ -217,11 +219,11 @@ HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& 
               hn::TruncateTo(d8, hn::BitCast(du, hn::IfThenElse(hn::RebindMask(di, off),
                                                                 hn::Set(di, pool_off), best.tap)));
           if (past_caches) {
-            hn::Stream(total, d, y + e);
-            hn::Stream(winner, d, pooled + e);
+            stream_vector(d, total, y + e);
+            stream_vector(d, winner, pooled + e);
           } else {
-            hn::StoreU(total, d, y + e);
-            hn::StoreU(winner, d, pooled + e);
+            store_vector(d, total, y + e);
+            store_vector(d, winner, pooled + e);
           }
           if (past_caches && hn::MaxLanes(DX()) == 16)
             hn::Stream(tap, d8, argmax + e);
@@ -234,7 +236,8 @@ HWY_NOINLINE bool pool_row(const PoolCall& call, const float* z, const RowKeys& 
 }
 
 // Does a channel of a row of y anew, tap by tap. z: row 0 of the image.
-void settle_row(const PoolCall& call, const float* z, int64_t q, int64_t c, const float* skip,
+template <class T>
+void settle_row(const PoolCall<T>& call, const T* z, int64_t q, int64_t c, const float* skip,
                 int64_t out) {
   const NormaliseTables& tables = call.tables.normalise;
   for (int64_t w = 0; w < call.out_width; w++) {
@@ -244,7 +247,7 @@ void settle_row(const PoolCall& call, const float* z, int64_t q, int64_t c, cons
       const int64_t row = 2 * q - call.before_height + t / 3;
       const int64_t column = 2 * w - call.before_width + t % 3;
       if (row < 0 || row >= call.height || column < 0 || column >= call.width) continue;
-      const float x = z[row * call.z_row() + column * call.channels + c];
+      const float x = to_float(z[row * call.z_row() + column * call.channels + c]);
       const float value = (x - tables.centre[c]) * tables.scale[c] + tables.offset[c];
       if (tap >= 0 && !(value > best || (std::isnan(value) && !std::isnan(best)))) continue;
       best = value;
@@ -253,8 +256,8 @@ void settle_row(const PoolCall& call, const float* z, int64_t q, int64_t c, cons
     }
     const bool off = best <= 0;
     const int64_t e = w * call.channels + c;
-    call.y[out + e] = (off ? 0 : best) + skip[e];
-    call.pooled[out + e] = winner;
+    call.y[out + e] = element_of<T>((off ? 0 : best) + skip[e]);
+    call.pooled[out + e] = element_of<T>(winner);
     call.argmax[out + e] = static_cast<uint8_t>(off ? pool_off : tap);
   }
 }
@@ -286,15 +289,28 @@ struct PoolBands {
   }
 };
 
-void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const View& w,
-                      const View& bias, const View& y, const View& pooled, const View& argmax) {
+// Streaming stores want whole lines, in one piece.
+template <class T>
+bool pools_past_caches(const Shape& z, const View& y, const View& pooled, const View& argmax) {
+  const int64_t channels = z.channels();
+  const bool pairs = 2 * channels == lanes() && z.width() % 4 == 0;
+  const bool whole = std::is_same_v<T, float> ? pairs || channels % lanes() == 0
+                                              : channels >= 8 && (pairs || channels == lanes());
+  return whole && writes_past_caches(y) && writes_past_caches(pooled) &&
+         reinterpret_cast<uintptr_t>(argmax.data) % line_bytes == 0;
+}
+
+template <class T>
+void pool_skip_of(Stream& stream, const Loaded& z, const Loaded& u, const View& w, const View& bias,
+                  const View& y, const View& pooled, const View& argmax) {
   const Shape &in = z.x.shape, &out = y.shape;
   const int64_t channels = in.channels(), depth = u.x.shape.channels();
   const PoolTables tables(z, Channels(channels));
-  const PoolCall call{channels,      in.width(),         in.height(),          out.width(),
-                      out.height(),  in.width() % 2,     in.height() % 2,      z.x.as<float>(),
-                      y.as<float>(), pooled.as<float>(), argmax.as<uint8_t>(), tables};
-  const EvenPixels even(u);
+  const PoolCall<T> call{
+      channels,       in.width(),          in.height(),          out.width(),
+      out.height(),   in.width() % 2,      in.height() % 2,      elements<T>(z.x),
+      elements<T>(y), elements<T>(pooled), argmax.as<uint8_t>(), tables};
+  const EvenPixels<T> even(u);
   const int64_t padded = padded_columns(channels);
   Scratch<float> packed(static_cast<size_t>(depth * padded));
   for (int64_t c = 0; c < channels; c += panel_width(channels - c))
@@ -303,11 +319,7 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
   Scratch<float> added(static_cast<size_t>(padded));
   if (bias) std::copy_n(bias.as<float>(), channels, added.begin());
 
-  // Streaming stores want whole lines.
-  const bool past_caches =
-      writes_past_caches(y) && writes_past_caches(pooled) &&
-      reinterpret_cast<uintptr_t>(argmax.data) % line_bytes == 0 &&
-      (channels % lanes() == 0 || (2 * channels == lanes() && in.width() % 4 == 0));
+  const bool past_caches = pools_past_caches<T>(in, y, pooled, argmax);
   const PoolBands bands(out);
   const int64_t pixels = bands.together * out.width();
   // Rows start on cache lines.
@@ -319,8 +331,9 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
   // Where rows are long, memory is read all the time: z's next rows while even pixels are gathered
   // and multiplied, and u's while a row is pooled; that many floats with each pixel and vector.
   const bool long_rows = bands.together == 1;
-  const int64_t z_share = long_rows ? std::min(2 * channels, near_floats / out.width()) : 0;
-  const int64_t u_share = long_rows ? 2 * depth * lanes() / channels : 0;
+  const int64_t z_share =
+      long_rows ? std::min(asked_floats<T>(2 * channels), near_floats / out.width()) : 0;
+  const int64_t u_share = long_rows ? asked_floats<T>(2 * depth * lanes() / channels) : 0;
   stream.pool->run(out.images() * bands.count, [&](int64_t task, int worker) HWY_ATTR {
     auto* const x = static_cast<float*>(stream.pool->scratch(worker, floats * sizeof(float)));
     float* const skips = x + room(pixels * depth);
@@ -328,16 +341,17 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
     const RowKeys keys{key, reinterpret_cast<int32_t*>(key + row_room)};
     const int64_t image = task / bands.count, begin = task % bands.count * bands.rows;
     const int64_t end = std::min(begin + bands.rows, call.out_height);
-    const float* const picture = call.z + image * call.height * call.z_row();
+    const T* const picture = call.z + image * call.height * call.z_row();
     const auto row_of = [&](int64_t row) { return picture + row * call.z_row(); };
     const int64_t above = 2 * begin - call.before_height;
     find_keys(call, row_of(std::max<int64_t>(above, 0)), above >= 0, keys);
     for (int64_t first = begin; first < end; first += bands.together) {
       const int64_t some = std::min(bands.together, end - first);
       const int64_t at = image * call.out_height + first;
-      const float* const z_rows = row_of(2 * first - call.before_height + 1);
+      const float* const z_rows = asked_at(row_of(2 * first - call.before_height + 1));
       even.gather(at * call.out_width, some * call.out_width, 0, depth, Ahead{z_rows, z_share}, x);
-      const int64_t asked = z_share * call.out_width, left = call.z_row() * 2 - asked;
+      const int64_t asked = z_share * call.out_width;
+      const int64_t left = asked_floats<T>(call.z_row() * 2) - asked;
       multiply_pixels(x, some * call.out_width, weights, offsets, z_rows + asked,
                       z_share > 0 && first + 1 < call.out_height ? left : 0, skips);
       for (int64_t i = 0; i < some; i++) {
@@ -345,7 +359,7 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
         const int64_t to = (at + i) * call.out_row();
         const float* const skip = skips + i * call.out_row();
         const bool more = q + 1 < end;
-        const float* const next = more ? even.at((at + 1) * call.out_width) : skip;
+        const float* const next = more ? asked_at(even.at((at + 1) * call.out_width)) : skip;
         const Ahead ahead{next, more ? u_share : 0};
         const bool below = second + 1 < call.height;
         if (!pool_row<false>(call, row_of(second), keys, skip, to, below, past_caches, ahead)) {
@@ -356,6 +370,13 @@ void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const Vi
       }
     }
     if (past_caches) hwy::FlushStream();
+  });
+}
+
+void pool_skip_target(Stream& stream, const Loaded& z, const Loaded& u, const View& w,
+                      const View& bias, const View& y, const View& pooled, const View& argmax) {
+  for_type_of(y, [&]<class T>(std::type_identity<T>) {
+    pool_skip_of<T>(stream, z, u, w, bias, y, pooled, argmax);
   });
 }
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 
@@ -33,6 +34,7 @@ struct SkipGradCut {
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
 #include "kernels/cpu/even_pixels-inl.h"
+#include "kernels/cpu/stores-inl.h"
 #include "kernels/cpu/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -50,8 +52,9 @@ HWY_INLINE Codes load_codes(const Part& part, const uint8_t* p) {
   return hn::LoadU(hn::Rebind<uint8_t, D>(), lane);
 }
 
+template <class T>
 struct PooledCorrelation {
-  const float *dy, *pooled;
+  const T *dy, *pooled;
   const uint8_t* argmax;
   const float* mean;
   template <class Load>
@@ -71,10 +74,12 @@ void pool_sums_target(Stream& stream, const View& dy, const View& pooled, const 
   const int64_t channels = dy.shape.channels();
   const float* m = mean.as<float>();
   const auto tile = period_tile(period_of(channels), channels, [&](int64_t c) { return m[c]; });
-  sum_pixels<2>(
-      stream, 1, dy.shape.pixels(), channels,
-      PooledCorrelation{dy.as<float>(), pooled.as<float>(), argmax.as<uint8_t>(), tile.data()},
-      sums.as<double>());
+  for_type_of(dy, [&]<class T>(std::type_identity<T>) {
+    sum_pixels<2>(stream, 1, dy.shape.pixels(), channels,
+                  PooledCorrelation<T>{elements<T>(dy), elements<T>(pooled), argmax.as<uint8_t>(),
+                                       tile.data()},
+                  sums.as<double>());
+  });
 }
 
 // Pixels whose sum is made in float: rounding grows with them.
@@ -83,48 +88,25 @@ constexpr int64_t float_pixels = 512;
 constexpr int64_t plain_columns = 64;
 
 // Pixels that are multiplied at a time: what is gathered of them stays in L1.
-HWY_INLINE int64_t gathered_pixels(const EvenPixels& even, int64_t rows) {
+template <class T>
+HWY_INLINE int64_t gathered_pixels(const EvenPixels<T>& even, int64_t rows) {
   const int64_t most = std::clamp<int64_t>(4096 / rows, 64, float_pixels);
   return even.width() >= 64 ? std::min(most, even.width()) : most;  // of one row
 }
 
-// What tiles ask for while others' pixels are multiplied: the next pixels of u, where they lie in
-// one row and all of their channels are wanted.
-class NextEvenPixels {
- public:
-  NextEvenPixels(const EvenPixels& even, int64_t first, int64_t rows, int64_t columns,
-                 int64_t pixels, const float* otherwise)
-      : from_(otherwise), pixels_(pixels) {
-    if (rows != even.channels() || first + pixels > even.count() ||
-        first % even.width() + pixels > even.width())
-      return;
-    const int64_t width = panel_width(columns);
-    const int64_t tall = width > max_lanes ? tile_rows<2> : tile_rows<1>;
-    const int64_t tiles = (rows + tall - 1) / tall * ((columns + width - 1) / width);
-    from_ = even.at(first);
-    share_ = std::min<int64_t>(16, (2 * rows + tiles - 1) / tiles);
-  }
-  HWY_INLINE Ahead operator()(int64_t tile) const {
-    return {from_ + tile * pixels_ * share_, share_};
-  }
-
- private:
-  const float* from_;
-  int64_t pixels_, share_ = 0;
-};
-
 // sum [rows][columns] = the products of rows [first_row, first_row + rows) of the even pixels'
 // channels with dy, over `pixels` pixels. scratch: see weight_grad_target.
-HWY_NOINLINE void sum_products(const EvenPixels& even, const float* dy, int64_t columns,
+template <class T>
+HWY_NOINLINE void sum_products(const EvenPixels<T>& even, const T* dy, int64_t columns,
                                int64_t first, int64_t pixels, int64_t first_row, int64_t rows,
                                float* scratch, float* sum) {
   const int64_t most = gathered_pixels(even, rows);
   float* const packed = scratch + most * rows;
   for (int64_t p = 0; p < pixels; p += most) {
     const int64_t count = std::min(most, pixels - p);
-    const float* const g = dy + (first + p) * columns;
-    even.gather(first + p, count, first_row, rows, Ahead{g, columns}, scratch);
-    const NextEvenPixels ahead(even, first + p + count, rows, columns, count, scratch);
+    const T* const g = dy + (first + p) * columns;
+    even.gather(first + p, count, first_row, rows, Ahead{asked_at(g), asked_floats<T>(columns)},
+                scratch);
     const auto add = [&](const auto& right) HWY_ATTR {
       multiply<Left::columns>(
           Block{rows, 0, columns, 0, count, {p == 0, false}}, LeftBlock{scratch, rows}, right,
@@ -134,7 +116,13 @@ HWY_NOINLINE void sum_products(const EvenPixels& even, const float* dy, int64_t 
           EvenRows{sum, columns}, StoreSum());
     };
     if (columns <= plain_columns && padded_columns(columns) == columns) {
-      add(PlainRight{g, columns, columns});
+      if constexpr (std::is_same_v<T, float>) {
+        add(PlainRight{g, columns, columns});
+      } else {
+        transform(
+            Cached(), count * columns, packed, [](V v) HWY_ATTR { return v; }, g);
+        add(PlainRight{packed, columns, columns});
+      }
       continue;
     }
     for (int64_t c = 0; c < columns; c += panel_width(columns - c))
@@ -144,11 +132,12 @@ HWY_NOINLINE void sum_products(const EvenPixels& even, const float* dy, int64_t 
 }
 
 // partial [chunks][rows][columns] of dw
-void weight_grad_target(Stream& stream, const Loaded& u, const View& dy, const View& dw,
-                        const SkipGradCut& cut, double* partial) {
+template <class T>
+void weight_grad_of(Stream& stream, const Loaded& u, const View& dy, const View& dw,
+                    const SkipGradCut& cut, double* partial) {
   const int64_t all_rows = dw.shape.width(), columns = dw.shape.channels();
   const int64_t all_pixels = dy.shape.pixels(), block = std::min(all_rows, cut.block_rows);
-  const EvenPixels even(u);
+  const EvenPixels<T> even(u);
   // A last block of few rows takes more pixels at a time.
   const int64_t most =
       gathered_pixels(even, all_rows <= block ? block : (all_rows - 1) % block + 1);
@@ -162,10 +151,17 @@ void weight_grad_target(Stream& stream, const Loaded& u, const View& dy, const V
     double* const total = partial + (chunk * all_rows + first_row) * columns;
     std::fill_n(total, rows * columns, 0.0);
     for (int64_t p = chunk * cut.chunk_pixels; p < end; p += float_pixels) {
-      sum_products(even, dy.as<float>(), columns, p, std::min(float_pixels, end - p), first_row,
+      sum_products(even, elements<T>(dy), columns, p, std::min(float_pixels, end - p), first_row,
                    rows, sum + block * columns, sum);
       for (int64_t i = 0; i < rows * columns; i++) total[i] += static_cast<double>(sum[i]);
     }
+  });
+}
+
+void weight_grad_target(Stream& stream, const Loaded& u, const View& dy, const View& dw,
+                        const SkipGradCut& cut, double* partial) {
+  for_type_of(dy, [&]<class T>(std::type_identity<T>) {
+    weight_grad_of<T>(stream, u, dy, dw, cut, partial);
   });
 }
 

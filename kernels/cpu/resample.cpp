@@ -39,7 +39,7 @@ void resample(Stream& stream, const View& x, const View& y, const Weights& rows,
   const int64_t grain = rows_per_chunk(width * channels, elementwise_grain);
   for_chunks(stream, y.shape.images() * height, grain,
              [&](int64_t begin, int64_t end, int worker) HWY_ATTR {
-               const OutputRows output(stream, worker, y);
+               const OutputRows<float> output(stream, worker, y);
                Scratch<float> blended(static_cast<size_t>(x_row));
                for (int64_t row = begin; row < end; row++) {
                  blend_rows(x.as<float>() + row / height * x_height * x_row, x_row,

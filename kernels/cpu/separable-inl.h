@@ -91,8 +91,9 @@ struct Ring {
 };
 
 // Loads rows of a tensor into a ring.
+template <class T>
 struct RowLoader {
-  const float* x;
+  const T* x;
   int64_t height, width;
   Channels channels;
   bool normalised;
@@ -100,7 +101,7 @@ struct RowLoader {
 
   HWY_INLINE void operator()(const Ring& ring, int64_t image, int64_t row) const {
     if (row < 0 || row >= height) return ring.clear(row);
-    const float* const from = x + (image * height + row) * width * channels.count;
+    const T* const from = x + (image * height + row) * width * channels.count;
     if (normalised)
       load_pixels(
           channels, width, ring.at(row),
@@ -133,7 +134,18 @@ HWY_INLINE Scratch<float> tap_tables(const Channels& channels, const View& depth
 // loaded before the next step.
 struct NextRows {
   const float* next;
-  int64_t row;  // from a row to the next
+  int64_t row;     // floats from a row to the next
+  int halved = 0;  // 1: elements are half as large as floats
+
+  template <class T>
+  static NextRows of(const T* p, int64_t row_elements) {
+    return {asked_at(p), asked_floats<T>(row_elements), sizeof(T) < sizeof(float)};
+  }
+  template <int rows>
+  HWY_INLINE void ask(int64_t e) const {
+    hwy::Prefetch(next + (e >> halved));
+    if constexpr (rows == 2) hwy::Prefetch(next + row + (e >> halved));
+  }
 };
 
 // What the tiles of a product ask for, a line at a time: `each` floats a tile, from `next` on.
@@ -156,8 +168,7 @@ HWY_NOINLINE void depthwise_rows(const float* const* x, const float* w, int64_t 
     for (int t = 0; t < taps; t++) k[t] = hn::LoadU(d, w + t * period + phase);
     Columns columns(x, stride, phase);
     for (int64_t e = phase; e < floats; e += period) {
-      hwy::Prefetch(ahead.next + e);
-      if constexpr (rows == 2) hwy::Prefetch(ahead.next + ahead.row + e);
+      ahead.ask<rows>(e);
       V sum[rows];
 #pragma GCC unroll 2
       for (int r = 0; r < rows; r++) sum[r] = hn::Zero(d);
@@ -220,9 +231,9 @@ HWY_INLINE void depthwise_segment(const Rows& ring, const Channels& channels, co
   });
 }
 
-// Where runs of pixels of a float tensor can be written past the caches, a vector at a time.
+// Where runs of pixels of a tensor can be written past the caches, a vector at a time.
 HWY_INLINE bool streams(const View& y, int64_t run_pixels) {
-  const auto line = static_cast<int64_t>(line_bytes / sizeof(float));
+  const auto line = static_cast<int64_t>(line_bytes / size_of(y.type));
   // Less than a line at a time would be worse than none.
   const int64_t channels = y.shape.channels();
   if (lanes() < line && channels > lanes()) return false;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <optional>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 
@@ -156,12 +157,13 @@ struct Forward {
   Bands bands() const { return {x.x.shape, most_tasks}; }
   bool sums_up() const { return sums.shape.rank() > 0; }
   // Where bands are few, tasks share out their outputs too; each makes the depthwise part anew.
-  // Sums are taken of whole pixels.
+  // Sums are taken of whole pixels, and so are those that are rounded.
   int64_t column_parts() const {
     constexpr int64_t least_tasks = 8, widest_panel = 2 * max_lanes;
     const int64_t tasks = std::max<int64_t>(1, bands().tasks());
     const int64_t wanted = (least_tasks + tasks - 1) / tasks;
-    return sums_up() ? 1 : std::clamp<int64_t>(out().count / (2 * widest_panel), 1, wanted);
+    const bool whole = sums_up() || y.type != DType::f32;
+    return whole ? 1 : std::clamp<int64_t>(out().count / (2 * widest_panel), 1, wanted);
   }
 
   int64_t panel_floats() const { return Weight::floats(in().count, out().count); }
@@ -220,16 +222,16 @@ struct NoSums {
 };
 
 // A segment of a convolution from 8 channels to 8, in registers.
-template <class Store>
+template <class T, class Store>
 void segment_in_pairs(const Ring& ring, const PairTables& tables, const Segment& s,
-                      ChannelSumming* summing, float* y, int64_t y_row, NextRows ahead,
+                      ChannelSumming* summing, T* y, int64_t y_row, NextRows ahead,
                       const Store& store) {
   const int64_t at = s.first * pair_channels, floats = s.pixels * pair_channels;
   s.by_rows([&](auto count, int64_t r) HWY_ATTR {
     constexpr int rows = decltype(count)::value;
     const float* x[rows + 2];
     for (int64_t i = 0; i < rows + 2; i++) x[i] = ring.at(s.h + r - 1 + i) + at;
-    float* const to = y + r * y_row;
+    T* const to = y + r * y_row;
     if (!summing) {
       NoSums none;
       return separable_pairs<rows>(x, tables, floats, ahead, none, to, y_row, store);
@@ -242,8 +244,8 @@ void segment_in_pairs(const Ring& ring, const PairTables& tables, const Segment&
 }
 #endif
 
-template <class Store>
-void separable_band(const Forward& f, const RowLoader& load, const ForwardTables& tables,
+template <class T, class Store>
+void separable_band(const Forward& f, const RowLoader<T>& load, const ForwardTables& tables,
                     const ForwardTask& task, float* memory, double* totals, const Store& store) {
   const Channels in = f.in(), out = f.out();
   const int64_t height = f.y.shape.height(), width = f.y.shape.width();
@@ -260,13 +262,13 @@ void separable_band(const Forward& f, const RowLoader& load, const ForwardTables
   for (int64_t h = task.begin; h < task.end; h += pace.step) {
     const int64_t rows = std::min(pace.step, task.end - h);
     for (; loaded <= h + rows; loaded++) load(ring, task.image, loaded);
-    const float* const next = load.x + (task.image * height + h + rows + 1) * width * in.count;
+    const T* const next = load.x + (task.image * height + h + rows + 1) * width * in.count;
     for (int64_t first = 0; first < width; first += pace.segment) {
       const Segment s{h, rows, first, std::min(pace.segment, width - first)};
       const auto place = [&](int64_t r) {
-        return f.y.as<float>() + ((task.image * height + h + r) * width + first) * out.count;
+        return elements<T>(f.y) + ((task.image * height + h + r) * width + first) * out.count;
       };
-      const NextRows ahead{next + first * in.count, width * in.count};
+      const auto ahead = NextRows::of(next + first * in.count, width * in.count);
 #if HWY_TARGET == HWY_AVX3
       if (tables.pairs && s.pixels % 2 == 0 && (!summing || summing->centred())) {
         segment_in_pairs(ring, {tables.taps, tables.pairs, tables.pairs + pair_weight_floats}, s,
@@ -276,30 +278,33 @@ void separable_band(const Forward& f, const RowLoader& load, const ForwardTables
 #endif
       depthwise_segment(ring, in, tables.taps, s, segment, ahead);
       const int64_t in_row = s.row_floats(in), out_row = s.row_floats(out);
-      if (!summing) {
-        const auto multiply_run = [&](int64_t r, int64_t pixels) HWY_ATTR {
-          multiply_weight(pixels, {segment + r * in_row, in.stride}, tables.pointwise, tables.bias,
-                          EvenRows{place(r), out.count}, {next, 0, 0}, task.first_column,
-                          task.last_column);
-        };
-        if (s.pixels == width && in_row == width * in.stride)
-          multiply_run(0, rows * width);
-        else
-          for (int64_t r = 0; r < rows; r++) multiply_run(r, s.pixels);
-        continue;
+      if constexpr (std::is_same_v<T, float>) {
+        if (!summing) {
+          const auto multiply_run = [&](int64_t r, int64_t pixels) HWY_ATTR {
+            multiply_weight(pixels, {segment + r * in_row, in.stride}, tables.pointwise,
+                            tables.bias, EvenRows{place(r), out.count}, {next, 0, 0},
+                            task.first_column, task.last_column);
+          };
+          if (s.pixels == width && in_row == width * in.stride)
+            multiply_run(0, rows * width);
+          else
+            for (int64_t r = 0; r < rows; r++) multiply_run(r, s.pixels);
+          continue;
+        }
       }
       s.for_runs(in, out, [&](int64_t r, int64_t pixels) HWY_ATTR {
         multiply_weight(pixels, {segment + r * in_row, in.stride}, tables.pointwise, tables.bias,
-                        EvenRows{product + r * out_row, out.stride}, {next, 0, 0}, 0, out.count);
+                        EvenRows{product + r * out_row, out.stride}, {asked_at(next), 0, 0}, 0,
+                        out.count);
       });
       for (int64_t r = 0; r < rows; r++) {
         const float* const from = product + r * out_row;
-        float* const to = place(r);
-        if (out.dense() && s.pixels * out.count % lanes() == 0) {
+        T* const to = place(r);
+        if (summing && out.dense() && s.pixels * out.count % lanes() == 0) {
           summing->add(from, s.pixels, [&](V v, int64_t e) HWY_ATTR { store(v, to + e); });
           continue;
         }
-        summing->add(from, s.pixels, [](V, int64_t) {});
+        if (summing) summing->add(from, s.pixels, [](V, int64_t) {});
         store_pixels(out, from, s.pixels, to);
       }
     }
@@ -308,6 +313,7 @@ void separable_band(const Forward& f, const RowLoader& load, const ForwardTables
   store.finish();
 }
 
+template <class T>
 void run_forward(Stream& stream, const Forward& f, void* work) {
   ThreadPool& pool = *stream.pool;
   const Channels in = f.in(), out = f.out();
@@ -333,8 +339,8 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
 #endif
   const ForwardTables of_band{taps.data(), pointwise, biases,
                               pairs.empty() ? nullptr : pairs.data()};
-  const RowLoader load{f.x.x.as<float>(), shape.height(), shape.width(), in,
-                       f.x.normalised(),  tables.affine()};
+  const RowLoader<T> load{elements<T>(f.x.x), shape.height(), shape.width(), in,
+                          f.x.normalised(),   tables.affine()};
   const Pace pace(shape, in);
   const size_t bytes = ForwardScratch(f, pace).bytes();
   const auto run = [&](auto store) {
@@ -359,7 +365,9 @@ void run_forward(Stream& stream, const Forward& f, void* work) {
 void separable_target(Stream& stream, const Loaded& x, const View& depthwise, const View& pointwise,
                       const View& bias, const View& shift, const View& y, const View& sums,
                       void* work) {
-  run_forward(stream, {x, depthwise, pointwise, bias, shift, y, sums}, work);
+  for_type_of(y, [&]<class T>(std::type_identity<T>) {
+    run_forward<T>(stream, {x, depthwise, pointwise, bias, shift, y, sums}, work);
+  });
 }
 
 size_t separable_bytes(const Loaded& x, const View& depthwise, const View& pointwise,

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 
@@ -68,7 +69,7 @@ struct Backward {
 
 // Scratch memory of a task, in floats.
 struct BackwardScratch {
-  int64_t ring_in, gradient, segment, dz, skip, dx, sums, accumulated;
+  int64_t ring_in, gradient, segment, dz, skip, skip_dy, dx, sums, accumulated;
 
   BackwardScratch(const Backward& b, const Pace& pace) {
     const Channels in = b.in(), out = b.out();
@@ -80,19 +81,25 @@ struct BackwardScratch {
     skip = b.skip.given()
                ? rounded_up((pace.step / 2 + 1) * (width + 1) * in.stride, lanes()) + 2 * max_lanes
                : 0;
+    // Products read floats.
+    skip_dy = b.skip.given() && b.skip.dy.type != DType::f32
+                  ? rounded_up((pace.step / 2 + 1) * ((width + 1) / 2) * b.skip.w.shape.channels() +
+                                   lanes(),
+                               lanes())
+                  : 0;
     dx = 4 * rounded_up(width * in.stride, lanes());
     sums = b.sum_floats();
     accumulated = rounded_up(b.total_floats(), lanes());
   }
   size_t bytes() const {
-    return static_cast<size_t>(2 * ring_in + gradient + segment + dz + skip + dx + sums +
+    return static_cast<size_t>(2 * ring_in + gradient + segment + dz + skip + skip_dy + dx + sums +
                                accumulated) *
            sizeof(float);
   }
 };
 
 // One band of one image.
-template <class Store>
+template <class T, class Store>
 class BackwardBand {
  public:
   struct Tables {
@@ -101,7 +108,7 @@ class BackwardBand {
     const float* pairs;      // pack_pair_weight's, or null
   };
 
-  BackwardBand(const Backward& b, const RowLoader& load, const CotangentRows& cotangent,
+  BackwardBand(const Backward& b, const RowLoader<T>& load, const CotangentRows<T>& cotangent,
                const Tables& tables, const Store& store, int64_t task, float* memory,
                double* sum_totals, float* totals)
       : b_(b),
@@ -141,6 +148,7 @@ class BackwardBand {
     segment_ = take(sizes.segment);
     dz_ = take(sizes.dz);
     skip_ = take_zeros(sizes.skip);
+    skip_dy_ = take(sizes.skip_dy);
     dx_ = take(sizes.dx);
     sums_ = take_zeros(sizes.sums);
     // Few pixels add up in the total itself.
@@ -185,14 +193,14 @@ class BackwardBand {
     if (cotangent_.pooled())
       for (int64_t r = 0; r < s.rows; r++)
         cotangent_.spread(image_, s.h + r, gradient_ + r * gradient_row());
-    const float* const next = load_.x + (image_ * height_ + s.h + s.rows + 1) * width_ * in_.count;
+    const T* const next = load_.x + (image_ * height_ + s.h + s.rows + 1) * width_ * in_.count;
     for (s.first = 0; s.first < width_; s.first += pace_.segment) {
       s.pixels = std::min(pace_.segment, width_ - s.first);
       const int64_t in_row = s.row_floats(in_), out_row = s.row_floats(out_);
       for (int64_t r = 0; r < s.rows; r++)
         cotangent_.load(image_, s.h + r, s.first, s.pixels,
                         gradient_ + r * gradient_row() + s.first * out_.stride, dz_ + r * out_row);
-      const NextRows ahead{next + s.first * in_.count, width_ * in_.count};
+      const auto ahead = NextRows::of(next + s.first * in_.count, width_ * in_.count);
 #if HWY_TARGET == HWY_AVX3
       if (tables_.pairs && s.pixels % 2 == 0) {
         segment_in_pairs(s, weights, ahead);
@@ -278,17 +286,23 @@ class BackwardBand {
     const int64_t half = (width_ + 1) / 2, first_even = (first + 1) / 2;
     if (b_.skip.given() && 2 * first_even < last) {
       const int64_t count = (last + 1) / 2 - first_even, depth = b_.skip.w.shape.channels();
-      const float* const dy =
-          b_.skip.dy.as<float>() + (image_ * ((height_ + 1) / 2) + first_even) * half * depth;
-      constexpr int64_t line = 16;
-      const AheadByTile next_rows{dy + count * half * depth, depth * line, line};
+      const T* const dy =
+          elements<T>(b_.skip.dy) + (image_ * ((height_ + 1) / 2) + first_even) * half * depth;
+      constexpr int64_t line = asked_floats<T>(16);
+      const AheadByTile next_rows{asked_at(dy + count * half * depth), depth * line, line};
       // Into every second pixel; the others stay 0.
-      multiply_weight(count * half, {dy, depth}, tables_.skip, nullptr,
-                      EvenRows{skip_, 2 * in_.stride}, next_rows, 0, in_.count);
+      multiply_weight(count * half, {as_floats(dy, count * half * depth), depth}, tables_.skip,
+                      nullptr, EvenRows{skip_, 2 * in_.stride}, next_rows, 0, in_.count);
     }
     int64_t r = first;
     for (; r + 2 <= last; r += 2) make_rows<2>(r, first_even);
     if (r < last) make_rows<1>(r, first_even);
+  }
+  const float* as_floats(const float* dy, int64_t /*count*/) const { return dy; }
+  const float* as_floats(const bf16* dy, int64_t count) const {
+    transform(
+        Cached(), count, skip_dy_, [](V v) HWY_ATTR { return v; }, dy);
+    return skip_dy_;
   }
 
   // Rows that end within a vector, or whose channels do, take a way through scratch memory.
@@ -298,11 +312,19 @@ class BackwardBand {
 
   template <int rows>
   void make_rows(int64_t r, int64_t first_even) {
+    if (is_direct())
+      make_rows_in<rows, T>(r, first_even);
+    else
+      make_rows_in<rows, float>(r, first_even);
+  }
+  // Place: elements of the rows that the kernel reads x from and writes dx to.
+  template <int rows, class Place>
+  void make_rows_in(int64_t r, int64_t first_even) {
     const int64_t floats = width_ * in_.stride, row = rounded_up(floats, lanes());
     const bool direct = is_direct();
     const float *dd[rows + 2], *a[rows];
     for (int64_t i = 0; i < rows + 2; i++) dd[i] = dd_.at(r - 1 + i);
-    Finish<rows> finish{};
+    Finish<rows, Place> finish{};
     finish.affine = load_.affine;
     finish.sums = sums_;
     const auto element = [&](int64_t i) { return (image_ * height_ + r + i) * width_ * in_.count; };
@@ -311,10 +333,17 @@ class BackwardBand {
       const bool even = (r + i) % 2 == 0;
       finish.skip[i] =
           even && b_.skip.given() ? skip_ + ((r + i) / 2 - first_even) * skip_row() : nullptr;
-      const float* const x = b_.x.x.as<float>() + element(i);
-      finish.to[i] = direct ? b_.d.dx.as<float>() + element(i) : dx_ + i * row;
-      finish.x[i] = direct ? x : dx_ + (rows + i) * row;
-      if (!direct) load_pixels(in_, width_, dx_ + (rows + i) * row, Plainly(), x);
+      const T* const x = load_.x + element(i);
+      if constexpr (std::is_same_v<T, Place>) {
+        finish.to[i] = elements<T>(b_.d.dx) + element(i);
+        finish.x[i] = x;
+      }
+      if constexpr (std::is_same_v<Place, float>) {
+        if (direct) continue;
+        finish.to[i] = dx_ + i * row;
+        finish.x[i] = dx_ + (rows + i) * row;
+        load_pixels(in_, width_, dx_ + (rows + i) * row, Plainly(), x);
+      }
     }
     float* const taps_sum = accumulated_ + b_.product_floats();
     const auto back = [&](auto weights, auto mask) {
@@ -335,8 +364,10 @@ class BackwardBand {
       back(no, none);
     else
       loads_x() ? back(no, loaded) : back(no, from_x);
-    for (int64_t i = 0; !direct && i < rows; i++)
-      store_pixels(in_, finish.to[i], width_, b_.d.dx.as<float>() + element(i));
+    if constexpr (std::is_same_v<Place, float>) {
+      for (int64_t i = 0; !direct && i < rows; i++)
+        store_pixels(in_, finish.to[i], width_, elements<T>(b_.d.dx) + element(i));
+    }
   }
   int64_t skip_row() const { return (width_ + 1) / 2 * 2 * in_.stride; }
 
@@ -355,8 +386,8 @@ class BackwardBand {
   }
 
   const Backward& b_;
-  const RowLoader& load_;
-  const CotangentRows& cotangent_;
+  const RowLoader<T>& load_;
+  const CotangentRows<T>& cotangent_;
   const Tables& tables_;
   const Store& store_;
   Channels in_, out_;
@@ -367,7 +398,7 @@ class BackwardBand {
   float* totals_;       // dpointwise, ddepthwise; null where they are not wanted
   int64_t image_, last_image_, begin_, end_, pixels_ = 0;
   bool split_;
-  float *gradient_, *segment_, *dz_, *skip_, *dx_, *sums_, *accumulated_;
+  float *gradient_, *segment_, *dz_, *skip_, *skip_dy_, *dx_, *sums_, *accumulated_;
   Scratch<int64_t> offsets_;
 };
 
@@ -429,6 +460,7 @@ void join_sums(const Backward& b, const double* totals) {
     }
 }
 
+template <class T>
 void run_backward(Stream& stream, const Backward& b, void* work) {
   ThreadPool& pool = *stream.pool;
   const Channels in = b.in(), out = b.out();
@@ -443,9 +475,9 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
 
   const NormaliseTables tables(b.x, in);
   const Scratch<float> w = tap_tables(in, b.depthwise), turned = tap_tables(in, b.depthwise, true);
-  const RowLoader load{b.x.x.as<float>(), shape.height(), shape.width(), in,
-                       b.x.normalised(),  tables.affine()};
-  const CotangentRows cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
+  const RowLoader<T> load{elements<T>(b.x.x), shape.height(), shape.width(), in,
+                          b.x.normalised(),   tables.affine()};
+  const CotangentRows<T> cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
   const Pace pace(shape, in);
   const size_t bytes = BackwardScratch(b, pace).bytes();
   Scratch<float> pairs;
@@ -456,7 +488,7 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
   }
 #endif
   const auto run = [&](auto store) {
-    using Band = BackwardBand<decltype(store)>;
+    using Band = BackwardBand<T, decltype(store)>;
     const typename Band::Tables of_band{w.data(), turned.data(), pointwise, skip,
                                         pairs.empty() ? nullptr : pairs.data()};
     pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
@@ -478,7 +510,9 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
 void separable_grad_target(Stream& stream, const Cotangent& dy, const Loaded& x,
                            const View& depthwise, const View& pointwise, const SkipGrad& skip,
                            const SeparableGrad& d, void* work) {
-  run_backward(stream, {dy, x, depthwise, pointwise, skip, d}, work);
+  for_type_of(x.x, [&]<class T>(std::type_identity<T>) {
+    run_backward<T>(stream, {dy, x, depthwise, pointwise, skip, d}, work);
+  });
 }
 
 size_t separable_grad_bytes(const Cotangent& dy, const Loaded& x, const View& depthwise,

@@ -12,13 +12,13 @@
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/cpu/elements-inl.h"
 #include "kernels/cpu/scratch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 constexpr int64_t max_lanes = static_cast<int64_t>(hn::MaxLanes(D()));
@@ -27,33 +27,35 @@ HWY_INLINE int64_t lanes() { return static_cast<int64_t>(hn::Lanes(D())); }
 
 // A whole vector from memory.
 struct Whole {
-  HWY_INLINE V operator()(const float* p) const { return hn::LoadU(D(), p); }
+  template <class T>
+  HWY_INLINE V operator()(const T* p) const {
+    return load_vector(D(), p);
+  }
 };
 
 // The same, with a prefetch `ahead` elements later. Beside streaming stores the hardware did not
 // prefetch by itself: tanh of 128 MiB took 65 ms without this, 20 ms with it.
 struct WholeAhead {
   int64_t ahead = 512;
-  HWY_INLINE V operator()(const float* p) const {
+  template <class T>
+  HWY_INLINE V operator()(const T* p) const {
     hwy::Prefetch(p + ahead);
-    return hn::LoadU(D(), p);
+    return load_vector(D(), p);
   }
 };
 
 // The first `count` lanes from memory, 0 in the others.
 struct Part {
   int64_t count;
-  HWY_INLINE V operator()(const float* p) const {
-    HWY_ALIGN float lane[max_lanes] = {};
-    std::memcpy(lane, p, static_cast<size_t>(count) * sizeof(float));
-    return hn::Load(D(), lane);
+  template <class T>
+  HWY_INLINE V operator()(const T* p) const {
+    return load_first(D(), p, count);
   }
 };
 
-HWY_INLINE void store_part(V v, float* p, int64_t count) {
-  HWY_ALIGN float lane[max_lanes];
-  hn::Store(v, D(), lane);
-  std::memcpy(p, lane, static_cast<size_t>(count) * sizeof(float));
+template <class T>
+HWY_INLINE void store_part(V v, T* p, int64_t count) {
+  store_first(D(), v, p, count);
 }
 
 // Calls body(d, c) so that vectors of type d, the widest first, cover the channels [c, channels).

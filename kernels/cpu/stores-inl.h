@@ -7,6 +7,7 @@
 #endif
 
 #include "kernels/backend.h"
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -26,13 +27,19 @@ HWY_INLINE bool writes_past_caches(const View& y) {
 
 struct Cached {
   using Load = Whole;
-  HWY_INLINE void operator()(V v, float* p) const { hn::StoreU(v, D(), p); }
+  template <class T>
+  HWY_INLINE void operator()(V v, T* p) const {
+    store_vector(D(), v, p);
+  }
   HWY_INLINE void finish() const {}
 };
-// p is aligned to a vector. Before other threads may read, finish().
+// p is aligned to as much as is written. Before other threads may read, finish().
 struct Streamed {
   using Load = WholeAhead;
-  HWY_INLINE void operator()(V v, float* p) const { hn::Stream(v, D(), p); }
+  template <class T>
+  HWY_INLINE void operator()(V v, T* p) const {
+    stream_vector(D(), v, p);
+  }
   HWY_INLINE void finish() const { hwy::FlushStream(); }
 };
 
@@ -52,8 +59,8 @@ HWY_INLINE void with_stores(const View& y, const Body& body) {
 }
 
 // y[i] = op(x[i]...) for n elements. An x may be y.
-template <class Store, class Op, class... X>
-HWY_INLINE void transform(const Store& store, int64_t n, float* y, const Op& op, const X*... x) {
+template <class Store, class T, class Op, class... X>
+HWY_INLINE void transform(const Store& store, int64_t n, T* y, const Op& op, const X*... x) {
   const int64_t step = lanes();
   int64_t i = 0;
   [[maybe_unused]] const typename Store::Load load;
@@ -62,28 +69,41 @@ HWY_INLINE void transform(const Store& store, int64_t n, float* y, const Op& op,
   store.finish();
 }
 
-// For kernels that write a row in any order: the rows of a large y are made in the worker's scratch
-// memory, which stays in cache, and then written as a whole.
+// For kernels that write a row of floats in any order: the rows of a large y, or of one that rounds
+// them, are made in the worker's scratch memory, which stays in cache, and then written as a whole.
+template <class T>
 class OutputRows {
  public:
   OutputRows(Stream& stream, int worker, const View& y)
-      : y_(y.as<float>()), elements_(y.shape.width() * y.shape.channels()) {
-    const bool streams = writes_past_caches(y) &&
-                         static_cast<uintptr_t>(elements_) * sizeof(float) % line_bytes == 0;
-    if (streams)
+      : y_(elements<T>(y)), elements_(y.shape.width() * y.shape.channels()) {
+    streams_ =
+        writes_past_caches(y) && static_cast<uintptr_t>(elements_) * sizeof(T) % line_bytes == 0;
+    if (streams_ || !std::is_same_v<T, float>)
       memory_ = static_cast<float*>(
           stream.pool->scratch(worker, static_cast<size_t>(elements_) * sizeof(float)));
   }
-  float* begin(int64_t row) const { return memory_ ? memory_ : y_ + row * elements_; }
+  float* begin(int64_t row) const {
+    if constexpr (std::is_same_v<T, float>)
+      if (!memory_) return y_ + row * elements_;
+    return memory_;
+  }
   void end(int64_t row) const {
-    if (memory_)
-      transform(
-          Streamed(), elements_, y_ + row * elements_, [](V v) HWY_ATTR { return v; }, memory_);
+    if (streams_)
+      write(Streamed(), row);
+    else if (memory_)
+      write(Cached(), row);
   }
 
  private:
-  float* y_;
+  template <class Store>
+  void write(const Store& store, int64_t row) const {
+    transform(
+        store, elements_, y_ + row * elements_, [](V v) HWY_ATTR { return v; }, memory_);
+  }
+
+  T* y_;
   int64_t elements_;
+  bool streams_;
   float* memory_ = nullptr;
 };
 

@@ -4,9 +4,12 @@
 
 namespace fulmar::cpu {
 
-// Copies contiguous memory (bytes a multiple of 4) and fills a contiguous float tensor, with all
-// threads; large ones past the caches.
+// Contiguous memory, with all threads; large outputs past the caches.
+
+// Of one type (bytes a multiple of 4), or between float and bf16.
 void copy_flat(Stream&, const View& x, const View& y);
-void fill_flat(Stream&, const View& y, float value);
+// y = x, both float, rounded to bf16.
+void round_flat(Stream&, const View& x, const View& y);
+void fill_flat(Stream&, const View& y, float value);  // float
 
 }  // namespace fulmar::cpu

@@ -4,6 +4,7 @@
 #include <string>
 #include <type_traits>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/error.h"
@@ -45,53 +46,84 @@ PixelSums pixel_sums(const float* x, int64_t count) {
   return sums;
 }
 
-template <class T>
+// What standardising does to the numbers of a picture: y = (x - centre) * scale.
+struct Standard {
+  float centre = 0, scale = 1;
+
+  Standard() = default;
+  Standard(const PixelSums& total, double n) {
+    const double mean = total.sum / n, variance = total.squares / n - mean * mean;
+    const double deviation =
+        std::max(variance > 0 ? std::sqrt(variance) : variance * 0, 1 / std::sqrt(n));
+    centre = static_cast<float>(mean);
+    scale = static_cast<float>(1 / deviation);
+  }
+  HWY_INLINE void apply(float* values, int64_t count) const {
+    const V about = hn::Set(D(), centre), factor = hn::Set(D(), scale);
+    transform(
+        Cached(), count, values, [&](V x) HWY_ATTR { return hn::Mul(hn::Sub(x, about), factor); },
+        values);
+  }
+};
+
+template <class T, class Y>
 void warp_typed(Stream& stream, const View& source, const WarpSample* samples, const View& y,
                 const WarpOptions& options) {
   const int64_t height = y.shape.height(), width = y.shape.width(), bands = y.shape.channels();
   const int64_t images = y.shape.images(), pixels = height * width;
   const int64_t tasks = (height + rows_per_task - 1) / rows_per_task;
   Scratch<PixelSums> parts(static_cast<size_t>(options.standardize ? images * tasks : 0));
+  Scratch<Standard> standard;
   const WarpTables tables(options, bands);
-  stream.pool->run(images * tasks, [&](int64_t task, int worker) HWY_ATTR {
-    const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
-    const int64_t end = std::min(height, begin + rows_per_task);
-    const WarpSample& sample = samples[image];
-    const WarpSource<T> from = warp_source<T>(source, image, sample, options);
-    WarpColumns memory;
-    const OutputRows rows(stream, worker, y);
-    for (int64_t row = begin; row < end; row++) {
-      float* const values = rows.begin(image * height + row);
-      warp_row(from, sample, options, tables, row, width, bands, memory, values);
-      if (options.standardize) {
-        const PixelSums sums = pixel_sums(values, width * bands);
-        parts[task].sum += sums.sum;
-        parts[task].squares += sums.squares;
+  // Adds up the rows of each task, or writes them, or both.
+  const auto run = [&](bool adds, bool writes) {
+    stream.pool->run(images * tasks, [&](int64_t task, int worker) HWY_ATTR {
+      const int64_t image = task / tasks, begin = task % tasks * rows_per_task;
+      const int64_t end = std::min(height, begin + rows_per_task);
+      const WarpSample& sample = samples[image];
+      const WarpSource<T> from = warp_source<T>(source, image, sample, options);
+      WarpColumns memory;
+      const OutputRows<Y> rows(stream, worker, y);
+      for (int64_t row = begin; row < end; row++) {
+        float* const values = rows.begin(image * height + row);
+        warp_row(from, sample, options, tables, row, width, bands, memory, values);
+        if (adds) {
+          const PixelSums sums = pixel_sums(values, width * bands);
+          parts[task].sum += sums.sum;
+          parts[task].squares += sums.squares;
+        }
+        if (!standard.empty()) standard[image].apply(values, width * bands);
+        if (writes) rows.end(image * height + row);
       }
-      rows.end(image * height + row);
-    }
-  });
+    });
+  };
+  // What is rounded when it is written is made twice instead.
+  constexpr bool rounds = !std::is_same_v<Y, float>;
+  run(options.standardize, !options.standardize || !rounds);
   if (!options.standardize) return;
-  const double n = static_cast<double>(pixels * bands);
+  standard.reserve(static_cast<size_t>(images));
   for (int64_t image = 0; image < images; image++) {
     PixelSums total;
     for (int64_t task = image * tasks; task < (image + 1) * tasks; task++) {
       total.sum += parts[task].sum;
       total.squares += parts[task].squares;
     }
-    const double mean = total.sum / n, variance = total.squares / n - mean * mean;
-    const double deviation =
-        std::max(variance > 0 ? std::sqrt(variance) : variance * 0, 1 / std::sqrt(n));
-    const V centre = hn::Set(D(), static_cast<float>(mean));
-    const V scale = hn::Set(D(), static_cast<float>(1 / deviation));
-    float* values = y.as<float>() + image * pixels * bands;
-    for_chunks(
-        stream, pixels * bands, elementwise_grain, [&](int64_t begin, int64_t end, int) HWY_ATTR {
-          transform(
-              Cached(), end - begin, values + begin,
-              [&](V x) HWY_ATTR { return hn::Mul(hn::Sub(x, centre), scale); }, values + begin);
-        });
+    standard.push_back(Standard(total, static_cast<double>(pixels * bands)));
   }
+  if constexpr (rounds) return run(false, true);
+  for (int64_t image = 0; image < images; image++) {
+    float* const values = y.as<float>() + image * pixels * bands;
+    for_chunks(stream, pixels * bands, elementwise_grain,
+               [&](int64_t begin, int64_t end, int)
+                   HWY_ATTR { standard[image].apply(values + begin, end - begin); });
+  }
+}
+template <class T>
+void warp_of(Stream& stream, const View& source, const WarpSample* samples, const View& y,
+             const WarpOptions& options) {
+  for_type_of(y, [&]<class Y>(std::type_identity<Y>) {
+    warp_typed<T, Y>(stream, source, samples, y, options);
+  });
 }
 
 // y: the row's labels, [width]
@@ -134,19 +166,19 @@ void warp_labels(Stream& stream, const View& source, const WarpSample* samples, 
 
 void warp_u8(Stream& stream, const View& source, const WarpSample* samples, const View& y,
              const WarpOptions& options) {
-  warp_typed<uint8_t>(stream, source, samples, y, options);
+  warp_of<uint8_t>(stream, source, samples, y, options);
 }
 void warp_u16(Stream& stream, const View& source, const WarpSample* samples, const View& y,
               const WarpOptions& options) {
-  warp_typed<uint16_t>(stream, source, samples, y, options);
+  warp_of<uint16_t>(stream, source, samples, y, options);
 }
 void warp_f32(Stream& stream, const View& source, const WarpSample* samples, const View& y,
               const WarpOptions& options) {
-  warp_typed<float>(stream, source, samples, y, options);
+  warp_of<float>(stream, source, samples, y, options);
 }
 void warp_f64(Stream& stream, const View& source, const WarpSample* samples, const View& y,
               const WarpOptions& options) {
-  warp_typed<double>(stream, source, samples, y, options);
+  warp_of<double>(stream, source, samples, y, options);
 }
 
 }  // namespace HWY_NAMESPACE

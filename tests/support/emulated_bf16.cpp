@@ -63,6 +63,32 @@ class Operands {
     copy.view = view_of(copy.values.data(), view.shape, dtype_of<Wide>());
     return copy.view;
   }
+  Loaded widened(Loaded x) {
+    x.x = widened(x.x);
+    return x;
+  }
+  Cotangent widened(Cotangent dy) {
+    dy.dy = widened(dy.dy);
+    dy.z = widened(dy.z);
+    return dy;
+  }
+  SkipGrad widened(SkipGrad skip) {
+    skip.dy = widened(skip.dy);
+    skip.w = widened(skip.w);
+    return skip;
+  }
+  NormReluGrad widened(NormReluGrad d) {
+    d.g = widened(d.g);
+    return d;
+  }
+  ConvolutionInputGrad widened(ConvolutionInputGrad d) {
+    d.dx = widened(d.dx);
+    return d;
+  }
+  SeparableGrad widened(SeparableGrad d) {
+    d.dx = widened(d.dx);
+    return d;
+  }
   std::span<const View> widened(std::span<const View> views) {
     lists_.emplace_back();
     for (const View& view : views) lists_.back().push_back(widened(view));
@@ -104,6 +130,60 @@ class RoundedWeights {
 
 using Base = const Backend& (*)();
 
+// Of the CPU's fused kernels too: the reference has none.
+template <auto member>
+struct EmulatedFused;
+template <class R, class... A, R (*FusedKernels::*member)(Stream&, A...)>
+struct EmulatedFused<member> {
+  static R run(Stream& stream, A... arguments) {
+    Operands<float> operands;
+    return (cpu_backend().fused->*member)(stream, operands.widened(arguments)...);
+  }
+};
+
+FusedKernels emulated_fused() {
+  FusedKernels k{};
+#define FULMAR_EMULATE(function, ...) k.function = EmulatedFused<&FusedKernels::function>::run;
+  FULMAR_FUSED_KERNELS(FULMAR_EMULATE)
+#undef FULMAR_EMULATE
+#define FULMAR_EMULATE(function) \
+  k.function##_workspace = EmulatedFused<&FusedKernels::function##_workspace>::run;
+  FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_EMULATE)
+#undef FULMAR_EMULATE
+  k.separable = [](Stream& stream, const Loaded& x, const View& depthwise, const View& pointwise,
+                   const View& bias, const View& shift, const View& y, const View& sums,
+                   void* work) {
+    EmulatedFused<&FusedKernels::separable>::run(
+        stream, x, depthwise, RoundedWeights(pointwise).view(), bias, shift, y, sums, work);
+  };
+  k.separable_grad = [](Stream& stream, const Cotangent& dy, const Loaded& x, const View& depthwise,
+                        const View& pointwise, const SkipGrad& skip, const SeparableGrad& d,
+                        void* work) {
+    const RoundedWeights of_skip(skip.w);
+    EmulatedFused<&FusedKernels::separable_grad>::run(stream, dy, x, depthwise,
+                                                      RoundedWeights(pointwise).view(),
+                                                      {skip.dy, of_skip.view()}, d, work);
+  };
+  k.pool_skip = [](Stream& stream, const Loaded& z, const Loaded& u, const View& w,
+                   const View& bias, const View& y, const View& pooled, const View& argmax) {
+    EmulatedFused<&FusedKernels::pool_skip>::run(stream, z, u, RoundedWeights(w).view(), bias, y,
+                                                 pooled, argmax);
+  };
+  k.convolution = [](Stream& stream, const Loaded& x, const View& w, const View& bias,
+                     const View& shift, const View& y, const View& sums, const Window& window,
+                     int64_t groups, void* work) {
+    EmulatedFused<&FusedKernels::convolution>::run(stream, x, RoundedWeights(w).view(), bias, shift,
+                                                   y, sums, window, groups, work);
+  };
+  k.convolution_input_grad = [](Stream& stream, const View& dy, const View& w, const Loaded& x,
+                                const View& so_far, const ConvolutionInputGrad& d,
+                                const Window& window, int64_t groups, void* work) {
+    EmulatedFused<&FusedKernels::convolution_input_grad>::run(stream, dy, RoundedWeights(w).view(),
+                                                              x, so_far, d, window, groups, work);
+  };
+  return k;
+}
+
 // The function `member` of `base`, on widened operands.
 template <Base base, class Wide, auto member>
 struct Emulated;
@@ -114,6 +194,8 @@ struct Emulated<base, Wide, member> {
     return (base().*member)(stream, operands.widened(arguments)...);
   }
 };
+
+const Backend& float_cpu() { return cpu_backend(); }
 
 template <Base base, class Wide>
 Backend emulated(const char* name) {
@@ -149,7 +231,12 @@ const Backend& emulated_bf16() {
 }
 
 const Backend& emulated_bf16_by_cpu() {
-  static const Backend backend = emulated<cpu_backend, float>("emulated bf16 by cpu");
+  static const FusedKernels fused = emulated_fused();
+  static const Backend backend = [] {
+    Backend b = emulated<float_cpu, float>("emulated bf16 by cpu");
+    b.fused = &fused;
+    return b;
+  }();
   return backend;
 }
 

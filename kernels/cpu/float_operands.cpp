@@ -1,0 +1,112 @@
+#include "kernels/cpu/float_operands.h"
+
+#include "kernels/cpu/ops.h"
+#include "kernels/cpu/streamed.h"
+
+namespace fulmar::cpu {
+namespace {
+
+// Larger copies are no scratch memory.
+constexpr size_t most_scratch = size_t{1} << 20;
+
+}  // namespace
+
+FloatOperands::~FloatOperands() {
+  for (; !copies_.empty(); copies_.pop_back()) {
+    const Copy& last = copies_.back();
+    if (last.scratch)
+      give_scratch(last.copy.data, last.copy.bytes());
+    else
+      release(stream_, last.copy.data, last.copy.bytes());
+  }
+}
+
+View& FloatOperands::add(const View& original, bool written) {
+  View copy = view_of(nullptr, original.shape, DType::f32);
+  const bool scratch = copy.bytes() <= most_scratch;
+  if (copies_.capacity() == copies_.size()) copies_.reserve(copies_.size() + 16);
+  copy.data = scratch ? take_scratch(copy.bytes()) : allocate(stream_, copy.bytes());
+  copies_.push_back({original, copy, written, scratch});
+  return copies_.back().copy;
+}
+
+View FloatOperands::take(const View& view, Operand operand) {
+  if (operand == Operand::weights) return rounded(view);
+  return widened(view, operand == Operand::out);
+}
+
+View FloatOperands::widened(const View& view, bool written) {
+  if (!widens_ || view.type != DType::bf16) return view;
+  if (!with_memory_ || !view) {
+    View empty = view;
+    empty.type = DType::f32;
+    return empty;
+  }
+  for (Copy& known : copies_)
+    if (known.original.data == view.data && known.original.shape == view.shape &&
+        known.original.type == view.type) {
+      known.written = known.written || written;
+      return known.copy;
+    }
+  const View& copy = add(view, written);
+  if (!written) copy_flat(stream_, view, copy);
+  return copy;
+}
+
+View FloatOperands::rounded(const View& weights) {
+  if (!with_memory_ || !weights) return weights;
+  const View& copy = add(weights, false);
+  round_flat(stream_, weights, copy);
+  return copy;
+}
+
+std::span<const View> FloatOperands::take(std::span<const View> views, Operand operand) {
+  list_.reserve(views.size());
+  for (const View& view : views) list_.push_back(take(view, operand));
+  return list_;
+}
+
+Loaded FloatOperands::take(const Loaded& x, Operand operand) {
+  Loaded taken = x;
+  taken.x = take(x.x, operand);
+  return taken;
+}
+
+Cotangent FloatOperands::take(const Cotangent& dy, Operand operand) {
+  Cotangent taken = dy;
+  taken.dy = take(dy.dy, operand);
+  taken.z = take(dy.z, operand);
+  return taken;
+}
+
+SkipGrad FloatOperands::take(const SkipGrad& skip, Operand operand) {
+  SkipGrad taken = skip;
+  taken.dy = take(skip.dy, Operand::in);
+  taken.w = take(skip.w, operand);
+  return taken;
+}
+
+NormReluGrad FloatOperands::take(const NormReluGrad& d, Operand operand) {
+  NormReluGrad taken = d;
+  taken.g = take(d.g, operand);
+  return taken;
+}
+
+ConvolutionInputGrad FloatOperands::take(const ConvolutionInputGrad& d, Operand operand) {
+  ConvolutionInputGrad taken = d;
+  taken.dx = take(d.dx, operand);
+  return taken;
+}
+
+SeparableGrad FloatOperands::take(const SeparableGrad& d, Operand operand) {
+  SeparableGrad taken = d;
+  taken.dx = take(d.dx, operand);
+  return taken;
+}
+
+void FloatOperands::store() {
+  for (const Copy& copy : copies_)
+    if (copy.written) copy_flat(stream_, copy.copy, copy.original);
+}
+
+}  // namespace fulmar::cpu
