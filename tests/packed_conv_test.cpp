@@ -122,6 +122,24 @@ TEST_CASE("packed convolution: agrees with the reference, with every instruction
   }
 }
 
+TEST_CASE("packed convolution: with activations in bf16") {
+  Context context;
+  Device& bf16 = context.device("cpu", Precision::bf16);
+  for (const Layer& layer : layers()) {
+    CAPTURE(layer.to_string());
+    Network n;
+    const Val output = layer.record(n);
+    const Val keep[] = {output};
+    const Rewritten f = fuse(*n.tape, bf16, keep, {}, FuseFor::inference);
+    CHECK(count_ops(*f.tape, "packed_convolution") > 0);
+    std::vector<Val> now;
+    for (const Val v : n.leaves()) now.push_back(f.now(v));
+    const double off = apart(n.run(context, bf16, f.tape, now, f.now(output)), n.reference(output));
+    CHECK(off <= 1e-2);
+    CHECK(off > 1e-4);
+  }
+}
+
 TEST_CASE("packed convolution: no NaN is hidden, and none spreads") {
   for_each_instruction_set([] {
     Context context;

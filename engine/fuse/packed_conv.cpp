@@ -78,9 +78,7 @@ bool suits(const Graph& graph, const Node& node) {
 
 std::optional<Match> fuse_packed_conv(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
-  if (!kernels || !kernels->packed_convolution || !kernels->pack_weight ||
-      graph.device().activation() != DType::f32)
-    return {};
+  if (!kernels || !kernels->packed_convolution || !kernels->pack_weight) return {};
   Match match;
   match.at = node;
   match.nodes = {node};

@@ -45,6 +45,7 @@ constexpr Arguments dense_weights(std::string_view kernel) {
   if (kernel == "conv2d" || kernel == "conv2d_input_grad" || kernel == "convolution" ||
       kernel == "convolution_input_grad")
     return arguments(2);
+  if (kernel == "pack_weight") return arguments(1);
   if (kernel == "separable" || kernel == "pool_skip") return arguments(3);
   if (kernel == "separable_grad") return arguments(4, 5);
   return 0;
