@@ -49,6 +49,16 @@ struct Slot {
   std::exception_ptr error;
 };
 
+// Whether the preprocessing makes any picture larger or smaller.
+bool resizes(const Pictures& pictures, const Preprocess& preprocess) {
+  if (preprocess.size == 0) return false;
+  for (int64_t i = 0; i < pictures.count(); i++) {
+    const ImageHeader& header = pictures.header(i);
+    if (header.height != preprocess.size || header.width != preprocess.size) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 struct Loader::State {
@@ -257,6 +267,7 @@ Loader::Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> la
   const int64_t n = options.batch;
   s.specs = {{"image", pictures->type(), {n, s.height, s.width, pictures->bands()}, true},
              {"image/samples", DType::u8, {n, static_cast<int64_t>(sizeof(WarpSample))}}};
+  s.specs[1].cuts = !options.augment && !resizes(*pictures, preprocess);
   if (!labels.empty()) {
     s.specs.push_back({"label", DType::i32, {n, 1, 1, 1}});
     s.specs.push_back({"weight", DType::f32, {n, 1, 1, 1}});

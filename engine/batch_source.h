@@ -22,6 +22,8 @@ struct TensorSpec {
   Shape shape;
   // A sample's slot has the same contents in every batch: no part of it is drawn anew.
   bool fixed = false;
+  // Of samples: pictures are cut out as they are, by whole pixels.
+  bool cuts = false;
 };
 
 // A batch in host memory, ready to be copied: one View for each spec, in their order, valid until

@@ -171,8 +171,10 @@ FULMAR_API void lars(Tape&, Val g, Val weight, Val nonfinite, Val theta, Val v, 
 
 // ---- images
 // source [N,H,W,B] (role source), samples u8 [N, sizeof(WarpSample)] -> [N,height,width,B]
+// cuts: samples move by whole pixels, as far as the caller knows. Then sampling a picture again may
+// cost less than keeping it.
 FULMAR_API Val warp(Tape&, Val source, Val samples, int64_t height, int64_t width,
-                    const WarpOptions&);
+                    const WarpOptions&, bool cuts = false);
 // Labels of pixels: source u8 [N,H,W,1] (role source) -> index u8 [N,height,width,1], by the same
 // samples: the pixel that warp takes by Interpolation::nearest, and `outside` where no frame or no
 // valid part of the source holds it. Gain and speckle change no label. Without a gradient.

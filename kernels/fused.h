@@ -16,14 +16,25 @@ struct Stream;
 struct WarpOptions;
 struct WarpSample;
 
+// What Backend::warp makes of a picture, without standardize.
+struct Sampled {
+  const WarpSample* samples = nullptr;
+  const WarpOptions* how = nullptr;
+  Shape shape{};  // [N,H,W,bands]
+};
+
 // A tensor [N,H,W,C] as a kernel reads it: x itself, or with gamma what batch normalisation and
-// relu make of it: max(0, gamma (x - mean) / sqrt(var + epsilon) + beta). NaN stays.
+// relu make of it: max(0, gamma (x - mean) / sqrt(var + epsilon) + beta). NaN stays. Dense
+// convolutions take it sampled too: x is then a picture.
 struct Loaded {
   View x;
   View gamma{}, beta{}, mean{}, var{};  // [C]
   double epsilon = 0;
+  Sampled sampled{};
 
   bool normalised() const { return gamma.shape.rank() > 0; }
+  bool is_sampled() const { return sampled.how; }
+  const Shape& shape() const { return is_sampled() ? sampled.shape : x.shape; }
 };
 
 // The argmax of a pixel whose maximum relu made 0: it takes no gradient. One more than the taps.
@@ -169,6 +180,8 @@ struct FusedKernels {
   void (*norm_relu_grad)(Stream&, const View& dy, const Loaded& z, const Loaded& skip,
                          const View& y, const NormReluGrad& d);
 
+  // Whether convolution and convolution_weight_grad take an x of w's inputs that is sampled.
+  bool (*convolution_samples)(const View& w, const View& y, const Window&, int64_t groups);
   // y = conv2d(x, w, bias); sums? f64 [3,Co] = channel_sums(y, shift), shift? [Co]
   void (*convolution)(Stream&, const Loaded& x, const View& w, const View& bias, const View& shift,
                       const View& y, const View& sums, const Window&, int64_t groups, void* work);
@@ -183,10 +196,10 @@ struct FusedKernels {
                                              const Loaded& x, const View& so_far,
                                              const ConvolutionInputGrad& d, const Window&,
                                              int64_t groups);
-  // dw = conv2d_weight_grad(x, dy)
-  void (*convolution_weight_grad)(Stream&, const Loaded& x, const View& dy, const View& dw,
+  // dw = conv2d_weight_grad(x, dy); dy is not pooled
+  void (*convolution_weight_grad)(Stream&, const Loaded& x, const Cotangent& dy, const View& dw,
                                   const Window&, int64_t groups, void* work);
-  size_t (*convolution_weight_grad_workspace)(Stream&, const Loaded& x, const View& dy,
+  size_t (*convolution_weight_grad_workspace)(Stream&, const Loaded& x, const Cotangent& dy,
                                               const View& dw, const Window&, int64_t groups);
 
   // y = conv2d(x, w, bias) + skip, with relu where it says so; w: its shape alone, packed: by

@@ -51,8 +51,11 @@ std::map<std::string, Val> record_inputs(Tape& tape, const ModelInfo& info,
       usage_error("the batches have no tensor '" + tensor + samples_suffix +
                   "', which says how pictures are sampled");
     const Preprocess& p = preprocess->second;
+    const bool cuts = std::any_of(tensors.begin(), tensors.end(), [&](const TensorSpec& spec) {
+      return spec.name == tensor + samples_suffix && spec.cuts;
+    });
     inputs[name] =
-        ops::warp(tape, values.at(tensor), samples->second, p.crop, p.crop, p.warp_options());
+        ops::warp(tape, values.at(tensor), samples->second, p.crop, p.crop, p.warp_options(), cuts);
   }
   return inputs;
 }

@@ -71,6 +71,7 @@ const std::vector<Case>& fused_cases() {
     std::vector<Case> cases;
     add_separable_cases(cases);
     add_dense_fused_cases(cases);
+    add_stem_fused_cases(cases);
     return cases;
   }();
   return all;

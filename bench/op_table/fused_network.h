@@ -79,6 +79,8 @@ class Network {
 
 // The dense convolutions of fused_cases().
 void add_dense_fused_cases(std::vector<Case>& cases);
+// Convolutions that begin a network.
+void add_stem_fused_cases(std::vector<Case>& cases);
 
 using Body = std::function<Val(Network&)>;
 

@@ -1,6 +1,7 @@
 #include "bench/step/floor.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace fulmar::bench {
 namespace {
@@ -14,6 +15,17 @@ bool joined_in_place(const Node& node, const Plan& plan, size_t operand, Val out
   if (node.op->join_offset(static_cast<int>(operand)) < 0) return false;
   const int buffer = plan.allocation(node.inputs[operand]).buffer;
   return buffer >= 0 && buffer == plan.allocation(output).buffer;
+}
+
+// How much an op that samples a picture, its first operand, sees of it.
+std::optional<int64_t> sampled_elements(const Node& node, const Tape& tape) {
+  if (node.op->name() == "warp") return node.outputs[0].shape.elements();
+  const Attributes attributes = node.op->attributes();
+  const auto height = attributes.find("sampled_height"), width = attributes.find("sampled_width");
+  if (height == attributes.end() || width == attributes.end()) return {};
+  const Shape& source = tape.shape(node.inputs[0]);
+  return source.images() * std::get<int64_t>(height->second) * std::get<int64_t>(width->second) *
+         source.channels();
 }
 
 template <class Key>
@@ -46,8 +58,8 @@ Need need_of(const Tape& tape, const Plan& plan, size_t step, const Device& devi
     if (!x || std::find(seen.begin(), seen.end(), x) != seen.end()) continue;
     seen.push_back(x);
     int64_t elements = in.back().shape.elements();
-    if (node.op->name() == "warp" && i == 0)
-      elements = std::min(elements, node.outputs[0].shape.elements());
+    if (const auto read = sampled_elements(node, tape); read && i == 0)
+      elements = std::min(elements, *read);
     const double bytes = bytes_of(device, in.back(), elements);
     if (joined_in_place(node, plan, i, Val{at, 0}))
       in_place += bytes;

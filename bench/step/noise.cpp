@@ -31,9 +31,10 @@ Affine drawn_map(std::mt19937_64& random, const NoiseSize& a) {
 Noise::Noise(const NoiseSize& size, bool augment)
     : size_(size),
       augment_(augment),
-      specs_{{"image", DType::u8, {size.batch, size.size, size.size, size.channels}, true},
-             {"image/samples", DType::u8, {size.batch, int64_t{sizeof(WarpSample)}}},
-             {"label", DType::i32, {size.batch, 1, 1, 1}}},
+      specs_{
+          {"image", DType::u8, {size.batch, size.size, size.size, size.channels}, true},
+          {"image/samples", DType::u8, {size.batch, int64_t{sizeof(WarpSample)}}, false, !augment},
+          {"label", DType::i32, {size.batch, 1, 1, 1}}},
       image_(static_cast<size_t>(specs_[0].shape.elements()) / sizeof(Line) + 1),
       samples_(static_cast<size_t>(size.batch)),
       labels_(static_cast<size_t>(size.batch)) {

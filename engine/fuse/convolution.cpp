@@ -16,6 +16,10 @@ constexpr size_t load = LoadOperand::count;
 Attributes described(const Convolution& how, const LoadOperand& x) {
   Attributes attributes = Conv(how).attributes();
   attributes["normalised"] = x.normalised;
+  if (x.warp) {
+    attributes["sampled_height"] = x.warp->height;
+    attributes["sampled_width"] = x.warp->width;
+  }
   return attributes;
 }
 
@@ -27,16 +31,20 @@ Attributes FusedConv::attributes() const {
   return attributes;
 }
 Attributes FusedConvInputGrad::attributes() const { return described(how, x); }
-Attributes FusedConvWeightGrad::attributes() const { return described(how, x); }
+Attributes FusedConvWeightGrad::attributes() const {
+  Attributes attributes = described(how, x);
+  attributes["through_norm"] = dy.normalised;
+  return attributes;
+}
 
 std::vector<ValueInfo> FusedConv::infer(std::span<const ValueInfo> in) const {
-  std::vector<ValueInfo> out = Conv(how).infer(std::array{in[0], in[load], in[load + 1]});
+  std::vector<ValueInfo> out = Conv(how).infer(std::array{x.info(in), in[load], in[load + 1]});
   if (sums) out.push_back({Shape{3, out[0].shape.channels()}, Role::sum, DType::f64});
   return out;
 }
 
 double FusedConv::flops(std::span<const ValueInfo> in, std::span<const ValueInfo> out) const {
-  return Conv(how).flops(std::array{in[0], in[load], in[load + 1]}, out);
+  return Conv(how).flops(std::array{x.info(in), in[load], in[load + 1]}, out);
 }
 
 size_t FusedConv::workspace_bytes(Device& device, const RunArgs& args) const {
@@ -59,13 +67,13 @@ std::vector<Val> FusedConv::compose(Tape& tape, std::span<const Val> operands) c
 }
 
 std::vector<Val> FusedConv::vjp(const Vjp& v) const {
-  if (!differentiates) return Op::vjp(v);
+  if (!differentiates || (x.warp && v.wanted[0])) return Op::vjp(v);
   x.check_gradient(v, 0);
   Tape& tape = v.tape;
   std::vector<Val> d(v.x.size());
   const Val dy = v.dy[0], w = v.x[load], bias = v.x[load + 1];
   if (!dy) return d;
-  const Shape x_shape = tape.shape(v.x[0]), w_shape = tape.shape(w);
+  const Shape x_shape = tape.shape(v.x[0]);
   if (x.normalised && (v.wanted[0] || v.wanted[1] || v.wanted[2])) {
     std::vector<Val> operands{dy, w};
     operands.insert(operands.end(), v.x.begin(), v.x.begin() + load);
@@ -84,16 +92,23 @@ std::vector<Val> FusedConv::vjp(const Vjp& v) const {
   } else if (v.wanted[0]) {
     d[0] = tape.append(std::make_shared<ConvInputGrad>(how, x_shape), {dy, w});
   }
-  if (v.wanted[load] && x.normalised) {
-    std::vector<Val> operands(v.x.begin(), v.x.begin() + load);
-    operands.push_back(dy);
-    d[load] =
-        tape.append(std::make_shared<FusedConvWeightGrad>(how, x, w_shape), std::move(operands));
-  } else if (v.wanted[load]) {
-    d[load] = tape.append(std::make_shared<ConvWeightGrad>(how, w_shape), {v.x[0], dy});
-  }
+  if (v.wanted[load]) d[load] = weight_grad(v);
   if (bias && v.wanted[load + 1]) d[load + 1] = bias_cotangent(tape, bias, v.y[0], dy);
   return d;
+}
+
+Val FusedConv::weight_grad(const Vjp& v) const {
+  // Who asks for the gradient by x too reads dy from memory: made once, it serves both.
+  DeferredCotangent dy{{}, {v.dy[0]}};
+  dy.values.resize(CotangentOperand::count);
+  if (!v.wanted[0] && !v.wanted[1] && !v.wanted[2]) dy = deferred(v.tape, v.y[0], v.dy[0], false);
+  const Shape w_shape = v.tape.shape(v.x[load]);
+  if (!x.normalised && !x.warp && !dy.how.normalised)
+    return v.tape.append(std::make_shared<ConvWeightGrad>(how, w_shape), {v.x[0], v.dy[0]});
+  std::vector<Val> operands(v.x.begin(), v.x.begin() + load);
+  operands.insert(operands.end(), dy.values.begin(), dy.values.end());
+  return v.tape.append(std::make_shared<FusedConvWeightGrad>(how, x, dy.how, w_shape),
+                       std::move(operands));
 }
 
 std::vector<ValueInfo> FusedConvInputGrad::infer(std::span<const ValueInfo> in) const {
@@ -127,28 +142,56 @@ void FusedConvInputGrad::run(Device& device, const RunArgs& args) const {
       outputs_of(*this, args), how.window, how.groups, args.work);
 }
 
+namespace {
+
+// What the unfused op takes. A cotangent that is deferred has the shape of its z.
+std::array<ValueInfo, 2> plain_operands(const FusedConvWeightGrad& op,
+                                        std::span<const ValueInfo> in) {
+  return {op.x.info(in), in[load + (op.dy.normalised ? 2 : 0)]};
+}
+
+}  // namespace
+
 std::vector<ValueInfo> FusedConvWeightGrad::infer(std::span<const ValueInfo> in) const {
-  return ConvWeightGrad(how, w_shape).infer(std::array{in[0], in[load]});
+  return ConvWeightGrad(how, w_shape).infer(plain_operands(*this, in));
 }
 
 double FusedConvWeightGrad::flops(std::span<const ValueInfo> in,
                                   std::span<const ValueInfo> out) const {
-  return ConvWeightGrad(how, w_shape).flops(std::array{in[0], in[load]}, out);
+  return ConvWeightGrad(how, w_shape).flops(plain_operands(*this, in), out);
 }
 
 size_t FusedConvWeightGrad::workspace_bytes(Device& device, const RunArgs& args) const {
   return device.backend().fused->convolution_weight_grad_workspace(
-      device.stream(), x.view(args.in), args.in[load], args.out[0], how.window, how.groups);
+      device.stream(), x.view(args.in), dy.view(args.in.subspan(load)), args.out[0], how.window,
+      how.groups);
 }
 
 void FusedConvWeightGrad::run(Device& device, const RunArgs& args) const {
-  device.backend().fused->convolution_weight_grad(device.stream(), x.view(args.in), args.in[load],
-                                                  args.out[0], how.window, how.groups, args.work);
+  device.backend().fused->convolution_weight_grad(device.stream(), x.view(args.in),
+                                                  dy.view(args.in.subspan(load)), args.out[0],
+                                                  how.window, how.groups, args.work);
 }
 
 }  // namespace fulmar::ops
 
 namespace fulmar {
+namespace {
+
+// The warp that makes a convolution's x, where nobody else reads that, and sampling it twice, for
+// the convolution and for its gradient, costs less than writing it.
+std::shared_ptr<const ops::Warp> sampled_by(const Graph& graph, const ops::Conv& conv, Val x,
+                                            const Shape& w, const Shape& y) {
+  const FusedKernels& kernels = *graph.device().backend().fused;
+  auto warp = std::dynamic_pointer_cast<const ops::Warp>(graph.node(x).op);
+  const auto view = [](const Shape& shape) { return view_of(nullptr, shape, DType::f32); };
+  const bool fits = warp && warp->cuts && !warp->how.standardize && graph.inner(x) &&
+                    graph.free(graph.node(x)) && kernels.convolution_samples &&
+                    kernels.convolution_samples(view(w), view(y), conv.how.window, conv.how.groups);
+  return fits ? warp : nullptr;
+}
+
+}  // namespace
 
 std::optional<Match> fuse_convolution(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
@@ -163,12 +206,18 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
   match.at = node;
   match.nodes = {node};
   const Val x = product.inputs[0], y{node, 0};
-  if (graph.normalised(x))
+  const auto warp = sampled_by(graph, *conv, x, w, graph.tape().shape(y));
+  const std::vector<Val> picture = warp ? graph.node(x).inputs : std::vector<Val>{};
+  if (warp) {
+    match.nodes.push_back(x.node);
+    match.reads = picture;
+  } else if (graph.normalised(x)) {
     match.loads = {x};
-  else
+  } else {
     match.reads = {x};
+  }
   const auto sums = graph.channel_sums(y);
-  if (match.loads.empty() && !sums) return {};
+  if (match.loads.empty() && !warp && !sums) return {};
   match.reads.push_back(product.inputs[1]);
   match.reads.push_back(product.inputs[2]);
   if (sums) {
@@ -179,7 +228,12 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
                   loads = !match.loads.empty()](Recorder& r) {
     std::vector<Val> operands;
     const auto norm = loads ? r.loads(x) : std::nullopt;
-    const auto load = ops::LoadOperand::append(operands, norm, norm ? Val{} : r.now(x));
+    auto load =
+        ops::LoadOperand::append(operands, norm, norm ? Val{} : r.now(warp ? picture[0] : x));
+    if (warp) {
+      load.warp = warp;
+      operands[1] = r.now(picture[1]);
+    }
     operands.push_back(r.now(weight));
     operands.push_back(r.now(bias));
     operands.push_back(sums ? r.now(sums->shift) : Val{});

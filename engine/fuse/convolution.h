@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/fuse/cotangent.h"
 #include "engine/fuse/load.h"
 #include "engine/op.h"
 #include "engine/ops/conv.h"
@@ -24,6 +25,9 @@ struct FULMAR_API FusedConv final : Op {
   const LoadOperand x;
   const bool sums;
   const bool differentiates;  // as Separable's
+
+ private:
+  Val weight_grad(const Vjp& v) const;
 };
 
 // Its gradient by x. dy, w, LoadOperand x (where it is normalised), so far? -> dx with what others
@@ -43,10 +47,11 @@ struct FULMAR_API FusedConvInputGrad final : Op {
   const Shape x_shape;
 };
 
-// Its gradient by w, of a normalised x. LoadOperand x, dy -> dw
+// Its gradient by w. LoadOperand x, CotangentOperand dy -> dw
 struct FULMAR_API FusedConvWeightGrad final : Op {
-  FusedConvWeightGrad(const Convolution& settings, const LoadOperand& load, const Shape& shape)
-      : how(settings), x(load), w_shape(shape) {}
+  FusedConvWeightGrad(const Convolution& settings, const LoadOperand& load,
+                      const CotangentOperand& cotangent, const Shape& shape)
+      : how(settings), x(load), dy(cotangent), w_shape(shape) {}
   std::string_view name() const override { return "convolution_weight_grad"; }
   Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
@@ -56,6 +61,7 @@ struct FULMAR_API FusedConvWeightGrad final : Op {
 
   const Convolution how;
   const LoadOperand x;
+  const CotangentOperand dy;
   const Shape w_shape;
 };
 

@@ -6,12 +6,25 @@
 
 namespace fulmar::ops {
 
+ValueInfo LoadOperand::info(std::span<const ValueInfo> operands) const {
+  return warp ? warp->infer(operands.first(2))[0] : operands[0];
+}
+
 Loaded LoadOperand::view(std::span<const View> operands) const {
+  if (warp) {
+    Loaded x{operands[0]};
+    const Shape& source = operands[0].shape;
+    x.sampled = {operands[1].as<const WarpSample>(),
+                 &warp->how,
+                 {source.images(), warp->height, warp->width, source.channels()}};
+    return x;
+  }
   if (!normalised) return {operands[0]};
   return {operands[0], operands[1], operands[2], operands[3], operands[4], epsilon};
 }
 
 Val LoadOperand::compose(Tape& tape, std::span<const Val> operands) const {
+  if (warp) return tape.append(warp, {operands[0], operands[1]});
   return normalised ? relu(tape, compose_norm(tape, operands)) : operands[0];
 }
 

@@ -7,7 +7,6 @@
 #include "engine/ops/conv.h"
 #include "engine/ops/norm.h"
 #include "engine/ops/pointwise.h"
-#include "engine/ops/pool.h"
 #include "engine/shape_rules.h"
 #include "kernels/pointwise.h"
 
@@ -19,34 +18,6 @@ constexpr size_t load = LoadOperand::count, given = CotangentOperand::count;
 // 2 per multiply-add of the depthwise and of the pointwise part.
 double product_flops(const Shape& x, int64_t outputs) {
   return 2 * static_cast<double>(x.elements()) * static_cast<double>(9 + outputs);
-}
-
-struct Operands {
-  CotangentOperand how;
-  std::vector<Val> values;
-};
-
-// Takes what batch_norm_grad and max_pool_grad still have to do over from them: they aren't run
-// where nobody else reads what they give.
-Operands cotangent_operands(const Tape& tape, Val y, Val dy) {
-  Operands o;
-  o.values.assign(given, Val{});
-  o.values[0] = dy;
-  const Node& node = tape.node(dy.node);
-  const auto* norm = as<BatchNormGrad>(node);
-  if (!norm || node.inputs[1] != y) return o;
-  o.how.normalised = true;
-  o.how.epsilon = norm->epsilon;
-  o.values[0] = node.inputs[0];
-  for (size_t i = 1; i < 7; i++) o.values[i + 1] = node.inputs[i];
-  const Node& behind = tape.node(node.inputs[0].node);
-  const auto* pool = as<MaxPoolGrad>(behind);
-  if (!pool || pool->kernel != fused_taps || !same_window(pool->window, pool_window(tape.shape(y))))
-    return o;
-  o.how.pooled = true;
-  o.values[0] = behind.inputs[0];
-  o.values[1] = behind.inputs[1];
-  return o;
 }
 
 // What a skip gave for the same x, where that is all that others gave: its dy and w.
@@ -135,7 +106,7 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
   const Val dy = v.dy[0];
   if (!dy) return d;
   const bool of_weights = v.wanted[load] || v.wanted[load + 1];
-  Operands o = cotangent_operands(tape, v.y[0], dy);
+  DeferredCotangent o = deferred(tape, v.y[0], dy, true);
   for (size_t i = 0; i < load + 2; i++) o.values.push_back(v.x[i]);
   const auto skip = x.normalised ? normalised_skip_of(v) : skip_of(tape, v.so_far[0]);
   o.values.push_back(skip ? skip->dy : Val{});
@@ -156,20 +127,6 @@ std::vector<Val> Separable::vjp(const Vjp& v) const {
   if (v.x[load + 2] && v.wanted[load + 2])
     d[load + 2] = bias_cotangent(tape, v.x[load + 2], v.y[0], dy);
   return d;
-}
-
-Cotangent CotangentOperand::view(std::span<const View> operands) const {
-  Cotangent dy{operands[0]};
-  if (pooled) dy.argmax = operands[1];
-  if (!normalised) return dy;
-  dy.z = operands[2];
-  dy.gamma = operands[3];
-  dy.mean = operands[4];
-  dy.var = operands[5];
-  dy.sums = operands[6];
-  dy.grad_sums = operands[7];
-  dy.epsilon = epsilon;
-  return dy;
 }
 
 Attributes SeparableBack::attributes() const {

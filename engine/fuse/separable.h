@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/fuse/cotangent.h"
 #include "engine/fuse/load.h"
 #include "engine/op.h"
 
@@ -22,15 +23,6 @@ struct FULMAR_API Separable final : Op {
   const LoadOperand x;
   const bool sums;
   const bool differentiates;  // the device has its gradient's kernel; else that of the composition
-};
-
-// How the cotangent of a separable convolution's output is given: itself, or what is left to do.
-struct CotangentOperand {
-  static constexpr size_t count = 8;  // dy, argmax, z, gamma, mean, var, sums, grad sums
-  bool pooled = false, normalised = false;
-  double epsilon = 0;
-
-  Cotangent view(std::span<const View> operands) const;
 };
 
 // Its gradient. CotangentOperand, LoadOperand x, depthwise, pointwise, skip's dy?, skip's w? ->

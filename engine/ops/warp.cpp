@@ -32,14 +32,17 @@ void Warp::run(Device& device, const RunArgs& args) const {
 }
 
 Attributes Warp::attributes() const {
-  return {{"interpolation",
-           std::string(how.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
-          {"standardize", how.standardize}};
+  Attributes attributes{
+      {"interpolation",
+       std::string(how.interpolation == Interpolation::nearest ? "nearest" : "bilinear")},
+      {"standardize", how.standardize}};
+  if (cuts) attributes["cuts"] = true;
+  return attributes;
 }
 
-Val warp(Tape& tape, Val source, Val samples, int64_t height, int64_t width,
-         const WarpOptions& how) {
-  return tape.append(std::make_shared<Warp>(height, width, how), {source, samples});
+Val warp(Tape& tape, Val source, Val samples, int64_t height, int64_t width, const WarpOptions& how,
+         bool cuts) {
+  return tape.append(std::make_shared<Warp>(height, width, how, cuts), {source, samples});
 }
 
 std::vector<ValueInfo> WarpLabels::infer(std::span<const ValueInfo> in) const {

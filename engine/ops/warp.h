@@ -7,8 +7,8 @@ namespace fulmar::ops {
 
 // source, samples -> y. Sources are data, not values of a function: there is no gradient.
 struct FULMAR_API Warp final : Op {
-  Warp(int64_t rows, int64_t columns, const WarpOptions& settings)
-      : height(rows), width(columns), how(settings) {}
+  Warp(int64_t rows, int64_t columns, const WarpOptions& settings, bool by_whole_pixels = false)
+      : height(rows), width(columns), how(settings), cuts(by_whole_pixels) {}
   std::string_view name() const override { return "warp"; }
   Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
@@ -16,6 +16,7 @@ struct FULMAR_API Warp final : Op {
 
   const int64_t height, width;
   const WarpOptions how;
+  const bool cuts;  // as the builder's
 };
 
 // source, samples -> y, labels of pixels. It has no gradient.

@@ -46,6 +46,8 @@ FusedKernels fused_kernels(bool bf16) {
 #define FULMAR_SET(name) k.name##_workspace = FULMAR_WORKSPACE(name);
   FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_SET)
 #undef FULMAR_SET
+  // A picture in memory is rounded where activations are.
+  if (!bf16) k.convolution_samples = convolution_samples;
   return k;
 }
 

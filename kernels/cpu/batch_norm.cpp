@@ -8,6 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_norm.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "kernels/cpu/norm_grad-inl.h"
 #include "kernels/cpu/periods-inl.h"
 #include "kernels/cpu/sums-inl.h"
 
@@ -77,25 +78,13 @@ void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& 
                      const View& dx, double epsilon) {
   const int64_t channels = x.shape.channels();
   const Period period = period_of(channels);
-  const float *g = gamma.as<float>(), *m = mean.as<float>(), *v = var.as<float>();
-  const double *n = sums.as<double>() + 2 * channels, *totals = grad_sums.as<double>();
-  const auto variance = [&](int64_t c) { return static_cast<double>(v[c]) + epsilon; };
-  const auto centre = period_tile(period, channels, [&](int64_t c) { return m[c]; });
-  const auto scale = period_tile(period, channels, [&](int64_t c) {
-    return static_cast<double>(g[c]) / std::sqrt(variance(c));
-  });
-  const auto average = period_tile(period, channels, [&](int64_t c) { return totals[c] / n[c]; });
-  const auto slope = period_tile(
-      period, channels, [&](int64_t c) { return totals[channels + c] / (n[c] * variance(c)); });
-  const float *c = centre.data(), *s = scale.data(), *a = average.data(), *k = slope.data();
+  const NormGrad norm({dy, {}, x, gamma, mean, var, sums, grad_sums, epsilon},
+                      [&](const auto& of) { return period_tile(period, channels, of); });
   for_type_of(x, [&]<class T>(std::type_identity<T>) {
     const T *from = elements<T>(x), *grad = elements<T>(dy);
-    for_periods<T>(stream, dx, [=](const auto& load, int64_t e, int64_t phase) HWY_ATTR {
-      const D d;
-      const V centred = hn::Sub(load(from + e), hn::LoadU(d, c + phase));
-      const V rest = hn::Sub(load(grad + e), hn::LoadU(d, a + phase));
-      return hn::Mul(hn::LoadU(d, s + phase),
-                     hn::NegMulAdd(centred, hn::LoadU(d, k + phase), rest));
+    for_periods<T>(stream, dx, [&norm, from, grad](const auto& load, int64_t e, int64_t phase)
+                                   HWY_ATTR {
+      return norm.at(phase)(load(grad + e), load(from + e));
     });
   });
 }

@@ -119,7 +119,8 @@ void conv2d(Stream& stream, const View& x, const View& w, const View& bias, cons
             const Window& window, int64_t groups, void* work) {
   check_conv2d(x, w, y, window, groups);
   if (y.shape.elements() == 0) return;
-  if (conv2d_is_direct(w, y, window, groups)) return conv2d_direct(stream, x, w, bias, y, window);
+  if (conv2d_is_direct(w, y, window, groups))
+    return conv2d_direct(stream, {x}, w, bias, {}, y, {}, window, work);
   HWY_DYNAMIC_DISPATCH(conv2d_target)
   (*stream.pool, x, w, bias, y, window, groups, static_cast<float*>(work));
 }
@@ -127,32 +128,30 @@ void conv2d(Stream& stream, const View& x, const View& w, const View& bias, cons
 HWY_EXPORT(convolution_target);
 HWY_EXPORT(convolution_bytes);
 
-namespace {
-
-// No product of patches: nothing to do, or a direct convolution.
-bool is_no_product(const Loaded& x, const View& w, const View& y, const Window& window,
-                   int64_t groups) {
-  return y.shape.elements() == 0 || (!x.normalised() && conv2d_is_direct(w, y, window, groups));
+bool convolution_samples(const View& w, const View& y, const Window& window, int64_t groups) {
+  return conv2d_is_direct(w, y, window, groups) &&
+         conv2d_weight_grad_is_direct(y, w, window, groups);
 }
-
-}  // namespace
 
 size_t convolution_workspace(Stream&, const Loaded& x, const View& w, const View&, const View&,
                              const View& y, const View& sums, const Window& window,
                              int64_t groups) {
-  if (is_no_product(x, w, y, window, groups)) return 0;
+  if (y.shape.elements() == 0) return 0;
+  if (!x.normalised() && conv2d_is_direct(w, y, window, groups))
+    return conv2d_direct_workspace(y, sums);
   return HWY_DYNAMIC_DISPATCH(convolution_bytes)(x, w, y, sums, window, groups);
 }
 
 void convolution(Stream& stream, const Loaded& x, const View& w, const View& bias,
                  const View& shift, const View& y, const View& sums, const Window& window,
                  int64_t groups, void* work) {
-  check_conv2d(x.x, w, y, window, groups);
-  if (is_no_product(x, w, y, window, groups)) {
-    if (y.shape.elements() > 0) conv2d_direct(stream, x.x, w, bias, y, window);
+  check_conv2d(x, w, y, window, groups);
+  if (y.shape.elements() == 0) {
     if (sums) channel_sums(stream, y, shift, sums);
     return;
   }
+  if (!x.normalised() && conv2d_is_direct(w, y, window, groups))
+    return conv2d_direct(stream, x, w, bias, shift, y, sums, window, work);
   HWY_DYNAMIC_DISPATCH(convolution_target)
   (*stream.pool, x, w, bias, shift, y, sums, window, groups, static_cast<float*>(work));
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/error.h"
+#include "kernels/warp.h"
 
 namespace fulmar::cpu {
 
@@ -31,6 +32,14 @@ void check_conv2d(const View& x, const View& w, const View& y, const Window& win
                    extent(1, x.shape.width(), w.shape.height()), w.shape.channels()};
   const Shape got{y.shape.images(), y.shape.height(), y.shape.width(), y.shape.channels()};
   if (got != want) fail("y should be " + want.to_string());
+}
+
+void check_conv2d(const Loaded& x, const View& w, const View& y, const Window& window,
+                  int64_t groups) {
+  if (!x.is_sampled()) return check_conv2d(x.x, w, y, window, groups);
+  const View read = view_of(nullptr, x.shape(), DType::f32);
+  check_conv2d(read, w, y, window, groups);
+  if (x.sampled.samples) check_warp(x.x, x.sampled.samples, read);
 }
 
 }  // namespace fulmar::cpu

@@ -4,12 +4,28 @@
 
 #include "kernels/cpu/scratch.h"
 
+// How rows of y are cut into tasks, each with sums of its own: by shape alone.
+#ifndef FULMAR_KERNELS_CPU_CONV2D_DIRECT_CUT
+#define FULMAR_KERNELS_CPU_CONV2D_DIRECT_CUT
+namespace fulmar::cpu {
+
+// Enough tasks for many threads, but few rows of x that two tasks zip.
+inline int64_t lines_of_task(int64_t lines) { return std::clamp<int64_t>(lines / 64, 4, 32); }
+inline int64_t tasks_of(int64_t lines) {
+  return (lines + lines_of_task(lines) - 1) / lines_of_task(lines);
+}
+
+}  // namespace fulmar::cpu
+#endif
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d_direct.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
 #include "kernels/cpu/direct_row-inl.h"
 #include "kernels/cpu/stores-inl.h"
+#include "kernels/cpu/zipped_picture-inl.h"
+#include "kernels/cpu/zipped_sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -23,21 +39,29 @@ bool is_direct(const View& w, const View& y, const Window& window, int64_t group
   return conv.outputs <= most_outputs && conv.suits(groups);
 }
 
-void direct_target(ThreadPool& pool, const View& x, const View& w, const View& bias, const View& y,
-                   const Window& window) {
-  const ZippedConv conv(x, w, y, window);
-  // Enough tasks for many threads, but few rows of x that two tasks zip.
-  const int64_t lines = std::clamp<int64_t>(conv.lines() / 64, 4, 32);
+void direct_target(ThreadPool& pool, const Loaded& x, const View& w, const View& bias,
+                   const View& shift, const View& y, const View& sums, const Window& window,
+                   double* work) {
+  const ZippedConv conv(x.shape(), w, y, window);
+  const ZippedSource source(x);
+  const int64_t lines = lines_of_task(conv.lines()), tasks = tasks_of(conv.lines());
   const int64_t row_floats = conv.out_width * conv.outputs;
   const bool past_caches = writes_past_caches(y) && row_floats % (line_bytes / sizeof(float)) == 0;
-  const size_t bytes = static_cast<size_t>(conv.ring_floats() + 2 * conv.y_row()) * sizeof(float) +
-                       static_cast<size_t>(conv.depth()) * sizeof(float*);
-  pool.run((conv.lines() + lines - 1) / lines, [&](int64_t task, int worker) HWY_ATTR {
+  const size_t bytes =
+      static_cast<size_t>(conv.ring_floats() + 2 * conv.y_row() + source.row_floats()) *
+          sizeof(float) +
+      static_cast<size_t>(conv.depth()) * sizeof(float*);
+  const ZippedSums row_sums(conv, shift);
+  pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
     float* const memory = static_cast<float*>(pool.scratch(worker, bytes));
     float* const zipped = memory + conv.ring_floats();
     float* const plain = zipped + conv.y_row();
-    const auto taps = reinterpret_cast<const float**>(plain + conv.y_row());
-    ZippedRows rows(conv, x.as<float>(), memory);
+    float* const picture_row = plain + conv.y_row();
+    const auto taps = reinterpret_cast<const float**>(picture_row + source.row_floats());
+    WarpColumns columns;
+    double* const total = sums ? work + task * row_sums.size() : nullptr;
+    if (total) std::fill_n(total, row_sums.size(), 0.0);
+    ZippedRows rows = source.rows(conv, memory);
     DirectRow row{taps,
                   conv.depth(),
                   w.as<float>(),
@@ -49,14 +73,16 @@ void direct_target(ThreadPool& pool, const View& x, const View& w, const View& b
                   zipped,
                   {}};
     for (int64_t line = task * lines; line < std::min(conv.lines(), (task + 1) * lines); line++) {
-      rows.find_taps(line, taps);
-      row.next = rows.next(conv.columns / 2 * conv.depth());
+      source.find_taps(rows, line, taps, columns, picture_row);
+      row.next = source.next(rows, conv.columns / 2 * conv.depth());
       direct_row(row);
+      if (total) row_sums.add(zipped, total);
       float* const to = y.as<float>() + line * row_floats;
       store_zipped(zipped, conv.y_count, row_floats, past_caches, plain, to);
     }
     if (past_caches) hwy::FlushStream();
   });
+  if (sums) row_sums.collect(work, tasks, y, sums);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -69,13 +95,21 @@ namespace fulmar::cpu {
 HWY_EXPORT(is_direct);
 HWY_EXPORT(direct_target);
 
+size_t conv2d_direct_workspace(const View& y, const View& sums) {
+  if (sums.shape.rank() == 0) return 0;
+  const int64_t tasks = tasks_of(y.shape.images() * y.shape.height());
+  return static_cast<size_t>(tasks * 2 * y.shape.channels()) * sizeof(double);
+}
+
 bool conv2d_is_direct(const View& w, const View& y, const Window& window, int64_t groups) {
   return HWY_DYNAMIC_DISPATCH(is_direct)(w, y, window, groups);
 }
 
-void conv2d_direct(Stream& stream, const View& x, const View& w, const View& bias, const View& y,
-                   const Window& window) {
-  HWY_DYNAMIC_DISPATCH(direct_target)(*stream.pool, x, w, bias, y, window);
+void conv2d_direct(Stream& stream, const Loaded& x, const View& w, const View& bias,
+                   const View& shift, const View& y, const View& sums, const Window& window,
+                   void* work) {
+  HWY_DYNAMIC_DISPATCH(direct_target)
+  (*stream.pool, x, w, bias, shift, y, sums, window, static_cast<double*>(work));
 }
 
 }  // namespace fulmar::cpu

@@ -8,8 +8,10 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d_direct_weight_grad.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
+#include "kernels/cpu/norm_grad-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/cpu/zipped-inl.h"
+#include "kernels/cpu/zipped_picture-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -24,7 +26,7 @@ struct GradientRow {
   const float* const* taps;
   const float* dy;  // zipped
   float* sums;      // a vector for each weight
-  Fetch next_x, next_dy;
+  Fetch next_x, next_dy, next_z;
 };
 
 // sums of weights (k, o) to (k + inputs, o + outputs) += x * dy over the row's columns
@@ -42,10 +44,11 @@ HWY_NOINLINE void gradient_tile(const GradientRow& row, int64_t k, int64_t o) {
     for (int j = 0; j < outputs; j++) sum[i][j] = hn::Load(d, sums + i * all + j * lanes());
   }
   const float* dy = row.dy + o * lanes();
-  Fetch next_x = row.next_x, next_dy = row.next_dy;
+  Fetch next_x = row.next_x, next_dy = row.next_dy, next_z = row.next_z;
   for (int64_t column = 0; column < row.conv.columns; column++, dy += all) {
     next_x.step();
     next_dy.step();
+    next_z.step();
     V value[inputs];
 #pragma GCC unroll 8
     for (int i = 0; i < inputs; i++) {
@@ -74,6 +77,7 @@ HWY_INLINE void gradient_channels(GradientRow& row, int64_t o) {
     gradient_tile<3, outputs>(row, k, o);
     row.next_x = row.next_x.after(row.conv.columns);
     row.next_dy = row.next_dy.after(row.conv.columns);
+    row.next_z = row.next_z.after(row.conv.columns);
   }
   for (; k < depth; k++) gradient_tile<1, outputs>(row, k, o);
 }
@@ -83,7 +87,7 @@ HWY_INLINE void gradient_row(GradientRow row) {
   int64_t o = 0;
   for (; o + gradient_outputs <= all; o += gradient_outputs) {
     gradient_channels<gradient_outputs>(row, o);
-    row.next_x = row.next_dy = {};
+    row.next_x = row.next_dy = row.next_z = {};
   }
   for (; o + 4 <= all; o += 4) gradient_channels<4>(row, o);
   for (; o + 2 <= all; o += 2) gradient_channels<2>(row, o);
@@ -113,34 +117,42 @@ void flush_sums(float* sums, int64_t weights, double* total) {
 }
 
 // totals: a sum of each task for each weight
-void gradient_target(ThreadPool& pool, const View& x, const View& dy, const View& dw,
+void gradient_target(ThreadPool& pool, const Loaded& x, const Cotangent& cotangent, const View& dw,
                      const Window& window, int64_t tasks, double* totals) {
-  const ZippedConv conv(x, dw, dy, window);
+  const ZippedConv conv(x.shape(), dw, cotangent.dy, window);
+  const ZippedSource source(x);
+  const FlatCotangent dy(cotangent, conv.outputs);
   const int64_t weights = dw.shape.elements(), lines = (conv.lines() + tasks - 1) / tasks;
   const int64_t row_floats = conv.out_width * conv.outputs;
-  const size_t bytes =
-      static_cast<size_t>(conv.ring_floats() + 2 * conv.y_row() + weights * max_lanes) *
-          sizeof(float) +
-      static_cast<size_t>(conv.depth()) * sizeof(float*);
+  const size_t bytes = static_cast<size_t>(conv.ring_floats() + 3 * conv.y_row() +
+                                           weights * max_lanes + source.row_floats()) *
+                           sizeof(float) +
+                       static_cast<size_t>(conv.depth()) * sizeof(float*);
   pool.run(tasks, [&](int64_t task, int worker) HWY_ATTR {
     float* const memory = static_cast<float*>(pool.scratch(worker, bytes));
     float* const zipped = memory + conv.ring_floats();
     float* const edge = zipped + conv.y_row();
-    float* const sums = edge + conv.y_row();
-    const auto taps = reinterpret_cast<const float**>(sums + weights * max_lanes);
+    float* const made = edge + conv.y_row();
+    float* const sums = made + conv.y_row();
+    float* const picture_row = sums + weights * max_lanes;
+    const auto taps = reinterpret_cast<const float**>(picture_row + source.row_floats());
+    WarpColumns warp_columns;
     double* const total = totals + task * weights;
     std::fill_n(total, weights, 0.0);
     std::memset(sums, 0, static_cast<size_t>(weights * max_lanes) * sizeof(float));
-    ZippedRows rows(conv, x.as<float>(), memory);
+    ZippedRows rows = source.rows(conv, memory);
     int64_t columns = 0;
     for (int64_t line = task * lines; line < std::min(conv.lines(), (task + 1) * lines); line++) {
-      rows.find_taps(line, taps);
-      const float* const row = dy.as<float>() + line * row_floats;
-      zip_row(row, row_floats, 0, conv.y_count, conv.y_count, edge, zipped);
+      source.find_taps(rows, line, taps, warp_columns, picture_row);
+      zip_row(dy.at(line * row_floats, row_floats, made), row_floats, 0, conv.y_count, conv.y_count,
+              edge, zipped);
       const int64_t steps = conv.columns * std::max<int64_t>(conv.depth() / 3, 1);
-      const bool last = line + 1 == conv.lines();
-      gradient_row({conv, taps, zipped, sums, rows.next(steps),
-                    last ? Fetch() : Fetch(row + row_floats, row_floats, steps)});
+      const auto next = [&](const float* of) {
+        if (!of || line + 1 == conv.lines()) return Fetch();
+        return Fetch(of + (line + 1) * row_floats, row_floats, steps);
+      };
+      gradient_row(
+          {conv, taps, zipped, sums, source.next(rows, steps), next(dy.dy()), next(dy.z())});
       columns += conv.columns;
       if (columns + conv.columns <= float_columns) continue;
       flush_sums(sums, weights, total);
@@ -183,10 +195,10 @@ size_t conv2d_direct_weight_grad_workspace(const View& dy, const View& dw) {
   return static_cast<size_t>(gradient_tasks(dy) * dw.shape.elements()) * sizeof(double);
 }
 
-void conv2d_direct_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
+void conv2d_direct_weight_grad(Stream& stream, const Loaded& x, const Cotangent& dy, const View& dw,
                                const Window& window, void* work) {
   HWY_DYNAMIC_DISPATCH(gradient_target)
-  (*stream.pool, x, dy, dw, window, gradient_tasks(dy), static_cast<double*>(work));
+  (*stream.pool, x, dy, dw, window, gradient_tasks(dy.dy), static_cast<double*>(work));
 }
 
 }  // namespace fulmar::cpu

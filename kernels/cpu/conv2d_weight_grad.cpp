@@ -48,6 +48,7 @@ inline WeightGradCut cut_of(const View& dy, const View& dw, int64_t groups) {
 #include "hwy/foreach_target.h"
 // Must come after foreach_target.h.
 #include "kernels/cpu/convolution-inl.h"
+#include "kernels/cpu/norm_grad-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -64,8 +65,8 @@ constexpr int64_t plain_x_columns = 128, plain_dy_columns = 64;
 // One block of one chunk's sum.
 struct WeightGradBlock {
   const Patches& x;
-  const float* dy;  // of the group
-  int64_t dy_stride;
+  const FlatCotangent& dy;
+  int64_t dy_first, dy_stride;  // where the group begins, and floats from a pixel to the next
   int64_t first_pixel, last_pixel;
   int64_t first_row, last_row, first_column, last_column;
   float* sum;  // element (first_row, first_column)
@@ -79,7 +80,8 @@ HWY_INLINE int64_t side_stride(int64_t columns) { return (columns + 15) / 16 * 1
 // dy. Only rows without gaps: neighbouring blocks would fetch the gaps' lines in vain.
 class NextPixels {
  public:
-  NextPixels(const WeightGradBlock& block, int64_t pixel) : x_(nullptr), dy_(block.dy) {
+  NextPixels(const WeightGradBlock& block, int64_t pixel)
+      : x_(nullptr), dy_(block.dy.dy() + block.dy_first) {
     const int64_t rows = block.last_row - block.first_row;
     const int64_t columns = block.last_column - block.first_column;
     if (pixel + pixel_block > block.last_pixel) return;
@@ -106,16 +108,30 @@ class NextPixels {
   int64_t x_floats_ = 0, dy_floats_ = 0, share_ = 0;
 };
 
+// The block's columns of some pixels of dy: where they lie, or made in `memory` without gaps.
+HWY_INLINE const float* block_dy(const WeightGradBlock& block, int64_t pixel, int64_t count,
+                                 float* memory) {
+  const int64_t columns = block.last_column - block.first_column;
+  const int64_t first = pixel * block.dy_stride + block.dy_first + block.first_column;
+  if (block.dy.in_memory() || columns == block.dy_stride)
+    return block.dy.at(first, count * columns, memory);
+  for (int64_t p = 0; p < count; p++)
+    block.dy.at(first + p * block.dy_stride, columns, memory + p * columns);
+  return memory;
+}
+
 template <class Packing>
 HWY_INLINE void run_block(const WeightGradBlock& block, const Packing& packing, float* scratch) {
   const int64_t rows = block.last_row - block.first_row;
   const int64_t columns = block.last_column - block.first_column;
   const int64_t x_stride = side_stride(rows);
   float* const packed_x = scratch;
-  float* const packed_dy = scratch + pixel_block * x_stride;
+  float* const packed_dy = packed_x + pixel_block * x_stride;
+  float* const made_dy = packed_dy + pixel_block * padded_columns(columns);
   const bool plain_x =
       Packing::keeps && block.x.is_matrix() && block.x.pixel_stride <= plain_x_columns;
-  const bool plain_dy = block.dy_stride <= plain_dy_columns && padded_columns(columns) == columns;
+  const int64_t dy_stride = block.dy.in_memory() ? block.dy_stride : columns;
+  const bool plain_dy = dy_stride <= plain_dy_columns && padded_columns(columns) == columns;
   const EvenRows out{block.sum, block.sum_stride};
   for (int64_t p = block.first_pixel; p < block.last_pixel; p += pixel_block) {
     const int64_t count = std::min(pixel_block, block.last_pixel - p);
@@ -125,25 +141,27 @@ HWY_INLINE void run_block(const WeightGradBlock& block, const Packing& packing, 
     else
       pack_patches(block.x, p, p + count, block.first_row, block.last_row, packed_x, x_stride,
                    packing);
-    const float* const dy = block.dy + p * block.dy_stride + block.first_column;
+    const float* const dy = block_dy(block, p, count, made_dy);
     const auto add = [&](const auto& right) HWY_ATTR {
       multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},
                               left, right, NextPixels(block, p + pixel_block), out, StoreSum());
     };
     if (plain_dy) {
-      add(PlainRight{dy, block.dy_stride, columns});
+      add(PlainRight{dy, dy_stride, columns});
       continue;
     }
     for (int64_t c = 0; c < columns; c += panel_width(columns - c))
-      pack_panel(dy, block.dy_stride, count, columns, c, packed_dy + c * count);
+      pack_panel(dy, dy_stride, count, columns, c, packed_dy + c * count);
     add(Panels{packed_dy, count, columns});
   }
 }
 
 // packing(g): of a group's patches.
 template <class PackingOf>
-void weight_grad(ThreadPool& pool, const View& x, const View& dy, const View& dw,
+void weight_grad(ThreadPool& pool, const View& x, const Cotangent& cotangent, const View& dw,
                  const Window& window, int64_t groups, float* work, const PackingOf& packing) {
+  const View& dy = cotangent.dy;
+  const FlatCotangent gradient(cotangent, dy.shape.channels());
   const int64_t outputs = dy.shape.channels() / groups, depth = dw.shape.pixels();
   const int64_t pixels = dy.shape.pixels();
   const WeightGradCut cut = cut_of(dy, dw, groups);
@@ -153,9 +171,11 @@ void weight_grad(ThreadPool& pool, const View& x, const View& dy, const View& dw
         forward_patches(x, dy, dw.shape.images(), dw.shape.height(), dw.shape.width(), window, g));
   const int64_t row_blocks = (depth + cut.row_step - 1) / cut.row_step;
   const int64_t column_blocks = (outputs + cut.column_step - 1) / cut.column_step;
-  const size_t bytes = static_cast<size_t>(pixel_block * (side_stride(cut.row_step) +
-                                                          padded_columns(cut.column_step))) *
-                       sizeof(float);
+  const int64_t made_columns = gradient.in_memory() ? 0 : std::min(outputs, cut.column_step);
+  const size_t bytes =
+      static_cast<size_t>(pixel_block * (side_stride(cut.row_step) +
+                                         padded_columns(cut.column_step) + made_columns)) *
+      sizeof(float);
   pool.run(groups * cut.chunks * row_blocks * column_blocks, [&](int64_t task, int worker) {
     const int64_t column = task % column_blocks * cut.column_step;
     const int64_t row = task / column_blocks % row_blocks * cut.row_step;
@@ -168,7 +188,8 @@ void weight_grad(ThreadPool& pool, const View& x, const View& dy, const View& dw
       stride = outputs;
     }
     const WeightGradBlock block{patches[static_cast<size_t>(g)],
-                                dy.as<float>() + g * outputs,
+                                gradient,
+                                g * outputs,
                                 dy.shape.channels(),
                                 chunk * cut.chunk_pixels,
                                 std::min(pixels, (chunk + 1) * cut.chunk_pixels),
@@ -204,7 +225,7 @@ void weight_grad(ThreadPool& pool, const View& x, const View& dy, const View& dw
   });
 }
 
-void weight_grad_target(ThreadPool& pool, const Loaded& x, const View& dy, const View& dw,
+void weight_grad_target(ThreadPool& pool, const Loaded& x, const Cotangent& dy, const View& dw,
                         const Window& window, int64_t groups, float* work) {
   const ColumnNorm norm(x, dw.shape.pixels(), groups);
   if (x.normalised())
@@ -223,38 +244,38 @@ namespace fulmar::cpu {
 
 HWY_EXPORT(weight_grad_target);
 
-void convolution_weight_grad(Stream& stream, const Loaded& x, const View& dy, const View& dw,
+void convolution_weight_grad(Stream& stream, const Loaded& x, const Cotangent& dy, const View& dw,
                              const Window& window, int64_t groups, void* work) {
-  check_conv2d(x.x, dw, dy, window, groups);
+  check_conv2d(x, dw, dy.dy, window, groups);
   if (dw.shape.elements() == 0) return;
-  if (dy.shape.elements() == 0) {
+  if (dy.dy.shape.elements() == 0) {
     std::memset(dw.data, 0, dw.bytes());
     return;
   }
-  if (!x.normalised() && conv2d_weight_grad_is_direct(dy, dw, window, groups))
-    return conv2d_direct_weight_grad(stream, x.x, dy, dw, window, work);
+  if (!x.normalised() && conv2d_weight_grad_is_direct(dy.dy, dw, window, groups))
+    return conv2d_direct_weight_grad(stream, x, dy, dw, window, work);
   HWY_DYNAMIC_DISPATCH(weight_grad_target)
   (*stream.pool, x, dy, dw, window, groups, static_cast<float*>(work));
 }
 
-size_t convolution_weight_grad_workspace(Stream&, const Loaded& x, const View& dy, const View& dw,
-                                         const Window& window, int64_t groups) {
-  check_conv2d(x.x, dw, dy, window, groups);
-  if (!x.normalised() && conv2d_weight_grad_is_direct(dy, dw, window, groups))
-    return conv2d_direct_weight_grad_workspace(dy, dw);
-  const WeightGradCut cut = cut_of(dy, dw, groups);
+size_t convolution_weight_grad_workspace(Stream&, const Loaded& x, const Cotangent& dy,
+                                         const View& dw, const Window& window, int64_t groups) {
+  check_conv2d(x, dw, dy.dy, window, groups);
+  if (!x.normalised() && conv2d_weight_grad_is_direct(dy.dy, dw, window, groups))
+    return conv2d_direct_weight_grad_workspace(dy.dy, dw);
+  const WeightGradCut cut = cut_of(dy.dy, dw, groups);
   if (cut.chunks <= 1) return 0;
   return static_cast<size_t>(cut.chunks * dw.shape.elements()) * sizeof(float);
 }
 
 void conv2d_weight_grad(Stream& stream, const View& x, const View& dy, const View& dw,
                         const Window& window, int64_t groups, void* work) {
-  convolution_weight_grad(stream, {x}, dy, dw, window, groups, work);
+  convolution_weight_grad(stream, {x}, {dy}, dw, window, groups, work);
 }
 
 size_t conv2d_weight_grad_workspace(Stream& stream, const View& x, const View& dy, const View& dw,
                                     const Window& window, int64_t groups) {
-  return convolution_weight_grad_workspace(stream, {x}, dy, dw, window, groups);
+  return convolution_weight_grad_workspace(stream, {x}, {dy}, dw, window, groups);
 }
 
 }  // namespace fulmar::cpu

@@ -8,12 +8,12 @@
 #endif
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/loaded-inl.h"
+#include "kernels/cpu/norm_grad-inl.h"
 #include "kernels/cpu/separable-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -30,20 +30,8 @@ class CotangentRows {
         height_(shape.height()),
         width_(shape.width()),
         pooled_height_((height_ + 1) / 2),
-        pooled_width_((width_ + 1) / 2) {
-    if (!dy.normalised()) return;
-    const float *gamma = dy.gamma.as<float>(), *mean = dy.mean.as<float>();
-    const float* var = dy.var.as<float>();
-    const double* n = dy.sums.as<double>() + 2 * channels.count;
-    const double* totals = dy.grad_sums.as<double>();
-    const auto variance = [&](int64_t c) { return static_cast<double>(var[c]) + dy.epsilon; };
-    centre_ = channels.table([&](int64_t c) { return mean[c]; });
-    scale_ = channels.table(
-        [&](int64_t c) { return static_cast<double>(gamma[c]) / std::sqrt(variance(c)); });
-    average_ = channels.table([&](int64_t c) { return totals[c] / n[c]; });
-    slope_ = channels.table(
-        [&](int64_t c) { return totals[channels.count + c] / (n[c] * variance(c)); });
-  }
+        pooled_width_((width_ + 1) / 2),
+        norm_(dy, [&](const auto& of) { return channels.table(of); }) {}
   bool pooled() const { return dy_.pooled(); }
 
   // What products of `depth` steps a tile ask for, so that dy and z of pixels from `element` on are
@@ -85,14 +73,14 @@ class CotangentRows {
       return load_pixels(
           channels_, pixels, dz,
           [&, g](int64_t phase) HWY_ATTR {
-            return [through = through(phase), g](V x, int64_t e)
+            return [through = norm_.at(phase), g](V x, int64_t e)
                        HWY_ATTR { return through(hn::LoadU(D(), g + e), x); };
           },
           z);
     load_pixels(
         channels_, pixels, dz,
         [&](int64_t phase) HWY_ATTR {
-          return [through = through(phase)](V v, V x, int64_t) HWY_ATTR { return through(v, x); };
+          return [through = norm_.at(phase)](V v, V x, int64_t) HWY_ATTR { return through(v, x); };
         },
         dy, z);
   }
@@ -101,19 +89,6 @@ class CotangentRows {
   static HWY_INLINE AheadByTile asks(const View& x, int64_t element, int64_t depth) {
     constexpr int64_t line = asked_floats<T>(16);
     return {asked_at(x.as<T>() + element), depth * line, line};
-  }
-
-  // batch_norm_grad of vectors of one phase.
-  struct Through {
-    V centre, scale, average, slope;
-    HWY_INLINE V operator()(V g, V z) const {
-      return hn::Mul(scale, hn::NegMulAdd(hn::Sub(z, centre), slope, hn::Sub(g, average)));
-    }
-  };
-  HWY_INLINE Through through(int64_t phase) const {
-    const D d;
-    return {hn::LoadU(d, centre_.data() + phase), hn::LoadU(d, scale_.data() + phase),
-            hn::LoadU(d, average_.data() + phase), hn::LoadU(d, slope_.data() + phase)};
   }
 
   // A row of windows, and which row of their taps meets the row that is spread.
@@ -177,7 +152,7 @@ class CotangentRows {
   const Cotangent& dy_;
   Channels channels_;
   int64_t height_, width_, pooled_height_, pooled_width_;
-  Scratch<float> centre_, scale_, average_, slope_;
+  NormGrad norm_;
 };
 
 }  // namespace HWY_NAMESPACE

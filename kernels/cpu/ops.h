@@ -30,4 +30,6 @@ FULMAR_FUSED_KERNELS(FULMAR_DECLARE)
 FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_DECLARE)
 #undef FULMAR_DECLARE
 
+Function<decltype(FusedKernels::convolution_samples)> convolution_samples;
+
 }  // namespace fulmar::cpu

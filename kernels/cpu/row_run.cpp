@@ -12,8 +12,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
 #include "kernels/cpu/row_layers-inl.h"
-#include "kernels/cpu/warp_rows-inl.h"
-#include "kernels/cpu/zipped_bytes-inl.h"
+#include "kernels/cpu/zipped_picture-inl.h"
 
 // A run of layers in bands of rows (fused-layer execution: Alwani et al. 2016). A band's threads
 // make each row of each layer when the next layer wants it, and keep a few; what lies at a band's
@@ -91,8 +90,7 @@ struct RowScratch {
     }
     for (const PreparedLayer& p : layers) {
       const RowLayer& layer = *p.of;
-      if (layer.kind == Kind::warp)
-        picture = std::max(picture, rounded_up(layer.y.width() * layer.y.channels(), max_lanes));
+      if (layer.kind == Kind::warp) picture = ZippedPictures::row_floats(layer.y);
       if (p.conv) {
         convs = p.conv->ring_floats();
         row = std::max(row, p.conv->y_row());
@@ -134,9 +132,8 @@ struct RowScratch {
 struct RowCall {
   const RowPlan& plan;
   std::span<const PreparedLayer> layers;
-  std::span<const View> x;
   const View& y;
-  const std::optional<WarpTables>& tables;  // of the warp
+  const std::optional<ZippedPictures>& pictures;  // of the warp
 };
 
 class RowBand {
@@ -265,7 +262,7 @@ class RowBand {
     const int64_t line = task_.image * layer.y.height() + r;
     if (x.layer >= 0)
       zipped_->find_taps(line, taps_, [&](int64_t image, int64_t row, float* to) {
-        zip_warped(call_.layers[static_cast<size_t>(x.layer)], image, row, to);
+        call_.pictures->zip(*zipped_, image, row, columns_, picture_, to);
       });
     else
       zipped_->find_taps(line, taps_);
@@ -289,42 +286,6 @@ class RowBand {
     if (in_place) return set_neighbours(to.format, row.y);
     unzip(row.y, conv.y_count, other_row_);
     store_row(t, r, other_row_);
-  }
-
-  void zip_warped(const PreparedLayer& p, int64_t image, int64_t row, float* to) {
-    const RowLayer& layer = *p.of;
-    const View& source = call_.x[static_cast<size_t>(layer.x)];
-    const WarpSample& sample = layer.samples[image];
-    const int64_t width = layer.y.width(), bands = layer.y.channels();
-#if HWY_TARGET == HWY_AVX3
-    if (source.type == DType::u8 && !layer.warp->has_nodata &&
-        zipped_->count() >= least_byte_count) {
-      const auto from = warp_source<uint8_t>(source, image, sample, *layer.warp);
-      const Columns inside = columns_in_frames(sample, static_cast<double>(row), width);
-      const Columns shifted = columns_shifted(from, sample, *layer.warp, row, bands, inside);
-      if (shifted.begin == 0 && shifted.end == width) {
-        const auto right = static_cast<int64_t>(sample.map.a[2]);
-        const auto down = static_cast<int64_t>(sample.map.a[5]) + row;
-        const ByteScale how{layer.warp->scale.data(), layer.warp->offset.data(), bands,
-                            static_cast<float>(sample.gain)};
-        return zip_byte_row(from.data + down * from.row_stride + right * bands, width * bands,
-                            zipped_->first(), zipped_->step(), zipped_->count(), how,
-                            2 * from.row_stride, zipped_->edge(), to);
-      }
-    }
-#endif
-    const auto make = [&](auto number) {
-      using T = decltype(number);
-      warp_row(warp_source<T>(source, image, sample, *layer.warp), sample, *layer.warp,
-               *call_.tables, row, width, bands, columns_, picture_);
-    };
-    if (source.type == DType::u8)
-      make(uint8_t());
-    else if (source.type == DType::u16)
-      make(uint16_t());
-    else
-      make(float());
-    zipped_->zip_plain(picture_, to);
   }
 
   void separable(int t, const PreparedLayer& p, int64_t first_row, int64_t rows) {
@@ -451,7 +412,7 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
   RowPlan plan(x, layers);
   Scratch<PreparedLayer> prepared;
   prepared.reserve(layers.size());
-  std::optional<WarpTables> tables;
+  std::optional<ZippedPictures> pictures;
   auto* memory = static_cast<float*>(work);
   for (const RowLayer& layer : layers) {
     PreparedLayer p{&layer};
@@ -463,15 +424,17 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
     if (layer.kind == Kind::pool_skip)
       p.weight = RowWeight(pool, layer, plan.tensor(layer.skip).format.zipped, memory);
     if (layer.kind == Kind::conv)
-      p.conv = ZippedConv(view_of(nullptr, plan.tensor(layer.x).shape, DType::f32), layer.w,
+      p.conv = ZippedConv(plan.tensor(layer.x).shape, layer.w,
                           view_of(nullptr, layer.y, DType::f32), layer.window);
-    if (layer.kind == Kind::warp) tables = WarpTables(*layer.warp, layer.y.channels());
+    if (layer.kind == Kind::warp)
+      pictures.emplace(x[static_cast<size_t>(layer.x)],
+                       Sampled{layer.samples, layer.warp, layer.y});
     memory += weight_floats(layer);
     prepared.push_back(std::move(p));
   }
   const RowTasks tasks(plan, pool.threads());
   plan.find_slots(tasks.band_rows);
-  const RowCall call{plan, prepared, x, y, tables};
+  const RowCall call{plan, prepared, y, pictures};
   const size_t bytes = RowScratch(plan, prepared).bytes();
   pool.run(tasks.count(), [&](int64_t task, int worker) HWY_ATTR {
     const RowTask part = tasks.at(task);

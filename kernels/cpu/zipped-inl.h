@@ -171,10 +171,10 @@ struct ZippedConv {
     y_count = columns * outputs;
     row_span = (kernel_height - 1) * window.dilation[0] + 1;
   }
-  HWY_INLINE ZippedConv(const View& x, const View& w, const View& y, const Window& how)
+  HWY_INLINE ZippedConv(const Shape& x, const View& w, const View& y, const Window& how)
       : ZippedConv(w, y, how) {
-    height = x.shape.height();
-    width = x.shape.width();
+    height = x.height();
+    width = x.width();
   }
 
   int64_t depth() const { return kernel_height * kernel_width * inputs; }
