@@ -101,6 +101,15 @@ struct RowLayer {
   const WarpOptions* warp = nullptr;
 };
 
+// One of a chain of pointwise functions (kernels/pointwise.h).
+struct ChainStep {
+  int functor = 0;
+  double alpha = 0, beta = 0;
+  // Its arguments: the chain's operands are 0 and up, its steps come behind them. -1: none.
+  std::array<int, 2> x{-1, -1};
+  int y = -1;  // which of the chain's outputs it is; -1: none
+};
+
 // Elements of a packed weight [1,1,inputs,outputs], whatever a device makes of it.
 constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
   constexpr int64_t widest = 32;
@@ -122,7 +131,8 @@ constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
   X(convolution_input_grad, 5)  \
   X(convolution_weight_grad, 3) \
   X(packed_convolution, 6)      \
-  X(pack_weight, 3)
+  X(pack_weight, 3)             \
+  X(pointwise_chain, 3)
 
 #define FULMAR_FUSED_WORKSPACE_KERNELS(X) \
   X(separable)                            \
@@ -213,6 +223,11 @@ struct FusedKernels {
   // packed [groups packed_elements(Kh Kw Ci/groups, Co/groups)]: w [Kh,Kw,Ci/groups,Co] as
   // packed_convolution reads it
   void (*pack_weight)(Stream&, const View& w, int64_t groups, const View& packed);
+
+  // All y have one shape; an x has it too, or repeats along extents of 1, as of Backend::pointwise.
+  // An x may be a y.
+  void (*pointwise_chain)(Stream&, std::span<const View> x, std::span<const ChainStep> steps,
+                          std::span<const View> y);
 };
 
 }  // namespace fulmar

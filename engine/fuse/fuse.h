@@ -9,8 +9,9 @@
 namespace fulmar {
 
 // What the fused tape is for. Inference promises that no gradient will be asked for: then the
-// statistics of a batch_norm may become part of a convolution's weights.
-enum class FuseFor { gradients, inference };
+// statistics of a batch_norm may become part of a convolution's weights. `pointwise` is for a tape
+// that is whole, gradients and updates among it: runs of pointwise ops in one pass over memory.
+enum class FuseFor { gradients, inference, pointwise };
 
 // Records a tape anew, with fused ops in place of runs of ops (the patterns of engine/fuse/) where
 // the device has their kernels. What `keep` and the updates of state need is there afterwards, and

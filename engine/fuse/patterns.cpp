@@ -10,7 +10,15 @@ const std::vector<Patterns>& patterns(FuseFor use) {
       {fuse_pool_skip, fuse_separable, fuse_norm_relu, fuse_convolution}};
   static const std::vector<Patterns> inference{
       {fold_norm}, {rows_of_pool_skip, rows_of_conv, fuse_packed_conv}, {join_rows}};
-  return use == FuseFor::inference ? inference : with_gradients;
+  static const std::vector<Patterns> pointwise{{chain_pointwise}};
+  switch (use) {
+    case FuseFor::inference:
+      return inference;
+    case FuseFor::pointwise:
+      return pointwise;
+    default:
+      return with_gradients;
+  }
 }
 
 }  // namespace fulmar

@@ -26,4 +26,7 @@ std::optional<Match> join_rows(const Graph& graph, int node);
 // Inference: relu(conv2d + skip), by weights that are packed once
 std::optional<Match> fuse_packed_conv(const Graph& graph, int node);
 
+// A whole step: pointwise ops of one shape, and stores of what they give
+std::optional<Match> chain_pointwise(const Graph& graph, int node);
+
 }  // namespace fulmar

@@ -18,7 +18,8 @@ constexpr Arguments arguments(Number... number) {
   return (0U | ... | (1U << number));
 }
 
-// Kernels that read and write bf16 themselves: the others work on float copies.
+// Kernels that read and write bf16 themselves: the others work on float copies. A pointwise_chain
+// is given floats alone.
 constexpr bool takes_bf16(std::string_view kernel) {
   constexpr std::string_view names[] = {"copy",
                                         "fill",
@@ -34,6 +35,7 @@ constexpr bool takes_bf16(std::string_view kernel) {
                                         "skip_weight_grad",
                                         "norm_relu",
                                         "norm_relu_grad",
+                                        "pointwise_chain",
                                         "warp"};
   for (const std::string_view name : names)
     if (name == kernel) return true;

@@ -121,8 +121,14 @@ std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int6
   auto made = std::make_unique<Program>(Program{recipe, batch});
   Program& p = *made;
   Val x = record_forward(p);
-  if (fuses == Fuse::yes && options_.fuse) fuse_program(p, x);
+  const bool fused = fuses == Fuse::yes && options_.fuse;
+  if (fused) fuse_program(p, x, FuseFor::gradients);
   record_gradients(p, x);
+  if (fused) fuse_program(p, x, FuseFor::pointwise);
+  std::vector<Val> outputs{p.score};
+  for (const Val v : {p.layer, p.layer_gradient, recipe.summed ? Val{} : p.gradient})
+    if (v) outputs.push_back(v);
+  p.session = std::make_unique<Session>(*context_, *device_, p.tape, outputs, model_, arena_);
   return made;
 }
 
@@ -163,28 +169,31 @@ Val Explainer::record_forward(Program& p) const {
 }
 
 // Fuses what nobody wants to see: the layer, points and gradient rules stay.
-void Explainer::fuse_program(Program& p, Val& x) const {
-  std::vector<Val*> values{&x,       &p.points,  &p.sample, &p.baseline,
-                           &p.share, &p.weights, &p.score,  &p.layer};
+void Explainer::fuse_program(Program& p, Val& x, FuseFor use) const {
+  std::vector<Val*> values{&x,       &p.points,  &p.sample, &p.baseline,       &p.share,
+                           &p.score, &p.weights, &p.layer,  &p.layer_gradient, &p.gradient,
+                           &p.sum,   &p.lost,    &p.factors};
   for (auto& [name, other] : p.others) values.push_back(&other);
   std::vector<Val> keep;
   for (const Val* v : values)
     if (*v) keep.push_back(*v);
-  const Rewritten after = fuse(*p.tape, *device_, keep, rules_of(p.recipe.wanted.rectifier));
+  const GradRules rules = rules_of(p.recipe.wanted.rectifier);
+  const Rewritten after =
+      fuse(*p.tape, *device_, keep, use == FuseFor::gradients ? rules : GradRules{}, use);
   for (Val* v : values) *v = after.now(*v);
   p.tape = after.tape;
 }
 
-// What the recipe wants behind the score, and the session that runs it.
+// What the recipe wants behind the score.
 void Explainer::record_gradients(Program& p, Val x) {
   Tape& tape = *p.tape;
   const Recipe& recipe = p.recipe;
-  std::vector<Val> outputs{p.score}, wrt;
+  std::vector<Val> wrt;
   if (p.layer) wrt.push_back(p.layer);
   if (recipe.wanted.gradient) wrt.push_back(x);
   if (!wrt.empty()) {
     std::vector<Val> gradients = grad(tape, p.score, wrt, {}, rules_of(recipe.wanted.rectifier));
-    if (p.layer) outputs.push_back(p.layer), outputs.push_back(p.layer_gradient = gradients[0]);
+    if (p.layer) p.layer_gradient = gradients[0];
     if (recipe.wanted.gradient) p.gradient = gradients.back();
   }
   if (recipe.summed) {
@@ -198,10 +207,7 @@ void Explainer::record_gradients(Program& p, Val x) {
     const Val lost = ops::sub(tape, ops::sub(tape, sum, p.sum), added);
     ops::store(tape, lost, p.lost);
     ops::store(tape, sum, p.sum);
-  } else if (p.gradient) {
-    outputs.push_back(p.gradient);
   }
-  p.session = std::make_unique<Session>(*context_, *device_, p.tape, outputs, model_, arena_);
 }
 
 // As many as the memory holds: a program's need grows evenly with its points.

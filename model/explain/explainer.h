@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/fuse/fuse.h"
 #include "engine/io/checkpoint.h"
 #include "engine/session.h"
 #include "model/explain/target.h"
@@ -119,7 +120,7 @@ class FULMAR_API Explainer {
   enum class Fuse { no, yes };  // no: all layers are on the tape, by their names
   std::unique_ptr<Program> record(const Recipe& recipe, int64_t batch, Fuse fuses = Fuse::yes);
   Val record_forward(Program& p) const;
-  void fuse_program(Program& p, Val& x) const;
+  void fuse_program(Program& p, Val& x, FuseFor use) const;
   void record_gradients(Program& p, Val x);
   int64_t largest_batch(const Recipe& recipe);
   void require_input(std::span<const float> values, const char* what) const;
