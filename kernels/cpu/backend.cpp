@@ -29,51 +29,55 @@ const char* isa() { return HWY_DYNAMIC_DISPATCH(isa)(); }
 
 namespace {
 
-// kernel of a table whose activations are float or bf16
-#define FULMAR_KERNEL(name, ...)                                                \
-  (bf16 ? in_bf16_table<&cpu::name, !takes_bf16(#name), arguments(__VA_ARGS__), \
-                        dense_weights(#name)>()                                 \
-        : &cpu::name)
-#define FULMAR_WORKSPACE(name)                                              \
-  (bf16 ? in_bf16_table<&cpu::name##_workspace, !takes_bf16(#name), 0, 0>() \
-        : &cpu::name##_workspace)
+#define FULMAR_SET(name, ...) k.name = cpu::name;
+#define FULMAR_SET_WORKSPACE(name) k.name##_workspace = cpu::name##_workspace;
+#define FULMAR_ADAPT(name, ...) \
+  if constexpr (Adaptation(#name).is_needed()) k.name = Adapted<&cpu::name>::run<Adaptation(#name)>;
+#define FULMAR_ADAPT_WORKSPACE(name)                                    \
+  if constexpr (Adaptation(#name).is_needed()) {                        \
+    using Kernel = AdaptedWithWork<&cpu::name, &cpu::name##_workspace>; \
+    k.name = Kernel::run<Adaptation(#name)>;                            \
+    k.name##_workspace = Kernel::bytes<Adaptation(#name)>;              \
+  }
 
 FusedKernels fused_kernels(bool bf16) {
   FusedKernels k{};
-#define FULMAR_SET(name, ...) k.name = FULMAR_KERNEL(name, __VA_ARGS__);
   FULMAR_FUSED_KERNELS(FULMAR_SET)
-#undef FULMAR_SET
-#define FULMAR_SET(name) k.name##_workspace = FULMAR_WORKSPACE(name);
-  FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_SET)
-#undef FULMAR_SET
-  // A picture in memory is rounded where activations are.
-  if (!bf16) k.convolution_samples = convolution_samples;
+  FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_SET_WORKSPACE)
+  if (!bf16) {
+    // A picture in memory is rounded where activations are.
+    k.convolution_samples = convolution_samples;
+    return k;
+  }
+  FULMAR_FUSED_KERNELS(FULMAR_ADAPT)
+  FULMAR_FUSED_WORKSPACE_KERNELS(FULMAR_ADAPT_WORKSPACE)
   return k;
 }
 
 Backend make(bool bf16, const FusedKernels& fused) {
-  Backend b{};
-  b.version = Backend::current_version;
-  b.name = "cpu";
-  b.isa = isa;
-  b.real = DType::f32;
-  b.activation = bf16 ? DType::bf16 : DType::f32;
+  Backend k{};
+  k.version = Backend::current_version;
+  k.name = "cpu";
+  k.isa = isa;
+  k.real = DType::f32;
+  k.activation = bf16 ? DType::bf16 : DType::f32;
+  k.fused = &fused;
 
-  use_host_memory(b);
-  b.allocate = allocate;
-  b.release = release;
+  use_host_memory(k);
+  k.allocate = allocate;
+  k.release = release;
 
-#define FULMAR_SET(name, ...) b.name = FULMAR_KERNEL(name, __VA_ARGS__);
   FULMAR_KERNELS(FULMAR_SET)
-#undef FULMAR_SET
-#define FULMAR_SET(name) b.name##_workspace = FULMAR_WORKSPACE(name);
-  FULMAR_WORKSPACE_KERNELS(FULMAR_SET)
-#undef FULMAR_SET
-  b.fused = &fused;
-  return b;
+  FULMAR_WORKSPACE_KERNELS(FULMAR_SET_WORKSPACE)
+  if (!bf16) return k;
+  FULMAR_KERNELS(FULMAR_ADAPT)
+  FULMAR_WORKSPACE_KERNELS(FULMAR_ADAPT_WORKSPACE)
+  return k;
 }
-#undef FULMAR_KERNEL
-#undef FULMAR_WORKSPACE
+#undef FULMAR_SET
+#undef FULMAR_SET_WORKSPACE
+#undef FULMAR_ADAPT
+#undef FULMAR_ADAPT_WORKSPACE
 
 }  // namespace
 }  // namespace cpu

@@ -23,6 +23,8 @@ constexpr Arguments arguments(Number... number) {
 constexpr bool takes_bf16(std::string_view kernel) {
   constexpr std::string_view names[] = {"copy",
                                         "fill",
+                                        "broadcast",
+                                        "reduce_sum",
                                         "count_nonfinite",
                                         "channel_sums",
                                         "batch_norm",
@@ -53,41 +55,87 @@ constexpr Arguments dense_weights(std::string_view kernel) {
   return 0;
 }
 
-template <auto kernel>
-struct Adapted;
-template <class R, class... A, R (*kernel)(Stream&, A...)>
-struct Adapted<kernel> {
-  template <bool widens, Arguments written, Arguments weights>
-  static R run(Stream& stream, A... given) {
-    return call<widens, written, weights>(std::index_sequence_for<A...>(), stream, given...);
-  }
+// What a kernel of either list writes.
+constexpr Arguments written_by(std::string_view kernel) {
+#define FULMAR_WRITES(name, ...) \
+  if (kernel == #name) return arguments(__VA_ARGS__);
+  FULMAR_KERNELS(FULMAR_WRITES)
+  FULMAR_FUSED_KERNELS(FULMAR_WRITES)
+#undef FULMAR_WRITES
+  return 0;
+}
 
- private:
-  template <bool widens, Arguments written, Arguments weights, size_t... i>
-  static R call(std::index_sequence<i...>, Stream& stream, A... given) {
-    constexpr auto operand_of = [](size_t argument) {
-      if ((written >> argument & 1U) != 0) return Operand::out;
-      return (weights >> argument & 1U) != 0 ? Operand::weights : Operand::in;
-    };
-    FloatOperands operands(stream, widens, std::is_void_v<R>);
-    // Braces: in order.
-    const std::tuple<std::decay_t<A>...> taken{operands.take(given, operand_of(i + 1))...};
-    if constexpr (std::is_void_v<R>) {
-      kernel(stream, std::get<i>(taken)...);
-      operands.store();
-    } else {
-      return kernel(stream, std::get<i>(taken)...);  // bytes of scratch memory
-    }
+// How a kernel is adapted.
+struct Adaptation {
+  bool widens;  // its operands to float
+  Arguments written, weights;
+
+  constexpr explicit Adaptation(std::string_view kernel)
+      : widens(!takes_bf16(kernel)), written(written_by(kernel)), weights(dense_weights(kernel)) {}
+  constexpr bool is_needed() const { return widens || weights != 0; }
+  constexpr Operand operand(size_t argument) const {
+    if ((written >> argument & 1U) != 0) return Operand::out;
+    return (weights >> argument & 1U) != 0 ? Operand::weights : Operand::in;
   }
 };
 
-// A kernel, or its workspace's size, as the table has it.
-template <auto kernel, bool widens, Arguments written, Arguments weights>
-constexpr auto in_bf16_table() {
-  if constexpr (!widens && weights == 0)
-    return kernel;
-  else
-    return &Adapted<kernel>::template run<widens, written, weights>;
-}
+// The operands of a call, taken in their order.
+template <class... A>
+struct Taken {
+  std::tuple<std::decay_t<A>...> operands;
+
+  Taken(FloatOperands& from, const Adaptation& how, const A&... given)
+      : Taken(from, how, std::index_sequence_for<A...>(), given...) {}
+
+ private:
+  template <size_t... i>
+  Taken(FloatOperands& from, const Adaptation& how, std::index_sequence<i...>, const A&... given)
+      : operands{from.take(given, how.operand(i + 1))...} {}
+};
+
+// A kernel without scratch memory of its own.
+template <auto kernel>
+struct Adapted;
+template <class... A, void (*kernel)(Stream&, A...)>
+struct Adapted<kernel> {
+  template <Adaptation how>
+  static void run(Stream& stream, A... given) {
+    FloatOperands operands(stream, how.widens, FloatOperands::Memory::own);
+    const Taken<std::decay_t<A>...> taken(operands, how, given...);
+    std::apply([&](const auto&... x) { kernel(stream, x...); }, taken.operands);
+    operands.store();
+  }
+};
+
+// One whose copies lie behind its scratch memory.
+template <auto kernel, auto workspace>
+struct AdaptedWithWork;
+template <auto kernel, class... A, size_t (*workspace)(Stream&, A...)>
+struct AdaptedWithWork<kernel, workspace> {
+  template <Adaptation how>
+  static void run(Stream& stream, A... given, void* work) {
+    FloatOperands operands(stream, how.widens,
+                           static_cast<std::byte*>(work) + own_bytes(stream, how, given...).first);
+    const Taken<std::decay_t<A>...> taken(operands, how, given...);
+    std::apply([&](const auto&... x) { kernel(stream, x..., work); }, taken.operands);
+    operands.store();
+  }
+  template <Adaptation how>
+  static size_t bytes(Stream& stream, A... given) {
+    const auto [own, copies] = own_bytes(stream, how, given...);
+    return own + copies;
+  }
+
+ private:
+  // The kernel's, and those of the copies.
+  static std::pair<size_t, size_t> own_bytes(Stream& stream, const Adaptation& how,
+                                             const std::decay_t<A>&... given) {
+    FloatOperands types(stream, how.widens, FloatOperands::Memory::none);
+    const Taken<std::decay_t<A>...> taken(types, how, given...);
+    const size_t own =
+        std::apply([&](const auto&... x) { return workspace(stream, x...); }, taken.operands);
+    return {FloatOperands::aligned(own), types.bytes()};
+  }
+};
 
 }  // namespace fulmar::cpu

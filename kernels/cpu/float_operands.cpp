@@ -14,20 +14,28 @@ constexpr size_t most_scratch = size_t{1} << 20;
 FloatOperands::~FloatOperands() {
   for (; !copies_.empty(); copies_.pop_back()) {
     const Copy& last = copies_.back();
-    if (last.scratch)
+    if (last.place == Place::scratch)
       give_scratch(last.copy.data, last.copy.bytes());
-    else
+    else if (last.place == Place::allocated)
       release(stream_, last.copy.data, last.copy.bytes());
   }
 }
 
-View& FloatOperands::add(const View& original, bool written) {
+View FloatOperands::add(const View& original, bool written) {
   View copy = view_of(nullptr, original.shape, DType::f32);
-  const bool scratch = copy.bytes() <= most_scratch;
-  if (copies_.capacity() == copies_.size()) copies_.reserve(copies_.size() + 16);
-  copy.data = scratch ? take_scratch(copy.bytes()) : allocate(stream_, copy.bytes());
-  copies_.push_back({original, copy, written, scratch});
-  return copies_.back().copy;
+  const size_t bytes = copy.bytes(), before = bytes_;
+  bytes_ += aligned(bytes);
+  if (!has_memory_) return copy;
+  constexpr size_t usual = 16;
+  if (copies_.capacity() == copies_.size()) copies_.reserve(copies_.size() + usual);
+  const Place place = given_                  ? Place::given
+                      : bytes <= most_scratch ? Place::scratch
+                                              : Place::allocated;
+  copy.data = place == Place::given     ? given_ + before
+              : place == Place::scratch ? take_scratch(bytes)
+                                        : allocate(stream_, bytes);
+  copies_.push_back({original, copy, written, place});
+  return copy;
 }
 
 View FloatOperands::take(const View& view, Operand operand) {
@@ -37,7 +45,7 @@ View FloatOperands::take(const View& view, Operand operand) {
 
 View FloatOperands::widened(const View& view, bool written) {
   if (!widens_ || view.type != DType::bf16) return view;
-  if (!with_memory_ || !view) {
+  if (has_memory_ && !view) {
     View empty = view;
     empty.type = DType::f32;
     return empty;
@@ -48,15 +56,15 @@ View FloatOperands::widened(const View& view, bool written) {
       known.written = known.written || written;
       return known.copy;
     }
-  const View& copy = add(view, written);
-  if (!written) copy_flat(stream_, view, copy);
+  const View copy = add(view, written);
+  if (has_memory_ && !written) copy_flat(stream_, view, copy);
   return copy;
 }
 
 View FloatOperands::rounded(const View& weights) {
-  if (!with_memory_ || !weights) return weights;
-  const View& copy = add(weights, false);
-  round_flat(stream_, weights, copy);
+  if (has_memory_ && !weights) return weights;
+  const View copy = add(weights, false);
+  if (has_memory_) round_flat(stream_, weights, copy);
   return copy;
 }
 

@@ -15,10 +15,13 @@ enum class Operand { in, out, weights };  // weights of a dense convolution
 // that are bf16. Weights of dense convolutions are rounded to bf16.
 class FloatOperands {
  public:
-  // widens: whether bf16 operands are copied at all. With memory: else only types and shapes are
-  // wanted.
-  FloatOperands(Stream& stream, bool widens, bool with_memory)
-      : stream_(stream), widens_(widens), with_memory_(with_memory) {}
+  // widens: whether bf16 operands are copied, or only weights are.
+  enum class Memory { own, none };  // none: only types and shapes are wanted
+  FloatOperands(Stream& stream, bool widens, Memory memory)
+      : stream_(stream), widens_(widens), has_memory_(memory == Memory::own) {}
+  // In memory of bytes(), as counted without memory.
+  FloatOperands(Stream& stream, bool widens, std::byte* memory)
+      : stream_(stream), widens_(widens), has_memory_(true), given_(memory) {}
   ~FloatOperands();
   FloatOperands(const FloatOperands&) = delete;
   FloatOperands& operator=(const FloatOperands&) = delete;
@@ -40,18 +43,25 @@ class FloatOperands {
   // After the call: writes what the kernel wrote, rounded.
   void store();
 
+  // What the copies of all operands take.
+  size_t bytes() const { return bytes_; }
+  static constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
  private:
+  enum class Place { given, scratch, allocated };
   struct Copy {
     View original, copy;
     bool written;
-    bool scratch;  // else memory of its own
+    Place place;
   };
   View widened(const View& view, bool written);
   View rounded(const View& weights);
-  View& add(const View& original, bool written);
+  View add(const View& original, bool written);
 
   Stream& stream_;
-  bool widens_, with_memory_;
+  bool widens_, has_memory_;
+  std::byte* given_ = nullptr;
+  size_t bytes_ = 0;
   Scratch<Copy> copies_;
   Scratch<View> list_;
 };

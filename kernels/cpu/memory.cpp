@@ -7,14 +7,16 @@
 #include "kernels/bf16.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/streamed.h"
 #include "kernels/error.h"
 
 namespace fulmar::cpu {
 
 void* allocate(Stream&, size_t bytes) {
-  // Large blocks on 2 MiB pages: one image's rows would touch too many small ones. What is left of
-  // them lies on small ones: a page that is only begun would be taken whole.
+  // Large blocks on 2 MiB pages: one image's rows would touch too many small
+  // ones. What is left of them lies on small ones: a page that is only begun
+  // would be taken whole.
   constexpr size_t line = 64, huge_page = size_t{2} << 20;
   const size_t alignment = bytes >= 2 * huge_page ? huge_page : line;
   const size_t rounded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
@@ -24,7 +26,8 @@ void* allocate(Stream&, size_t bytes) {
                  " bytes asked for; use a smaller batch, crop or network");
 #ifdef MADV_HUGEPAGE
   if (alignment == huge_page)
-    madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE);  // only a hint
+    madvise(memory, bytes / huge_page * huge_page,
+            MADV_HUGEPAGE);  // only a hint
 #endif
   return memory;
 }
@@ -43,7 +46,8 @@ struct Bytes64 {
   uint64_t part[8];
 };
 
-// `count` runs of the size of Block (or of `bytes`), `from` and `to` bytes apart.
+// `count` runs of the size of Block (or of `bytes`), `from` and `to` bytes
+// apart.
 template <class Block>
 void copy_blocks(const char* x, char* y, int64_t count, int64_t from, int64_t to) {
   for (int64_t i = 0; i < count; i++) std::memcpy(y + i * to, x + i * from, sizeof(Block));
@@ -175,6 +179,13 @@ void broadcast_typed(Stream& stream, const View& x, const View& y) {
 }  // namespace
 
 void broadcast(Stream& stream, const View& x, const View& y) {
+  if (x.type != y.type) {
+    if (x.shape.elements() == y.shape.elements()) return copy_flat(stream, x, y);
+    Scratch<std::byte> memory(static_cast<size_t>(x.shape.elements()) * size_of(y.type));
+    const View converted = view_of(memory.data(), x.shape, y.type);
+    copy_flat(stream, x, converted);
+    return broadcast(stream, converted, y);
+  }
   switch (size_of(y.type)) {
     case 8:
       return broadcast_typed<uint64_t>(stream, x, y);

@@ -3,8 +3,10 @@
 #include <limits>
 #include <string>
 
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/streamed.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/reduce.cpp"
@@ -15,8 +17,9 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
+template <class T>
 struct Plain {
-  const float* x;
+  const T* x;
   template <class Load>
   HWY_INLINE void operator()(const Load& load, int64_t e, int64_t, V* sum) const {
     sum[0] = hn::Add(sum[0], load(x + e));
@@ -24,9 +27,11 @@ struct Plain {
 };
 
 // x [outer][reduced][inner] -> sums [outer][inner]
-void sum_middle(Stream& stream, const float* x, int64_t outer, int64_t reduced, int64_t inner,
+void sum_middle(Stream& stream, const View& x, int64_t outer, int64_t reduced, int64_t inner,
                 double* sums) {
-  sum_pixels<1>(stream, outer, reduced, inner, Plain{x}, sums);
+  for_type_of(x, [&]<class T>(std::type_identity<T>) {
+    sum_pixels<1>(stream, outer, reduced, inner, Plain<T>{elements<T>(x)}, sums);
+  });
 }
 
 // Of numbers whose exponent is all ones: all bits of `exponent`.
@@ -105,9 +110,11 @@ struct Axes {
   }
 };
 
-// kept [k0] x reduced [r0] x kept [k1] x reduced [r1]: the rare orders, an output at a time.
-void sum_strided(Stream& stream, const float* x, float* y, int64_t k0, int64_t r0, int64_t k1,
-                 int64_t r1, bool reduced_first) {
+// kept [k0] x reduced [r0] x kept [k1] x reduced [r1]: the rare orders, an
+// output at a time.
+template <class X, class Y>
+void sum_strided(Stream& stream, const X* x, Y* y, int64_t k0, int64_t r0, int64_t k1, int64_t r1,
+                 bool reduced_first) {
   // reduced_first: x is [r0][k0][r1][k1] instead of [k0][r0][k1][r1].
   const int64_t inner = reduced_first ? r1 * k1 : k1 * r1;
   const int64_t step_k0 = reduced_first ? inner : r0 * inner;
@@ -116,47 +123,53 @@ void sum_strided(Stream& stream, const float* x, float* y, int64_t k0, int64_t r
   for_chunks(stream, k0 * k1, rows_per_chunk(r0 * r1, elementwise_grain),
              [&](int64_t begin, int64_t end, int) {
                for (int64_t i = begin; i < end; i++) {
-                 const float* from = x + i / k1 * step_k0 + i % k1 * step_k1;
+                 const X* from = x + i / k1 * step_k0 + i % k1 * step_k1;
                  double sum = 0;
                  for (int64_t a = 0; a < r0; a++)
                    for (int64_t b = 0; b < r1; b++)
-                     sum += static_cast<double>(from[a * step_r0 + b * step_r1]);
-                 y[i] = static_cast<float>(sum);
+                     sum += static_cast<double>(to_float(from[a * step_r0 + b * step_r1]));
+                 y[i] = element_of<Y>(static_cast<float>(sum));
                }
              });
 }
 
-}  // namespace
-
-void reduce_sum(Stream& stream, const View& x, const View& y) {
-  const float* from = x.as<float>();
-  float* to = y.as<float>();
-  if (x.shape.elements() == 0) return fill(stream, y, 0);
-  if (x.shape.elements() == y.shape.elements()) {
-    View same = x;
-    same.shape = y.shape;
-    same.stride = y.stride;
-    return copy(stream, same, y);
-  }
-  const Axes axes(x.shape, y.shape);
+template <class Y>
+void sum_into(Stream& stream, const View& x, Y* y, const Shape& shape) {
+  const Axes axes(x.shape, shape);
   const auto extent = [&](int i) { return i < axes.count ? axes.extent[i] : 1; };
   const bool reduced_first = axes.count > 0 && axes.reduced[0];
+  const auto strided = [&](int64_t k0, int64_t r0, int64_t k1, int64_t r1, bool first) {
+    for_type_of(x, [&]<class X>(std::type_identity<X>) {
+      sum_strided(stream, elements<X>(x), y, k0, r0, k1, r1, first);
+    });
+  };
   if (axes.count == 4 || (axes.count == 3 && reduced_first)) {
-    if (reduced_first)
-      sum_strided(stream, from, to, extent(1), extent(0), extent(3), extent(2), true);
-    else
-      sum_strided(stream, from, to, extent(0), extent(1), extent(2), extent(3), false);
-    return;
+    if (reduced_first) return strided(extent(1), extent(0), extent(3), extent(2), true);
+    return strided(extent(0), extent(1), extent(2), extent(3), false);
   }
   // [kept][reduced][kept]; a missing first or last axis counts 1
   const int64_t outer = reduced_first ? 1 : extent(0);
   const int64_t reduced = reduced_first ? extent(0) : extent(1);
   const int64_t inner = reduced_first ? extent(1) : extent(2);
-  if (outer > 64 && reduced * inner < 1024)
-    return sum_strided(stream, from, to, outer, reduced, inner, 1, false);
+  if (outer > 64 && reduced * inner < 1024) return strided(outer, reduced, inner, 1, false);
   Scratch<double> sums(static_cast<size_t>(outer * inner));
-  HWY_DYNAMIC_DISPATCH(sum_middle)(stream, from, outer, reduced, inner, sums.data());
-  for (size_t i = 0; i < sums.size(); i++) to[i] = static_cast<float>(sums[i]);
+  HWY_DYNAMIC_DISPATCH(sum_middle)
+  (stream, x, outer, reduced, inner, sums.data());
+  for (size_t i = 0; i < sums.size(); i++) y[i] = element_of<Y>(static_cast<float>(sums[i]));
+}
+
+}  // namespace
+
+void reduce_sum(Stream& stream, const View& x, const View& y) {
+  if (x.shape.elements() == 0) return fill(stream, y, 0);
+  if (x.shape.elements() == y.shape.elements()) {
+    View same = x;
+    same.shape = y.shape;
+    same.stride = y.stride;
+    return same.type == y.type ? copy(stream, same, y) : copy_flat(stream, same, y);
+  }
+  for_type_of(
+      y, [&]<class Y>(std::type_identity<Y>) { sum_into(stream, x, elements<Y>(y), y.shape); });
 }
 
 }  // namespace fulmar::cpu
