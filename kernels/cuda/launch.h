@@ -89,7 +89,7 @@ void launch(const Launch& how, void (*kernel)(P...), A&&... arguments) {
                  const Call& c = *static_cast<const Call*>(erased);
                  std::apply(c.kernel, c.arguments);
                },
-               &call});
+               &call, reinterpret_cast<const void*>(call.kernel)});
   });
 }
 #endif

@@ -66,6 +66,7 @@ void Block::begin(uint3 index) {
   for (Warp& w : warps_) w = {};
   for (unsigned i = 0; i < alive_; i++)
     warps_[i / lanes_per_warp].alive |= 1u << (i % lanes_per_warp);
+  if (observer_) observer_->block_begins(alive_);
   shared_ = std::make_unique<SharedMemory>(work_.dynamic_shared);
   tags_ = std::make_unique<Tags>();
 }
@@ -110,6 +111,7 @@ bool Block::take_turns() {
 void Block::start(unsigned thread) {
   running_ = thread;
   ::threadIdx = position(thread, work_.block);
+  if (observer_) observer_->thread_runs(thread);
 }
 
 void Block::resume(unsigned thread) {
@@ -189,6 +191,10 @@ void Block::open_barrier() {
   barrier_result_ = predicates_;
   at_barrier_ = 0;
   barriers_++;
+  if (observer_) {
+    observer_->barrier();
+    for (unsigned warp = 0; warp < warps_.size(); warp++) observer_->lanes_meet(warp);
+  }
   for (Thread& t : threads_)
     if (t.state == State::at_barrier) t.state = State::ready;
 }
@@ -234,6 +240,10 @@ bool Block::complete(unsigned warp, unsigned lane) {
     if (wanted >> l & 1) first[l].state = State::ready;
   w.waiting &= ~wanted;
   w.completed++;
+  if (observer_) {
+    observer_->warp_operation();
+    if (wanted == w.alive) observer_->lanes_meet(warp);
+  }
   return true;
 }
 
@@ -242,6 +252,7 @@ void Block::leave_warp() {
   const unsigned warp = running_ / lanes_per_warp;
   Warp& w = warps_[warp];
   w.alive &= ~(1u << (running_ % lanes_per_warp));
+  if (observer_ && w.alive == 0) observer_->lanes_meet(warp);
   for (unsigned l = 0; l < lanes_per_warp; l++)
     if (w.waiting >> l & 1) {
       try {
@@ -256,7 +267,9 @@ void Block::leave_warp() {
 void* Block::shared_array(const void* tag, const char* name, size_t bytes) {
   const Unwatched own;
   try {
-    return shared_->array(tag, name, bytes);
+    void* memory = shared_->array(tag, name, bytes);
+    if (observer_) observer_->shared_array(memory, bytes);
+    return memory;
   } catch (const Error& error) {
     fail(error.what());
   }
@@ -266,6 +279,7 @@ void* Block::dynamic_shared() {
   const Unwatched own;
   void* memory = shared_->dynamic();
   if (!memory) fail("the launch asked for no dynamic shared memory");
+  if (observer_) observer_->shared_array(memory, work_.dynamic_shared);
   return memory;
 }
 

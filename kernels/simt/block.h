@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/simt/fiber.h"
+#include "kernels/simt/observer.h"
 #include "kernels/simt/order.h"
 #include "kernels/simt/run.h"
 #include "kernels/simt/shared.h"
@@ -85,6 +86,7 @@ class Block {
   std::string waits() const;
 
   const Work& work_;
+  Observer* const observer_ = observer();  // may be null
   Turns& turns_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;

@@ -18,10 +18,17 @@ int sync_block(const char* what, int predicate, const char* file, int line);
 void* shared_array(const void* tag, const char* name, size_t bytes);
 void* dynamic_shared();
 [[noreturn]] void misaligned(const void* address, size_t bytes);
+#ifdef FULMAR_COUNTED
+// What is read or written next of these bytes is one access (kernels/counted).
+void moved_at_once(const void* address, size_t bytes);
+#endif
 
 // What a GPU demands of every access.
 inline void check_aligned(const void* address, size_t bytes) {
   if (reinterpret_cast<uintptr_t>(address) % bytes != 0) misaligned(address, bytes);
+#ifdef FULMAR_COUNTED
+  moved_at_once(address, bytes);
+#endif
 }
 
 template <class T>

@@ -5,6 +5,7 @@
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
 #include "kernels/simt/intrinsics.h"
+#include "kernels/simt/observer.h"
 #include "kernels/simt/sanitizers.h"
 
 namespace fulmar::simt {
@@ -35,10 +36,27 @@ void check_work(const Work& work) {
                 std::to_string(SharedMemory::max_bytes));
 }
 
+// Tells the observer of a launch, whether it fails or not.
+class Observed {
+ public:
+  explicit Observed(const Work& work) : observer_(observer()) {
+    if (observer_) observer_->launch_begins(work);
+  }
+  ~Observed() {
+    if (observer_) observer_->launch_ends();
+  }
+  Observed(const Observed&) = delete;
+  Observed& operator=(const Observed&) = delete;
+
+ private:
+  Observer* observer_;
+};
+
 }  // namespace
 
 void run(const Work& work) {
   check_work(work);
+  const Observed observed(work);
   Turns thread_turns(order());
   Block block(work, thread_turns);
   const uint64_t blocks = uint64_t{work.grid.x} * work.grid.y * work.grid.z;

@@ -13,6 +13,7 @@ struct Work {
   size_t dynamic_shared;  // bytes
   void (*kernel)(const void* arguments);
   const void* arguments;
+  const void* code = nullptr;  // the kernel's own function, by which it can be named
 };
 
 // Runs all blocks in this thread's order. Error(usage) where the launch passes a limit of CUDA's or
