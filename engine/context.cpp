@@ -85,7 +85,8 @@ Device& Context::gpu_or_cpu(std::optional<Precision> precision) {
       usage_error(std::string("the precision tf32 is for GPUs, and none can be used here: ") +
                   error.what());
     // A build without the backend has nothing to explain.
-    if (expects_cuda_library()) log(std::string("computing on the CPU: ") + error.what());
+    if (cuda_backend_library().is_expected())
+      log(std::string("computing on the CPU: ") + error.what());
     return cpu(precision);
   }
 }

@@ -3,18 +3,14 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend_library.h"
 #include "kernels/api.h"
 #include "kernels/cuda/library.h"
 
 namespace fulmar {
 
-// Places where the CUDA backend's library may lie: the path in FULMAR_CUDA_LIBRARY ("none":
-// nowhere), else beside the program (or libfulmar) and in the lib folder that belongs to it.
-FULMAR_API std::vector<std::string> cuda_library_places();
-// The first of these places that has the library; empty where none has.
-FULMAR_API std::string find_cuda_library();
-// Whether the library is there, or FULMAR_CUDA_LIBRARY names a path.
-FULMAR_API bool expects_cuda_library();
+// Where the CUDA backend's library is looked for, and how it is built.
+FULMAR_API const BackendLibrary& cuda_backend_library();
 
 struct LoadedCuda {
   const CudaLibrary* library = nullptr;

@@ -132,3 +132,87 @@ TEST_CASE("bench step: impossible sizes and misplaced options are errors") {
   expect({"bench", "step", "--size", "32768", "--batch", "4096", "--device", "cpu"}, 4,
          "use a smaller --batch");
 }
+
+namespace {
+
+const Json* find_kernel(const Json& result, const std::string& name) {
+  for (const Json& kernel : result.at("kernels"))
+    if (kernel.at("kernel") == name) return &kernel;
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("bench --counters: what kernels ask of a GPU, and a time that is called predicted") {
+  if (built::counted.empty()) return;
+  const std::vector<std::string> words{
+      "bench", "step",   "--device", "simt",     "--counters", "--batch",     "1",   "--size",
+      "32",    "--crop", "32",       "--widths", "8,16",       "--precision", "fp32"};
+  const Ended table = fulmar_program(words);
+  REQUIRE(table.code == 0);
+  CHECK(table.out.find("predicted us") != std::string::npos);
+  CHECK(table.out.find("predicted for H200 SXM by a model, not measured") != std::string::npos);
+  CHECK(table.out.find("\nadamw ") != std::string::npos);
+  CHECK(table.out.find("registers unknown: ") != std::string::npos);
+
+  std::vector<std::string> json = words;
+  json.insert(json.end(), {"--json", "--gpu", "a100"});
+  const Ended ended = fulmar_program(json);
+  REQUIRE(ended.code == 0);
+  const Json result = Json::parse(ended.out);
+  CHECK(result.at("gpu") == "a100");
+  CHECK(result.at("precision") == "fp32");
+  CHECK(result.at("arithmetic_missing").is_null());
+  double us = 0;
+  for (const Json& kernel : result.at("kernels")) us += kernel.at("predicted_us").get<double>();
+  CHECK(result.at("total").at("predicted_us") == doctest::Approx(us));
+  const Json* const adamw = find_kernel(result, "adamw");
+  REQUIRE(adamw);
+  CHECK(adamw->at("launches") == 1);
+  CHECK(adamw->at("counts").at("lane_fma32") > 0);
+
+  // Twice the side: the first convolution's outputs are four times as many, the weights as many.
+  json.insert(json.end(), {"--scale-to", "64"});
+  const Ended larger = fulmar_program(json);
+  REQUIRE(larger.code == 0);
+  const Json scaled = Json::parse(larger.out);
+  CHECK(scaled.at("scaled_to") == 64);
+  CHECK(find_kernel(scaled, "adamw")->at("counts").at("store_sectors") ==
+        adamw->at("counts").at("store_sectors"));
+  CHECK(find_kernel(scaled, "warp")->at("counts").at("store_sectors") ==
+        4 * find_kernel(result, "warp")->at("counts").at("store_sectors").get<int>());
+}
+
+TEST_CASE("bench --counters: the kernels of rows, whose counts are known") {
+  if (built::counted.empty()) return;
+  const Ended ended = fulmar_program({"bench", "--device", "simt", "--counters", "--batch", "1",
+                                      "--crop", "64", "--filter", "^relu/block 1$", "--json"});
+  REQUIRE(ended.code == 0);
+  const Json relu = Json::parse(ended.out).at("kernels").at(0);
+  CHECK(relu.at("kernel") == "relu/block 1");
+  // 32 x 32 pixels of 8 bf16.
+  const Json& counts = relu.at("counts");
+  CHECK(counts.at("load_requests") == 32 * 32 / 32);
+  CHECK(counts.at("load_sectors") == 32 * 32 * 16 / 32);
+  CHECK(counts.at("load_used_bytes") == 32 * 32 * 16);
+  CHECK(counts.at("store_sectors") == 32 * 32 * 16 / 32);
+  CHECK(counts.at("lane_slots") == counts.at("lane_runs"));
+}
+
+TEST_CASE("bench --counters: what is missing or does not go together is named") {
+  const auto expect = [](std::vector<std::string> words, int code, const std::string& part) {
+    words.insert(words.begin(), {"bench", "step"});
+    HowToRun how;
+    how.environment = {"FULMAR_COUNTED_LIBRARY=none"};
+    const Ended ended = fulmar_program(words, how);
+    CAPTURE(ended.err);
+    CHECK(ended.code == code);
+    CHECK(ended.out.empty());
+    CHECK(ended.err.find(part) != std::string::npos);
+  };
+  expect({"--counters"}, 4, "switched off by FULMAR_COUNTED_LIBRARY=none");
+  expect({"--device", "simt"}, 2, "goes with --counters");
+  expect({"--device", "cpu", "--counters"}, 2, "not cpu");
+  expect({"--scale-to", "64"}, 2, "--scale-to goes with --counters");
+  expect({"--counters", "--gpu", "h300"}, 2, "'h300' is none of h100|h200|a100|rtx-4090");
+}

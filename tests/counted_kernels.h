@@ -21,7 +21,7 @@ void branch(float* y, int lanes);
 // A loop without, and one with a double; `count` fused multiply-adds a thread, one warp.
 void fma_chain(float* y, int count);
 void fma_chain64(double* y, int count);
-void roots(const float* x, float* y);      // one square root and one division a thread, one warp
+void roots(const float* x, float* y);         // one square root and one division a thread, one warp
 void exponentials(const float* x, float* y);  // one expf a thread
 // All threads of two warps add to counters[thread % different].
 void count_atomically(unsigned* counters, unsigned different);

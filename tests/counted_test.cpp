@@ -144,7 +144,8 @@ TEST_CASE("counted: a transposition without padding has 32-way conflicts, with i
     Array<float> x(counted.memory, 4096), y(counted.memory, 4096);
     for (const bool padded : {false, true}) {
       CAPTURE(padded);
-      const Launch l = counted.of([&] { counted_kernels::transpose(x.get(), y.get(), 64, padded); });
+      const Launch l =
+          counted.of([&] { counted_kernels::transpose(x.get(), y.get(), 64, padded); });
       CHECK(l.loads.requests == 128);
       CHECK(l.loads.sectors == 512);
       CHECK(l.stores.sectors == 512);
@@ -265,9 +266,8 @@ TEST_CASE("counted: atomics, and lanes that meet at an address") {
   Counted counted;
   Array<unsigned> counters(counted.memory, 64);
   for (const auto& [different, rounds] : {std::pair(64u, 2u), std::pair(1u, 64u), {4u, 16u}}) {
-    const Launch l = counted.of([&, n = different] {
-      counted_kernels::count_atomically(counters.get(), n);
-    });
+    const Launch l =
+        counted.of([&, n = different] { counted_kernels::count_atomically(counters.get(), n); });
     CHECK(l.atomics == 64);
     CHECK(l.atomic_rounds == rounds);
     CHECK(l.stores.requests == 2);
@@ -289,7 +289,6 @@ TEST_CASE("counted: L2 of a stated size, from one launch to the next") {
   Counted counted;
   Array<float> x(counted.memory, 16384), y(counted.memory, 16384);  // 64 KiB each
   for (const auto& [kib, hits] : {std::pair(256, 2048u), std::pair(16, 0u)}) {
-    CAPTURE(kib);
     counted.machine.l2_bytes = static_cast<uint64_t>(kib) << 10;
     counted::Counter counter(counted.memory, counted.machine);
     {

@@ -6,6 +6,7 @@
 #include "bench/kernels/measure.h"
 #include "engine/io/utc_now.h"
 #include "kernels/error.h"
+#include "tools/bench_counters.h"
 #include "tools/bench_step.h"
 #include "tools/cli.h"
 #include "tools/console.h"
@@ -22,6 +23,7 @@ struct Options {
   double seconds = 0.1;
   std::string filter;
   bool list = false;
+  CountersOptions counters;
 };
 
 struct Run {
@@ -124,6 +126,9 @@ int run(const Options& options, const SharedOptions& shared) {
     list_kernels(options, shared.json);
     return exit_ok;
   }
+  check_counters(options.counters, shared);
+  if (options.counters.on)
+    return count_ops(options.counters, options.filter, options.batch, options.crop, shared);
   CommandContext command(shared);
   Device& device = command.device();
   const Run run = time_kernels(options, command.context(), device);
@@ -159,7 +164,8 @@ void add_bench(Cli& cli) {
   add_number(command, "--seconds", options->seconds, 0, 3600,
              "Spent on each kernel, at least (default 0.1)");
   command.add_flag("--list", options->list, "Only the names of the kernels");
-  add_device(command, cli.shared);
+  add_counters(command, options->counters, false);
+  add_device_or_emulator(command, cli.shared);
   add_precision(command, cli.shared.precision);
 }
 

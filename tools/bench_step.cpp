@@ -13,6 +13,7 @@
 #include "bench/step/step_work.h"
 #include "engine/io/utc_now.h"
 #include "kernels/error.h"
+#include "tools/bench_counters.h"
 #include "tools/output.h"
 #include "tools/run/machine.h"
 #include "tools/run/text.h"
@@ -28,6 +29,7 @@ struct Options {
   std::vector<int64_t> widths;
   std::string fuse = "on";
   bool inference = false, augment = false, recompute = false, stages = false;
+  CountersOptions counters;
 };
 
 struct Result {
@@ -75,9 +77,8 @@ std::vector<double> step_seconds(Session& session) {
   return seconds;
 }
 
-Result measured(const Options& options, Context& context, Device& device) {
-  Result result;
-  bench::StepOptions& step = result.step;
+bench::StepOptions step_of(const Options& options) {
+  bench::StepOptions step;
   step.network = options.network;
   // The sizes that the network is known for.
   const bool small = options.network == "resnet-50";
@@ -90,7 +91,15 @@ Result measured(const Options& options, Context& context, Device& device) {
   step.augment = options.augment;
   step.fuse = options.fuse == "on";
   step.recompute = options.recompute;
-  const auto pictures = static_cast<uint64_t>(step.noise.batch * size * size * step.noise.channels);
+  return step;
+}
+
+Result measured(const Options& options, Context& context, Device& device) {
+  Result result;
+  result.step = step_of(options);
+  const bench::StepOptions& step = result.step;
+  const auto pictures = static_cast<uint64_t>(step.noise.batch * step.noise.size * step.noise.size *
+                                              step.noise.channels);
   require_memory(pictures, "the pictures", device);
   const Backend& backend = device.backend();
   bench::Ceilings ceilings;
@@ -219,6 +228,8 @@ std::string text_of(const Result& result, const Options& options, Device& device
 int run(const Options& options, const SharedOptions& shared) {
   if (options.inference && options.augment) usage_error("--augment is for training steps");
   if (options.inference && options.recompute) usage_error("--recompute is for training steps");
+  check_counters(options.counters, shared);
+  if (options.counters.on) return count_step(options.counters, step_of(options), shared);
   CommandContext command(shared);
   Device& device = command.device();
   const Result result = measured(options, command.context(), device);
@@ -255,7 +266,8 @@ std::function<int()> add_bench_step(Cli& cli, CLI::App& bench) {
   command.add_flag("--recompute", options->recompute,
                    "Activations are computed again instead of kept: less memory");
   command.add_flag("--stages", options->stages, "Time by op and by block of the network, too");
-  add_device(command, cli.shared);
+  add_counters(command, options->counters, true);
+  add_device_or_emulator(command, cli.shared);
   add_precision(command, cli.shared.precision);
   return [options, &cli] { return run(*options, cli.shared); };
 }

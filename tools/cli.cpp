@@ -330,18 +330,32 @@ bool is_device(const std::string& name) {
   return name == "auto" || name == "cpu" || name == "cuda";
 }
 
-void add_device(CLI::App& app, SharedOptions& shared, const std::string& otherwise) {
-  const auto parse = [&shared](const std::string& text) {
-    if (!is_device(text))
-      throw CLI::ValidationError("--device", "'" + text + "' is none of auto|cpu|cuda|cuda:N");
+namespace {
+
+void add_device_option(CLI::App& app, SharedOptions& shared, const std::string& otherwise,
+                       bool emulator) {
+  const std::string choices = emulator ? "auto|cpu|cuda|cuda:N|simt" : "auto|cpu|cuda|cuda:N";
+  const auto parse = [&shared, choices, emulator](const std::string& text) {
+    if (!is_device(text) && !(emulator && text == "simt"))
+      throw CLI::ValidationError("--device", "'" + text + "' is none of " + choices);
     shared.device = text;
   };
-  app.add_option_function<std::string>("--device", parse,
-                                       "Where to compute; cuda: the first GPU, cuda:N: GPU number "
-                                       "N of 'fulmar devices', auto: a GPU\nwhere one can be "
-                                       "used, else the CPU (default " +
-                                           otherwise + ")")
-      ->type_name("auto|cpu|cuda|cuda:N");
+  app.add_option_function<std::string>(
+         "--device", parse,
+         std::string("Where to compute; cuda: the first GPU, cuda:N: GPU number N of 'fulmar "
+                     "devices', auto: a GPU\nwhere one can be used, else the CPU") +
+             (emulator ? ", simt: the emulator, with --counters" : "") + " (default " + otherwise +
+             ")")
+      ->type_name(choices);
+}
+
+}  // namespace
+
+void add_device(CLI::App& app, SharedOptions& shared, const std::string& otherwise) {
+  add_device_option(app, shared, otherwise, false);
+}
+void add_device_or_emulator(CLI::App& app, SharedOptions& shared) {
+  add_device_option(app, shared, "auto", true);
 }
 
 CLI::Option* add_precision(CLI::App& app, std::optional<std::string>& value) {

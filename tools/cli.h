@@ -79,6 +79,8 @@ CLI::Option* add_choice(CLI::App& app, const std::string& names, int64_t& value,
 bool is_device(const std::string& name);
 // Where a subcommand computes, and in which precision.
 void add_device(CLI::App& app, SharedOptions& shared, const std::string& otherwise = "auto");
+// The same, and "simt", the emulator: for subcommands that count there.
+void add_device_or_emulator(CLI::App& app, SharedOptions& shared);
 CLI::Option* add_precision(CLI::App& app, std::optional<std::string>& value);
 
 // Parses, runs what was chosen, and turns every error into a line on stderr and an exit code.

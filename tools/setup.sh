@@ -11,7 +11,7 @@
 #                            the same architecture, its glibc no older than what is said at the end.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build ccache git ca-certificates
+packages=(g++ binutils cmake ninja-build ccache git ca-certificates
   libhwy-dev libjpeg-dev libspng-dev libdeflate-dev libstb-dev libtiff-dev nlohmann-json3-dev
   libcli11-dev libhdf5-dev libzip-dev doctest-dev libbenchmark-dev
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test

@@ -198,8 +198,7 @@ void Counter::count_global(const Request& request) {
   Caches& caches = launch_->caches;
   for (size_t i = 0; i < sectors.count; i++) {
     const auto& [number, bytes] = sectors.list[i];
-    const uint64_t first_byte =
-        number * sector_bytes + static_cast<uint64_t>(__builtin_ctz(bytes));
+    const uint64_t first_byte = number * sector_bytes + static_cast<uint64_t>(__builtin_ctz(bytes));
     traffic.unique_sectors +=
         writes ? memory_.first_write(first_byte) : memory_.first_read(first_byte);
     if (!writes && l1_->read(number)) {

@@ -24,9 +24,9 @@ struct Traffic {
     return requests == 0 ? 0 : static_cast<double>(sectors) / static_cast<double>(requests);
   }
   double used_share() const {
-    return sectors == 0 ? 1
-                        : static_cast<double>(used_bytes) /
-                              static_cast<double>(sectors * sector_bytes);
+    return sectors == 0
+               ? 1
+               : static_cast<double>(used_bytes) / static_cast<double>(sectors * sector_bytes);
   }
 };
 
@@ -81,10 +81,10 @@ struct Launch {
   Traffic loads, stores;
   Caches caches;
   Shared shared;
-  uint64_t atomics = 0;            // of single lanes
-  uint64_t atomic_rounds = 0;      // lanes that meet at one address come one after the other
-  uint64_t barriers = 0;           // of blocks
-  uint64_t warp_operations = 0;    // shuffles, votes
+  uint64_t atomics = 0;          // of single lanes
+  uint64_t atomic_rounds = 0;    // lanes that meet at one address come one after the other
+  uint64_t barriers = 0;         // of blocks
+  uint64_t warp_operations = 0;  // shuffles, votes
 
   Operations lanes;  // what lanes computed
   Operations warps;  // what warps issued for it
@@ -94,9 +94,8 @@ struct Launch {
   uint64_t blocks() const { return uint64_t{grid[0]} * grid[1] * grid[2]; }
   uint64_t threads() const { return uint64_t{block[0]} * block[1] * block[2]; }
   double idle_share() const {
-    return lane_slots == 0
-               ? 0
-               : 1 - static_cast<double>(lane_runs) / static_cast<double>(lane_slots);
+    return lane_slots == 0 ? 0
+                           : 1 - static_cast<double>(lane_runs) / static_cast<double>(lane_slots);
   }
 };
 

@@ -31,22 +31,18 @@ void moved_at_once(const void* address, size_t bytes) {
 
 extern "C" {
 
-#define FULMAR_ACCESS(bytes)                               \
-  void __tsan_read##bytes(void* address) {                 \
-    access(FULMAR_HERE, Kind::load, address, bytes);       \
-  }                                                        \
-  void __tsan_write##bytes(void* address) {                \
-    access(FULMAR_HERE, Kind::store, address, bytes);      \
-  }                                                        \
-  void __tsan_unaligned_read##bytes(void* address) {       \
-    access(FULMAR_HERE, Kind::load, address, bytes);       \
-  }                                                        \
-  void __tsan_unaligned_write##bytes(void* address) {      \
-    access(FULMAR_HERE, Kind::store, address, bytes);      \
-  }                                                        \
-  void __tsan_read_write##bytes(void* address) {           \
-    access(FULMAR_HERE, Kind::load, address, bytes);       \
-    access(FULMAR_HERE, Kind::store, address, bytes);      \
+#define FULMAR_ACCESS(bytes)                                                                    \
+  void __tsan_read##bytes(void* address) { access(FULMAR_HERE, Kind::load, address, bytes); }   \
+  void __tsan_write##bytes(void* address) { access(FULMAR_HERE, Kind::store, address, bytes); } \
+  void __tsan_unaligned_read##bytes(void* address) {                                            \
+    access(FULMAR_HERE, Kind::load, address, bytes);                                            \
+  }                                                                                             \
+  void __tsan_unaligned_write##bytes(void* address) {                                           \
+    access(FULMAR_HERE, Kind::store, address, bytes);                                           \
+  }                                                                                             \
+  void __tsan_read_write##bytes(void* address) {                                                \
+    access(FULMAR_HERE, Kind::load, address, bytes);                                            \
+    access(FULMAR_HERE, Kind::store, address, bytes);                                           \
   }
 FULMAR_ACCESS(1)
 FULMAR_ACCESS(2)
@@ -66,8 +62,7 @@ void __tsan_init() {}
 void __tsan_vptr_update(void*, void*) {}
 void __tsan_vptr_read(void*) {}
 void __tsan_func_entry(void* from) {
-  if (const Counter::Turn counter; counter)
-    counter->call_begins(reinterpret_cast<uint64_t>(from));
+  if (const Counter::Turn counter; counter) counter->call_begins(reinterpret_cast<uint64_t>(from));
 }
 void __tsan_func_exit() {
   if (const Counter::Turn counter; counter) counter->call_ends();
@@ -77,20 +72,20 @@ void __sanitizer_cov_trace_pc() {
 }
 
 // Atomics are done here; the compiler leaves that to these functions.
-#define FULMAR_ATOMIC(bits, T)                                                 \
-  T __tsan_atomic##bits##_load(const volatile T* a, int) {                     \
-    return __atomic_load_n(a, __ATOMIC_SEQ_CST);                               \
-  }                                                                            \
-  void __tsan_atomic##bits##_store(volatile T* a, T v, int) {                  \
-    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                  \
-  }                                                                            \
-  T __tsan_atomic##bits##_fetch_add(volatile T* a, T v, int) {                 \
-    access(FULMAR_HERE, Kind::atomic, const_cast<T*>(a), sizeof(T));           \
-    return __atomic_fetch_add(a, v, __ATOMIC_SEQ_CST);                         \
-  }                                                                            \
-  T __tsan_atomic##bits##_fetch_sub(volatile T* a, T v, int) {                 \
-    access(FULMAR_HERE, Kind::atomic, const_cast<T*>(a), sizeof(T));           \
-    return __atomic_fetch_sub(a, v, __ATOMIC_SEQ_CST);                         \
+#define FULMAR_ATOMIC(bits, T)                                       \
+  T __tsan_atomic##bits##_load(const volatile T* a, int) {           \
+    return __atomic_load_n(a, __ATOMIC_SEQ_CST);                     \
+  }                                                                  \
+  void __tsan_atomic##bits##_store(volatile T* a, T v, int) {        \
+    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                        \
+  }                                                                  \
+  T __tsan_atomic##bits##_fetch_add(volatile T* a, T v, int) {       \
+    access(FULMAR_HERE, Kind::atomic, const_cast<T*>(a), sizeof(T)); \
+    return __atomic_fetch_add(a, v, __ATOMIC_SEQ_CST);               \
+  }                                                                  \
+  T __tsan_atomic##bits##_fetch_sub(volatile T* a, T v, int) {       \
+    access(FULMAR_HERE, Kind::atomic, const_cast<T*>(a), sizeof(T)); \
+    return __atomic_fetch_sub(a, v, __ATOMIC_SEQ_CST);               \
   }
 FULMAR_ATOMIC(8, uint8_t)
 FULMAR_ATOMIC(32, uint32_t)

@@ -84,13 +84,12 @@ Operations operations_of(std::string_view name, std::string_view operands) {
   // Zero, a test for it beside its own use, and the arguments of hooks.
   if (name == "xor") {
     const size_t comma = operands.find(',');
-    if (comma != std::string_view::npos &&
-        operands.substr(0, comma) == operands.substr(comma + 1))
+    if (comma != std::string_view::npos && operands.substr(0, comma) == operands.substr(comma + 1))
       return o;
   }
   if (name == "lea" && ends(operands, ",%rdi")) return o;
   constexpr std::array<std::string_view, 24> of_whole = {
-      "add", "sub", "imul", "mul", "inc", "dec", "neg",  "not",  "and",  "or",     "xor", "shl",
+      "add", "sub", "imul", "mul", "inc", "dec",  "neg", "not", "and",  "or",     "xor", "shl",
       "shr", "sar", "sal",  "lea", "cmp", "test", "adc", "sbb", "shlx", "popcnt", "bt",  "rol"};
   const std::string_view unsized = without_size(name);
   if (unsized == "div" || unsized == "idiv")

@@ -17,9 +17,9 @@ struct CountedLibrary {
   static constexpr const char* symbol = "fulmar_counted_library";
   static constexpr const char* file_name = "libfulmar_counted.so";
   // Of what passes between the two: where it differs they were built from different sources.
-  static constexpr uint64_t current_layout =
-      sizeof(Backend) * 1000003 + sizeof(Stream) * 10007 + sizeof(View) * 1009 +
-      sizeof(counted::Launch) * 101 + sizeof(counted::Machine);
+  static constexpr uint64_t current_layout = sizeof(Backend) * 1000003 + sizeof(Stream) * 10007 +
+                                             sizeof(View) * 1009 + sizeof(counted::Launch) * 101 +
+                                             sizeof(counted::Machine);
 
   uint32_t version;
   uint64_t layout;
@@ -28,8 +28,8 @@ struct CountedLibrary {
   // uses it.
   Stream (*open)(const counted::Machine&);
   void (*close)(const Stream&);
-  // Launches from now on are counted, in their order, until take(), which gives them. L2 stays as it
-  // is from one to the next.
+  // Launches from now on are counted, in their order, until take(), which gives them. L2 stays as
+  // it is from one to the next.
   void (*begin)(const Stream&);
   std::vector<counted::Launch> (*take)(const Stream&);
   // Why nothing is known of arithmetic; empty where it is.

@@ -49,7 +49,8 @@ OwnFile own_file() {
   OwnFile file;
   dl_iterate_phdr(look_at, &file);
   std::error_code error;  // the program itself has no name there
-  if (file.path.empty()) file.path = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  if (file.path.empty())
+    file.path = std::filesystem::read_symlink("/proc/self/exe", error).string();
   return file;
 }
 
@@ -114,9 +115,9 @@ class Owners {
 
  private:
   size_t find(uint64_t address) const {
-    const auto at = std::lower_bound(
-        code_.begin(), code_.end(), address,
-        [](const Instruction& i, uint64_t wanted) { return i.address < wanted; });
+    const auto at =
+        std::lower_bound(code_.begin(), code_.end(), address,
+                         [](const Instruction& i, uint64_t wanted) { return i.address < wanted; });
     return at != code_.end() && at->address == address ? static_cast<size_t>(at - code_.begin())
                                                        : code_.size();
   }

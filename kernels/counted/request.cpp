@@ -36,8 +36,7 @@ Sectors sectors_of(const Request& request) {
     }
   }
   const auto begin = all.list.begin(), end = begin + static_cast<ptrdiff_t>(all.count);
-  std::sort(begin, end,
-            [](const auto& a, const auto& b) { return a.number < b.number; });
+  std::sort(begin, end, [](const auto& a, const auto& b) { return a.number < b.number; });
   size_t kept = 0;
   for (size_t i = 0; i < all.count; i++)
     if (kept > 0 && all.list[kept - 1].number == all.list[i].number)

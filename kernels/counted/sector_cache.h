@@ -27,7 +27,7 @@ class SectorCache {
   static constexpr uint64_t ways = 16;
   struct Line {
     uint64_t number = ~uint64_t{0};
-    uint64_t used = 0;  // the time
+    uint64_t used = 0;             // the time
     uint8_t valid = 0, dirty = 0;  // a bit for each sector
   };
   using Set = std::array<Line, ways>;

@@ -13,6 +13,11 @@ const std::string hdf5 = FULMAR_HDF5;
 #else
 const std::string hdf5;
 #endif
+#ifdef FULMAR_COUNTED
+const std::string counted = FULMAR_COUNTED;
+#else
+const std::string counted;
+#endif
 #ifdef FULMAR_REAL_CUDA
 const std::string real_cuda = FULMAR_REAL_CUDA;
 #else

@@ -13,6 +13,7 @@ extern const std::string failing_calls;  // to be preloaded: system calls fail a
 extern const std::string fake_cuda;      // the CUDA backend's library on the emulator
 extern const std::string unloadable;     // a library that needs an absent one
 extern const std::string simt_broken;    // kernels that the emulator must refuse
+extern const std::string counted;        // the emulator that counts; empty: not built
 extern const std::string real_cuda;      // the CUDA backend's library; empty: not built
 
 }  // namespace fulmar::test::built

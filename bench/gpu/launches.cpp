@@ -1,0 +1,68 @@
+#include "bench/gpu/launches.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <utility>
+
+namespace fulmar::bench {
+namespace {
+
+using counted::Launch;
+
+std::vector<uint64_t> numbers_of(const Launch& launch) {
+  std::vector<uint64_t> numbers{launch.blocks()};
+  for_each_count(launch, [&](const std::string&, uint64_t count) { numbers.push_back(count); });
+  return numbers;
+}
+
+// `at(i)`: the count number i.
+template <class Number>
+Launch with_numbers(Launch launch, const Number& at) {
+  launch.grid = {static_cast<uint32_t>(std::min<uint64_t>(at(0), UINT32_MAX)), 1, 1};
+  size_t i = 1;
+  for_each_count(launch, [&](const std::string&, uint64_t& count) { count = at(i++); });
+  return launch;
+}
+
+uint64_t whole(double number) { return static_cast<uint64_t>(std::llround(std::max(number, 0.0))); }
+
+}  // namespace
+
+void add(Launch& sum, const Launch& more) {
+  std::vector<uint64_t> numbers;
+  for_each_count(more, [&](const std::string&, uint64_t count) { numbers.push_back(count); });
+  size_t i = 0;
+  for_each_count(sum, [&](const std::string&, uint64_t& count) { count += numbers[i++]; });
+  sum.shared.worst = std::max(sum.shared.worst, more.shared.worst);
+}
+
+std::vector<Launch> scaled_to(double pixels, const CountedSize& small, const CountedSize& large) {
+  std::map<std::pair<std::string, int>, const Launch*> by_turn;
+  std::map<std::string, int> turns;
+  for (const Launch& l : small.launches) by_turn[{l.name, turns[l.name]++}] = &l;
+  turns.clear();
+  std::vector<Launch> scaled;
+  for (const Launch& l : large.launches) {
+    const std::vector<uint64_t> high = numbers_of(l);
+    const auto found = by_turn.find({l.name, turns[l.name]++});
+    std::vector<uint64_t> low(high.size(), 0);
+    double from = 0;
+    if (found != by_turn.end()) {
+      low = numbers_of(*found->second);
+      from = small.pixels;
+    }
+    const double share = (pixels - from) / (large.pixels - from);
+    scaled.push_back(with_numbers(l, [&](size_t i) {
+      const auto a = static_cast<double>(low[i]), b = static_cast<double>(high[i]);
+      return whole(a + (b - a) * share);
+    }));
+    counted::Caches& caches = scaled.back().caches;
+    caches.read = scaled.back().loads.unique_sectors;
+    caches.written = scaled.back().stores.unique_sectors;
+  }
+  return scaled;
+}
+
+}  // namespace fulmar::bench
