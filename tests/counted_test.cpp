@@ -175,6 +175,7 @@ TEST_CASE("counted: 16 bytes of shared memory a lane take four phases") {
   CHECK(l.shared.wavefronts == 16);
   CHECK(l.shared.worst == 2);
   CHECK(of(32).shared.worst == 8);
+  CHECK(of(0).shared.wavefronts == 8);  // one word for all is no conflict
   CHECK(of(36).shared.worst == 1);
 }
 

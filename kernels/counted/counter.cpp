@@ -205,7 +205,6 @@ void Counter::count_global(const Request& request) {
       caches.l1_hits++;
       continue;
     }
-    if (writes) l1_->forget(number);
     caches.l2_sectors++;
     const uint64_t written = l2_.written_back();
     const bool hit = writes ? l2_.write(number) : l2_.read(number);

@@ -30,8 +30,8 @@ struct Traffic {
   }
 };
 
-// Sectors by the level that served them. Loads ask the block's own L1, then L2; stores go to L2,
-// which writes them to memory when it needs the room.
+// Sectors by the level that served them. Loads ask the block's own L1, then L2; stores pass L1 by
+// and go to L2, which writes them to memory when it needs the room.
 struct Caches {
   uint64_t l1_hits = 0;
   uint64_t l2_sectors = 0, l2_hits = 0;  // asked of L2, both directions

@@ -27,13 +27,6 @@ bool SectorCache::touch(uint64_t sector, bool writes) {
   return hit;
 }
 
-void SectorCache::forget(uint64_t sector) {
-  const uint64_t number = sector / line_sectors;
-  for (Line& line : set_of(number))
-    if (line.valid && line.number == number)
-      line.valid &= static_cast<uint8_t>(~(1u << (sector % line_sectors)));
-}
-
 void SectorCache::clear() { std::fill(sets_.begin(), sets_.end(), Set{}); }
 
 }  // namespace fulmar::counted

@@ -16,7 +16,6 @@ class SectorCache {
   bool read(uint64_t sector) { return touch(sector, false); }
   // The same; what is written is written to memory later. Nothing is read for it.
   bool write(uint64_t sector) { return touch(sector, true); }
-  void forget(uint64_t sector);  // where it is there
   void clear();
 
   // Sectors that were written to memory so far, for want of room.
