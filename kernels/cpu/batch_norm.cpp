@@ -82,10 +82,9 @@ void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& 
                       [&](const auto& of) { return period_tile(period, channels, of); });
   for_type_of(x, [&]<class T>(std::type_identity<T>) {
     const T *from = elements<T>(x), *grad = elements<T>(dy);
-    for_periods<T>(stream, dx, [&norm, from, grad](const auto& load, int64_t e, int64_t phase)
-                                   HWY_ATTR {
-      return norm.at(phase)(load(grad + e), load(from + e));
-    });
+    for_periods<T>(stream, dx,
+                   [&norm, from, grad](const auto& load, int64_t e, int64_t phase)
+                       HWY_ATTR { return norm.at(phase)(load(grad + e), load(from + e)); });
   });
 }
 
