@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -159,6 +160,32 @@ TEST_CASE("row_run: the bits are the same for any number of threads") {
   });
 }
 
+TEST_CASE("row_run: in bf16 what differs is the rounding of inputs, weights and outputs") {
+  const std::vector<NamedNetwork> all = networks();
+  std::vector<std::vector<double>> expected;
+  for (const NamedNetwork& n : all) expected.push_back(n.network.reference(n.output));
+  for_each_instruction_set([&] {
+    for (size_t i = 0; i < all.size(); i++) {
+      const NamedNetwork& n = all[i];
+      CAPTURE(n.name);
+      std::vector<double> one;
+      for (const int threads : {1, 2, 3, 7}) {
+        Context context({threads, {}});
+        std::shared_ptr<Tape> tape;
+        const std::vector<double> found =
+            n.network.fused(n.output, context, {}, &tape, Precision::bf16);
+        if (one.empty()) {
+          one = found;
+          CHECK(runs_of(*tape, n.layers) >= 1);
+          CHECK(apart(found, expected[i]) <= 2e-2);
+          CHECK(apart(found, expected[i]) > 1e-5);
+        }
+        CHECK(found == one);
+      }
+    }
+  });
+}
+
 TEST_CASE("row_run: no NaN is hidden, and none spreads") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   for_each_instruction_set([&] {
@@ -172,9 +199,11 @@ TEST_CASE("row_run: no NaN is hidden, and none spreads") {
       const std::vector<double> expected = n.reference(output);
       CHECK(std::count_if(expected.begin(), expected.end(),
                           [](double v) { return std::isnan(v); }) > 0);
-      const std::vector<double> found = n.fused(output, context);
-      for (size_t i = 0; i < found.size(); i++)
-        CHECK(std::isnan(found[i]) == std::isnan(expected[i]));
+      for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+        const std::vector<double> found = n.fused(output, context, {}, nullptr, precision);
+        for (size_t i = 0; i < found.size(); i++)
+          CHECK(std::isnan(found[i]) == std::isnan(expected[i]));
+      }
     }
   });
 }

@@ -180,7 +180,7 @@ std::vector<Val> RowRun::compose(Tape& tape, std::span<const Val> operands) cons
 std::vector<ValueInfo> PackRowWeight::infer(std::span<const ValueInfo> in) const {
   const Shape& w = in[0].shape;
   require(w.rank() == 4 && w[0] == 1 && w[1] == 1, "w must be [1,1,Ci,Co], it is " + text(w));
-  return {of_role(Role::parameter, {packed_elements(w[2], w[3])})};
+  return {activation({packed_elements(w[2], w[3])})};
 }
 
 void PackRowWeight::run(Device& device, const RunArgs& args) const {

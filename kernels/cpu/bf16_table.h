@@ -37,7 +37,9 @@ constexpr bool takes_bf16(std::string_view kernel) {
                                         "skip_weight_grad",
                                         "norm_relu",
                                         "norm_relu_grad",
+                                        "pack_row_weight",
                                         "pointwise_chain",
+                                        "row_run",
                                         "warp"};
   for (const std::string_view name : names)
     if (name == kernel) return true;

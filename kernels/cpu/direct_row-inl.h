@@ -23,16 +23,24 @@ constexpr int direct_columns(int outputs) {
 }
 
 // y[column][o] = bias[o] + sum over k of taps[k][column] w[k][o], all but w and bias vectors of
-// zipped rows.
-struct DirectRow {
-  const float* const* taps;  // where the first column's value k lies
+// zipped rows; T: of floats, or of bytes.
+template <class T>
+struct DirectRowOf {
+  const T* const* taps;  // where the first column's value k lies
   int64_t depth;
   const float *w, *bias;  // bias: nullptr or a value for each output channel
   int64_t outputs, columns;
-  int64_t x_step, y_step;  // floats from a column to the next
+  int64_t x_step, y_step;  // elements from a column to the next
   float* y;
   Fetch next;  // a step for each column pair and weight of one channel tile
 };
+using DirectRow = DirectRowOf<float>;
+
+HWY_INLINE V load_value(const float* p) { return hn::Load(D(), p); }
+HWY_INLINE V load_value(const uint8_t* p) {
+  const hn::Rebind<uint8_t, D> narrow;
+  return hn::ConvertTo(D(), hn::PromoteTo(hn::RebindToSigned<D>(), hn::Load(narrow, p)));
+}
 
 // What becomes of a sum.
 struct KeepSum {
@@ -46,8 +54,8 @@ struct RectifySum {
 };
 
 // Columns [i, i + columns) of output channels [o, o + outputs).
-template <int columns, int outputs, class Finish>
-HWY_INLINE void direct_tile(const DirectRow& row, int64_t i, int64_t o, const Finish& finish,
+template <int columns, int outputs, class T, class Finish>
+HWY_INLINE void direct_tile(const DirectRowOf<T>& row, int64_t i, int64_t o, const Finish& finish,
                             Fetch& next) {
   const D d;
   V sum[columns][outputs];
@@ -60,10 +68,10 @@ HWY_INLINE void direct_tile(const DirectRow& row, int64_t i, int64_t o, const Fi
   const float* w = row.w + o;
   for (int64_t k = 0; k < row.depth; k++, w += row.outputs) {
     for (int c = 0; c < columns; c += 2) next.step();
-    const float* const x = row.taps[k] + i * row.x_step;
+    const T* const x = row.taps[k] + i * row.x_step;
     V value[columns];
 #pragma GCC unroll 8
-    for (int c = 0; c < columns; c++) value[c] = hn::Load(d, x + c * row.x_step);
+    for (int c = 0; c < columns; c++) value[c] = load_value(x + c * row.x_step);
 #pragma GCC unroll 8
     for (int j = 0; j < outputs; j++) {
       const V weight = hn::Set(d, w[j]);
@@ -81,8 +89,9 @@ HWY_INLINE void direct_tile(const DirectRow& row, int64_t i, int64_t o, const Fi
 }
 
 // Output channels [o, o + outputs) of a row of an even number of columns.
-template <int outputs, class Finish>
-HWY_NOINLINE void direct_channels(const DirectRow& row, int64_t o, const Finish& finish) {
+template <int outputs, class T, class Finish>
+HWY_NOINLINE void direct_channels(const DirectRowOf<T>& given, int64_t o, const Finish& finish) {
+  const DirectRowOf<T> row = given;  // in registers: no store of y may change it
   constexpr int columns = direct_columns(outputs);
   Fetch next = row.next;
   int64_t i = 0;
@@ -92,8 +101,8 @@ HWY_NOINLINE void direct_channels(const DirectRow& row, int64_t o, const Finish&
     for (; i < row.columns; i += 2) direct_tile<2, outputs>(row, i, o, finish, next);
 }
 
-template <class Finish = KeepSum>
-HWY_INLINE void direct_row(DirectRow row, const Finish& finish = {}) {
+template <class T, class Finish>
+HWY_INLINE void direct_row_of(DirectRowOf<T> row, const Finish& finish) {
   int64_t o = 0;
   for (; o + direct_outputs <= row.outputs; o += direct_outputs) {
     direct_channels<direct_outputs>(row, o, finish);
@@ -112,6 +121,11 @@ HWY_INLINE void direct_row(DirectRow row, const Finish& finish = {}) {
     case 1:
       return direct_channels<1>(row, o, finish);
   }
+}
+
+template <class Finish = KeepSum>
+HWY_INLINE void direct_row(const DirectRow& row, const Finish& finish = {}) {
+  direct_row_of(row, finish);
 }
 
 // The first `floats` floats of a zipped row of `count` vectors, into memory, or past the caches;

@@ -164,7 +164,8 @@ struct Block {
 };
 
 // ahead(t): what tile t, numbered in the order of their making, asks for (see Ahead).
-template <Left left, class Right, class AheadOf, class Rows, class Epilogue>
+template <Left left, class Multiply = MultiplyFloats, class Right, class AheadOf, class Rows,
+          class Epilogue>
 HWY_INLINE void multiply(const Block& block, const LeftBlock& a, const Right& b,
                          const AheadOf& ahead, const Rows& out, const Epilogue& epilogue) {
   int64_t number = 0;
@@ -180,9 +181,9 @@ HWY_INLINE void multiply(const Block& block, const LeftBlock& a, const Right& b,
           if (block.part.last)
             for (int r = 0; r < decltype(height)::value; r++) epilogue.fetch(out(m + r) + c, v);
         }
-        tile<left, decltype(height)::value, v>(d, a.data + (left == Left::rows ? m * a.stride : m),
-                                               a.stride, panel, step, block.end - block.begin,
-                                               ahead(number++), store);
+        tile<left, decltype(height)::value, v, Multiply>(
+            d, a.data + (left == Left::rows ? m * a.stride : m), a.stride, panel, step,
+            block.end - block.begin, ahead(number++), store);
       });
     });
   }

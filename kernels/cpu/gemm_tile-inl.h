@@ -39,8 +39,16 @@ struct Ahead {
   int64_t share;
 };
 
+// What a tile does with an element of the left side and a vector of the right one.
+struct MultiplyFloats {
+  template <class V>
+  static HWY_INLINE V add(V x, V right, V sum) {
+    return hn::MulAdd(x, right, sum);
+  }
+};
+
 // sum[m][v] = sum over k of left(m, k) right[k * right_stride + v * lanes ...]; then done(d, sum).
-template <Left left, int rows, int vectors, class D, class Done>
+template <Left left, int rows, int vectors, class Multiply, class D, class Done>
 HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
                      const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth, Ahead ahead,
                      const Done& done) {
@@ -66,7 +74,7 @@ HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
     for (int m = 0; m < rows; m++) {
       const V x = hn::Set(d, left == Left::rows ? row[m / 3][m % 3 * a_stride + k] : a[m]);
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) sum[m][v] = hn::MulAdd(x, right[v], sum[m][v]);
+      for (int v = 0; v < vectors; v++) sum[m][v] = Multiply::add(x, right[v], sum[m][v]);
     }
     b += b_stride;
     if (left == Left::columns) a += a_stride;

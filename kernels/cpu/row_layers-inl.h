@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/bf16_pairs-inl.h"
 #include "kernels/cpu/depthwise_tiles-inl.h"
 #include "kernels/cpu/direct_row-inl.h"
 #include "kernels/cpu/row_plan-inl.h"
@@ -46,6 +47,7 @@ struct RowWeight {
   Weight plain;
   const float *w, *bias;
   int64_t inputs, outputs;
+  bool pairs = false;  // of bf16
 
   static int64_t bias_floats(int64_t outputs) { return padded_columns(outputs) + 2 * max_lanes; }
   static int64_t floats(const View& w) {
@@ -62,8 +64,12 @@ struct RowWeight {
       plain = pack_weight(pool, layer.w, false, memory);
       return;
     }
-    if (!layer.packed) pack_panels(pool, layer.w, memory);
-    plain = {layer.packed ? layer.packed.as<float>() : memory, inputs, outputs};
+    const bool bf16 = layer.packed && layer.packed.type == DType::bf16;
+    pairs = bf16 && !of_zipped && multiplies_pairs(inputs);
+    // What is packed in pairs serves no other product.
+    const bool packed = layer.packed && (pairs || !bf16);
+    if (!packed) pack_panels(pool, layer.w, memory);
+    plain = {packed ? layer.packed.as<float>() : memory, pairs ? inputs / 2 : inputs, outputs};
   }
   static HWY_INLINE void pack_panels(ThreadPool& pool, const View& w, float* to) {
     const int64_t depth = w.shape.width(), columns = w.shape.channels();
@@ -74,11 +80,40 @@ struct RowWeight {
     });
   }
 
+  // The same in pairs of bf16, as plain_to_plain reads it.
+  static HWY_INLINE void pack_pairs(ThreadPool& pool, const View& w, uint32_t* to) {
+    const int64_t depth = w.shape.width(), columns = w.shape.channels();
+    const int64_t width = panel_width(columns);
+    pool.run((columns + width - 1) / width, [&](int64_t task, int) {
+      const int64_t c = task * width;
+      pack_panel_of_pairs(w.as<float>(), depth, columns, c, to + c * (depth / 2));
+    });
+  }
+  // Floats of memory that plain_to_plain of so many pixels needs.
+  int64_t pairs_floats(int64_t pixels) const {
+    return pairs ? rounded_up(pixels * plain.depth, max_lanes) + 2 * max_lanes : 0;
+  }
+
   // From pixels to pixels, some columns of them.
   template <class Rows>
   HWY_INLINE void plain_to_plain(int64_t pixels, const LeftBlock& left, bool relu, const Rows& out,
-                                 int64_t first_column, int64_t last_column) const {
+                                 int64_t first_column, int64_t last_column,
+                                 [[maybe_unused]] float* memory) const {
     const AheadByTile none{left.data, 0, 0};
+#if HWY_TARGET == HWY_AVX3
+    if (pairs) {
+      round_pixels(left.data, left.stride, pixels, inputs, reinterpret_cast<uint16_t*>(memory));
+      const Block block{pixels, first_column, last_column, 0, plain.depth, {true, true}};
+      const Panels panels{plain.data, plain.depth, plain.columns};
+      const LeftBlock rounded{memory, plain.depth};
+      if (relu)
+        multiply<Left::rows, MultiplyPairs>(block, rounded, panels, none, out,
+                                            AddBiasRectify{bias});
+      else
+        multiply<Left::rows, MultiplyPairs>(block, rounded, panels, none, out, AddBias{bias});
+      return;
+    }
+#endif
     multiply_weight(pixels, left, plain, bias, out, none, first_column, last_column, relu);
   }
   // From zipped columns, `step` floats apart, to zipped columns.
@@ -123,8 +158,9 @@ struct RowWeight {
         const EvenRows out{y + i * stride, segment * stride};
         const StoreTile<EvenRows, Epilogue> store{out, epilogue, {true, true}, false, 0,
                                                   m,   c,        outputs - c};
-        tile<Left::columns, rows, vectors>(d, x + i * step + m, lanes(), panels.panel(c, 0),
-                                           panels.step(c), inputs, Ahead{x, 0}, store);
+        tile<Left::columns, rows, vectors, MultiplyFloats>(d, x + i * step + m, lanes(),
+                                                           panels.panel(c, 0), panels.step(c),
+                                                           inputs, Ahead{x, 0}, store);
       }
   }
 };

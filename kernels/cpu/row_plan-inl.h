@@ -42,8 +42,8 @@ struct RowFormat {
 
 struct RowTensor {
   Shape shape;
-  int layer;       // that makes it; -1: it lies in memory
-  const float* x;  // where; null where it is not made of floats
+  int layer;      // that makes it; -1: it lies in memory
+  const View* x;  // there, else null
   RowFormat format;
   int64_t step;       // rows that are made at a time
   bool ring = false;  // whether rows are kept for others
@@ -121,12 +121,10 @@ class RowPlan {
  private:
   bool lay_out(std::span<const View> x, bool zip) {
     tensors_.clear();
-    const auto add = [&](const Shape& shape, int layer, const float* data, bool zipped) {
-      tensors_.push_back({shape, layer, data, RowFormat(shape, zipped), 1});
+    const auto add = [&](const Shape& shape, int layer, const View* in, bool zipped) {
+      tensors_.push_back({shape, layer, in, RowFormat(shape, zipped), 1});
     };
-    for (const View& v : x)
-      add(v.shape, -1, v.type == DType::f32 ? v.as<float>() : nullptr,
-          zip && RowFormat::narrow(v.shape));
+    for (const View& v : x) add(v.shape, -1, &v, zip && RowFormat::narrow(v.shape));
     for (size_t l = 0; l < layers_.size(); l++) {
       const RowLayer& layer = layers_[l];
       const bool conv = layer.kind == RowLayer::Kind::conv;

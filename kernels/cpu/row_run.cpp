@@ -3,6 +3,8 @@
 #include <cstring>
 #include <optional>
 
+#include "kernels/cpu/element_type.h"
+#include "kernels/cpu/near_tasks.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/warp.h"
@@ -11,6 +13,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/row_run.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Must come after foreach_target.h.
+#include "kernels/cpu/byte_rows-inl.h"
 #include "kernels/cpu/row_layers-inl.h"
 #include "kernels/cpu/zipped_picture-inl.h"
 
@@ -79,20 +82,24 @@ struct RowTasks {
 
 // Floats of a worker's memory.
 struct RowScratch {
-  int64_t rings = 0, zeros = 0, segment = 0, row = 0, convs = 0, picture = 0;
+  int64_t rings = 0, zeros = 0, segment = 0, row = 0, convs = 0, picture = 0, weight = 0, pairs = 0;
   int64_t pointers = 0;
 
   RowScratch(const RowPlan& plan, std::span<const PreparedLayer> layers) {
     for (const RowTensor& t : plan.tensors()) {
       const int64_t stride = Ring::stride_of(t.format.columns, t.format.lie);
       if (t.ring) rings += t.slots * stride;
+      if (t.layer < 0) row = std::max(row, rounded_up(t.format.floats(), max_lanes));
       zeros = std::max(zeros, stride);
     }
     for (const PreparedLayer& p : layers) {
       const RowLayer& layer = *p.of;
-      if (layer.kind == Kind::warp) picture = ZippedPictures::row_floats(layer.y);
+      if (layer.kind == Kind::warp)
+        picture = std::max(picture, ZippedPictures::row_floats(layer.y));
       if (p.conv) {
         convs = p.conv->ring_floats();
+        weight = rounded_up(layer.w.shape.elements(), max_lanes);
+        picture = std::max(picture, rounded_up(p.conv->width * p.conv->inputs, max_lanes));
         row = std::max(row, p.conv->y_row());
         pointers = std::max(pointers, p.conv->depth());
       }
@@ -101,6 +108,8 @@ struct RowScratch {
       const RowFormat made = plan.made(layer);
       row = std::max({row, y.step * rounded_up(made.floats(), max_lanes) + max_lanes,
                       rounded_up(y.format.floats(), max_lanes) + max_lanes});
+      if (p.weight)
+        pairs = std::max(pairs, p.weight->pairs_floats(y.step * most_columns(plan, layer, y.step)));
       if (layer.kind == Kind::separable)
         segment = std::max(segment, y.step * segment_floats(plan.tensor(layer.x).format, y.step));
       if (layer.kind == Kind::pool_skip)
@@ -108,9 +117,14 @@ struct RowScratch {
                            y.step * rounded_up(layer.y.width() * layer.w.shape.width(), max_lanes));
     }
   }
+  // Most pixels of a row that are multiplied together.
+  static int64_t most_columns(const RowPlan& plan, const RowLayer& layer, int64_t step) {
+    return layer.kind == Kind::separable ? segment_columns(plan.tensor(layer.x).format, step)
+                                         : layer.y.width();
+  }
   // Columns whose depthwise output stays in L1.
   static int64_t segment_columns(const RowFormat& x, int64_t step) {
-    constexpr int64_t l1_floats = 2048, least_pixels = 64;
+    constexpr int64_t l1_floats = 8192, least_pixels = 64;
     const int64_t least = x.zipped ? 2 : least_pixels / step, unit = x.zipped ? 2 : 16;
     const int64_t columns = std::max(l1_floats / x.lie.stride / step, least);
     return std::min(x.columns, rounded_up(columns, unit));
@@ -124,7 +138,7 @@ struct RowScratch {
   }
   size_t bytes() const {
     return static_cast<size_t>(pointer_floats() + rings + zeros + segment + 2 * row + convs +
-                               picture) *
+                               picture + weight + pairs) *
            sizeof(float);
   }
 };
@@ -132,6 +146,7 @@ struct RowScratch {
 struct RowCall {
   const RowPlan& plan;
   std::span<const PreparedLayer> layers;
+  std::span<const View> x;
   const View& y;
   const std::optional<ZippedPictures>& pictures;  // of the warp
 };
@@ -171,8 +186,10 @@ class RowBand {
     other_row_ = take(sizes.row);
     conv_ = take(sizes.convs);
     picture_ = take(sizes.picture);
+    weight_ = take(sizes.weight);
+    pairs_ = take(sizes.pairs);
     for (const PreparedLayer& p : call.layers)
-      if (p.conv) zipped_ = ZippedRows(*p.conv, plan_.tensor(p.of->x).x, conv_);
+      if (p.conv) prepare(p);
   }
 
   void run() {
@@ -181,6 +198,25 @@ class RowBand {
   }
 
  private:
+  void prepare(const PreparedLayer& conv) {
+    const RowTensor& x = plan_.tensor(conv.of->x);
+    const bool floats = x.x && x.x->type == DType::f32;
+    zipped_ = ZippedRows(*conv.conv, floats ? x.x->as<float>() : nullptr, conv_);
+#if HWY_TARGET == HWY_AVX3
+    if (x.layer < 0) return;
+    const RowLayer& warp = *call_.layers[static_cast<size_t>(x.layer)].of;
+    const auto t =
+        static_cast<size_t>(plan_.of_layer(static_cast<size_t>(&conv - &call_.layers[0])));
+    const RowRange rows = plan_.rows_of({task_.begin, task_.end})[t];
+    const int64_t stride = conv.of->window.stride[0], before = conv.of->window.padding[0];
+    const WarpedRows read{call_.x[static_cast<size_t>(warp.x)], warp, task_.image,
+                          rows.begin * stride - before,
+                          (rows.end - 1) * stride - before + conv.conv->row_span};
+    bytes_ = ByteRows::of(read, *conv.conv, conv_, weight_);
+    if (bytes_) ByteRows::scale_weight(conv.of->w, warp, task_.image, weight_);
+#endif
+  }
+
   const RowRing& ring(int t) const { return rings_[static_cast<size_t>(t)]; }
 
   void make_rows(int t, int64_t first, int64_t rows) {
@@ -203,33 +239,46 @@ class RowBand {
   void load(int t, int64_t r) {
     const RowTensor& tensor = plan_.tensor(t);
     const RowFormat& format = tensor.format;
-    const int64_t width = tensor.shape.width(), floats = width * tensor.shape.channels();
-    const float* const from = tensor.x + (task_.image * tensor.shape.height() + r) * floats;
+    const int64_t width = tensor.shape.width(), elements = width * tensor.shape.channels();
     float* const to = ring(t).at(r);
-    constexpr int64_t rows_ahead = 2, line = 16;
-    if (r + rows_ahead < tensor.shape.height())
-      for (int64_t e = 0; e < floats; e += line)
-        __builtin_prefetch(from + rows_ahead * floats + e, 0, 2);
-    if (!format.zipped) {
-      load_pixels(format.lie, width, to, Plainly(), from);
-      return;
-    }
-    const int64_t count = floats / lanes();
-    const float* segments[max_lanes];
-    for (int64_t l = 0; l < lanes(); l++) segments[l] = from + l * count;
-    zip(segments, count, to);
-    set_neighbours(format, to);
+    for_type_of(*tensor.x, [&](auto type) HWY_ATTR {
+      const auto* const from = row_of<typename decltype(type)::type>(tensor, r);
+      constexpr int64_t rows_ahead = 2, line = 64 / sizeof(*from);
+      if (r + rows_ahead < tensor.shape.height())
+        for (int64_t e = 0; e < elements; e += line)
+          __builtin_prefetch(from + rows_ahead * elements + e, 0, 2);
+      if (!format.zipped) return load_pixels(format.lie, width, to, Plainly(), from);
+      const float* const floats = as_floats(from, elements, row_);
+      const int64_t count = elements / lanes();
+      const float* segments[max_lanes];
+      for (int64_t l = 0; l < lanes(); l++) segments[l] = floats + l * count;
+      zip(segments, count, to);
+      set_neighbours(format, to);
+    });
+  }
+  template <class T>
+  const T* row_of(const RowTensor& x, int64_t r) const {
+    return x.x->as<T>() +
+           (task_.image * x.shape.height() + r) * x.shape.width() * x.shape.channels();
+  }
+  // The same numbers, in `memory` where they are no floats.
+  static const float* as_floats(const float* from, int64_t, float*) { return from; }
+  static const float* as_floats(const bf16* from, int64_t count, float* memory) {
+    load_pixels(Channels(count), 1, memory, Plainly(), from);
+    return memory;
   }
 
   // Where a layer makes a row that then is brought to its place: there, if it lies there alike.
   float* place(int t, const RowFormat& made, int64_t r, float* otherwise) const {
     const RowTensor& tensor = plan_.tensor(t);
     if (tensor.ring) return made.zipped == tensor.format.zipped ? ring(t).at(r) : otherwise;
-    return !made.zipped && made.lie.dense() ? output(r) : otherwise;
+    const bool floats = call_.y.type == DType::f32;
+    return floats && !made.zipped && made.lie.dense() ? output<float>(r) : otherwise;
   }
-  float* output(int64_t r) const {
+  template <class T>
+  T* output(int64_t r) const {
     const Shape& y = plan_.tensor(plan_.last()).shape;
-    return call_.y.as<float>() + (task_.image * y.height() + r) * y.width() * y.channels();
+    return call_.y.as<T>() + (task_.image * y.height() + r) * y.width() * y.channels();
   }
   // Brings a row to its place, from where place() said; zipped rows may have more columns than y.
   void settle(int t, const RowFormat& made, int64_t r, float* from) {
@@ -242,7 +291,21 @@ class RowBand {
       unzip(from, made.columns * shape.channels(), other_row_);
       return store_row(t, r, other_row_);
     }
-    store_pixels(made.lie, from, shape.width(), output(r));
+    for_type_of(call_.y, [&](auto type) HWY_ATTR {
+      auto* const to = output<typename decltype(type)::type>(r);
+      if (task_.last_channel - task_.first_channel == shape.channels())
+        store_pixels(made.lie, from, shape.width(), to);
+      else
+        store_channels(made.lie, from, shape.width(), to);
+    });
+  }
+  // The task's channels of each pixel.
+  template <class T>
+  void store_channels(const Channels& lie, const float* from, int64_t pixels, T* to) const {
+    const D d;
+    for (int64_t p = 0; p < pixels; p++, from += lie.stride, to += lie.count)
+      for (int64_t c = task_.first_channel; c < task_.last_channel; c += lanes())
+        store_first(d, hn::LoadU(d, from + c), to + c, std::min(lanes(), task_.last_channel - c));
   }
   // Pixels without gaps to their place.
   void store_row(int t, int64_t r, const float* from) {
@@ -250,9 +313,11 @@ class RowBand {
     const Shape& shape = tensor.shape;
     if (tensor.ring)
       return load_pixels(tensor.format.lie, shape.width(), ring(t).at(r), Plainly(), from);
-    transform(
-        Cached(), shape.width() * shape.channels(), output(r), [](V v) HWY_ATTR { return v; },
-        from);
+    for_type_of(call_.y, [&](auto type) HWY_ATTR {
+      transform(
+          Cached(), shape.width() * shape.channels(), output<typename decltype(type)::type>(r),
+          [](V v) HWY_ATTR { return v; }, from);
+    });
   }
 
   void convolve(int t, const PreparedLayer& p, int64_t r) {
@@ -260,12 +325,6 @@ class RowBand {
     const ZippedConv& conv = *p.conv;
     const RowTensor& x = plan_.tensor(layer.x);
     const int64_t line = task_.image * layer.y.height() + r;
-    if (x.layer >= 0)
-      zipped_->find_taps(line, taps_, [&](int64_t image, int64_t row, float* to) {
-        call_.pictures->zip(*zipped_, image, row, columns_, picture_, to);
-      });
-    else
-      zipped_->find_taps(line, taps_);
     DirectRow row{taps_,
                   conv.depth(),
                   layer.w.as<float>(),
@@ -279,10 +338,27 @@ class RowBand {
     const RowTensor& to = plan_.tensor(t);
     const bool in_place = to.ring && to.format.zipped;
     row.y = in_place ? ring(t).at(r) : row_;
+    const auto finished = [&](const auto& finish) HWY_ATTR {
+#if HWY_TARGET == HWY_AVX3
+      if (bytes_) return bytes_->convolve(line, row, taps_, finish);
+#endif
+      if (x.layer >= 0)
+        zipped_->find_taps(line, taps_, [&](int64_t image, int64_t r_x, float* at) {
+          call_.pictures->zip(*zipped_, image, r_x, columns_, picture_, at);
+        });
+      else if (x.x->type == DType::bf16)
+        zipped_->find_taps(line, taps_, [&](int64_t, int64_t r_x, float* at) {
+          const int64_t elements = conv.width * conv.inputs;
+          zipped_->zip_plain(as_floats(row_of<bf16>(x, r_x), elements, picture_), at);
+        });
+      else
+        zipped_->find_taps(line, taps_);
+      direct_row(row, finish);
+    };
     if (layer.relu)
-      direct_row(row, RectifySum());
+      finished(RectifySum());
     else
-      direct_row(row, KeepSum());
+      finished(KeepSum());
     if (in_place) return set_neighbours(to.format, row.y);
     unzip(row.y, conv.y_count, other_row_);
     store_row(t, r, other_row_);
@@ -305,7 +381,7 @@ class RowBand {
       if (!in.zipped && s.pixels == in.columns && rows > 1 && in_row == s.pixels * in.lie.stride &&
           to(1) == to(0) + s.pixels * stride) {
         weight.plain_to_plain(rows * s.pixels, {d, in.lie.stride}, layer.relu,
-                              EvenRows{to(0), stride}, task_first(t), task_last(t, layer));
+                              EvenRows{to(0), stride}, task_first(t), task_last(t, layer), pairs_);
         continue;
       }
       for (int64_t r = 0; r < rows; r++) {
@@ -314,7 +390,7 @@ class RowBand {
         if (!in.zipped)
           weight.plain_to_plain(s.pixels, {from, in.lie.stride}, layer.relu,
                                 EvenRows{out + first * stride, stride}, task_first(t),
-                                task_last(t, layer));
+                                task_last(t, layer), pairs_);
         else if (made.zipped)
           weight.zipped_to_zipped(from, in.lie.stride, s.pixels, layer.relu, out + first * stride,
                                   taps_);
@@ -347,7 +423,7 @@ class RowBand {
           std::memcpy(to, ring(layer.skip).at(2 * (first_row + r)) + 2 * w * u.format.lie.stride,
                       static_cast<size_t>(depth) * sizeof(float));
       weight.plain_to_plain(rows * made.columns, {segment_, depth}, false, EvenRows{skip, stride},
-                            begin, end);
+                            begin, end, pairs_);
     }
     for (int64_t r = 0; r < rows; r++) {
       const int64_t q = first_row + r;
@@ -356,7 +432,7 @@ class RowBand {
       float* const added = rows > 1 && !u.format.zipped ? skip + r * made_row : skip;
       if (!u.format.zipped && rows == 1)
         weight.plain_to_plain(made.columns, {even, step}, false, EvenRows{added, stride}, begin,
-                              end);
+                              end, pairs_);
       else if (u.format.zipped && made.zipped)
         weight.zipped_to_zipped(even, step, made.columns, false, added, taps_);
       else if (u.format.zipped)
@@ -377,8 +453,11 @@ class RowBand {
   RowTask task_;
   Scratch<RowRing> rings_;
   const float** taps_;
-  float *segment_, *row_, *other_row_, *conv_, *picture_;
+  float *segment_, *row_, *other_row_, *conv_, *picture_, *weight_, *pairs_;
   std::optional<ZippedRows> zipped_;
+#if HWY_TARGET == HWY_AVX3
+  std::optional<ByteRows> bytes_;  // in place of them
+#endif
   WarpColumns columns_;
 };
 
@@ -434,10 +513,11 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
   }
   const RowTasks tasks(plan, pool.threads());
   plan.find_slots(tasks.band_rows);
-  const RowCall call{plan, prepared, y, pictures};
+  const RowCall call{plan, prepared, x, y, pictures};
   const size_t bytes = RowScratch(plan, prepared).bytes();
-  pool.run(tasks.count(), [&](int64_t task, int worker) HWY_ATTR {
-    const RowTask part = tasks.at(task);
+  NearTasks near(tasks.count(), pool.threads());
+  pool.run(tasks.count(), [&](int64_t, int worker) HWY_ATTR {
+    const RowTask part = tasks.at(near.take(worker));
     if (part.first_channel < part.last_channel)
       RowBand(call, part, static_cast<float*>(pool.scratch(worker, bytes))).run();
   });
@@ -445,7 +525,10 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
 
 void pack_row_weight_target(Stream& stream, const View& w, const View& packed) {
   std::memset(packed.data, 0, packed.bytes());  // narrower vectors leave room
-  RowWeight::pack_panels(*stream.pool, w, packed.as<float>());
+  if (packed.type == DType::f32)
+    RowWeight::pack_panels(*stream.pool, w, packed.as<float>());
+  else if (multiplies_pairs(w.shape.width()))
+    RowWeight::pack_pairs(*stream.pool, w, packed.as<uint32_t>());
 }
 
 }  // namespace HWY_NAMESPACE

@@ -195,28 +195,30 @@ struct ZippedConv {
   }
 };
 
-// The zipped rows of x that a row of y reads, kept for the next row of y.
-class ZippedRows {
+// The zipped rows of x that a row of y reads, kept for the next row of y; as floats or
+// as bytes.
+template <class T>
+class ZippedRowsOf {
  public:
-  HWY_INLINE ZippedRows(const ZippedConv& conv, const float* x, float* memory)
+  HWY_INLINE ZippedRowsOf(const ZippedConv& conv, const float* x, float* memory)
       : conv_(conv),
         x_(x),
-        zeros_(memory),
-        edge_(memory + conv.x_row()),
-        ring_(memory + 2 * conv.x_row()) {
-    std::memset(zeros_, 0, static_cast<size_t>(conv.x_row()) * sizeof(float));
+        zeros_(reinterpret_cast<T*>(memory)),
+        edge_(reinterpret_cast<T*>(memory + conv.x_row())),
+        ring_(reinterpret_cast<T*>(memory + 2 * conv.x_row())) {
+    std::memset(zeros_, 0, static_cast<size_t>(conv.x_row()) * sizeof(T));
   }
 
   // taps[k]: where element k of (tap row, tap column, channel) lies for the first output column of
   // row `line`, in the numbering of all images' rows. Lines rise.
-  HWY_INLINE void find_taps(int64_t line, const float** taps) {
-    find_taps(line, taps, [&](int64_t image, int64_t iy, float* to) {
+  HWY_INLINE void find_taps(int64_t line, const T** taps) {
+    find_taps(line, taps, [&](int64_t image, int64_t iy, T* to) {
       zip_plain(x_ + (image * conv_.height + iy) * conv_.width * conv_.inputs, to);
     });
   }
   // The same of rows that fill(image, iy, to) zips.
   template <class Fill>
-  HWY_INLINE void find_taps(int64_t line, const float** taps, const Fill& fill) {
+  HWY_INLINE void find_taps(int64_t line, const T** taps, const Fill& fill) {
     const int64_t image = line / conv_.out_height;
     if (image != image_) have_ = -conv_.window.padding[0];
     image_ = image;
@@ -229,7 +231,7 @@ class ZippedRows {
     have_ = first + conv_.row_span;
     for (int64_t i = 0; i < conv_.kernel_height; i++) {
       const int64_t iy = first + i * conv_.window.dilation[0];
-      const float* const row = iy < 0 || iy >= conv_.height ? zeros_ : at(iy);
+      const T* const row = iy < 0 || iy >= conv_.height ? zeros_ : at(iy);
       for (int64_t j = 0; j < conv_.kernel_width; j++)
         for (int64_t c = 0; c < conv_.inputs; c++)
           *taps++ = row + (j * conv_.window.dilation[1] * conv_.inputs + c) * max_lanes;
@@ -243,7 +245,7 @@ class ZippedRows {
   int64_t first() const { return -conv_.window.padding[2] * conv_.inputs; }
   int64_t step() const { return conv_.columns * conv_.window.stride[1] * conv_.inputs; }
   int64_t count() const { return conv_.x_count; }
-  float* edge() const { return edge_; }
+  T* edge() const { return edge_; }
 
   // What the next row of y reads for the first time, in so many steps.
   HWY_INLINE Fetch next(int64_t steps) const {
@@ -255,13 +257,14 @@ class ZippedRows {
   }
 
  private:
-  float* at(int64_t iy) { return ring_ + iy % conv_.row_span * conv_.x_row(); }
+  T* at(int64_t iy) { return ring_ + iy % conv_.row_span * conv_.x_row(); }
 
   ZippedConv conv_;
   const float* x_;
-  float *zeros_, *edge_, *ring_;
+  T *zeros_, *edge_, *ring_;
   int64_t image_ = -1, have_ = 0;
 };
+using ZippedRows = ZippedRowsOf<float>;
 
 }  // namespace HWY_NAMESPACE
 }  // namespace fulmar::cpu

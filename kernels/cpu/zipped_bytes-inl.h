@@ -1,5 +1,5 @@
-// Zipped rows of floats straight from bytes, where vectors have 16 lanes. Compiled once per
-// instruction set, inside its namespace.
+// Zipped rows of floats or bytes straight from bytes, where vectors have 16 lanes. Compiled once
+// per instruction set, inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
 #undef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
@@ -28,18 +28,52 @@ struct ByteScale {
 
 constexpr int64_t byte_block = 64;
 
-// to[t * 16 + l] = byte t of segment l, scaled, for t in [0, count). Segments are read to the end
-// of a block; `ahead` bytes behind each block the same is asked for.
-HWY_NOINLINE inline void zip_bytes(const uint8_t* const* segments, int64_t count,
-                                   const ByteScale& how, int64_t ahead, float* to) {
-  const D d;
+// 16 bytes after another, of 16 segments.
+using ZippedByte = hn::Vec<hn::Rebind<uint8_t, D>>;
+
+// What stores the bytes of step t of all segments.
+class StoreScaled {
+ public:
+  StoreScaled(const ByteScale& how, float* to)
+      : how_(how), gain_(hn::Set(D(), how.gain)), to_(to) {}
+  HWY_INLINE void operator()(ZippedByte bytes) {
+    const D d;
+    const V v = hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), bytes));
+    const V y = hn::MulAdd(v, hn::Set(d, how_.scale[band_]), hn::Set(d, how_.offset[band_]));
+    hn::Store(hn::Mul(y, gain_), d, to_);
+    band_ = band_ + 1 == how_.bands ? 0 : band_ + 1;
+    to_ += 16;
+  }
+  using Element = float;
+
+ private:
+  const ByteScale& how_;
+  V gain_;
+  float* to_;
+  int64_t band_ = 0;
+};
+class StoreBytes {
+ public:
+  explicit StoreBytes(uint8_t* to) : to_(to) {}
+  HWY_INLINE void operator()(ZippedByte bytes) {
+    hn::Store(bytes, hn::Rebind<uint8_t, D>(), to_);
+    to_ += 16;
+  }
+  using Element = uint8_t;
+
+ private:
+  uint8_t* to_;
+};
+
+// store(byte t of all segments) for t in [0, count). Segments are read to the end of a block;
+// `ahead` bytes behind each block the same is asked for.
+template <class Store>
+HWY_NOINLINE void zip_bytes(const uint8_t* const* segments, int64_t count, int64_t ahead,
+                            Store store) {
   const hn::ScalableTag<uint8_t> d8;
-  const hn::RebindToSigned<D> di;
   const hn::Rebind<uint8_t, D> narrow;
   using Bytes = hn::Vec<decltype(d8)>;
-  const V gain = hn::Set(d, how.gain);
   HWY_ALIGN uint8_t turned[16 * byte_block];
-  int64_t band = 0;
   for (int64_t b = 0; b < count; b += byte_block) {
     Bytes x[16], y[16];
 #pragma GCC unroll 16
@@ -61,24 +95,19 @@ HWY_NOINLINE inline void zip_bytes(const uint8_t* const* segments, int64_t count
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) hn::Store(x[i], d8, turned + i * byte_block);
     const int64_t here = std::min(byte_block, count - b);
-    for (int64_t i = 0; i < here; i++, to += 16) {
-      const auto bytes = hn::Load(narrow, turned + i % 16 * byte_block + i / 16 * 16);
-      const V v = hn::ConvertTo(d, hn::PromoteTo(di, bytes));
-      const V y0 = hn::MulAdd(v, hn::Set(d, how.scale[band]), hn::Set(d, how.offset[band]));
-      hn::Store(hn::Mul(y0, gain), d, to);
-      band = band + 1 == how.bands ? 0 : band + 1;
-    }
+    for (int64_t i = 0; i < here; i++)
+      store(hn::Load(narrow, turned + i % 16 * byte_block + i / 16 * 16));
   }
 }
 
 // As zip_row, of a row of bytes. `edge` has room for all segments where `count` is enough.
 constexpr int64_t least_byte_count = 16;
-inline void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_t step,
-                         int64_t count, const ByteScale& how, int64_t ahead, float* edge,
-                         float* to) {
+template <class Store>
+void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_t step, int64_t count,
+                  int64_t ahead, void* edge, typename Store::Element* to, const Store& store) {
   const int64_t room = (count + byte_block - 1) / byte_block * byte_block;
   const uint8_t* segments[16];
-  auto* spare = reinterpret_cast<uint8_t*>(edge);
+  auto* spare = static_cast<uint8_t*>(edge);
   const auto low = [&](int64_t l) { return std::clamp<int64_t>(-first - l * step, 0, count); };
   const auto high = [&](int64_t l) {
     return std::clamp<int64_t>(size - first - l * step, low(l), count);
@@ -94,7 +123,7 @@ inline void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_
     segments[l] = spare;
     spare += room;
   }
-  zip_bytes(segments, count, how, ahead, to);
+  zip_bytes(segments, count, ahead, store);
   // Outside of the row are zeros, not what scaling makes of them.
   for (int64_t l = 0; l < 16; l++) {
     for (int64_t t = 0; t < low(l); t++) to[t * 16 + l] = 0;

@@ -72,7 +72,8 @@ class ZippedPictures {
     const ByteScale scale{how.scale.data(), how.offset.data(), bands_,
                           static_cast<float>(sample.gain)};
     zip_byte_row(from.data + down * from.row_stride + right * bands_, width_ * bands_, rows.first(),
-                 rows.step(), rows.count(), scale, 2 * from.row_stride, rows.edge(), to);
+                 rows.step(), rows.count(), 2 * from.row_stride, rows.edge(), to,
+                 StoreScaled(scale, to));
     return true;
   }
 #endif

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -127,8 +128,9 @@ struct Network {
     return run(context, context.device("reference"), tape, leaves(), output);
   }
   std::vector<double> fused(Val output, Context& context, std::vector<Val> kept = {},
-                            std::shared_ptr<Tape>* tape_now = nullptr) const {
-    Device& cpu = context.device("cpu");
+                            std::shared_ptr<Tape>* tape_now = nullptr,
+                            std::optional<Precision> precision = {}) const {
+    Device& cpu = context.device("cpu", precision);
     kept.push_back(output);
     const Rewritten f = fuse(*tape, cpu, kept, {}, FuseFor::inference);
     std::vector<Val> now;

@@ -1,0 +1,89 @@
+// Products of bf16 by the processor's own instruction, which adds up two of them in float: rows and
+// weights are pairs of inputs, each in the place of a float. Where vectors have 16 lanes. Compiled
+// once per instruction set, inside its namespace.
+#if defined(FULMAR_KERNELS_CPU_BF16_PAIRS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FULMAR_KERNELS_CPU_BF16_PAIRS_INL_H
+#undef FULMAR_KERNELS_CPU_BF16_PAIRS_INL_H
+#else
+#define FULMAR_KERNELS_CPU_BF16_PAIRS_INL_H
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/bf16.h"
+#include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fulmar::cpu {
+namespace HWY_NAMESPACE {
+
+// Whether a product of so many inputs may be one of pairs. No target of Highway 1.0.3 says so.
+inline bool multiplies_pairs([[maybe_unused]] int64_t inputs) {
+#if HWY_TARGET == HWY_AVX3
+  static const bool has = __builtin_cpu_supports("avx512bf16") != 0;
+  return has && inputs % 2 == 0;
+#else
+  return false;
+#endif
+}
+
+// A panel as pack_panel makes it, of pairs: columns [c, c + width) of w [depth, columns].
+inline void pack_panel_of_pairs(const float* w, int64_t depth, int64_t columns, int64_t c,
+                                uint32_t* to) {
+  const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
+  const auto bits = [](float value) { return uint32_t{to_bf16(value).bits}; };
+  for (int64_t k = 0; k < depth; k += 2, to += width) {
+    const float* const row = w + k * columns + c;
+    for (int64_t i = 0; i < used; i++) to[i] = bits(row[i]) | bits(row[columns + i]) << 16;
+    std::fill(to + used, to + width, 0);
+  }
+}
+
+#if HWY_TARGET == HWY_AVX3
+
+// By their names: the compiler doesn't compile this namespace for processors that have them.
+struct MultiplyPairs {
+  template <class V>
+  static HWY_INLINE V add(V x, V right, V sum) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(right.raw), "v"(x.raw));
+    return sum;
+  }
+};
+
+// to[i]: bf16 of `count` floats, in whole vectors.
+HWY_INLINE void round_run(const float* from, int64_t count, uint16_t* to) {
+  const D d;
+  const hn::Rebind<uint16_t, D> half;
+  const hn::Repartition<uint16_t, D> whole;
+  int64_t i = 0;
+  for (; i + 2 * lanes() <= count; i += 2 * lanes()) {
+    const V low = hn::LoadU(d, from + i), high = hn::LoadU(d, from + i + lanes());
+    hn::Vec<decltype(whole)> both;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both.raw) : "v"(low.raw), "v"(high.raw));
+    hn::StoreU(both, whole, to + i);
+  }
+  for (; i < count; i += lanes()) {
+    const V v = hn::LoadU(d, from + i);
+    hn::Vec<decltype(half)> rounded;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(rounded.raw) : "v"(v.raw));
+    hn::StoreU(rounded, half, to + i);
+  }
+}
+
+// Pixels of `inputs` floats, `step` apart, as pairs without gaps. Up to a vector behind the last
+// pixel is read and written.
+HWY_NOINLINE inline void round_pixels(const float* from, int64_t step, int64_t pixels,
+                                      int64_t inputs, uint16_t* to) {
+  if (step == inputs) return round_run(from, pixels * inputs, to);
+  for (int64_t p = 0; p < pixels; p++) round_run(from + p * step, inputs, to + p * inputs);
+}
+
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fulmar::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
