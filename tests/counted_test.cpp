@@ -13,7 +13,6 @@ namespace fulmar::test {
 namespace {
 
 using counted::Launch;
-using counted::Operations;
 
 // An array in the device's memory, at the start of a line of 128 bytes.
 template <class T>

@@ -24,8 +24,8 @@ Launch copy_of(const Gpu& gpu, uint64_t waves) {
   Launch l;
   l.name = "copy";
   l.block = {256, 1, 1};
-  l.grid = {static_cast<uint32_t>(gpu.processors * static_cast<double>(gpu.threads / 256 * waves)),
-            1, 1};
+  const uint64_t resident = gpu.threads / 256;
+  l.grid = {static_cast<uint32_t>(gpu.processors) * static_cast<uint32_t>(resident * waves), 1, 1};
   const uint64_t warps = l.blocks() * 8;
   for (counted::Traffic* t : {&l.loads, &l.stores})
     *t = {.requests = warps,
