@@ -23,7 +23,7 @@ def main():
     parser.add_argument("--crop", type=int, default=1024)
     parser.add_argument("--batches", default="1,2,4,8")
     args = parser.parse_args()
-    args.batch, args.augment = 1, False
+    args.batch, args.augment, args.channels = 1, False, 3
     warnings.filterwarnings("ignore")
     crop = peers.torch_preprocess(torch, args)
     x = crop(torch.from_numpy(peers.pictures(args))).contiguous()
