@@ -101,6 +101,14 @@ TEST_CASE("gpu model: twice the sectors take twice the time, fewer warps can't f
   l.caches.written *= 2;
   CHECK(bench::predict(gpu, l, std::nullopt).seconds - 2e-6 == doctest::Approx(2 * once));
 
+  // What leaves L2 in a launch that asks for nothing itself.
+  Launch quiet;
+  quiet.block = {32, 1, 1};
+  quiet.grid = {1, 1, 1};
+  quiet.caches.written = 1000;
+  CHECK(part(bench::predict(gpu, quiet, std::nullopt), "memory") ==
+        doctest::Approx(32000 / 4300e9));
+
   // One block for the same work: two loads of 512 bytes in 600 ns by each of 8 warps.
   l = copy_of(gpu, 200);
   const double bytes = static_cast<double>(l.blocks()) * 8 * 1024;
@@ -197,6 +205,11 @@ TEST_CASE("gpu model: counts go on along the line through two sizes") {
   CHECK(scaled[2].loads.sectors == 110);
   CHECK(scaled[3].loads.sectors == 300);
   CHECK(scaled[3].blocks() == 200);
+  // Which of one kernel's launches belong together is not known where their number differs.
+  const std::vector<Launch> split = bench::scaled_to(
+      1000, {10, {launch("split", 9)}}, {20, {launch("split", 4), launch("split", 6)}});
+  CHECK(split[0].loads.sectors == 200);
+  CHECK(split[1].loads.sectors == 300);
   CHECK(scaled[0].blocks() == 4);
   CHECK(scaled[0].threads() == 64);
   CHECK(scaled[0].shared.worst == 3);

@@ -26,6 +26,15 @@ Launch with_numbers(Launch launch, const Number& at) {
   return launch;
 }
 
+using Key = std::pair<std::string, std::string>;
+Key key_of(const Launch& launch) { return {launch.name, launch.symbol}; }
+
+std::map<Key, std::vector<const Launch*>> by_kernel(const std::vector<Launch>& launches) {
+  std::map<Key, std::vector<const Launch*>> all;
+  for (const Launch& l : launches) all[key_of(l)].push_back(&l);
+  return all;
+}
+
 uint64_t whole(double number) { return static_cast<uint64_t>(std::llround(std::max(number, 0.0))); }
 
 }  // namespace
@@ -39,18 +48,18 @@ void add(Launch& sum, const Launch& more) {
 }
 
 std::vector<Launch> scaled_to(double pixels, const CountedSize& small, const CountedSize& large) {
-  std::map<std::pair<std::string, int>, const Launch*> by_turn;
-  std::map<std::string, int> turns;
-  for (const Launch& l : small.launches) by_turn[{l.name, turns[l.name]++}] = &l;
-  turns.clear();
+  auto few = by_kernel(small.launches);
+  auto many = by_kernel(large.launches);
+  std::map<Key, size_t> turns;
   std::vector<Launch> scaled;
   for (const Launch& l : large.launches) {
     const std::vector<uint64_t> high = numbers_of(l);
-    const auto found = by_turn.find({l.name, turns[l.name]++});
+    const std::vector<const Launch*>& partners = few[key_of(l)];
+    const size_t turn = turns[key_of(l)]++;
     std::vector<uint64_t> low(high.size(), 0);
     double from = 0;
-    if (found != by_turn.end()) {
-      low = numbers_of(*found->second);
+    if (partners.size() == many[key_of(l)].size()) {
+      low = numbers_of(*partners[turn]);
       from = small.pixels;
     }
     const double share = (pixels - from) / (large.pixels - from);

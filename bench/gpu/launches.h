@@ -52,8 +52,9 @@ void for_each_count(Launch& l, const Body& body) {
 void add(counted::Launch& sum, const counted::Launch& more);
 
 // The launches of the same work on `pixels`, from what was counted on two smaller sizes. Launches
-// belong together by name and turn; a count goes on along the line through the two, so that what
-// depends on weights alone stays. A launch that the larger size alone has grows as the pixels do.
+// belong together by kernel and turn; a count goes on along the line through the two, so that what
+// depends on weights alone stays. A kernel that the two sizes do not launch equally often (sums are
+// split by their rows) grows as the pixels do.
 // What L2 kept from launch to launch at the small sizes says nothing of the large one: each launch
 // reads and writes memory once for every sector that it touches.
 struct CountedSize {

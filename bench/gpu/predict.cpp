@@ -47,7 +47,7 @@ Prediction predict(const Gpu& gpu, const counted::Launch& l,
   const double warps = std::min(blocks, number(resident) * gpu.processors) * warps_of_block;
   const double accesses = number(l.loads.requests + l.stores.requests);
   const double under_way = accesses == 0
-                               ? 0
+                               ? gpu.memory_gbytes * 1e9 * latency_seconds
                                : warps * loads_under_way * sector *
                                      number(l.loads.sectors + l.stores.sectors) / accesses;
   const double reached = std::min(gpu.memory_gbytes * 1e9, under_way / latency_seconds);
