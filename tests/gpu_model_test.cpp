@@ -205,6 +205,10 @@ TEST_CASE("gpu model: counts go on along the line through two sizes") {
   CHECK(scaled[2].loads.sectors == 110);
   CHECK(scaled[3].loads.sectors == 300);
   CHECK(scaled[3].blocks() == 200);
+  Launch few = launch("idle", 1), many = launch("idle", 1);
+  few.lane_runs = 32;
+  few.lane_slots = many.lane_runs = many.lane_slots = 64;
+  CHECK(bench::scaled_to(1000, {10, {few}}, {20, {many}})[0].idle_share() == 0);
   // Which of one kernel's launches belong together is not known where their number differs.
   const std::vector<Launch> split = bench::scaled_to(
       1000, {10, {launch("split", 9)}}, {20, {launch("split", 4), launch("split", 6)}});

@@ -67,6 +67,8 @@ std::vector<Launch> scaled_to(double pixels, const CountedSize& small, const Cou
       const auto a = static_cast<double>(low[i]), b = static_cast<double>(high[i]);
       return whole(a + (b - a) * share);
     }));
+    // Each of the two was rounded, or lies on a line of its own.
+    scaled.back().lane_runs = std::min(scaled.back().lane_runs, scaled.back().lane_slots);
     counted::Caches& caches = scaled.back().caches;
     caches.read = scaled.back().loads.unique_sectors;
     caches.written = scaled.back().stores.unique_sectors;
