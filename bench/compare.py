@@ -431,6 +431,8 @@ def main():
         parser.error(f"--what is some of step,inference,cold, not {unknown[0]}")
     if "cold" in wanted and not published:
         parser.error("cold starts are compared of the published polar-low network only")
+    if not polar_low and (args.channels != 3 or args.widths):
+        parser.error("peers have no other bands or widths than polar-low's")
     for name in ("ours", "program"):
         if not os.path.exists(getattr(args, name)):
             parser.error(f"{getattr(args, name)} is not built")

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/counted/counter.h"
+#include "kernels/counted/instruction.h"
 #include "kernels/counted/machine_code.h"
 #include "kernels/simt/order.h"
 #include "tests/counted_kernels.h"
@@ -321,6 +322,15 @@ TEST_CASE("counted: the kernel's function is known by its name") {
   Array<float> y(counted.memory, 1024);
   const Launch l = counted.of([&] { counted_kernels::triangle(y.get()); });
   CHECK(l.symbol.find("triangle_kernel") != std::string::npos);
+}
+
+TEST_CASE("counted: a whole division is many instructions, of 64 bits more") {
+  CHECK(counted::operations_of("idivl", "0x8(%rsp)").integer == 20);
+  CHECK(counted::operations_of("idivq", "0x8(%rsp)").integer == 70);
+  CHECK(counted::operations_of("div", "%r13d").integer == 20);
+  CHECK(counted::operations_of("div", "%ecx").integer == 20);
+  CHECK(counted::operations_of("idiv", "%r13").integer == 70);
+  CHECK(counted::operations_of("idiv", "%rcx").integer == 70);
 }
 
 }  // namespace fulmar::test

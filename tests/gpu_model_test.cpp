@@ -209,6 +209,13 @@ TEST_CASE("gpu model: counts go on along the line through two sizes") {
   few.lane_runs = 32;
   few.lane_slots = many.lane_runs = many.lane_slots = 64;
   CHECK(bench::scaled_to(1000, {10, {few}}, {20, {many}})[0].idle_share() == 0);
+  few.loads = {1, 10, 320, 10};
+  many.loads = {1, 11, 352, 11};
+  few.caches.l1_hits = 2;
+  many.caches.l1_hits = 9;
+  const Launch far = bench::scaled_to(1000, {10, {few}}, {20, {many}})[0];
+  CHECK(far.loads.used_share() <= 1);
+  CHECK(far.caches.l1_hits + far.caches.l2_sectors == far.loads.sectors);
   // Which of one kernel's launches belong together is not known where their number differs.
   const std::vector<Launch> split = bench::scaled_to(
       1000, {10, {launch("split", 9)}}, {20, {launch("split", 4), launch("split", 6)}});

@@ -158,6 +158,26 @@ TEST_CASE("packed convolution: no NaN is hidden, and none spreads") {
   });
 }
 
+// A pool behind relu goes by the order of bits: a sum that underflows to -0 must not stay.
+TEST_CASE("packed convolution: relu gives no -0") {
+  for_each_instruction_set([] {
+    Context context;
+    Network n;
+    const Val x = n.input({1, 8, 8, 32});
+    const Val z = ops::relu(*n.tape, n.conv(x, 32, {1, 1}, {}, false));
+    const Val output = n.pool_skip(z, n.input({1, 8, 8, 32}));
+    for (double& v : n.values[x.node]) v = -0x1p-100;
+    for (size_t c = 0; c < 32; c++) n.values[x.node][c] = 0x1p97;
+    const Val w = n.tape->node(n.tape->node(z.node).inputs[0].node).inputs[1];
+    for (double& v : n.values[w.node]) v = 0x1p-100;
+    std::shared_ptr<Tape> tape;
+    const std::vector<double> found = n.fused(output, context, {}, &tape);
+    CHECK(count_ops(*tape, "packed_convolution") == 1);
+    CHECK(count_ops(*tape, "row_run") == 1);
+    CHECK(apart(found, n.reference(output)) <= 3e-6);
+  });
+}
+
 TEST_CASE("packed convolution: what is kept, repeats or has a rule of its own stays as it is") {
   Context context;
   Device& cpu = context.device("cpu");

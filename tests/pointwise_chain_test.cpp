@@ -171,4 +171,37 @@ TEST_CASE("pointwise chain: a device without the kernel keeps its ops") {
   CHECK(count_chains(*tape) == 0);
 }
 
+TEST_CASE("pointwise chain: the last op reads what the chain has stored") {
+  Context context;
+  Chain c;
+  Tape& t = *c.tape;
+  const Shape shape{1, 5, 7, 3};
+  const Val x = c.operand(shape, Role::statistic), b = c.buffer(shape);
+  const Val a = ops::affine(t, x, 2, 0);
+  ops::store(t, a, b);
+  c.outputs = {ops::mul(t, a, b)};
+  CHECK(c.run(context, true) == c.run(context, false));
+}
+
+TEST_CASE("pointwise chain: nobody wants the last of its values") {
+  Context context;
+  for (const bool stored : {false, true}) {
+    CAPTURE(stored);
+    Chain c;
+    Tape& t = *c.tape;
+    const Shape shape{1, 8, 9, 3};
+    const Val x = c.operand(shape), b = c.operand(shape);
+    const Val a = ops::affine(t, x, 2, 1);
+    if (stored) {
+      ops::store(t, a, b);
+      c.buffers = {b};
+    } else {
+      c.outputs = {a};
+    }
+    ops::mul(t, a, ops::sum_all(t, ops::sum_all(t, x)));
+    c.outputs.push_back(ops::affine(t, x, 3, 0));
+    CHECK(c.run(context, true) == c.run(context, false));
+  }
+}
+
 }  // namespace fulmar::test

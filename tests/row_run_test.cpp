@@ -88,6 +88,13 @@ std::vector<NamedNetwork> networks() {
               const Val x = n.picture({2, 160, 170, 3}, side, whole);
               return n.block(n.stem(x, outputs), outputs);
             });
+  // Crops that run over the picture's edge, so that only some rows lie in it; and no zeros around.
+  for (const double down : {-3, 20, 31})
+    for (const float offset : {0.0F, -0.5F})
+      add("stem and block, shifted by " + std::to_string(down) + ", " + std::to_string(offset), 5,
+          [&](Network& n) {
+            return n.block(n.stem(n.picture({2, 160, 170, 3}, 150, true, down, offset), 8), 8);
+          });
   add("a pooled sum of zipped and plain rows", 3, [](Network& n) {
     const Val z = n.normalised(n.separable(n.input({1, 64, 64, 8}), 8));
     return n.pool_skip(z, n.normalised(n.separable(n.input({1, 64, 64, 16}), 16)));

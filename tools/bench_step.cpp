@@ -229,6 +229,8 @@ int run(const Options& options, const SharedOptions& shared) {
   if (options.inference && options.augment) usage_error("--augment is for training steps");
   if (options.inference && options.recompute) usage_error("--recompute is for training steps");
   check_counters(options.counters, shared);
+  if (options.counters.on && (options.stages || options.runs))
+    usage_error("--stages and --runs are for times, not for --counters");
   if (options.counters.on) return count_step(options.counters, step_of(options), shared);
   CommandContext command(shared);
   Device& device = command.device();

@@ -67,11 +67,17 @@ std::vector<Launch> scaled_to(double pixels, const CountedSize& small, const Cou
       const auto a = static_cast<double>(low[i]), b = static_cast<double>(high[i]);
       return whole(a + (b - a) * share);
     }));
-    // Each of the two was rounded, or lies on a line of its own.
-    scaled.back().lane_runs = std::min(scaled.back().lane_runs, scaled.back().lane_slots);
-    counted::Caches& caches = scaled.back().caches;
-    caches.read = scaled.back().loads.unique_sectors;
-    caches.written = scaled.back().stores.unique_sectors;
+    // Each count was rounded, and lies on a line of its own: none may pass what it is a part of.
+    Launch& now = scaled.back();
+    now.lane_runs = std::min(now.lane_runs, now.lane_slots);
+    for (counted::Traffic* traffic : {&now.loads, &now.stores})
+      traffic->used_bytes = std::min(traffic->used_bytes, traffic->sectors * counted::sector_bytes);
+    counted::Caches& caches = now.caches;
+    caches.l1_hits = std::min(caches.l1_hits, now.loads.sectors);
+    caches.l2_sectors = now.loads.sectors - caches.l1_hits + now.stores.sectors;
+    caches.l2_hits = std::min(caches.l2_hits, caches.l2_sectors);
+    caches.read = now.loads.unique_sectors;
+    caches.written = now.stores.unique_sectors;
   }
   return scaled;
 }

@@ -143,6 +143,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=20, help="steps in a round")
     args = parser.parse_args()
+    args.channels, args.widths = 3, peers.WIDTHS
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("torch_cuda.py: PyTorch finds no GPU")
     cuda = args.device == "cuda"

@@ -183,16 +183,24 @@ class Fusion final : public Recorder {
     if (v) needed_[v.node] = true;
   }
 
-  // A match is needed where any of its nodes is; then it needs what it reads.
+  // Values that are needed of a match may lie before what it reads: so once is not always enough.
   void find_needed(std::span<const Val> keep) {
     for (const Val v : keep) need(v);
+    for (std::vector<bool> before; before != needed_;) {
+      before = needed_;
+      need_more();
+    }
+  }
+
+  // A match is needed where any of its nodes is; then it needs what it reads.
+  void need_more() {
     for (int n = graph_.tape().size() - 1; n >= 0; n--) {
       const Node& node = graph_.node(n);
       if (node.op->updates_state()) needed_[n] = true;
       const Match* match = choice_.of(n);
       if (!needed_[n]) continue;
       if (match) {
-        needed_[match->at] = true;  // not yet passed: values that others read lie at or behind it
+        needed_[match->at] = true;
         need_reads(*match);
       } else {
         for (const Val x : node.inputs) need(x);

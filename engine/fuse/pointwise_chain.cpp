@@ -205,7 +205,7 @@ class ChainAt {
     for (const int n : nodes_) {
       if (!as<ops::Store>(graph_.node(n))) continue;
       for (const int reader : graph_.readers(graph_.node(n).inputs[1]))
-        if (reader != n && reader < end_ &&
+        if (reader != n && reader <= end_ &&
             (nodes_.count(reader) == 0 ? reader > *nodes_.begin() : reader > n))
           return false;
     }

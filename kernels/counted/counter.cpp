@@ -88,7 +88,9 @@ void Counter::shared_array(const void* address, size_t bytes) {
   shared_.emplace_back(begin, begin + bytes);
   uint64_t all = 0;
   for (const auto& [from, to] : shared_) all += to - from;
-  launch_->static_shared = std::max(launch_->static_shared, all - launch_->dynamic_shared);
+  // Arrays come one by one: what is dynamic may not be among them yet.
+  if (all > launch_->dynamic_shared)
+    launch_->static_shared = std::max(launch_->static_shared, all - launch_->dynamic_shared);
 }
 
 std::optional<Space> Counter::space_of(uint64_t address) {

@@ -80,7 +80,14 @@ Operations operations_of(std::string_view name, std::string_view operands) {
   const bool of_vectors = begins(name, "v");
   const std::string_view plain = of_vectors ? name.substr(1) : name;
   if (ends(plain, "ss") || ends(plain, "sd") || begins(plain, "cvt")) return scalar(plain);
-  if (of_vectors || has(operands, "%rsp")) return o;
+  if (of_vectors) return o;
+  const std::string_view unsized = without_size(name);
+  if (unsized == "div" || unsized == "idiv") {
+    const bool wide = ends(name, "q") || (begins(operands, "%r") && !ends(operands, "d"));
+    o.integer = wide ? division64 : division32;
+    return o;
+  }
+  if (has(operands, "%rsp")) return o;
   // Zero, a test for it beside its own use, and the arguments of hooks.
   if (name == "xor") {
     const size_t comma = operands.find(',');
@@ -91,11 +98,8 @@ Operations operations_of(std::string_view name, std::string_view operands) {
   constexpr std::array<std::string_view, 24> of_whole = {
       "add", "sub", "imul", "mul", "inc", "dec",  "neg", "not", "and",  "or",     "xor", "shl",
       "shr", "sar", "sal",  "lea", "cmp", "test", "adc", "sbb", "shlx", "popcnt", "bt",  "rol"};
-  const std::string_view unsized = without_size(name);
-  if (unsized == "div" || unsized == "idiv")
-    o.integer = ends(name, "q") || begins(operands, "%r") ? division64 : division32;
-  else if (is_one_of(unsized, of_whole) || is_one_of(name, of_whole) || begins(name, "set") ||
-           begins(name, "cmov"))
+  if (is_one_of(unsized, of_whole) || is_one_of(name, of_whole) || begins(name, "set") ||
+      begins(name, "cmov"))
     o.integer = 1;
   return o;
 }

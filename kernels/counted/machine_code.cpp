@@ -82,10 +82,12 @@ bool parse(std::string_view line, Instruction& instruction) {
   std::string_view operands = space == std::string_view::npos ? "" : line.substr(space);
   operands.remove_prefix(std::min(operands.find_first_not_of(' '), operands.size()));
   instruction.operations = operations_of(name, operands);
-  instruction.reports = name == "call" && operands.find(basic_block_hook) != std::string_view::npos;
+  instruction.reports =
+      name.starts_with("call") && operands.find(basic_block_hook) != std::string_view::npos;
   if (name.starts_with("j") && operands.find('<') != std::string_view::npos)
     instruction.target = hexadecimal(operands);
-  instruction.falls_through = name != "jmp" && name != "ret" && name != "hlt" && name != "ud2";
+  instruction.falls_through =
+      !name.starts_with("jmp") && !name.starts_with("ret") && name != "hlt" && name != "ud2";
   return true;
 }
 
@@ -164,6 +166,9 @@ MachineCode::MachineCode() {
   Owners owners(code);
   for (size_t i = 0; i + 1 < code.size(); i++)
     if (code[i].reports) operations_[code[i + 1].address] = owners.of(i);
+  if (missing_.empty() && operations_.empty())
+    missing_ = "no arithmetic: 'objdump' shows no calls of the hooks in " + file.path +
+               " (is it stripped?)";
 }
 
 std::string MachineCode::symbol_at(uint64_t address) const {

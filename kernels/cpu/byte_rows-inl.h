@@ -8,13 +8,12 @@
 #define FULMAR_KERNELS_CPU_BYTE_ROWS_INL_H
 #endif
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 
 #include "kernels/cpu/direct_row-inl.h"
-#include "kernels/cpu/warp_rows-inl.h"
 #include "kernels/cpu/zipped_bytes-inl.h"
+#include "kernels/cpu/zipped_picture-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -22,36 +21,25 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX3
 
-// Rows [begin, end) of what a warp makes of an image.
-struct WarpedRows {
-  const View& source;
-  const RowLayer& warp;
-  int64_t image, begin, end;
-};
-
 class ByteRows {
  public:
-  // None where a row is more than bytes of the source times a scale. An offset would be one around
+  // Of what a warp makes of an image. None where any of its rows is more than bytes of the source
+  // times a scale: bits must not depend on which rows a task makes. An offset would be one around
   // the picture too, where a convolution reads zeros.
-  static std::optional<ByteRows> of(const WarpedRows& rows, const ZippedConv& conv, float* memory,
-                                    const float* weight) {
-    const WarpOptions& how = *rows.warp.warp;
-    const WarpSample& sample = rows.warp.samples[rows.image];
-    const int64_t bands = rows.warp.y.channels(), width = rows.warp.y.width();
-    if (rows.source.type != DType::u8 || how.has_nodata || conv.x_count < least_byte_count)
-      return {};
+  static std::optional<ByteRows> of(const View& source, const RowLayer& warp, int64_t image,
+                                    const ZippedConv& conv, float* memory, const float* weight) {
+    const WarpOptions& how = *warp.warp;
+    const int64_t bands = warp.y.channels();
+    if (conv.x_count < least_byte_count) return {};
     for (int64_t b = 0; b < bands; b++)
       if (how.offset[static_cast<size_t>(b)] != 0) return {};
-    const auto from = warp_source<uint8_t>(rows.source, rows.image, sample, how);
-    for (int64_t r = std::max<int64_t>(rows.begin, 0); r < std::min(rows.end, conv.height); r++) {
-      const Columns inside = columns_in_frames(sample, static_cast<double>(r), width);
-      const Columns shifted = columns_shifted(from, sample, how, r, bands, inside);
-      if (shifted.begin != 0 || shifted.end != width) return {};
-    }
-    const auto right = static_cast<int64_t>(sample.map.a[2]);
-    const auto down = static_cast<int64_t>(sample.map.a[5]);
-    return ByteRows(conv, from.data + down * from.row_stride + right * bands, from.row_stride,
-                    memory, weight);
+    const auto row = [&](int64_t r) {
+      return cut_row(source, how, warp.samples[image], image, r, warp.y.width(), bands);
+    };
+    // Frames and the source are rectangles: what holds the outer rows holds all.
+    const CutRow first = row(0), last = row(conv.height - 1);
+    if (!first.data || !last.data) return {};
+    return ByteRows(conv, first.data, first.row_stride, memory, weight);
   }
   // weight[k][o] = w[k][o] * scale * gain of the band that k reads.
   static void scale_weight(const View& w, const RowLayer& warp, int64_t image, float* weight) {

@@ -1,5 +1,7 @@
 #include "kernels/cpu/float_operands.h"
 
+#include <cassert>
+
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/streamed.h"
 
@@ -69,6 +71,7 @@ View FloatOperands::rounded(const View& weights) {
 }
 
 std::span<const View> FloatOperands::take(std::span<const View> views, Operand operand) {
+  assert(list_.empty());  // a kernel has one list at most
   list_.reserve(views.size());
   for (const View& view : views) list_.push_back(take(view, operand));
   return list_;

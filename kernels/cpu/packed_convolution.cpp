@@ -40,7 +40,8 @@ struct FinishLayer {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) y[r][v] = rectified(d, y[r][v]);
+      for (int v = 0; v < vectors; v++)  // +0, which a pool wants
+        y[r][v] = hn::IfThenZeroElse(hn::Le(y[r][v], hn::Zero(d)), y[r][v]);
     }
   }
 };

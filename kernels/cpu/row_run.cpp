@@ -205,14 +205,8 @@ class RowBand {
 #if HWY_TARGET == HWY_AVX3
     if (x.layer < 0) return;
     const RowLayer& warp = *call_.layers[static_cast<size_t>(x.layer)].of;
-    const auto t =
-        static_cast<size_t>(plan_.of_layer(static_cast<size_t>(&conv - &call_.layers[0])));
-    const RowRange rows = plan_.rows_of({task_.begin, task_.end})[t];
-    const int64_t stride = conv.of->window.stride[0], before = conv.of->window.padding[0];
-    const WarpedRows read{call_.x[static_cast<size_t>(warp.x)], warp, task_.image,
-                          rows.begin * stride - before,
-                          (rows.end - 1) * stride - before + conv.conv->row_span};
-    bytes_ = ByteRows::of(read, *conv.conv, conv_, weight_);
+    bytes_ = ByteRows::of(call_.x[static_cast<size_t>(warp.x)], warp, task_.image, *conv.conv,
+                          conv_, weight_);
     if (bytes_) ByteRows::scale_weight(conv.of->w, warp, task_.image, weight_);
 #endif
   }

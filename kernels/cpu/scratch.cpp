@@ -15,11 +15,11 @@
 #endif
 
 namespace fulmar::cpu {
-#ifndef FULMAR_HEAP_SCRATCH
 namespace {
 
 constexpr size_t alignment = 64;
 
+#ifndef FULMAR_HEAP_SCRATCH
 struct Free {
   void operator()(std::byte* memory) const {
     ::operator delete (memory, std::align_val_t{alignment});
@@ -84,16 +84,19 @@ Stack& stack() {
   static thread_local Stack own;
   return own;
 }
+#endif
 
 }  // namespace
+
+#ifndef FULMAR_HEAP_SCRATCH
 
 void* take_scratch(size_t bytes) { return stack().take(bytes); }
 void give_scratch(void* memory, size_t bytes) { stack().give(memory, bytes); }
 
 #else
 
-void* take_scratch(size_t bytes) { return ::operator new(bytes); }
-void give_scratch(void* memory, size_t) { ::operator delete(memory); }
+void* take_scratch(size_t bytes) { return ::operator new (bytes, std::align_val_t{alignment}); }
+void give_scratch(void* memory, size_t) { ::operator delete (memory, std::align_val_t{alignment}); }
 
 #endif
 

@@ -18,6 +18,23 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
+// A row of what warp makes of an image, as it lies in the source.
+struct CutRow {
+  const uint8_t* data;  // null: it doesn't
+  int64_t row_stride;   // of the source, bytes
+};
+inline CutRow cut_row(const View& source, const WarpOptions& how, const WarpSample& sample,
+                      int64_t image, int64_t row, int64_t width, int64_t bands) {
+  if (source.type != DType::u8 || how.has_nodata) return {};
+  const auto from = warp_source<uint8_t>(source, image, sample, how);
+  const Columns inside = columns_in_frames(sample, static_cast<double>(row), width);
+  const Columns shifted = columns_shifted(from, sample, how, row, bands, inside);
+  if (shifted.begin != 0 || shifted.end != width) return {};
+  const auto right = static_cast<int64_t>(sample.map.a[2]);
+  const auto down = static_cast<int64_t>(sample.map.a[5]) + row;
+  return {from.data + down * from.row_stride + right * bands, from.row_stride};
+}
+
 // Those of a batch of pictures, for all of a call's tasks.
 class ZippedPictures {
  public:
@@ -59,21 +76,15 @@ class ZippedPictures {
 #if HWY_TARGET == HWY_AVX3
   // A row of bytes that a map only shifts, straight from the source.
   bool zip_cut(const ZippedRows& rows, int64_t image, int64_t row, float* to) const {
+    if (rows.count() < least_byte_count) return false;
     const WarpOptions& how = *sampled_.how;
-    if (source_.type != DType::u8 || how.has_nodata || rows.count() < least_byte_count)
-      return false;
     const WarpSample& sample = sampled_.samples[image];
-    const auto from = warp_source<uint8_t>(source_, image, sample, how);
-    const Columns inside = columns_in_frames(sample, static_cast<double>(row), width_);
-    const Columns shifted = columns_shifted(from, sample, how, row, bands_, inside);
-    if (shifted.begin != 0 || shifted.end != width_) return false;
-    const auto right = static_cast<int64_t>(sample.map.a[2]);
-    const auto down = static_cast<int64_t>(sample.map.a[5]) + row;
+    const CutRow cut = cut_row(source_, how, sample, image, row, width_, bands_);
+    if (!cut.data) return false;
     const ByteScale scale{how.scale.data(), how.offset.data(), bands_,
                           static_cast<float>(sample.gain)};
-    zip_byte_row(from.data + down * from.row_stride + right * bands_, width_ * bands_, rows.first(),
-                 rows.step(), rows.count(), 2 * from.row_stride, rows.edge(), to,
-                 StoreScaled(scale, to));
+    zip_byte_row(cut.data, width_ * bands_, rows.first(), rows.step(), rows.count(),
+                 2 * cut.row_stride, rows.edge(), to, StoreScaled(scale, to));
     return true;
   }
 #endif

@@ -41,8 +41,9 @@ struct Network {
   }
   Val input(const Shape& shape) { return operand(shape, Role::activation); }
 
-  // Pictures of bytes, shifted by whole pixels or by parts of one.
-  Val picture(const Shape& shape, int64_t side, bool whole) {
+  // Pictures of bytes, shifted by whole pixels or by parts of one; bands have scales of their own,
+  // pictures gains.
+  Val picture(const Shape& shape, int64_t side, bool whole, double down = 1, float offset = 0) {
     const Val source = ops::input(*tape, "picture", {shape, Role::source, DType::u8});
     const Reals reals = random_reals(shape, seed++, 0, 255);
     for (const double x : reals.values) bytes[source.node].push_back(static_cast<std::byte>(x));
@@ -51,14 +52,18 @@ struct Network {
                    {{shape[0], static_cast<int64_t>(sizeof(WarpSample))}, Role::source, DType::u8});
     for (int64_t i = 0; i < shape[0]; i++) {
       WarpSample sample;
-      sample.map.a = {1, 0, whole ? 2.0 : 1.25, 0, 1, whole ? 1.0 : -0.5};
+      sample.map.a = {1, 0, whole ? 2.0 : 1.25, 0, 1, whole ? down : -0.5};
+      sample.gain = 1 + 0.25 * static_cast<double>(i);
       sample.source_height = shape[1];
       sample.source_width = shape[2];
       const auto* raw = reinterpret_cast<const std::byte*>(&sample);
       bytes[samples.node].insert(bytes[samples.node].end(), raw, raw + sizeof sample);
     }
     WarpOptions options;
-    for (int64_t b = 0; b < shape[3]; b++) options.scale[static_cast<size_t>(b)] = 1.0F / 255;
+    for (int64_t b = 0; b < shape[3]; b++) {
+      options.scale[static_cast<size_t>(b)] = static_cast<float>(2 + b) / 510;
+      options.offset[static_cast<size_t>(b)] = offset;
+    }
     return ops::warp(*tape, source, samples, side, side, options);
   }
   int64_t channels(Val x) { return tape->shape(x).channels(); }
