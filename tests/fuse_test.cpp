@@ -14,6 +14,7 @@
 #include "tests/op_check.h"
 #include "tests/support/count_ops.h"
 #include "tests/support/instruction_sets.h"
+#include "tests/support/slow_build.h"
 
 namespace fulmar::test {
 namespace {
@@ -241,7 +242,9 @@ TEST_CASE("fuse: what fuses agrees with what it replaces, and stays in its memor
       const Recording r = record_fused(c, true, cpu);
       CAPTURE(c.name());
       CHECK(count_ops(*r.tape, c.op) > 0);
-      Complaints complaints = check_parity(c, r, context(), cpu);
+      // A sanitizer looks at memory and threads; numbers are the same, and the reference is slow.
+      Complaints complaints;
+      if (!slow_build && !address_sanitizer) complaints = check_parity(c, r, context(), cpu);
       const Complaints guards = check_guards(c, r, context(), cpu);
       complaints.insert(complaints.end(), guards.begin(), guards.end());
       CHECK_MESSAGE(complaints.empty(), text(complaints));
