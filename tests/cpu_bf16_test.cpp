@@ -21,7 +21,7 @@
 namespace fulmar::test {
 namespace {
 
-constexpr uint64_t random_cases = slow_build ? 20 : 200;
+constexpr uint64_t random_cases = slow_build || address_sanitizer ? 10 : 200;
 
 struct Devices {
   Context context;
