@@ -4,20 +4,6 @@
 
 #include "kernels/cpu/scratch.h"
 
-// How rows of y are cut into tasks, each with sums of its own: by shape alone.
-#ifndef FULMAR_KERNELS_CPU_CONV2D_DIRECT_CUT
-#define FULMAR_KERNELS_CPU_CONV2D_DIRECT_CUT
-namespace fulmar::cpu {
-
-// Enough tasks for many threads, but few rows of x that two tasks zip.
-inline int64_t lines_of_task(int64_t lines) { return std::clamp<int64_t>(lines / 64, 4, 32); }
-inline int64_t tasks_of(int64_t lines) {
-  return (lines + lines_of_task(lines) - 1) / lines_of_task(lines);
-}
-
-}  // namespace fulmar::cpu
-#endif
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/conv2d_direct.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -39,12 +25,13 @@ bool is_direct(const View& w, const View& y, const Window& window, int64_t group
   return conv.outputs <= most_outputs && conv.suits(groups);
 }
 
+// A task makes `lines` rows of y and has sums of its own.
 void direct_target(ThreadPool& pool, const Loaded& x, const View& w, const View& bias,
                    const View& shift, const View& y, const View& sums, const Window& window,
-                   double* work) {
+                   int64_t lines, double* work) {
   const ZippedConv conv(x.shape(), w, y, window);
   const ZippedSource source(x);
-  const int64_t lines = lines_of_task(conv.lines()), tasks = tasks_of(conv.lines());
+  const int64_t tasks = (conv.lines() + lines - 1) / lines;
   const int64_t row_floats = conv.out_width * conv.outputs;
   const bool past_caches = writes_past_caches(y) && row_floats % (line_bytes / sizeof(float)) == 0;
   const size_t bytes =
@@ -95,9 +82,19 @@ namespace fulmar::cpu {
 HWY_EXPORT(is_direct);
 HWY_EXPORT(direct_target);
 
+namespace {
+
+int64_t lines_of(const View& y) { return y.shape.images() * y.shape.height(); }
+
+// By shape alone: it decides how sums are split. Enough tasks for many threads, but few rows of x
+// that two tasks zip.
+int64_t lines_of_task(const View& y) { return std::clamp<int64_t>(lines_of(y) / 64, 4, 32); }
+
+}  // namespace
+
 size_t conv2d_direct_workspace(const View& y, const View& sums) {
   if (sums.shape.rank() == 0) return 0;
-  const int64_t tasks = tasks_of(y.shape.images() * y.shape.height());
+  const int64_t lines = lines_of_task(y), tasks = (lines_of(y) + lines - 1) / lines;
   return static_cast<size_t>(tasks * 2 * y.shape.channels()) * sizeof(double);
 }
 
@@ -109,7 +106,7 @@ void conv2d_direct(Stream& stream, const Loaded& x, const View& w, const View& b
                    const View& shift, const View& y, const View& sums, const Window& window,
                    void* work) {
   HWY_DYNAMIC_DISPATCH(direct_target)
-  (*stream.pool, x, w, bias, shift, y, sums, window, static_cast<double*>(work));
+  (*stream.pool, x, w, bias, shift, y, sums, window, lines_of_task(y), static_cast<double*>(work));
 }
 
 }  // namespace fulmar::cpu

@@ -42,17 +42,6 @@ Product<Epilogue, Packing> forward_product(const View& x, const View& w, const V
           packing};
 }
 
-inline void pack_weights(ThreadPool& pool, const View& w, int64_t groups, float* memory) {
-  const int64_t outputs = w.shape.channels() / groups, depth = w.shape.pixels();
-  const int64_t padded = padded_columns(outputs), panel = panel_width(outputs);
-  const int64_t panels = (outputs + panel - 1) / panel;
-  pool.run(groups * panels, [&](int64_t task, int) {
-    const int64_t g = task / panels, c = task % panels * panel;
-    pack_panel(w.as<float>() + g * outputs, w.shape.channels(), depth, outputs, c,
-               memory + g * padded * depth + c * depth);
-  });
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace fulmar::cpu
 HWY_AFTER_NAMESPACE();

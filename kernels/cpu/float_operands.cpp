@@ -78,41 +78,27 @@ std::span<const View> FloatOperands::take(std::span<const View> views, Operand o
 }
 
 Loaded FloatOperands::take(const Loaded& x, Operand operand) {
-  Loaded taken = x;
-  taken.x = take(x.x, operand);
-  return taken;
+  return with(x, &Loaded::x, operand);
 }
 
 Cotangent FloatOperands::take(const Cotangent& dy, Operand operand) {
-  Cotangent taken = dy;
-  taken.dy = take(dy.dy, operand);
-  taken.z = take(dy.z, operand);
-  return taken;
+  return with(with(dy, &Cotangent::dy, operand), &Cotangent::z, operand);
 }
 
 SkipGrad FloatOperands::take(const SkipGrad& skip, Operand operand) {
-  SkipGrad taken = skip;
-  taken.dy = take(skip.dy, Operand::in);
-  taken.w = take(skip.w, operand);
-  return taken;
+  return with(with(skip, &SkipGrad::dy, Operand::in), &SkipGrad::w, operand);
 }
 
 NormReluGrad FloatOperands::take(const NormReluGrad& d, Operand operand) {
-  NormReluGrad taken = d;
-  taken.g = take(d.g, operand);
-  return taken;
+  return with(d, &NormReluGrad::g, operand);
 }
 
 ConvolutionInputGrad FloatOperands::take(const ConvolutionInputGrad& d, Operand operand) {
-  ConvolutionInputGrad taken = d;
-  taken.dx = take(d.dx, operand);
-  return taken;
+  return with(d, &ConvolutionInputGrad::dx, operand);
 }
 
 SeparableGrad FloatOperands::take(const SeparableGrad& d, Operand operand) {
-  SeparableGrad taken = d;
-  taken.dx = take(d.dx, operand);
-  return taken;
+  return with(d, &SeparableGrad::dx, operand);
 }
 
 void FloatOperands::store() {

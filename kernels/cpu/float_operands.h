@@ -54,6 +54,13 @@ class FloatOperands {
     bool written;
     Place place;
   };
+  // `group`, its member taken.
+  template <class Group>
+  Group with(const Group& group, View Group::*member, Operand operand) {
+    Group taken = group;
+    taken.*member = take(group.*member, operand);
+    return taken;
+  }
   View widened(const View& view, bool written);
   View rounded(const View& weights);
   View add(const View& original, bool written);

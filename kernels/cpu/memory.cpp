@@ -14,9 +14,8 @@
 namespace fulmar::cpu {
 
 void* allocate(Stream&, size_t bytes) {
-  // Large blocks on 2 MiB pages: one image's rows would touch too many small
-  // ones. What is left of them lies on small ones: a page that is only begun
-  // would be taken whole.
+  // Large blocks on 2 MiB pages: one image's rows would touch too many small ones. What is left of
+  // them lies on small ones: a page that is only begun would be taken whole.
   constexpr size_t line = 64, huge_page = size_t{2} << 20;
   const size_t alignment = bytes >= 2 * huge_page ? huge_page : line;
   const size_t rounded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
@@ -46,8 +45,7 @@ struct Bytes64 {
   uint64_t part[8];
 };
 
-// `count` runs of the size of Block (or of `bytes`), `from` and `to` bytes
-// apart.
+// `count` runs of the size of Block (or of `bytes`), `from` and `to` bytes apart.
 template <class Block>
 void copy_blocks(const char* x, char* y, int64_t count, int64_t from, int64_t to) {
   for (int64_t i = 0; i < count; i++) std::memcpy(y + i * to, x + i * from, sizeof(Block));

@@ -13,6 +13,7 @@
 
 #include "kernels/cpu/gemm-inl.h"
 #include "kernels/cpu/patches.h"
+#include "kernels/thread_pool.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -152,6 +153,19 @@ HWY_INLINE void pack_panel(const T* from, int64_t stride, int64_t depth, int64_t
       for (int64_t e = 0; e < used; e += line) hwy::Prefetch(from + next * stride + c + e);
     copy_runs(from + k * stride + c, stride, to + k * width, width, used, end - k, Keep(), c);
   }
+}
+
+// A convolution's weight [Kh,Kw,Ci/groups,Co], or a product's [1,1,Ci,Co] in one group: the panels
+// of each group, one behind the other.
+inline void pack_weights(ThreadPool& pool, const View& w, int64_t groups, float* memory) {
+  const int64_t outputs = w.shape.channels() / groups, depth = w.shape.pixels();
+  const int64_t padded = padded_columns(outputs), panel = panel_width(outputs);
+  const int64_t panels = (outputs + panel - 1) / panel;
+  pool.run(groups * panels, [&](int64_t task, int) HWY_ATTR {
+    const int64_t g = task / panels, c = task % panels * panel;
+    pack_panel(w.as<float>() + g * outputs, w.shape.channels(), depth, outputs, c,
+               memory + g * padded * depth + c * depth);
+  });
 }
 
 // The same of the transposed matrix: (k, n) -> from[n * stride + k], into rows `to_first` and on.

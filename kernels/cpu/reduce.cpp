@@ -110,8 +110,7 @@ struct Axes {
   }
 };
 
-// kept [k0] x reduced [r0] x kept [k1] x reduced [r1]: the rare orders, an
-// output at a time.
+// kept [k0] x reduced [r0] x kept [k1] x reduced [r1]: the rare orders, an output at a time.
 template <class X, class Y>
 void sum_strided(Stream& stream, const X* x, Y* y, int64_t k0, int64_t r0, int64_t k1, int64_t r1,
                  bool reduced_first) {

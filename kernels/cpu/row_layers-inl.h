@@ -68,19 +68,11 @@ struct RowWeight {
     pairs = bf16 && !of_zipped && multiplies_pairs(inputs);
     // What is packed in pairs serves no other product.
     const bool packed = layer.packed && (pairs || !bf16);
-    if (!packed) pack_panels(pool, layer.w, memory);
+    if (!packed) pack_weights(pool, layer.w, 1, memory);
     plain = {packed ? layer.packed.as<float>() : memory, pairs ? inputs / 2 : inputs, outputs};
   }
-  static HWY_INLINE void pack_panels(ThreadPool& pool, const View& w, float* to) {
-    const int64_t depth = w.shape.width(), columns = w.shape.channels();
-    const int64_t width = panel_width(columns);
-    pool.run((columns + width - 1) / width, [&](int64_t task, int) HWY_ATTR {
-      const int64_t c = task * width;
-      pack_panel(w.as<float>(), columns, depth, columns, c, to + c * depth);
-    });
-  }
 
-  // The same in pairs of bf16, as plain_to_plain reads it.
+  // As pack_weights, in pairs of bf16, as plain_to_plain reads it.
   static HWY_INLINE void pack_pairs(ThreadPool& pool, const View& w, uint32_t* to) {
     const int64_t depth = w.shape.width(), columns = w.shape.channels();
     const int64_t width = panel_width(columns);

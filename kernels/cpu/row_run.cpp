@@ -520,7 +520,7 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
 void pack_row_weight_target(Stream& stream, const View& w, const View& packed) {
   std::memset(packed.data, 0, packed.bytes());  // narrower vectors leave room
   if (packed.type == DType::f32)
-    RowWeight::pack_panels(*stream.pool, w, packed.as<float>());
+    pack_weights(*stream.pool, w, 1, packed.as<float>());
   else if (multiplies_pairs(w.shape.width()))
     RowWeight::pack_pairs(*stream.pool, w, packed.as<uint32_t>());
 }

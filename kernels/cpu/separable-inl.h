@@ -270,13 +270,13 @@ HWY_INLINE Weight pack_weight(ThreadPool& pool, const View& w, bool transposed, 
             c >= columns ? 0 : from[transposed ? c * outputs + k : k * outputs + c];
     return {to, depth, columns};
   }
+  if (!transposed) {
+    pack_weights(pool, w, 1, to);
+    return {to, depth, columns};
+  }
   const int64_t width = panel_width(columns);
   pool.run((columns + width - 1) / width, [&](int64_t task, int) HWY_ATTR {
-    const int64_t c = task * width;
-    if (transposed)
-      pack_panel_transposed(from, outputs, depth, columns, c, to + c * depth);
-    else
-      pack_panel(from, outputs, depth, columns, c, to + c * depth);
+    pack_panel_transposed(from, outputs, depth, columns, task * width, to + task * width * depth);
   });
   return {to, depth, columns};
 }
