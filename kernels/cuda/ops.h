@@ -22,6 +22,17 @@ void set_vendor(Backend& backend);
 FULMAR_KERNELS(FULMAR_DECLARE)
 #undef FULMAR_DECLARE
 
+// The fused kernels that are here; fuse leaves alone what needs another one.
+#define FULMAR_CUDA_FUSED_KERNELS(X) X(separable)
+#define FULMAR_CUDA_FUSED_WORKSPACE_KERNELS(X) X(separable)
+
+#define FULMAR_DECLARE(name, ...) Function<decltype(FusedKernels::name)> name;
+FULMAR_CUDA_FUSED_KERNELS(FULMAR_DECLARE)
+#undef FULMAR_DECLARE
+#define FULMAR_DECLARE(name) Function<decltype(FusedKernels::name##_workspace)> name##_workspace;
+FULMAR_CUDA_FUSED_WORKSPACE_KERNELS(FULMAR_DECLARE)
+#undef FULMAR_DECLARE
+
 // The table of all these.
 Backend table(const char* name, const char* (*isa)(), Precision precision);
 

@@ -2,6 +2,23 @@
 #include "kernels/no_workspace.h"
 
 namespace fulmar::cuda {
+namespace {
+
+const FusedKernels& fused_kernels() {
+  static const FusedKernels made = [] {
+    FusedKernels k{};
+#define FULMAR_SET(name, ...) k.name = name;
+    FULMAR_CUDA_FUSED_KERNELS(FULMAR_SET)
+#undef FULMAR_SET
+#define FULMAR_SET(name) k.name##_workspace = name##_workspace;
+    FULMAR_CUDA_FUSED_WORKSPACE_KERNELS(FULMAR_SET)
+#undef FULMAR_SET
+    return k;
+  }();
+  return made;
+}
+
+}  // namespace
 
 Backend table(const char* name, const char* (*isa)(), Precision precision) {
   Backend b{};
@@ -10,6 +27,8 @@ Backend table(const char* name, const char* (*isa)(), Precision precision) {
   b.isa = isa;
   b.real = DType::f32;
   b.activation = precision == Precision::bf16 ? DType::bf16 : DType::f32;
+
+  b.fused = &fused_kernels();
 
   set_memory(b);
 
