@@ -16,6 +16,7 @@ struct Gpu {
   uint64_t l2_bytes, l1_bytes;
   // Instructions of single lanes in a clock of a processor.
   double fp32, fp64, whole, special, convert64;
+  double matrix;  // multiply-adds of bf16 by mma.sync in a clock of a processor
   // Of a processor.
   uint64_t threads, blocks, registers, shared_bytes;
 };

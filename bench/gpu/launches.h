@@ -42,6 +42,8 @@ void for_each_count(Launch& l, const Body& body) {
   body("atomic_rounds", l.atomic_rounds);
   body("barriers", l.barriers);
   body("warp_operations", l.warp_operations);
+  body("matrix_operations", l.matrix_operations);
+  body("matrix_multiply_adds", l.matrix_multiply_adds);
   body("lane_slots", l.lane_slots);
   body("lane_runs", l.lane_runs);
   for_each_operation("lane_", l.lanes, body);

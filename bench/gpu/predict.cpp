@@ -62,6 +62,7 @@ Prediction predict(const Gpu& gpu, const counted::Launch& l,
       {"whole numbers", number(w.integer) * lanes / gpu.whole / clocks},
       {"conversion", number(w.convert) * lanes / gpu.convert64 / clocks},
       {"shared memory", number(l.shared.wavefronts) / clocks},
+      {"matrix units", number(l.matrix_multiply_adds) / gpu.matrix / clocks},
       {"atomics", number(l.atomic_rounds) / clocks},
   };
   std::stable_sort(p.parts.begin(), p.parts.end(),

@@ -54,6 +54,10 @@ class Counter : public simt::Observer {
   void lanes_meet(unsigned warp) override;
   void barrier() override { launch_->barriers++; }
   void warp_operation() override { launch_->warp_operations++; }
+  void matrix_operation(uint64_t multiply_adds) override {
+    launch_->matrix_operations++;
+    launch_->matrix_multiply_adds += multiply_adds;
+  }
   void shared_array(const void* address, size_t bytes) override;
 
   // Bytes that a thread has said to move at once, and which of them it has.

@@ -24,6 +24,8 @@ class Observer {
   virtual void lanes_meet(unsigned warp) = 0;
   virtual void barrier() = 0;         // of the block, once for all its threads
   virtual void warp_operation() = 0;  // a shuffle, a vote or a __syncwarp, once for its lanes
+  // A product of matrices by a warp, beside warp_operation().
+  virtual void matrix_operation(uint64_t multiply_adds) = 0;
   virtual void shared_array(const void* address, size_t bytes) = 0;
 };
 
