@@ -23,8 +23,12 @@ FULMAR_KERNELS(FULMAR_DECLARE)
 #undef FULMAR_DECLARE
 
 // The fused kernels that are here; fuse leaves alone what needs another one.
-#define FULMAR_CUDA_FUSED_KERNELS(X) X(separable)
-#define FULMAR_CUDA_FUSED_WORKSPACE_KERNELS(X) X(separable)
+#define FULMAR_CUDA_FUSED_KERNELS(X) \
+  X(separable)                       \
+  X(separable_grad)
+#define FULMAR_CUDA_FUSED_WORKSPACE_KERNELS(X) \
+  X(separable)                                 \
+  X(separable_grad)
 
 #define FULMAR_DECLARE(name, ...) Function<decltype(FusedKernels::name)> name;
 FULMAR_CUDA_FUSED_KERNELS(FULMAR_DECLARE)

@@ -277,7 +277,7 @@ struct Product<bf16> {
   template <int depth, class Row>
   static FULMAR_DEVICE A a_along(const Row& row, int first) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    A a;
+    A a{};
     load_matrices<depth / 4, false>(a.r, row(lane % 16) + first + lane / 16 % (depth / 8) * 8);
     return a;
   }
@@ -300,14 +300,14 @@ struct Product<bf16> {
   template <int depth, class Row>
   static FULMAR_DEVICE B b_along(const Row& row, int first) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    B b;
+    B b{};
     load_matrices<depth / 8, false>(b.r, row(lane % 8) + first + lane / 8 % (depth / 8) * 8);
     return b;
   }
   template <int depth, class Row>
   static FULMAR_DEVICE B b_across(const Row& row, int column) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    B b;
+    B b{};
     load_matrices<depth / 8, true>(b.r, row(lane % depth) + column);
     return b;
   }
@@ -333,7 +333,7 @@ struct Product<float> {
   template <int depth, class Row>
   static FULMAR_DEVICE A a_along(const Row& row, int first) {
     const int g = static_cast<int>(threadIdx.x) % 32 / 4;
-    A a;
+    A a{};
     FULMAR_UNROLL
     for (int i = 0; i < 2; i++)
       FULMAR_UNROLL
@@ -343,7 +343,7 @@ struct Product<float> {
   template <class Row>
   static FULMAR_DEVICE A a_across(const Row& row, int column, bool whole) {
     const int g = static_cast<int>(threadIdx.x) % 32 / 4;
-    A a;
+    A a{};
     FULMAR_UNROLL
     for (int i = 0; i < 2; i++)
       FULMAR_UNROLL
@@ -353,7 +353,7 @@ struct Product<float> {
   template <int depth, class Row>
   static FULMAR_DEVICE B b_along(const Row& row, int first) {
     const int t = static_cast<int>(threadIdx.x) % 4;
-    B b;
+    B b{};
     FULMAR_UNROLL
     for (int i = 0; i < 2; i++)
       FULMAR_UNROLL
@@ -363,7 +363,7 @@ struct Product<float> {
   template <int depth, class Row>
   static FULMAR_DEVICE B b_across(const Row& row, int column) {
     const int t = static_cast<int>(threadIdx.x) % 4;
-    B b;
+    B b{};
     FULMAR_UNROLL
     for (int i = 0; i < 2; i++)
       FULMAR_UNROLL

@@ -1,0 +1,535 @@
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/separable_cotangent.cuh"
+
+namespace fulmar::cuda {
+namespace sep {
+namespace {
+
+// Runs of tiles: as many as the forward kernel's, but no more than keep the partial gradients of
+// the weights, one a run, small beside the activations.
+int64_t most_runs(int64_t weights) {
+  return std::clamp<int64_t>((int64_t{1} << 20) / std::max<int64_t>(weights, 1), 16, 1056);
+}
+
+template <class T>
+struct Backward {
+  Incoming<T> dy;
+  Source<T> x;
+  Skip<T> skip;
+  const float *depthwise, *pointwise;
+  T* dx;
+  double* grad_sums;  // [groups][2][inputs]; null where x is read as it is
+  float* weights;     // [groups][inputs * outputs + taps * inputs]; null where none are wanted
+  int inputs, outputs, columns;  // outputs of a chunk
+  Tiling tiling;
+
+  FULMAR_DEVICE float* weights_of_group() const {
+    return weights +
+           static_cast<int64_t>(blockIdx.x) * (static_cast<int64_t>(inputs) * outputs + taps * inputs);
+  }
+};
+
+// Shared memory, in bytes.
+template <class T, int KC>
+struct BackwardLayout {
+  using Shape = Tile<T, KC>;
+  static constexpr int size = static_cast<int>(sizeof(T));
+  // Rows of dd: of many channels padded, so that fragments meet few banks.
+  static constexpr int dd_row = KC >= 32 ? KC + 8 : KC;
+  static constexpr int d_row = operand_row<T>(KC);
+  // Fragments of the pointwise gradient that a warp has.
+  static constexpr int most_columns = Shape::widest || 2 * KC > 64 ? KC : 2 * KC;
+  static constexpr int fragments = ((most_columns + 15) / 16 * (KC / 8) + warps - 1) / warps;
+
+  int row, skip_row, norm, cotangent, weight, skip_weight, x, dd, dz, d, bytes;
+
+  static constexpr FULMAR_HOST_DEVICE int larger(int a, int b) { return a > b ? a : b; }
+  constexpr FULMAR_HOST_DEVICE BackwardLayout(int columns, int skip_columns)
+      : row(operand_row<T>(columns)),
+        skip_row(skip_columns > 0 ? operand_row<T>(skip_columns) : 0),
+        norm(0),
+        cotangent((3 + taps) * KC * 4),
+        weight(cotangent + 4 * columns * 4),
+        skip_weight(weight + KC * row * size),
+        x(skip_weight + KC * skip_row * size),
+        dd(x + Shape::halo * KC * size),
+        dz(dd + Shape::halo * dd_row * size),
+        d(dz + larger(larger(Shape::halo_tiles * 16 * row * size, Shape::pixels / 4 * skip_row * size),
+                      fragments * warps * 32 * 16)),
+        bytes(larger(d + Shape::pixels * d_row * size, x + 2 * taps * threads * 4)) {}
+};
+
+// dd = dz pointwise^T of the halo, added up over chunks of outputs in fragments.
+template <class T, int KC>
+struct HaloProduct {
+  using Shape = Tile<T, KC>;
+  static constexpr int tiles = (Shape::halo_tiles + warps - 1) / warps, blocks = KC / 8;
+  FragmentD dd[tiles][blocks];
+
+  template <int depth>
+  FULMAR_DEVICE void add_depth(const T* dz, const T* weight, int row, int k) {
+    using P = Product<T>;
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    const auto of_weight = [&](int n) {
+      return P::template b_along<depth>([&](int i) { return weight + (8 * n + i) * row; }, k);
+    };
+    // Fragments of the weights are kept where they are small.
+    constexpr bool kept = std::is_same_v<T, bf16>;
+    typename P::B b[kept ? blocks : 1];
+    if constexpr (kept) {
+      FULMAR_UNROLL
+      for (int n = 0; n < blocks; n++) b[n] = of_weight(n);
+    }
+    FULMAR_UNROLL
+    for (int m = 0; m < tiles; m++) {
+      const int tile = warp + m * warps;
+      if (tile >= Shape::halo_tiles) break;
+      const auto a =
+          P::template a_along<depth>([&](int i) { return dz + (tile * 16 + i) * row; }, k);
+      FULMAR_UNROLL
+      for (int n = 0; n < blocks; n++) {
+        if constexpr (!kept) b[0] = of_weight(n);
+        P::template add<depth>(dd[m][n], a, b[kept ? n : 0]);
+      }
+    }
+  }
+  FULMAR_DEVICE void add(const T* dz, const T* weight, int row, int columns) {
+    int k = 0;
+    for (; k + 16 <= columns; k += 16) add_depth<16>(dz, weight, row, k);
+    if (k < columns) add_depth<8>(dz, weight, row, k);
+  }
+  FULMAR_DEVICE void store(T* to) const {
+    const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    FULMAR_UNROLL
+    for (int m = 0; m < tiles; m++)
+      FULMAR_UNROLL
+      for (int n = 0; n < blocks; n++)
+        FULMAR_UNROLL
+        for (int i = 0; i < 4; i += 2) {
+          const int pixel = (warp + m * warps) * 16 + FragmentD::row(lane, i);
+          if (pixel >= Shape::halo) continue;
+          put<2>(to + pixel * BackwardLayout<T, KC>::dd_row + 8 * n + FragmentD::column(lane, i),
+                 Vec<float, 2>{{dd[m][n].v[i], dd[m][n].v[i + 1]}});
+        }
+  }
+};
+
+// d, the depthwise output of the tile's pixels, and the depthwise gradient: sums of dd x by taps.
+// Both read the same x.
+template <class T, int KC>
+FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const T* dd,
+                                          const float* w, T* d, float (&gradient)[2 * taps]) {
+  using Shape = Tile<T, KC>;
+  using Layout = BackwardLayout<T, KC>;
+  const Column<Shape> at;
+  Vec<float, 2> k[taps], sum[3], cotangent[3];
+  FULMAR_UNROLL
+  for (int t = 0; t < taps; t++) k[t] = load<2>(w + t * KC + 2 * at.word);
+  const int first = at.row * Shape::halo_width + at.across;
+  const T* from = x + first * KC + 2 * at.word;
+  const T* from_dd = dd + (first + Shape::halo_width + 1) * Layout::dd_row + 2 * at.word;
+  T* to = d + (at.row * Shape::width + at.across) * Layout::d_row + 2 * at.word;
+  FULMAR_UNROLL
+  for (int r = 0; r < Shape::column + 2; r++) {
+    if (r < Shape::column) {
+      sum[r % 3] = {};
+      cotangent[r % 3] = load<2>(from_dd + r * Shape::halo_width * Layout::dd_row);
+    }
+    FULMAR_UNROLL
+    for (int c = 0; c < 3; c++) {
+      const Vec<float, 2> v = load<2>(from + (r * Shape::halo_width + c) * KC);
+      FULMAR_UNROLL
+      for (int up = 0; up < 3; up++) {
+        const int o = r - up;  // the output whose row of taps `up` this is
+        if (o < 0 || o >= Shape::column) continue;
+        FULMAR_UNROLL
+        for (int i = 0; i < 2; i++) {
+          sum[o % 3].v[i] += v.v[i] * k[3 * up + c].v[i];
+          gradient[2 * (3 * up + c) + i] += v.v[i] * cotangent[o % 3].v[i];
+        }
+      }
+    }
+    if (r < 2) continue;
+    const int o = r - 2;
+    if (!place.holds(place.row + at.row + o, place.column + at.across)) sum[o % 3] = {};
+    put<2>(to + o * Shape::width * Layout::d_row, sum[o % 3]);
+  }
+}
+
+// The gradient of x's pixels, with the skip's and relu's mask, into the place of x.
+template <class T, int KC>
+FULMAR_DEVICE void input_gradient(const T* dd, const float* w, const float* skip, bool masked,
+                                  T* x) {
+  using Shape = Tile<T, KC>;
+  using Layout = BackwardLayout<T, KC>;
+  const Column<Shape> at;
+  Vec<float, 2> k[taps], sum[3];
+  FULMAR_UNROLL
+  for (int t = 0; t < taps; t++) k[t] = load<2>(w + (taps - 1 - t) * KC + 2 * at.word);
+  const int first = at.row * Shape::halo_width + at.across;
+  const T* from = dd + first * Layout::dd_row + 2 * at.word;
+  T* to = x + (first + Shape::halo_width + 1) * KC + 2 * at.word;
+  FULMAR_UNROLL
+  for (int r = 0; r < Shape::column + 2; r++) {
+    if (r < Shape::column) {
+      sum[r % 3] = {};
+      if (skip && (at.row + r) % 2 == 0 && at.across % 2 == 0)
+        sum[r % 3] = load<2>(
+            skip + ((at.row + r) / 2 * (Shape::width / 2) + at.across / 2) * KC + 2 * at.word);
+    }
+    FULMAR_UNROLL
+    for (int c = 0; c < 3; c++) {
+      const Vec<float, 2> v = load<2>(from + (r * Shape::halo_width + c) * Layout::dd_row);
+      FULMAR_UNROLL
+      for (int up = 0; up < 3; up++) {
+        const int o = r - up;
+        if (o < 0 || o >= Shape::column) continue;
+        FULMAR_UNROLL
+        for (int i = 0; i < 2; i++) sum[o % 3].v[i] += v.v[i] * k[3 * up + c].v[i];
+      }
+    }
+    if (r < 2) continue;
+    T* const own = to + (r - 2) * Shape::halo_width * KC;
+    Vec<float, 2> value = sum[(r - 2) % 3];
+    if (masked) {
+      const Vec<float, 2> y = load<2>(own);
+      FULMAR_UNROLL
+      for (int i = 0; i < 2; i++)
+        if (y.v[i] <= 0) value.v[i] = 0;  // NaN isn't masked
+    }
+    put<2>(own, value);
+  }
+}
+
+// dpointwise^T = dz^T d of the tile's pixels: outputs are rows of the fragments. Where there are
+// fewer fragments than warps, warps share out the pixels.
+template <class T, int KC>
+struct WeightProduct {
+  using Shape = Tile<T, KC>;
+  using Layout = BackwardLayout<T, KC>;
+  static constexpr int blocks = KC / 8;
+  FragmentD dw[Layout::fragments];
+  int fragments, parts;  // of all warps; warps of a fragment
+
+  FULMAR_DEVICE explicit WeightProduct(int columns)
+      : fragments((columns + 15) / 16 * blocks), parts(fragments < warps ? warps / fragments : 1) {}
+
+  FULMAR_DEVICE void add(const T* dz, const T* d, int row, int columns) {
+    using P = Product<T>;
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    const int part = fragments < warps ? warp / fragments : 0;
+    if (part >= parts) return;
+    FULMAR_UNROLL
+    for (int f = 0; f < Layout::fragments; f++) {
+      const int fragment = (fragments < warps ? warp % fragments : warp) + f * warps;
+      if (fragment >= fragments) break;
+      const int output = fragment / blocks * 16, input = fragment % blocks * 8;
+      for (int k = part; k < Shape::row_tiles; k += parts) {
+        const auto of_dz = [&](int i) {
+          const int pixel = k * 16 + i;
+          return dz + ((pixel / Shape::width + 1) * Shape::halo_width + pixel % Shape::width + 1) * row;
+        };
+        const auto of_d = [&](int i) { return d + (k * 16 + i) * Layout::d_row; };
+        P::template add<16>(dw[f], P::a_across(of_dz, output, output + 16 <= columns),
+                            P::template b_across<16>(of_d, input));
+      }
+    }
+  }
+
+  // Joins what warps have, in their order, and adds it to, or with `fresh` makes it, the group's
+  // gradient. room: shared memory that nobody reads now.
+  FULMAR_DEVICE void flush(const Backward<T>& a, int first_input, int first_output, bool fresh,
+                           float* room) {
+    const int thread = static_cast<int>(threadIdx.x);
+    FULMAR_UNROLL
+    for (int f = 0; f < Layout::fragments; f++) {
+      put<4>(room + (thread / 32 * Layout::fragments + f) * 128 + thread % 32 * 4,
+             Vec<float, 4>{{dw[f].v[0], dw[f].v[1], dw[f].v[2], dw[f].v[3]}});
+      dw[f] = {};
+    }
+    __syncthreads();
+    for (int i = thread; i < KC * a.columns; i += threads) {
+      const int input = i / a.columns, output = i - input * a.columns;
+      const int fragment = output / 16 * blocks + input / 8;
+      const int row = output % 16, column = input % 8;
+      const int element = (row % 8 * 4 + column / 2) * 4 + row / 8 * 2 + column % 2;
+      const int slot = fragment % warps * Layout::fragments + fragment / warps;
+      float sum = 0;
+      for (int part = 0; part < parts; part++)
+        sum += room[(slot + part * fragments * Layout::fragments) * 128 + element];
+      if (first_input + input >= a.inputs || first_output + output >= a.outputs) continue;
+      float* const to = a.weights_of_group() +
+                        static_cast<int64_t>(first_input + input) * a.outputs + first_output + output;
+      *to = fresh ? sum : *to + sum;
+    }
+    __syncthreads();
+  }
+};
+
+template <class T, int KC>
+struct SkipProduct {
+  using Shape = Tile<T, KC>;
+  static constexpr int tiles = Shape::pixels / 64, blocks = KC / 8;
+  FragmentD dx;
+  int tile, block;
+
+  FULMAR_DEVICE SkipProduct()
+      : tile(static_cast<int>(threadIdx.x) / 32 % tiles),
+        block(static_cast<int>(threadIdx.x) / 32 / tiles) {}
+
+  template <int depth>
+  FULMAR_DEVICE void add_depth(const T* dy, const T* weight, int row, int k) {
+    using P = Product<T>;
+    P::template add<depth>(
+        dx, P::template a_along<depth>([&](int i) { return dy + (tile * 16 + i) * row; }, k),
+        P::template b_along<depth>([&](int i) { return weight + (block * 8 + i) * row; }, k));
+  }
+  FULMAR_DEVICE void add(const T* dy, const T* weight, int row, int columns) {
+    if (block >= blocks) return;
+    int k = 0;
+    for (; k + 16 <= columns; k += 16) add_depth<16>(dy, weight, row, k);
+    if (k < columns) add_depth<8>(dy, weight, row, k);
+  }
+  FULMAR_DEVICE void store(float* to) const {
+    if (block >= blocks) return;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    FULMAR_UNROLL
+    for (int i = 0; i < 4; i += 2)
+      put<2>(to + (tile * 16 + FragmentD::row(lane, i)) * KC + 8 * block + FragmentD::column(lane, i),
+             Vec<float, 2>{{dx.v[i], dx.v[i + 1]}});
+  }
+};
+
+template <class T, int KC>
+__global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> a) {
+  using Shape = Tile<T, KC>;
+  using Layout = BackwardLayout<T, KC>;
+  constexpr int lanes = lanes_of<T>, parts = KC / lanes, step = threads / parts;
+  FULMAR_DYNAMIC_SHARED(unsigned char, memory);
+  const Layout layout(a.columns, a.skip.columns);
+  auto* const norm = reinterpret_cast<float*>(memory);
+  float* const depthwise = norm + 3 * KC;
+  auto* const cotangent = reinterpret_cast<float*>(memory + layout.cotangent);
+  auto* const weight = reinterpret_cast<T*>(memory + layout.weight);
+  auto* const skip_weight = reinterpret_cast<T*>(memory + layout.skip_weight);
+  auto* const x = reinterpret_cast<T*>(memory + layout.x);
+  auto* const dd = reinterpret_cast<T*>(memory + layout.dd);
+  auto* const dz = reinterpret_cast<T*>(memory + layout.dz);
+  auto* const d = reinterpret_cast<T*>(memory + layout.d);
+  auto* const skip_dx = reinterpret_cast<float*>(memory + layout.d);  // in the place of d
+
+  const int thread = static_cast<int>(threadIdx.x), member = thread / parts;
+  const int first = static_cast<int>(blockIdx.y) * KC;
+  const int k = thread % parts * lanes, valid = a.inputs - first - k;
+  const int chunks = (a.outputs + a.columns - 1) / a.columns;
+  const int skip_chunks = a.skip.dy ? (a.skip.channels + a.skip.columns - 1) / a.skip.columns : 0;
+
+  float gradient[2 * taps] = {};
+  WeightProduct<T, KC> product(a.columns);
+  Vec<float, lanes> s0{}, s1{};
+
+  a.x.template make_tables<KC>(norm, first);
+  load_taps<KC>(a.depthwise, a.inputs, first, depthwise);
+  const auto load_chunk = [&](int chunk) {
+    a.dy.make_tables(cotangent, chunk * a.columns, a.columns);
+    load_weight(a.pointwise, a.inputs, a.outputs, first, chunk * a.columns, KC, a.columns, weight);
+  };
+  const auto load_skip = [&](int chunk) {
+    load_weight(a.skip.w, a.inputs, a.skip.channels, first, chunk * a.skip.columns, KC,
+                a.skip.columns, skip_weight);
+  };
+  if (chunks == 1) load_chunk(0);
+  if (skip_chunks == 1) load_skip(0);
+
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * a.tiling.run;
+  const int64_t end =
+      begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
+  for (int64_t tile = begin; tile < end; tile++) {
+    const Place place(a.tiling, tile);
+    HaloProduct<T, KC> halo;
+    for (int chunk = 0; chunk < chunks; chunk++) {
+      __syncthreads();
+      if (chunks > 1) {
+        load_chunk(chunk);
+        __syncthreads();
+      }
+      if (chunk == 0) a.x.template load_tile<KC>(place, norm, first, x);
+      a.dy.template load_tile<Shape>(place, cotangent, chunk * a.columns, a.columns, dz);
+      __syncthreads();
+      halo.add(dz, weight, layout.row, a.columns);
+    }
+    halo.store(dd);
+    __syncthreads();
+    if (a.weights) {
+      depthwise_and_gradient<T, KC>(place, x, dd, depthwise, d, gradient);
+      for (int chunk = 0; chunk < chunks; chunk++) {
+        if (chunks > 1) {
+          load_chunk(chunk);
+          __syncthreads();
+          a.dy.template load_tile<Shape>(place, cotangent, chunk * a.columns, a.columns, dz);
+        }
+        __syncthreads();
+        product.add(dz, d, layout.row, a.columns);
+        __syncthreads();
+        if (chunks > 1)
+          product.flush(a, first, chunk * a.columns, tile == begin, reinterpret_cast<float*>(dz));
+      }
+    }
+    if (a.skip.dy) {
+      SkipProduct<T, KC> skip;
+      for (int chunk = 0; chunk < skip_chunks; chunk++) {
+        if (skip_chunks > 1) load_skip(chunk);
+        a.skip.template load_tile<Shape>(place, chunk * a.skip.columns, dz);
+        __syncthreads();
+        skip.add(dz, skip_weight, layout.skip_row, a.skip.columns);
+        __syncthreads();
+      }
+      skip.store(skip_dx);
+      __syncthreads();
+    }
+    input_gradient<T, KC>(dd, depthwise, a.skip.dy ? skip_dx : nullptr, a.x.normalised(), x);
+    __syncthreads();
+    for (int i = member; i < Shape::pixels; i += step) {
+      const int r = i / Shape::width, c = i % Shape::width;
+      if (!place.holds(place.row + r, place.column + c)) continue;
+      const auto value = load<lanes>(x + ((r + 1) * Shape::halo_width + c + 1) * KC + k);
+      const int64_t at = place.pixel(place.row + r, place.column + c) * a.inputs + first + k;
+      store_some(a.dx + at, value, valid, a.x.aligned);
+      if (!a.grad_sums) continue;
+      const auto in = load_some<lanes>(a.x.x + at, valid, a.x.aligned);
+      const auto mean = load<lanes>(norm + KC + k);
+      FULMAR_UNROLL
+      for (int j = 0; j < lanes; j++) {
+        s0.v[j] += value.v[j];
+        s1.v[j] += value.v[j] * (in.v[j] - mean.v[j]);
+      }
+    }
+  }
+  __syncthreads();
+  auto* const room = reinterpret_cast<float*>(memory + layout.x);
+  if (a.weights) {
+    if (chunks == 1) product.flush(a, first, 0, true, room);
+    add_members(room, gradient, thread / Shape::words, threads / Shape::words, Shape::words);
+    if (thread < Shape::words)
+      for (int i = 0; i < 2 * taps; i++) {
+        const int c = first + 2 * thread + i % 2;
+        if (c < a.inputs)
+          a.weights_of_group()[static_cast<int64_t>(a.inputs) * a.outputs + i / 2 * a.inputs + c] =
+              gradient[i];
+      }
+    __syncthreads();
+  }
+  if (!a.grad_sums) return;
+  float both[2 * lanes];
+  FULMAR_UNROLL
+  for (int i = 0; i < lanes; i++) {
+    both[i] = s0.v[i];
+    both[lanes + i] = s1.v[i];
+  }
+  add_members(room, both, member, step, parts);
+  if (member > 0) return;
+  double* const to = a.grad_sums + static_cast<int64_t>(blockIdx.x) * 2 * a.inputs + first + k;
+  for (int i = 0; i < lanes && i < valid; i++) {
+    to[i] = static_cast<double>(both[i]);
+    to[a.inputs + i] = static_cast<double>(both[lanes + i]);
+  }
+}
+
+struct KeepGradSums {
+  double* sums;
+  FULMAR_DEVICE void operator()(int64_t i, double sum) const { sums[i] = sum; }
+};
+struct KeepWeights {
+  float *dpointwise, *ddepthwise;
+  int64_t products;
+  FULMAR_DEVICE void operator()(int64_t i, double sum) const {
+    (i < products ? dpointwise[i] : ddepthwise[i - products]) = static_cast<float>(sum);
+  }
+};
+
+// What a call needs, and how it is shared out.
+struct BackwardCall {
+  const Cotangent& dy;
+  const Loaded& x;
+  const View &depthwise, &pointwise;
+  const SkipGrad& skip;
+  const SeparableGrad& d;
+
+  int64_t inputs() const { return x.x.shape.channels(); }
+  int64_t outputs() const { return pointwise.shape.channels(); }
+  bool weights() const { return d.dpointwise.shape.rank() > 0; }
+  int64_t partials() const { return inputs() * outputs() + taps * inputs(); }
+  template <class Shape>
+  Tiling tiling() const {
+    return Tiling::of<Shape>(extent_of(x.x.shape), most_runs(weights() ? inputs() * outputs() : 1));
+  }
+  template <class Shape>
+  size_t work_bytes() const {
+    const auto groups = static_cast<size_t>(tiling<Shape>().groups);
+    return groups * (x.normalised() ? 2 * static_cast<size_t>(inputs()) * sizeof(double) : 0) +
+           groups * (weights() ? static_cast<size_t>(partials()) * sizeof(float) : 0);
+  }
+
+  template <class T, int KC>
+  void run(Stream& stream, void* work) const {
+    const auto tiles = tiling<Tile<T, KC>>();
+    const Shape shape{x.x.shape[0], x.x.shape[1], x.x.shape[2], outputs()};
+    Backward<T> a{Incoming<T>(dy, shape),
+                  Source<T>(x),
+                  Skip<T>(skip),
+                  reals(depthwise),
+                  reals(pointwise),
+                  elements<T>(d.dx),
+                  nullptr,
+                  nullptr,
+                  static_cast<int>(inputs()),
+                  static_cast<int>(outputs()),
+                  chunk_columns<T, KC>(outputs()),
+                  tiles};
+    if (tiles.tiles == 0 || a.inputs == 0) return;
+    a.x.aligned = a.x.aligned && can_move_16_bytes(a.dx);
+    if (a.skip.dy) a.skip.columns = chunk_columns<T, KC>(a.skip.channels);
+    auto* memory = static_cast<double*>(work);
+    if (x.normalised()) {
+      a.grad_sums = memory;
+      memory += tiles.groups * 2 * inputs();
+    }
+    if (weights()) a.weights = reinterpret_cast<float*>(memory);
+    const auto parts = static_cast<unsigned>((inputs() + KC - 1) / KC);
+    launch({"separable_grad", dim3(static_cast<unsigned>(tiles.groups), parts), threads,
+            queue_of(stream).stream,
+            static_cast<size_t>(BackwardLayout<T, KC>(a.columns, a.skip.columns).bytes)},
+           separable_grad_kernel<T, KC>, a);
+    if (weights())
+      join(stream, "separable_grad's weights", a.weights, tiles.groups, partials(),
+           KeepWeights{reals(d.dpointwise), reals(d.ddepthwise), inputs() * outputs()});
+    if (x.normalised())
+      join(stream, "separable_grad's sums", a.grad_sums, tiles.groups, 2 * inputs(),
+           KeepGradSums{elements<double>(d.grad_sums)});
+  }
+};
+
+}  // namespace
+}  // namespace sep
+
+size_t separable_grad_workspace(Stream&, const Cotangent& dy, const Loaded& x,
+                                const View& depthwise, const View& pointwise, const SkipGrad& skip,
+                                const SeparableGrad& d) {
+  const sep::BackwardCall call{dy, x, depthwise, pointwise, skip, d};
+  size_t bytes = 0;
+  sep::with_chunk(x, [&](auto zero, auto chunk) {
+    bytes = call.work_bytes<sep::Tile<decltype(zero), decltype(chunk)::value>>();
+  });
+  return bytes;
+}
+
+void separable_grad(Stream& stream, const Cotangent& dy, const Loaded& x, const View& depthwise,
+                    const View& pointwise, const SkipGrad& skip, const SeparableGrad& d,
+                    void* work) {
+  const sep::BackwardCall call{dy, x, depthwise, pointwise, skip, d};
+  sep::with_chunk(x, [&](auto zero, auto chunk) {
+    call.run<decltype(zero), decltype(chunk)::value>(stream, work);
+  });
+}
+
+}  // namespace fulmar::cuda
