@@ -138,7 +138,7 @@ struct ChannelSums {
 };
 
 template <class T, int KC>
-__global__ void __launch_bounds__(threads) separable_kernel(Forward<T> a) {
+__global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
   using Shape = Tile<T, KC>;
   using A = typename Product<T>::A;
   constexpr int lanes = lanes_of<T>, depths = KC < 16 ? 1 : KC / 16;
@@ -284,7 +284,7 @@ size_t separable_workspace(Stream&, const Loaded& x, const View&, const View&, c
                            const View&, const View& y, const View& sums) {
   if (sums.shape.rank() == 0) return 0;
   size_t bytes = 0;
-  sep::with_chunk(x, [&](auto zero, auto chunk) {
+  sep::with_chunk(x, 0, [&](auto zero, auto chunk) {
     using Shape = sep::Tile<decltype(zero), decltype(chunk)::value>;
     const auto tiling = sep::Tiling::of<Shape>(extent_of(x.x.shape), sep::most_groups);
     bytes = static_cast<size_t>(tiling.groups * 2 * y.shape.channels()) * sizeof(double);
@@ -294,7 +294,7 @@ size_t separable_workspace(Stream&, const Loaded& x, const View&, const View&, c
 
 void separable(Stream& stream, const Loaded& x, const View& depthwise, const View& pointwise,
                const View& bias, const View& shift, const View& y, const View& sums, void* work) {
-  sep::with_chunk(x, [&](auto zero, auto chunk) {
+  sep::with_chunk(x, 0, [&](auto zero, auto chunk) {
     sep::run_forward<decltype(zero), decltype(chunk)::value>(stream, x, depthwise, pointwise, bias,
                                                             shift, y, sums, work);
   });

@@ -38,25 +38,31 @@ struct Tile {
 
 // Outputs of a chunk: their rows of a halo, and weights, leave room for several blocks.
 template <class T, int KC>
+constexpr int most_columns = Tile<T, KC>::widest ? KC : 2 * KC;
+template <class T, int KC>
 int chunk_columns(int64_t outputs) {
-  constexpr int most = Tile<T, KC>::widest || 2 * KC > 64 ? KC : 2 * KC;
-  return static_cast<int>(std::min<int64_t>((outputs + 7) / 8 * 8, most));
+  return static_cast<int>(std::min<int64_t>((outputs + 7) / 8 * 8, most_columns<T, KC>));
 }
 
-// body(T{}, the chunk of input channels as a constant) for a tensor.
+// body(T{}, the chunk of input channels as a constant) for a tensor, so that a chunk has all its
+// channels, and all of `outputs` channels, where there is such a chunk.
 template <class Body>
-void with_chunk(const Loaded& x, const Body& body) {
+void with_chunk(const Loaded& x, int64_t outputs, const Body& body) {
   const int64_t inputs = x.x.shape.channels();
   for_type_of(x.x, [&](auto zero) {
     using T = decltype(zero);
-    if (inputs <= 8)
-      body(zero, std::integral_constant<int, 8>());
-    else if (inputs <= 16)
-      body(zero, std::integral_constant<int, 16>());
-    else if (std::is_same_v<T, float> || inputs <= 32)
-      body(zero, std::integral_constant<int, 32>());
-    else
-      body(zero, std::integral_constant<int, std::is_same_v<T, float> ? 32 : 64>());
+    constexpr int widest = 128 / static_cast<int>(sizeof(T));
+    const auto fits = [&](auto chunk) {
+      constexpr int KC = decltype(chunk)::value;
+      return inputs <= KC && outputs <= most_columns<T, KC>;
+    };
+    const std::integral_constant<int, 8> of_8;
+    const std::integral_constant<int, 16> of_16;
+    const std::integral_constant<int, 32> of_32;
+    if (fits(of_8)) return body(zero, of_8);
+    if (fits(of_16)) return body(zero, of_16);
+    if (widest > 32 && fits(of_32)) return body(zero, of_32);
+    body(zero, std::integral_constant<int, widest>());
   });
 }
 
@@ -189,9 +195,11 @@ struct Source {
     }
   }
 
-  // The tile with its halo, [halo][KC]; zeros outside of the picture.
+  // The tile with its halo, [halo][KC]; zeros outside of the picture. raw: its own pixels before
+  // they are normalised, [pixels][KC], or null.
   template <int KC>
-  FULMAR_DEVICE void load_tile(const Place& place, const float* tables, int first, T* to) const {
+  FULMAR_DEVICE void load_tile(const Place& place, const float* tables, int first, T* to,
+                               T* raw = nullptr) const {
     using Shape = Tile<T, KC>;
     constexpr int lanes = lanes_of<T>, parts = KC / lanes, step = threads / parts;
     const int thread = static_cast<int>(threadIdx.x);
@@ -206,11 +214,13 @@ struct Source {
     for (int turn = 0; turn < (Shape::halo + step - 1) / step; turn++) {
       const int i = thread / parts + turn * step;
       if (i >= Shape::halo) break;
-      const int r = place.row + i / Shape::halo_width - 1;
-      const int c = place.column + i % Shape::halo_width - 1;
+      const int across = i % Shape::halo_width - 1, down = i / Shape::halo_width - 1;
+      const int r = place.row + down, c = place.column + across;
       Vec<float, lanes> value{};
       if (place.holds(r, c)) {
         value = load_some<lanes>(x + place.pixel(r, c) * channels + first + k, valid, aligned);
+        if (raw && down >= 0 && down < Shape::height && across >= 0 && across < Shape::width)
+          put<lanes>(raw + (down * Shape::width + across) * KC + k, value);
         if (normalised()) {
           FULMAR_UNROLL
           for (int j = 0; j < lanes; j++) {

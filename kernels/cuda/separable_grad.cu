@@ -29,6 +29,10 @@ struct Backward {
   }
 };
 
+// What a thread adds up over all its pixels: of two channels the depthwise gradient by taps, then
+// the sums of dx and of dx (x - mean).
+constexpr int thread_sums = 2 * taps + 4;
+
 // Shared memory, in bytes.
 template <class T, int KC>
 struct BackwardLayout {
@@ -38,13 +42,13 @@ struct BackwardLayout {
   static constexpr int dd_row = KC >= 32 ? KC + 8 : KC;
   static constexpr int d_row = operand_row<T>(KC);
   // Fragments of the pointwise gradient that a warp has.
-  static constexpr int most_columns = Shape::widest || 2 * KC > 64 ? KC : 2 * KC;
-  static constexpr int fragments = ((most_columns + 15) / 16 * (KC / 8) + warps - 1) / warps;
+  static constexpr int fragments =
+      ((most_columns<T, KC> + 15) / 16 * (KC / 8) + warps - 1) / warps;
 
-  int row, skip_row, norm, cotangent, weight, skip_weight, x, dd, dz, d, bytes;
+  int row, skip_row, norm, cotangent, weight, skip_weight, x, dd, dz, d, raw, bytes;
 
   static constexpr FULMAR_HOST_DEVICE int larger(int a, int b) { return a > b ? a : b; }
-  constexpr FULMAR_HOST_DEVICE BackwardLayout(int columns, int skip_columns)
+  constexpr FULMAR_HOST_DEVICE BackwardLayout(int columns, int skip_columns, bool normalised)
       : row(operand_row<T>(columns)),
         skip_row(skip_columns > 0 ? operand_row<T>(skip_columns) : 0),
         norm(0),
@@ -56,7 +60,9 @@ struct BackwardLayout {
         dz(dd + Shape::halo * dd_row * size),
         d(dz + larger(larger(Shape::halo_tiles * 16 * row * size, Shape::pixels / 4 * skip_row * size),
                       fragments * warps * 32 * 16)),
-        bytes(larger(d + Shape::pixels * d_row * size, x + 2 * taps * threads * 4)) {}
+        raw(d + Shape::pixels * d_row * size),
+        bytes(larger(raw + (normalised ? Shape::pixels * KC * size : 0),
+                     x + thread_sums * threads * 4)) {}
 };
 
 // dd = dz pointwise^T of the halo, added up over chunks of outputs in fragments.
@@ -118,7 +124,7 @@ struct HaloProduct {
 // Both read the same x.
 template <class T, int KC>
 FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const T* dd,
-                                          const float* w, T* d, float (&gradient)[2 * taps]) {
+                                          const float* w, T* d, float (&sums)[thread_sums]) {
   using Shape = Tile<T, KC>;
   using Layout = BackwardLayout<T, KC>;
   const Column<Shape> at;
@@ -145,7 +151,7 @@ FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const 
         FULMAR_UNROLL
         for (int i = 0; i < 2; i++) {
           sum[o % 3].v[i] += v.v[i] * k[3 * up + c].v[i];
-          gradient[2 * (3 * up + c) + i] += v.v[i] * cotangent[o % 3].v[i];
+          sums[2 * (3 * up + c) + i] += v.v[i] * cotangent[o % 3].v[i];
         }
       }
     }
@@ -156,10 +162,12 @@ FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const 
   }
 }
 
-// The gradient of x's pixels, with the skip's and relu's mask, into the place of x.
+// The gradient of x's pixels, with the skip's and relu's mask, into the place of x. raw: x before it
+// was normalised about `mean`, or null.
 template <class T, int KC>
-FULMAR_DEVICE void input_gradient(const T* dd, const float* w, const float* skip, bool masked,
-                                  T* x) {
+FULMAR_DEVICE void input_gradient(const Place& place, const T* dd, const float* w,
+                                  const float* skip, const T* raw, const float* mean, T* x,
+                                  float (&sums)[thread_sums]) {
   using Shape = Tile<T, KC>;
   using Layout = BackwardLayout<T, KC>;
   const Column<Shape> at;
@@ -169,6 +177,8 @@ FULMAR_DEVICE void input_gradient(const T* dd, const float* w, const float* skip
   const int first = at.row * Shape::halo_width + at.across;
   const T* from = dd + first * Layout::dd_row + 2 * at.word;
   T* to = x + (first + Shape::halo_width + 1) * KC + 2 * at.word;
+  Vec<float, 2> centre{};
+  if (raw) centre = load<2>(mean + 2 * at.word);
   FULMAR_UNROLL
   for (int r = 0; r < Shape::column + 2; r++) {
     if (r < Shape::column) {
@@ -191,11 +201,21 @@ FULMAR_DEVICE void input_gradient(const T* dd, const float* w, const float* skip
     if (r < 2) continue;
     T* const own = to + (r - 2) * Shape::halo_width * KC;
     Vec<float, 2> value = sum[(r - 2) % 3];
-    if (masked) {
+    if (raw) {
       const Vec<float, 2> y = load<2>(own);
       FULMAR_UNROLL
       for (int i = 0; i < 2; i++)
         if (y.v[i] <= 0) value.v[i] = 0;  // NaN isn't masked
+      if (place.holds(place.row + at.row + r - 2, place.column + at.across)) {
+        const Vec<float, 2> in =
+            load<2>(raw + ((at.row + r - 2) * Shape::width + at.across) * KC + 2 * at.word);
+        FULMAR_UNROLL
+        for (int i = 0; i < 2; i++) {
+          const float stored = number(rounded<T>(value.v[i]));
+          sums[2 * taps + i] += stored;
+          sums[2 * taps + 2 + i] += stored * (in.v[i] - centre.v[i]);
+        }
+      }
     }
     put<2>(own, value);
   }
@@ -300,13 +320,14 @@ struct SkipProduct {
   }
 };
 
-template <class T, int KC>
+// `chunked`: there are several chunks of outputs.
+template <class T, int KC, bool chunked>
 __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> a) {
   using Shape = Tile<T, KC>;
   using Layout = BackwardLayout<T, KC>;
   constexpr int lanes = lanes_of<T>, parts = KC / lanes, step = threads / parts;
   FULMAR_DYNAMIC_SHARED(unsigned char, memory);
-  const Layout layout(a.columns, a.skip.columns);
+  const Layout layout(a.columns, a.skip.columns, a.x.normalised());
   auto* const norm = reinterpret_cast<float*>(memory);
   float* const depthwise = norm + 3 * KC;
   auto* const cotangent = reinterpret_cast<float*>(memory + layout.cotangent);
@@ -316,17 +337,17 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
   auto* const dd = reinterpret_cast<T*>(memory + layout.dd);
   auto* const dz = reinterpret_cast<T*>(memory + layout.dz);
   auto* const d = reinterpret_cast<T*>(memory + layout.d);
+  T* const raw = a.x.normalised() ? reinterpret_cast<T*>(memory + layout.raw) : nullptr;
   auto* const skip_dx = reinterpret_cast<float*>(memory + layout.d);  // in the place of d
 
   const int thread = static_cast<int>(threadIdx.x), member = thread / parts;
   const int first = static_cast<int>(blockIdx.y) * KC;
   const int k = thread % parts * lanes, valid = a.inputs - first - k;
-  const int chunks = (a.outputs + a.columns - 1) / a.columns;
+  const int chunks = chunked ? (a.outputs + a.columns - 1) / a.columns : 1;
   const int skip_chunks = a.skip.dy ? (a.skip.channels + a.skip.columns - 1) / a.skip.columns : 0;
 
-  float gradient[2 * taps] = {};
+  float sums[thread_sums] = {};
   WeightProduct<T, KC> product(a.columns);
-  Vec<float, lanes> s0{}, s1{};
 
   a.x.template make_tables<KC>(norm, first);
   load_taps<KC>(a.depthwise, a.inputs, first, depthwise);
@@ -338,7 +359,7 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
     load_weight(a.skip.w, a.inputs, a.skip.channels, first, chunk * a.skip.columns, KC,
                 a.skip.columns, skip_weight);
   };
-  if (chunks == 1) load_chunk(0);
+  if (!chunked) load_chunk(0);
   if (skip_chunks == 1) load_skip(0);
 
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * a.tiling.run;
@@ -349,11 +370,11 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
     HaloProduct<T, KC> halo;
     for (int chunk = 0; chunk < chunks; chunk++) {
       __syncthreads();
-      if (chunks > 1) {
+      if constexpr (chunked) {
         load_chunk(chunk);
         __syncthreads();
       }
-      if (chunk == 0) a.x.template load_tile<KC>(place, norm, first, x);
+      if (chunk == 0) a.x.template load_tile<KC>(place, norm, first, x, raw);
       a.dy.template load_tile<Shape>(place, cotangent, chunk * a.columns, a.columns, dz);
       __syncthreads();
       halo.add(dz, weight, layout.row, a.columns);
@@ -361,9 +382,9 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
     halo.store(dd);
     __syncthreads();
     if (a.weights) {
-      depthwise_and_gradient<T, KC>(place, x, dd, depthwise, d, gradient);
+      depthwise_and_gradient<T, KC>(place, x, dd, depthwise, d, sums);
       for (int chunk = 0; chunk < chunks; chunk++) {
-        if (chunks > 1) {
+        if constexpr (chunked) {
           load_chunk(chunk);
           __syncthreads();
           a.dy.template load_tile<Shape>(place, cotangent, chunk * a.columns, a.columns, dz);
@@ -371,7 +392,7 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
         __syncthreads();
         product.add(dz, d, layout.row, a.columns);
         __syncthreads();
-        if (chunks > 1)
+        if constexpr (chunked)
           product.flush(a, first, chunk * a.columns, tile == begin, reinterpret_cast<float*>(dz));
       }
     }
@@ -387,7 +408,8 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
       skip.store(skip_dx);
       __syncthreads();
     }
-    input_gradient<T, KC>(dd, depthwise, a.skip.dy ? skip_dx : nullptr, a.x.normalised(), x);
+    input_gradient<T, KC>(place, dd, depthwise, a.skip.dy ? skip_dx : nullptr, raw, norm + KC, x,
+                          sums);
     __syncthreads();
     for (int i = member; i < Shape::pixels; i += step) {
       const int r = i / Shape::width, c = i % Shape::width;
@@ -395,43 +417,26 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
       const auto value = load<lanes>(x + ((r + 1) * Shape::halo_width + c + 1) * KC + k);
       const int64_t at = place.pixel(place.row + r, place.column + c) * a.inputs + first + k;
       store_some(a.dx + at, value, valid, a.x.aligned);
-      if (!a.grad_sums) continue;
-      const auto in = load_some<lanes>(a.x.x + at, valid, a.x.aligned);
-      const auto mean = load<lanes>(norm + KC + k);
-      FULMAR_UNROLL
-      for (int j = 0; j < lanes; j++) {
-        s0.v[j] += value.v[j];
-        s1.v[j] += value.v[j] * (in.v[j] - mean.v[j]);
-      }
     }
   }
   __syncthreads();
   auto* const room = reinterpret_cast<float*>(memory + layout.x);
-  if (a.weights) {
-    if (chunks == 1) product.flush(a, first, 0, true, room);
-    add_members(room, gradient, thread / Shape::words, threads / Shape::words, Shape::words);
-    if (thread < Shape::words)
-      for (int i = 0; i < 2 * taps; i++) {
-        const int c = first + 2 * thread + i % 2;
-        if (c < a.inputs)
-          a.weights_of_group()[static_cast<int64_t>(a.inputs) * a.outputs + i / 2 * a.inputs + c] =
-              gradient[i];
-      }
-    __syncthreads();
-  }
-  if (!a.grad_sums) return;
-  float both[2 * lanes];
+  if (a.weights && !chunked) product.flush(a, first, 0, true, room);
+  if (!a.weights && !a.grad_sums) return;
+  add_members(room, sums, thread / Shape::words, threads / Shape::words, Shape::words);
+  if (thread >= Shape::words) return;
   FULMAR_UNROLL
-  for (int i = 0; i < lanes; i++) {
-    both[i] = s0.v[i];
-    both[lanes + i] = s1.v[i];
-  }
-  add_members(room, both, member, step, parts);
-  if (member > 0) return;
-  double* const to = a.grad_sums + static_cast<int64_t>(blockIdx.x) * 2 * a.inputs + first + k;
-  for (int i = 0; i < lanes && i < valid; i++) {
-    to[i] = static_cast<double>(both[i]);
-    to[a.inputs + i] = static_cast<double>(both[lanes + i]);
+  for (int i = 0; i < thread_sums; i++) {
+    const int c = first + 2 * thread + i % 2;
+    if (c >= a.inputs) continue;
+    if (i >= 2 * taps) {
+      if (a.grad_sums)
+        a.grad_sums[(static_cast<int64_t>(blockIdx.x) * 2 + i / 2 - taps) * a.inputs + c] =
+            static_cast<double>(sums[i]);
+    } else if (a.weights) {
+      a.weights_of_group()[static_cast<int64_t>(a.inputs) * a.outputs + i / 2 * a.inputs + c] =
+          sums[i];
+    }
   }
 }
 
@@ -496,10 +501,16 @@ struct BackwardCall {
     }
     if (weights()) a.weights = reinterpret_cast<float*>(memory);
     const auto parts = static_cast<unsigned>((inputs() + KC - 1) / KC);
-    launch({"separable_grad", dim3(static_cast<unsigned>(tiles.groups), parts), threads,
-            queue_of(stream).stream,
-            static_cast<size_t>(BackwardLayout<T, KC>(a.columns, a.skip.columns).bytes)},
-           separable_grad_kernel<T, KC>, a);
+    const Launch how{
+        "separable_grad", dim3(static_cast<unsigned>(tiles.groups), parts), threads,
+        queue_of(stream).stream,
+        static_cast<size_t>(
+            BackwardLayout<T, KC>(a.columns, a.skip.columns, a.x.normalised()).bytes)};
+    // Narrower chunks are taken where they hold all outputs.
+    if (a.outputs <= a.columns)
+      launch(how, separable_grad_kernel<T, KC, false>, a);
+    else if constexpr (Tile<T, KC>::widest)
+      launch(how, separable_grad_kernel<T, KC, true>, a);
     if (weights())
       join(stream, "separable_grad's weights", a.weights, tiles.groups, partials(),
            KeepWeights{reals(d.dpointwise), reals(d.ddepthwise), inputs() * outputs()});
@@ -517,7 +528,7 @@ size_t separable_grad_workspace(Stream&, const Cotangent& dy, const Loaded& x,
                                 const SeparableGrad& d) {
   const sep::BackwardCall call{dy, x, depthwise, pointwise, skip, d};
   size_t bytes = 0;
-  sep::with_chunk(x, [&](auto zero, auto chunk) {
+  sep::with_chunk(x, pointwise.shape.channels(), [&](auto zero, auto chunk) {
     bytes = call.work_bytes<sep::Tile<decltype(zero), decltype(chunk)::value>>();
   });
   return bytes;
@@ -527,7 +538,7 @@ void separable_grad(Stream& stream, const Cotangent& dy, const Loaded& x, const 
                     const View& pointwise, const SkipGrad& skip, const SeparableGrad& d,
                     void* work) {
   const sep::BackwardCall call{dy, x, depthwise, pointwise, skip, d};
-  sep::with_chunk(x, [&](auto zero, auto chunk) {
+  sep::with_chunk(x, pointwise.shape.channels(), [&](auto zero, auto chunk) {
     call.run<decltype(zero), decltype(chunk)::value>(stream, work);
   });
 }
