@@ -1,32 +1,55 @@
+#include "kernels/cuda/channel_sums.cuh"
+#include "kernels/cuda/loaded.cuh"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/sums.cuh"
 
 // Tensors are [pixels, channels]; sums are rows of `channels` doubles.
 namespace fulmar::cuda {
 namespace {
 
+// A run of pixels is added up about its first, and moved to the shift in double: else few values
+// far from the shift lose their variance in float.
 template <class T>
 struct AddDeviations {
   const T* x;
   const float* shift;
-  int64_t channels;
-  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t c, Sum<2>& sum) const {
-    const double deviation =
-        static_cast<double>(number(x[pixel * channels + c])) - static_cast<double>(shift[c]);
-    sum.of[0] += deviation;
-    sum.of[1] += deviation * deviation;
-  }
-};
-struct KeepDeviations {
-  double* sums;
-  int64_t channels, pixels;
-  FULMAR_DEVICE void operator()(int64_t, int64_t c, const Sum<2>& sum) const {
-    sums[c] = sum.of[0];
-    sums[channels + c] = sum.of[1];
-    sums[2 * channels + c] = static_cast<double>(pixels);
-  }
-};
 
+  template <int lanes>
+  struct Kept {
+    Vec<float, lanes> shift, origin;
+  };
+  template <int lanes>
+  FULMAR_DEVICE Kept<lanes> keep(int64_t channel) const {
+    Kept<lanes> kept;
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) kept.shift.v[k] = shift[channel + k];
+    return kept;
+  }
+  template <int lanes>
+  FULMAR_DEVICE void begin(Kept<lanes>& kept, int64_t i) const {
+    kept.origin = load<lanes>(x + i);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) {
+      const float difference = kept.origin.v[k] - kept.origin.v[k];  // NaN where not finite
+      if (!(difference == 0)) kept.origin.v[k] = kept.shift.v[k];
+    }
+  }
+  template <int lanes>
+  FULMAR_DEVICE void add(const Kept<lanes>& kept, int64_t i, FloatSums<2, lanes>& sums) const {
+    const auto value = load<lanes>(x + i);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) {
+      const float deviation = value.v[k] - kept.origin.v[k];
+      sums.of[0][k] += deviation;
+      sums.of[1][k] += deviation * deviation;
+    }
+  }
+  template <int lanes>
+  FULMAR_DEVICE void end(const Kept<lanes>& kept, int pixels, const FloatSums<2, lanes>& sums,
+                         int k, Sum<2>& total) const {
+    total = moved_to(kept.shift.v[k], kept.origin.v[k], pixels, static_cast<double>(sums.of[0][k]),
+                     static_cast<double>(sums.of[1][k]));
+  }
+};
 struct Moments {
   const double* sums;
   const float* shift;
@@ -61,33 +84,41 @@ struct UpdateRunning {
 template <class T>
 struct Normalise {
   const T* x;
-  const float *gamma, *beta, *mean, *var;
+  Norm norm;
   T* y;
-  float epsilon;
-  Extent extent;
   template <int lanes>
-  FULMAR_DEVICE void run(const Pixel& p) const {
-    const int64_t i = extent.at(p.image, p.row, p.column) + p.channel, c = p.channel;
-    const auto g = load<lanes>(gamma + c), b = load<lanes>(beta + c), m = load<lanes>(mean + c);
-    const auto v = load<lanes>(var + c);
+  FULMAR_DEVICE ChannelNorm<lanes> keep(int64_t channel) const {
+    return norm.channels<lanes>(channel);
+  }
+  template <int lanes>
+  FULMAR_DEVICE void run(const ChannelNorm<lanes>& of, int64_t i) const {
     auto value = load<lanes>(x + i);
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++)
-      value.v[k] = g.v[k] / sqrtf(v.v[k] + epsilon) * (value.v[k] - m.v[k]) + b.v[k];
+    for (int k = 0; k < lanes; k++) value.v[k] = of(value.v[k], k);
     store<lanes>(y + i, value);
   }
 };
 
 template <class T>
-struct AddGradients {
+struct AddGradients : PlainRuns {
   const T *dy, *x;
   const float* mean;
-  int64_t channels;
-  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t c, Sum<2>& sum) const {
-    const double grad = static_cast<double>(number(dy[pixel * channels + c]));
-    sum.of[0] += grad;
-    sum.of[1] += grad * (static_cast<double>(number(x[pixel * channels + c])) -
-                         static_cast<double>(mean[c]));
+  template <int lanes>
+  FULMAR_DEVICE Vec<float, lanes> keep(int64_t channel) const {
+    Vec<float, lanes> centre;
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) centre.v[k] = mean[channel + k];
+    return centre;
+  }
+  template <int lanes>
+  FULMAR_DEVICE void add(const Vec<float, lanes>& centre, int64_t i,
+                         FloatSums<2, lanes>& sums) const {
+    const auto grad = load<lanes>(dy + i), value = load<lanes>(x + i);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) {
+      sums.of[0][k] += grad.v[k];
+      sums.of[1][k] += grad.v[k] * (value.v[k] - centre.v[k]);
+    }
   }
 };
 struct KeepGradients {
@@ -103,26 +134,18 @@ struct KeepGradients {
 template <class T>
 struct NormaliseGrad {
   const T *dy, *x;
-  const float *gamma, *mean, *var;
-  const double *sums, *grad_sums;
+  NormGrad norm;
   T* dx;
-  double epsilon;
-  Extent extent;
   template <int lanes>
-  FULMAR_DEVICE void run(const Pixel& p) const {
-    const int64_t i = extent.at(p.image, p.row, p.column) + p.channel;
+  FULMAR_DEVICE ChannelNormGrad<lanes> keep(int64_t channel) const {
+    return norm.channels<lanes>(channel);
+  }
+  template <int lanes>
+  FULMAR_DEVICE void run(const ChannelNormGrad<lanes>& of, int64_t i) const {
     const auto in = load<lanes>(x + i);
     auto grad = load<lanes>(dy + i);
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) {
-      const int64_t c = p.channel + k;
-      const double n = sums[2 * extent.channels + c];
-      const double s2 = static_cast<double>(var[c]) + epsilon;
-      const float g0 = static_cast<float>(grad_sums[c] / n);
-      const float g1 = static_cast<float>(grad_sums[extent.channels + c] / (n * s2));
-      const float scale = gamma[c] / sqrtf(static_cast<float>(s2));
-      grad.v[k] = scale * (grad.v[k] - g0 - (in.v[k] - mean[c]) * g1);
-    }
+    for (int k = 0; k < lanes; k++) grad.v[k] = of(grad.v[k], in.v[k], k);
     store<lanes>(dx + i, grad);
   }
 };
@@ -146,9 +169,9 @@ void channel_sums(Stream& stream, const View& x, const View& shift, const View& 
   const int64_t channels = x.shape.channels(), pixels = x.shape.pixels();
   for_type_of(x, [&](auto zero) {
     using T = decltype(zero);
-    sum_rows<2>(stream, "channel_sums", {1, pixels, channels},
-                AddDeviations<T>{elements<T>(x), reals(shift), channels},
-                KeepDeviations{elements<double>(sums), channels, pixels});
+    const AddDeviations<T> body{elements<T>(x), reals(shift)};
+    sum_channels<T, 2>(stream, "channel_sums", {1, pixels, channels}, body,
+                       KeepChannelSums{elements<double>(sums), channels, pixels}, body.x);
   });
 }
 
@@ -172,16 +195,9 @@ void batch_norm(Stream& stream, const View& x, const View& gamma, const View& be
                 const View& mean, const View& var, const View& y, double epsilon) {
   for_type_of(x, [&](auto zero) {
     using T = decltype(zero);
-    const Normalise<T> body{elements<T>(x),
-                            reals(gamma),
-                            reals(beta),
-                            reals(mean),
-                            reals(var),
-                            elements<T>(y),
-                            static_cast<float>(epsilon),
-                            extent_of(x.shape)};
-    each_pixel<T>(stream, "batch_norm", x.shape, body, body.x, body.gamma, body.beta, body.mean,
-                  body.var, body.y);
+    const Normalise<T> body{elements<T>(x), Norm::of({x, gamma, beta, mean, var, epsilon}),
+                            elements<T>(y)};
+    each_channel<T>(stream, "batch_norm", x.shape, body, body.x, body.y);
   });
 }
 
@@ -190,9 +206,12 @@ void batch_norm_grad_sums(Stream& stream, const View& dy, const View& x, const V
   const int64_t channels = x.shape.channels();
   for_type_of(x, [&](auto zero) {
     using T = decltype(zero);
-    sum_rows<2>(stream, "batch_norm_grad_sums", {1, x.shape.pixels(), channels},
-                AddGradients<T>{elements<T>(dy), elements<T>(x), reals(mean), channels},
-                KeepGradients{elements<double>(sums), channels});
+    AddGradients<T> body{};
+    body.dy = elements<T>(dy);
+    body.x = elements<T>(x);
+    body.mean = reals(mean);
+    sum_channels<T, 2>(stream, "batch_norm_grad_sums", {1, x.shape.pixels(), channels}, body,
+                       KeepGradients{elements<double>(sums), channels}, body.dy, body.x);
   });
 }
 
@@ -201,17 +220,10 @@ void batch_norm_grad(Stream& stream, const View& dy, const View& x, const View& 
                      const View& dx, double epsilon) {
   for_type_of(x, [&](auto zero) {
     using T = decltype(zero);
-    const NormaliseGrad<T> body{elements<T>(dy),
-                                elements<T>(x),
-                                reals(gamma),
-                                reals(mean),
-                                reals(var),
-                                elements<double>(sums),
-                                elements<double>(grad_sums),
-                                elements<T>(dx),
-                                epsilon,
-                                extent_of(x.shape)};
-    each_pixel<T>(stream, "batch_norm_grad", x.shape, body, body.dy, body.x, body.dx);
+    const NormaliseGrad<T> body{
+        elements<T>(dy), elements<T>(x),
+        NormGrad::of({dy, {}, x, gamma, mean, var, sums, grad_sums, epsilon}), elements<T>(dx)};
+    each_channel<T>(stream, "batch_norm_grad", x.shape, body, body.dy, body.x, body.dx);
   });
 }
 

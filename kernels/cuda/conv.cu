@@ -2,7 +2,8 @@
 #include "kernels/cuda/sums.cuh"
 #include "kernels/cuda/windows.cuh"
 
-// Dense convolution, plain: any window and any groups, one thread for each result, sums in double.
+// Dense convolution, plain: any window and any groups, one thread for each result, sums as those of
+// sums.cuh.
 // With bf16 weights are rounded to it before they multiply, as a tensor core takes them.
 // Weights w [Kh,Kw,Ci/groups,Co]; output channel group g reads input channel group g.
 namespace fulmar::cuda {
@@ -24,8 +25,8 @@ Geometry geometry_of(const Shape& x, const Shape& w, const Shape& y, const Windo
 }
 
 template <class T>
-FULMAR_DEVICE double factor(float weight) {
-  return static_cast<double>(number(rounded<T>(weight)));
+FULMAR_DEVICE float factor(float weight) {
+  return number(rounded<T>(weight));
 }
 
 template <class T>
@@ -37,7 +38,7 @@ struct Forward {
   FULMAR_DEVICE void operator()(int64_t i) const {
     const Pixel p = g.out.pixel(i, 1);
     const int64_t group = divide(p.channel, g.out_group);
-    double sum = bias ? static_cast<double>(bias[p.channel]) : 0;
+    LongSum sum(bias ? static_cast<double>(bias[p.channel]) : 0);
     for (int64_t kh = 0; kh < g.axes.rows.taps; kh++) {
       const int64_t row = g.axes.rows.source(p.row, kh);
       if (row < 0) continue;
@@ -47,10 +48,10 @@ struct Forward {
         const T* from = x + g.in.at(p.image, row, column) + group * g.in_group;
         const float* weights = w + g.weight(kh, kw, 0) + p.channel;
         for (int64_t ci = 0; ci < g.in_group; ci++)
-          sum += static_cast<double>(number(from[ci])) * factor<T>(weights[ci * g.out.channels]);
+          sum.add(number(from[ci]) * factor<T>(weights[ci * g.out.channels]));
       }
     }
-    y[i] = rounded<T>(static_cast<float>(sum));
+    y[i] = rounded<T>(sum.sum());
   }
 };
 
@@ -63,14 +64,14 @@ struct InputGrad {
   FULMAR_DEVICE void operator()(int64_t i) const {
     const Pixel p = g.in.pixel(i, 1);
     const int64_t group = divide(p.channel, g.in_group), ci = p.channel - group * g.in_group;
-    double sum = 0;
+    LongSum sum(0);
     for_windows(g.axes, p, [&](int64_t row, int64_t column, int64_t kh, int64_t kw) {
       const T* from = dy + g.out.at(p.image, row, column) + group * g.out_group;
       const float* weights = w + g.weight(kh, kw, ci) + group * g.out_group;
       for (int64_t co = 0; co < g.out_group; co++)
-        sum += static_cast<double>(number(from[co])) * factor<T>(weights[co]);
+        sum.add(number(from[co]) * factor<T>(weights[co]));
     });
-    dx[i] = rounded<T>(static_cast<float>(sum));
+    dx[i] = rounded<T>(sum.sum());
   }
 };
 
@@ -79,7 +80,7 @@ template <class T>
 struct AddWeightGrad {
   const T *x, *dy;
   Geometry g;
-  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, Sum<1>& sum) const {
+  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, RunSum<1>& run) const {
     const int64_t rest = divide(weight, g.out.channels), co = weight - rest * g.out.channels;
     const int64_t tap = divide(rest, g.in_group), ci = rest - tap * g.in_group;
     const int64_t kh = divide(tap, g.axes.columns.taps), kw = tap - kh * g.axes.columns.taps;
@@ -88,8 +89,8 @@ struct AddWeightGrad {
     const int64_t column = g.axes.columns.source(pixel - line * g.out.width, kw);
     if (row < 0 || column < 0) return;
     const int64_t c = divide(co, g.out_group) * g.in_group + ci;
-    sum.of[0] += static_cast<double>(number(x[g.in.at(image, row, column) + c])) *
-                 static_cast<double>(number(dy[pixel * g.out.channels + co]));
+    run.of[0] +=
+        number(x[g.in.at(image, row, column) + c]) * number(dy[pixel * g.out.channels + co]);
   }
 };
 struct KeepWeightGrad {

@@ -61,15 +61,14 @@ struct AddWeightGrad {
   const T *x, *dy;
   Extent in, out;
   Axes axes;
-  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, Sum<1>& sum) const {
+  FULMAR_DEVICE void operator()(int64_t, int64_t pixel, int64_t weight, RunSum<1>& run) const {
     const int64_t tap = divide(weight, in.channels), c = weight - tap * in.channels;
     const int64_t kh = divide(tap, axes.columns.taps), kw = tap - kh * axes.columns.taps;
     const int64_t line = divide(pixel, out.width), image = divide(line, out.height);
     const int64_t row = axes.rows.source(line - image * out.height, kh);
     const int64_t column = axes.columns.source(pixel - line * out.width, kw);
     if (row < 0 || column < 0) return;
-    sum.of[0] += static_cast<double>(number(x[in.at(image, row, column) + c])) *
-                 static_cast<double>(number(dy[pixel * out.channels + c]));
+    run.of[0] += number(x[in.at(image, row, column) + c]) * number(dy[pixel * out.channels + c]);
   }
 };
 struct KeepWeightGrad {

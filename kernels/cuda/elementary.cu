@@ -84,16 +84,9 @@ void broadcast_typed(const Stream& stream, const View& x, const View& y) {
 template <class T>
 struct Nonfinite {
   const T* x;
-  FULMAR_DEVICE void operator()(int64_t, int64_t row, int64_t, Sum<1>& sum) const {
+  FULMAR_DEVICE void operator()(int64_t, int64_t row, int64_t, RunSum<1>& run) const {
     const Number<T> value = number(x[row]), difference = value - value;  // NaN where not finite
-    if (!(difference == 0)) sum.of[0] += 1;
-  }
-};
-// An earlier count adds itself.
-struct Counted {
-  const int32_t* x;
-  FULMAR_DEVICE void operator()(int64_t, int64_t row, int64_t, Sum<1>& sum) const {
-    sum.of[0] += x[row];
+    if (!(difference == 0)) run.of[0] += 1;
   }
 };
 struct AddToCount {
@@ -103,6 +96,17 @@ struct AddToCount {
     constexpr double most = 2147483647;
     const double all = sum.of[0] + (first ? 0 : *count);
     *count = static_cast<int32_t>(all < most ? all : most);
+  }
+};
+
+// An earlier count adds itself.
+struct AddCounted {
+  const int32_t* x;
+  AddToCount add;
+  FULMAR_DEVICE void operator()(int64_t) const {
+    Sum<1> sum;
+    sum.of[0] = *x;
+    add(0, 0, sum);
   }
 };
 
@@ -173,7 +177,7 @@ void count_nonfinite(Stream& stream, std::span<const View> x, const View& count)
     else if (view.type == DType::bf16)
       count_typed<bf16>(stream, view, add);
     else
-      sum_rows<1>(stream, "count_nonfinite", {1, 1, 1}, Counted{elements<int32_t>(view)}, add);
+      each(stream, "count_nonfinite", 1, AddCounted{elements<int32_t>(view), add});
     add.first = false;
   }
   if (add.first) fill(stream, count, 0);

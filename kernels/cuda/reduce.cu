@@ -1,5 +1,5 @@
+#include "kernels/cuda/channel_sums.cuh"
 #include "kernels/cuda/ops.h"
-#include "kernels/cuda/sums.cuh"
 
 namespace fulmar::cuda {
 namespace {
@@ -38,14 +38,39 @@ template <class T>
 struct AddElement {
   const T* x;
   Plan plan;
-  FULMAR_DEVICE void operator()(int64_t group, int64_t row, int64_t column, Sum<1>& sum) const {
+  FULMAR_DEVICE void operator()(int64_t group, int64_t row, int64_t column, RunSum<1>& run) const {
     const int64_t slow = divide(row, plan.summed[1].extent);
     const int64_t fast = row - slow * plan.summed[1].extent;
     const int64_t i = group * plan.kept[0].stride + column * plan.kept[1].stride +
                       slow * plan.summed[0].stride + fast * plan.summed[1].stride;
-    sum.of[0] += static_cast<double>(number(x[i]));
+    run.of[0] += number(x[i]);
   }
 };
+
+// The same where columns are channels and rows pixels.
+template <class T>
+struct AddChannels : PlainRuns {
+  const T* x;
+  struct Nothing {};
+  template <int lanes>
+  FULMAR_DEVICE Nothing keep(int64_t) const {
+    return {};
+  }
+  template <int lanes>
+  FULMAR_DEVICE void add(const Nothing&, int64_t i, FloatSums<1, lanes>& sums) const {
+    const auto value = load<lanes>(x + i);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) sums.of[0][k] += value.v[k];
+  }
+};
+
+// Whether rows lie one behind the other, of one group or of neighbouring ones.
+bool sums_channels(const Plan& plan, const SumShape& shape) {
+  constexpr int64_t most_groups = 65535;
+  return plan.summed[0].extent == 1 && shape.columns > 1 && plan.kept[1].stride == 1 &&
+         plan.summed[1].stride == shape.columns && shape.groups <= most_groups &&
+         (shape.groups == 1 || plan.kept[0].stride == shape.rows * shape.columns);
+}
 
 template <class T>
 struct KeepSum {
@@ -67,8 +92,13 @@ void reduce_sum(Stream& stream, const View& x, const View& y) {
     for_type_of(y, [&](auto to) {
       using From = decltype(from);
       using To = decltype(to);
-      sum_rows<1>(stream, "reduce_sum", shape, AddElement<From>{elements<From>(x), plan},
-                  KeepSum<To>{elements<To>(y), shape.columns});
+      const KeepSum<To> keep{elements<To>(y), shape.columns};
+      if (sums_channels(plan, shape)) {
+        AddChannels<From> body{};
+        body.x = elements<From>(x);
+        return sum_channels<From, 1>(stream, "reduce_sum", shape, body, keep, body.x);
+      }
+      sum_rows<1>(stream, "reduce_sum", shape, AddElement<From>{elements<From>(x), plan}, keep);
     });
   });
 }

@@ -1,0 +1,130 @@
+#pragma once
+
+#include "kernels/cuda/channels.cuh"
+#include "kernels/cuda/sums.cuh"
+
+// Sums over the pixels of tensors [groups, pixels, channels], the same bits each time: a thread
+// adds up a run of pixels in float; runs, threads and blocks are added in double, by fixed trees.
+namespace fulmar::cuda {
+
+template <int count, int lanes>
+struct FloatSums {
+  float of[count][lanes] = {};
+};
+
+// Runs that begin with nothing and end as they are.
+struct PlainRuns {
+  template <int lanes, class Kept>
+  FULMAR_DEVICE void begin(Kept&, int64_t) const {}
+  // total: of channel k of the thread's, over `pixels` pixels
+  template <int lanes, int count, class Kept>
+  FULMAR_DEVICE void end(const Kept&, int, const FloatSums<count, lanes>& sums, int k,
+                         Sum<count>& total) const {
+    for (int s = 0; s < count; s++) total.of[s] = static_cast<double>(sums.of[s][k]);
+  }
+};
+
+// Sums of n deviations from `origin`, and of their squares, as of deviations from `shift`.
+// Infinities stay.
+FULMAR_DEVICE Sum<2> moved_to(float shift, float origin, double n, double sum, double squares) {
+  const double by = static_cast<double>(origin) - static_cast<double>(shift);
+  const bool finite = squares - squares == 0;
+  Sum<2> moved;
+  moved.of[0] = sum + n * by;
+  moved.of[1] = finite ? squares + by * (2 * sum + n * by) : squares;
+  return moved;
+}
+
+// channel_sums' results.
+struct KeepChannelSums {
+  double* sums;  // [3][channels]
+  int64_t channels, pixels;
+  FULMAR_DEVICE void operator()(int64_t, int64_t c, const Sum<2>& sum) const {
+    sums[c] = sum.of[0];
+    sums[channels + c] = sum.of[1];
+    sums[2 * channels + c] = static_cast<double>(pixels);
+  }
+};
+
+// A block takes one chunk of the pixels (blockIdx.x), one tile of the channels and one group.
+template <int count, int lanes, class Body, class Finish>
+__global__ void __launch_bounds__(each_threads)
+    channel_sums_kernel(ChannelWalk walk, int64_t chunk_pixels, double* partials, Body body,
+                        Finish finish) {
+  FULMAR_SHARED(double, part, [count * lanes][each_threads]);
+  const int thread = static_cast<int>(threadIdx.x), row = thread / walk.tile;
+  const int64_t channel = walk.channel(lanes), chunk = blockIdx.x, group = blockIdx.z;
+  const int64_t begin = chunk * chunk_pixels;
+  const int64_t end = begin + chunk_pixels < walk.pixels ? begin + chunk_pixels : walk.pixels;
+  const bool inside = channel < walk.channels;
+
+  for (int i = 0; i < count * lanes; i++) part[i][thread] = 0;
+  if (inside) {
+    auto kept = body.template keep<lanes>(channel);
+    const int64_t step = int64_t{walk.tall} * walk.channels;
+    for (int64_t pixel = begin + row; pixel < end; pixel += int64_t{float_run} * walk.tall) {
+      const int64_t place = (group * walk.pixels + pixel) * walk.channels + channel;
+      body.template begin<lanes>(kept, place);
+      FloatSums<count, lanes> sums;
+      int run = 0;
+      for (; run < float_run && pixel + int64_t{run} * walk.tall < end; run++)
+        body.template add<lanes>(kept, place + run * step, sums);
+      FULMAR_UNROLL
+      for (int k = 0; k < lanes; k++) {
+        Sum<count> total;
+        body.template end<lanes>(kept, run, sums, k, total);
+        FULMAR_UNROLL
+        for (int s = 0; s < count; s++) part[s * lanes + k][thread] += total.of[s];
+      }
+    }
+  }
+  for (int left = walk.tall; left > 1;) {
+    const int half = (left + 1) / 2;
+    __syncthreads();
+    if (row + half < left)
+      for (int i = 0; i < count * lanes; i++) part[i][thread] += part[i][thread + half * walk.tile];
+    left = half;
+  }
+  if (row > 0 || !inside) return;  // row 0 was added up by its own threads
+  for (int k = 0; k < lanes; k++) {
+    Sum<count> sum;
+    for (int s = 0; s < count; s++) sum.of[s] = part[s * lanes + k][thread];
+    if (gridDim.x == 1) {
+      finish(group, channel + k, sum);
+    } else {
+      for (int s = 0; s < count; s++)
+        partials[((group * gridDim.x + chunk) * count + s) * walk.channels + channel + k] =
+            sum.of[s];
+    }
+  }
+}
+
+// kept = body.keep<lanes>(channel) once a thread; body.begin<lanes>(kept, place) where a run of
+// pixels begins, body.add<lanes>(kept, place, sums) for each pixel, body.end<lanes>(...) as
+// PlainRuns'; finish(group, channel, sum): takes a sum.
+template <class T, int count, class Body, class Finish, class... Pointer>
+void sum_channels(const Stream& stream, const char* name, const SumShape& shape, const Body& body,
+                  const Finish& finish, const Pointer*... memory) {
+  const int64_t channels = shape.columns, pixels = shape.rows;
+  if (shape.groups * channels == 0) return;
+  const ChannelWalk walk(pixels, channels, lanes_for<T>(channels, memory...));
+  // 8 pixels a thread at least.
+  constexpr int64_t least_pixels = 8, most_chunks = 1024;
+  const int64_t room = most_partials / (shape.groups * channels * count);
+  const int64_t wanted = (pixels + walk.tall * least_pixels - 1) / (walk.tall * least_pixels);
+  const int64_t chunks = std::max<int64_t>(1, std::min({wanted, room, most_chunks}));
+  const int64_t chunk_pixels = (pixels + chunks - 1) / chunks;
+  const Queue& queue = queue_of(stream);
+  const Launch how{
+      name, dim3(static_cast<unsigned>(chunks), walk.tiles(), static_cast<unsigned>(shape.groups)),
+      walk.threads(), queue.stream};
+  if (walk.lanes == 1)
+    launch(how, channel_sums_kernel<count, 1, Body, Finish>, walk, chunk_pixels, queue.partials,
+           body, finish);
+  else
+    launch(how, channel_sums_kernel<count, lanes_of<T>, Body, Finish>, walk, chunk_pixels,
+           queue.partials, body, finish);
+  if (chunks > 1) add_chunks<count>(stream, name, shape, chunks, finish);
+}
+
+}  // namespace fulmar::cuda
