@@ -46,10 +46,11 @@ struct Beginning {
     return ops::input(tape, name, {shape, role});
   }
   // Fused, with the gradients by these values.
-  std::shared_ptr<Tape> fused(std::vector<Val> wrt, const GradRules& rules = {}) const {
+  std::shared_ptr<Tape> fused(std::vector<Val> wrt, const GradRules& rules = {},
+                              const Device& device = context().device("cpu")) const {
     std::vector<Val> keep = wrt;
     keep.push_back(y);
-    const Rewritten f = fuse(tape, context().device("cpu"), keep, rules);
+    const Rewritten f = fuse(tape, device, keep, rules);
     for (Val& v : wrt) v = f.now(v);
     const std::vector<Val> d = grad(*f.tape, f.now(y), wrt, {}, rules);
     return fuse(*f.tape, context().device("reference"), d).tape;  // what nobody needs is gone
@@ -97,6 +98,26 @@ TEST_CASE("fuse stem: a picture that is kept, standardised, or read by many chan
   const auto keeps = [](const Vjp& v) { return std::vector<Val>(v.x.size()); };
   const Beginning ruled(true);
   CHECK(count_ops(*ruled.fused({ruled.w}, {{"warp", keeps}}), "warp") == 1);
+}
+
+// As a GPU's, whose dense convolutions are the vendor's.
+TEST_CASE("fuse stem: without a kernel for the gradient by x only a network's beginning fuses") {
+  FusedKernels kernels = *cpu_backend().fused;
+  kernels.convolution_input_grad = nullptr;
+  Backend backend = cpu_backend();
+  backend.fused = &kernels;
+  const Device device(backend, context().device("cpu").stream());
+  const Beginning narrow(true), wide(true, 64);
+  const auto tape = narrow.fused({narrow.w}, {}, device);
+  CHECK(count_ops(*tape, "warp") == 0);
+  CHECK(count_ops(*tape, "convolution") == 1);
+  REQUIRE(weight_grad(*tape));
+  CHECK(weight_grad(*tape)->dy.normalised);
+  const auto plain = wide.fused({wide.w}, {}, device);
+  CHECK(count_ops(*plain, "convolution") == 0);
+  CHECK(count_ops(*plain, "conv2d_weight_grad") == 1);
+  // The gradient by x is the plain kernel's.
+  CHECK(count_ops(*narrow.fused({narrow.x}, {}, device), "conv2d_input_grad") == 1);
 }
 
 TEST_CASE("fuse stem: who asks for the gradient by x has dy in memory, once for both") {

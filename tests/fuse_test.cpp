@@ -198,7 +198,7 @@ TEST_CASE("fuse: without a gradient's kernel a fused op takes that of what it re
   kernels.separable_grad = nullptr;
   kernels.pool_grad_sums = nullptr;
   kernels.norm_relu_grad = nullptr;
-  kernels.convolution_input_grad = nullptr;
+  kernels.convolution_weight_grad = nullptr;
   Backend backend = cpu_backend();
   backend.fused = &kernels;
   Device forward_only(backend, context().device("cpu").stream());
@@ -210,7 +210,7 @@ TEST_CASE("fuse: without a gradient's kernel a fused op takes that of what it re
     CAPTURE(c.name());
     CHECK(count_ops(*r.tape, c.op) > 0);
     for (const char* back : {"separable_grad", "pool_grad_sums", "skip_weight_grad",
-                             "norm_relu_grad", "convolution_input_grad"})
+                             "norm_relu_grad", "convolution_input_grad", "convolution_weight_grad"})
       CHECK(count_ops(*r.tape, back) == 0);
     const Complaints complaints = check_parity(c, r, context(), forward_only);
     CHECK_MESSAGE(complaints.empty(), text(complaints));

@@ -81,9 +81,9 @@ struct Draw {
     Tensor t = zeros({rows, channels}, DType::f64);
     seed++;
     for (int64_t i = 0; i < rows * channels; i++)
-      t.doubles[static_cast<size_t>(i)] =
-          i >= 2 * channels ? static_cast<double>(pixels)
-                            : next(i, -0.2, 0.2) * static_cast<double>(pixels);
+      t.doubles[static_cast<size_t>(i)] = i >= 2 * channels
+                                              ? static_cast<double>(pixels)
+                                              : next(i, -0.2, 0.2) * static_cast<double>(pixels);
     return t;
   }
   // Taps inside of the picture, or none.
@@ -95,7 +95,8 @@ struct Draw {
       const int64_t column = pixel % pooled.width();
       const int64_t row = pixel / pooled.width() % pooled.height();
       const auto tap = static_cast<int64_t>(next(i, 0, 10));
-      const int64_t h = 2 * row - z.height() % 2 + tap / 3, w = 2 * column - z.width() % 2 + tap % 3;
+      const int64_t h = 2 * row - z.height() % 2 + tap / 3,
+                    w = 2 * column - z.width() % 2 + tap % 3;
       const bool inside = tap < 9 && h >= 0 && h < z.height() && w >= 0 && w < z.width();
       t.bytes[static_cast<size_t>(i)] = static_cast<uint8_t>(inside ? tap : pool_off);
     }
@@ -252,9 +253,9 @@ void check_call(const Size& s, const Variant& v) {
 }
 
 // Tiles cut by both edges, channels that fill no vector, chunks of inputs and of outputs.
-const Size sizes[] = {{{2, 12, 16, 8}, 8},   {{1, 5, 7, 1}, 3},    {{1, 19, 21, 12}, 12},
+const Size sizes[] = {{{2, 12, 16, 8}, 8},   {{1, 5, 7, 1}, 3},     {{1, 19, 21, 12}, 12},
                       {{1, 9, 70, 8}, 16},   {{2, 17, 34, 16}, 32}, {{1, 9, 18, 32}, 64},
-                      {{1, 10, 9, 64}, 64},  {{1, 1, 9, 5}, 24},   {{1, 9, 1, 40}, 72},
+                      {{1, 10, 9, 64}, 64},  {{1, 1, 9, 5}, 24},    {{1, 9, 1, 40}, 72},
                       {{2, 3, 2, 130}, 100}, {{1, 11, 13, 24}, 20}};
 
 }  // namespace

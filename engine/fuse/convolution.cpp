@@ -83,7 +83,7 @@ std::vector<Val> FusedConv::vjp(const Vjp& v) const {
             .node;
     const std::vector<Val> dx = cotangents(tape, x, v.x.first(load), Val{node, 0}, Val{node, 1});
     std::copy(dx.begin(), dx.end(), d.begin());
-  } else if (v.wanted[0] && v.so_far[0]) {
+  } else if (adds && v.wanted[0] && v.so_far[0]) {
     std::vector<Val> operands{dy, w};
     operands.resize(2 + load);
     operands.push_back(v.so_far[0]);
@@ -178,16 +178,19 @@ void FusedConvWeightGrad::run(Device& device, const RunArgs& args) const {
 namespace fulmar {
 namespace {
 
+bool samples(const Graph& graph, const ops::Conv& conv, const Shape& w, const Shape& y) {
+  const FusedKernels& kernels = *graph.device().backend().fused;
+  const auto view = [](const Shape& shape) { return view_of(nullptr, shape, DType::f32); };
+  return kernels.convolution_samples &&
+         kernels.convolution_samples(view(w), view(y), conv.how.window, conv.how.groups);
+}
+
 // The warp that makes a convolution's x, where nobody else reads that, and sampling it twice, for
 // the convolution and for its gradient, costs less than writing it.
-std::shared_ptr<const ops::Warp> sampled_by(const Graph& graph, const ops::Conv& conv, Val x,
-                                            const Shape& w, const Shape& y) {
-  const FusedKernels& kernels = *graph.device().backend().fused;
+std::shared_ptr<const ops::Warp> sampled_by(const Graph& graph, Val x) {
   auto warp = std::dynamic_pointer_cast<const ops::Warp>(graph.node(x).op);
-  const auto view = [](const Shape& shape) { return view_of(nullptr, shape, DType::f32); };
-  const bool fits = warp && warp->cuts && !warp->how.standardize && graph.inner(x) &&
-                    graph.free(graph.node(x)) && kernels.convolution_samples &&
-                    kernels.convolution_samples(view(w), view(y), conv.how.window, conv.how.groups);
+  const bool fits =
+      warp && warp->cuts && !warp->how.standardize && graph.inner(x) && graph.free(graph.node(x));
   return fits ? warp : nullptr;
 }
 
@@ -196,7 +199,7 @@ std::shared_ptr<const ops::Warp> sampled_by(const Graph& graph, const ops::Conv&
 std::optional<Match> fuse_convolution(const Graph& graph, int node) {
   const FusedKernels* kernels = graph.device().backend().fused;
   if (!kernels || !kernels->convolution) return {};
-  const bool differentiates = kernels->convolution_input_grad && kernels->convolution_weight_grad;
+  const bool input_grad = kernels->convolution_input_grad;
   const Node& product = graph.node(node);
   const auto* conv = as<ops::Conv>(product);
   if (!conv || conv->how.depthwise || !graph.free(product)) return {};
@@ -206,7 +209,10 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
   match.at = node;
   match.nodes = {node};
   const Val x = product.inputs[0], y{node, 0};
-  const auto warp = sampled_by(graph, *conv, x, w, graph.tape().shape(y));
+  const bool begins = samples(graph, *conv, w, graph.tape().shape(y));
+  // A device without a kernel for the gradient by x leaves other convolutions to a library.
+  if (!input_grad && (!begins || graph.normalised(x))) return {};
+  const auto warp = begins ? sampled_by(graph, x) : nullptr;
   const std::vector<Val> picture = warp ? graph.node(x).inputs : std::vector<Val>{};
   if (warp) {
     match.nodes.push_back(x.node);
@@ -224,6 +230,8 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
     match.nodes.push_back(sums->sums.node);
     match.reads.push_back(sums->shift);
   }
+  const bool differentiates =
+      kernels->convolution_weight_grad && (input_grad || match.loads.empty());
   match.record = [=, how = conv->how, weight = product.inputs[1], bias = product.inputs[2],
                   loads = !match.loads.empty()](Recorder& r) {
     std::vector<Val> operands;
@@ -238,7 +246,7 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
     operands.push_back(r.now(bias));
     operands.push_back(sums ? r.now(sums->shift) : Val{});
     const Val now = r.tape().append(
-        std::make_shared<ops::FusedConv>(how, load, sums.has_value(), differentiates),
+        std::make_shared<ops::FusedConv>(how, load, sums.has_value(), differentiates, input_grad),
         std::move(operands));
     std::vector<std::pair<Val, Val>> values{{y, now}};
     if (sums) values.emplace_back(sums->sums, Val{now.node, 1});

@@ -10,8 +10,13 @@ namespace fulmar::ops {
 // A dense convolution that may normalise what it reads, and the sums of what it gives.
 // LoadOperand x, w, bias?, shift? -> y, and with shift sums [3,C]
 struct FULMAR_API FusedConv final : Op {
-  FusedConv(const Convolution& settings, const LoadOperand& load, bool has_sums, bool has_gradient)
-      : how(settings), x(load), sums(has_sums), differentiates(has_gradient) {}
+  FusedConv(const Convolution& settings, const LoadOperand& load, bool has_sums, bool has_gradient,
+            bool adds_gradients)
+      : how(settings),
+        x(load),
+        sums(has_sums),
+        differentiates(has_gradient),
+        adds(adds_gradients) {}
   std::string_view name() const override { return "convolution"; }
   Attributes attributes() const override;
   std::vector<ValueInfo> infer(std::span<const ValueInfo> in) const override;
@@ -25,6 +30,7 @@ struct FULMAR_API FusedConv final : Op {
   const LoadOperand x;
   const bool sums;
   const bool differentiates;  // as Separable's
+  const bool adds;            // the gradient by x to what others gave: convolution_input_grad
 
  private:
   Val weight_grad(const Vjp& v) const;

@@ -81,11 +81,11 @@ struct Launch {
   Traffic loads, stores;
   Caches caches;
   Shared shared;
-  uint64_t atomics = 0;          // of single lanes
-  uint64_t atomic_rounds = 0;    // lanes that meet at one address come one after the other
-  uint64_t barriers = 0;         // of blocks
-  uint64_t warp_operations = 0;  // shuffles, votes, matrix operations and their loads
-  uint64_t matrix_operations = 0;    // of warps on tensor cores: one mma each
+  uint64_t atomics = 0;            // of single lanes
+  uint64_t atomic_rounds = 0;      // lanes that meet at one address come one after the other
+  uint64_t barriers = 0;           // of blocks
+  uint64_t warp_operations = 0;    // shuffles, votes, matrix operations and their loads
+  uint64_t matrix_operations = 0;  // of warps on tensor cores: one mma each
   uint64_t matrix_multiply_adds = 0;
 
   Operations lanes;  // what lanes computed

@@ -16,6 +16,7 @@
 
 #define FULMAR_DEVICE __device__ __forceinline__
 #define FULMAR_UNROLL _Pragma("unroll")
+#define FULMAR_NO_UNROLL _Pragma("unroll 1")
 #define FULMAR_CHECK_ALIGNED(address, bytes)
 // FULMAR_SHARED(float, tile, [18][33]): an array of the block
 #define FULMAR_SHARED(T, name, extents) __shared__ T name extents
@@ -36,6 +37,7 @@
 
 #define FULMAR_DEVICE inline
 #define FULMAR_UNROLL
+#define FULMAR_NO_UNROLL
 #define FULMAR_CHECK_ALIGNED(address, bytes) ::fulmar::simt::check_aligned(address, bytes)
 #define FULMAR_SHARED(T, name, extents)             \
   static char name##_tag;                           \

@@ -25,10 +25,21 @@ FULMAR_KERNELS(FULMAR_DECLARE)
 // The fused kernels that are here; fuse leaves alone what needs another one.
 #define FULMAR_CUDA_FUSED_KERNELS(X) \
   X(separable)                       \
-  X(separable_grad)
+  X(separable_grad)                  \
+  X(pool_skip)                       \
+  X(pool_grad_sums)                  \
+  X(skip_weight_grad)                \
+  X(norm_relu)                       \
+  X(norm_relu_grad)                  \
+  X(convolution_samples)             \
+  X(convolution)                     \
+  X(convolution_weight_grad)
 #define FULMAR_CUDA_FUSED_WORKSPACE_KERNELS(X) \
   X(separable)                                 \
-  X(separable_grad)
+  X(separable_grad)                            \
+  X(skip_weight_grad)                          \
+  X(convolution)                               \
+  X(convolution_weight_grad)
 
 #define FULMAR_DECLARE(name, ...) Function<decltype(FusedKernels::name)> name;
 FULMAR_CUDA_FUSED_KERNELS(FULMAR_DECLARE)

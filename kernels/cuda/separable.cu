@@ -15,7 +15,7 @@ struct Forward {
   Source<T> x;
   const float *depthwise, *pointwise, *bias, *shift;  // bias and shift may be null
   T* y;
-  double* partials;  // [groups][2][outputs]
+  double* partials;              // [groups][2][outputs]
   int inputs, outputs, columns;  // outputs of a block
   bool aligned;                  // y
   Tiling tiling;
@@ -85,8 +85,8 @@ FULMAR_DEVICE void multiply(FragmentD& y, const A* a, const T* weight, int row, 
   for (int k = 0; k < KC / depth; k++)
     Product<T>::template add<depth>(
         y, a[k],
-        Product<T>::template b_across<depth>(
-            [&](int i) { return weight + (k * depth + i) * row; }, column));
+        Product<T>::template b_across<depth>([&](int i) { return weight + (k * depth + i) * row; },
+                                             column));
 }
 template <class T, int KC, class A>
 FULMAR_DEVICE void load_pixels(A* a, const T* d, int tile) {
@@ -158,8 +158,7 @@ __global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
   ChannelSums<lanes> sums;
 
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * a.tiling.run;
-  const int64_t end =
-      begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
+  const int64_t end = begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
   if (chunks == 1) load_chunk<T, KC>(a, 0, first_output, tables, weight);
   for (int64_t tile = begin; tile < end; tile++) {
     const Place place(a.tiling, tile);
@@ -180,8 +179,7 @@ __global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
         load_pixels<T, KC>(pixels, d, warp % Shape::row_tiles);
         for (int n = 0; n < 4; n++) {
           const int column = (2 * n + warp / Shape::row_tiles) * 8;
-          if (column < a.columns)
-            multiply<T, KC>(y[n], pixels, weight, layout.stage_row, column);
+          if (column < a.columns) multiply<T, KC>(y[n], pixels, weight, layout.stage_row, column);
         }
       }
     }
@@ -249,8 +247,7 @@ struct KeepSums {
 
 template <class T, int KC>
 void run_forward(Stream& stream, const Loaded& x, const View& depthwise, const View& pointwise,
-                 const View& bias, const View& shift, const View& y, const View& sums,
-                 void* work) {
+                 const View& bias, const View& shift, const View& y, const View& sums, void* work) {
   const bool sums_up = sums.shape.rank() > 0;
   Forward<T> a{Source<T>(x),
                reals(depthwise),
@@ -269,8 +266,7 @@ void run_forward(Stream& stream, const Loaded& x, const View& depthwise, const V
   a.aligned = a.outputs % lanes_of<T> == 0 && can_move_16_bytes(a.y);
   const auto parts = static_cast<unsigned>((a.outputs + a.columns - 1) / a.columns);
   launch({"separable", dim3(static_cast<unsigned>(a.tiling.groups), parts), threads,
-          queue_of(stream).stream,
-          static_cast<size_t>(ForwardLayout<T, KC>(a.columns).bytes)},
+          queue_of(stream).stream, static_cast<size_t>(ForwardLayout<T, KC>(a.columns).bytes)},
          separable_kernel<T, KC>, a);
   if (sums_up)
     join(stream, "separable's sums", a.partials, a.tiling.groups, 2 * a.outputs,
@@ -296,7 +292,7 @@ void separable(Stream& stream, const Loaded& x, const View& depthwise, const Vie
                const View& bias, const View& shift, const View& y, const View& sums, void* work) {
   sep::with_chunk(x, 0, [&](auto zero, auto chunk) {
     sep::run_forward<decltype(zero), decltype(chunk)::value>(stream, x, depthwise, pointwise, bias,
-                                                            shift, y, sums, work);
+                                                             shift, y, sums, work);
   });
 }
 

@@ -25,7 +25,10 @@ constexpr FULMAR_HOST_DEVICE int operand_row(int channels) {
 template <class T, int KC>
 struct Tile {
   static constexpr int bytes = KC * static_cast<int>(sizeof(T));
-  static constexpr int height = 8, width = bytes <= 16 ? 64 : bytes <= 32 ? 32 : bytes <= 64 ? 16 : 8;
+  static constexpr int height = 8, width = bytes <= 16   ? 64
+                                           : bytes <= 32 ? 32
+                                           : bytes <= 64 ? 16
+                                                         : 8;
   static constexpr int pixels = height * width;
   static constexpr int halo_width = width + 2, halo = (height + 2) * halo_width;
   // Tiles of 16 rows of a product.
@@ -102,9 +105,7 @@ struct Place {
   FULMAR_DEVICE bool holds(int r, int c) const {
     return r >= 0 && r < height && c >= 0 && c < width;
   }
-  FULMAR_DEVICE int64_t pixel(int r, int c) const {
-    return (image * height + r) * width + c;
-  }
+  FULMAR_DEVICE int64_t pixel(int r, int c) const { return (image * height + r) * width + c; }
 };
 
 // N neighbours into shared memory, rounded where T is bf16.
@@ -345,9 +346,8 @@ struct Product<float> {
     const int g = static_cast<int>(threadIdx.x) % 32 / 4;
     A a{};
     FULMAR_UNROLL
-    for (int i = 0; i < 2; i++)
-      FULMAR_UNROLL
-      for (int k = 0; k < depth; k++) a.v[i][k] = row(g + 8 * i)[first + k];
+    for (int i = 0; i < 2; i++) FULMAR_UNROLL
+    for (int k = 0; k < depth; k++) a.v[i][k] = row(g + 8 * i)[first + k];
     return a;
   }
   template <class Row>
@@ -355,9 +355,8 @@ struct Product<float> {
     const int g = static_cast<int>(threadIdx.x) % 32 / 4;
     A a{};
     FULMAR_UNROLL
-    for (int i = 0; i < 2; i++)
-      FULMAR_UNROLL
-      for (int k = 0; k < 16; k++) a.v[i][k] = i == 0 || whole ? row(k)[column + g + 8 * i] : 0;
+    for (int i = 0; i < 2; i++) FULMAR_UNROLL
+    for (int k = 0; k < 16; k++) a.v[i][k] = i == 0 || whole ? row(k)[column + g + 8 * i] : 0;
     return a;
   }
   template <int depth, class Row>
@@ -365,9 +364,8 @@ struct Product<float> {
     const int t = static_cast<int>(threadIdx.x) % 4;
     B b{};
     FULMAR_UNROLL
-    for (int i = 0; i < 2; i++)
-      FULMAR_UNROLL
-      for (int k = 0; k < depth; k++) b.v[i][k] = row(2 * t + i)[first + k];
+    for (int i = 0; i < 2; i++) FULMAR_UNROLL
+    for (int k = 0; k < depth; k++) b.v[i][k] = row(2 * t + i)[first + k];
     return b;
   }
   template <int depth, class Row>
@@ -375,17 +373,15 @@ struct Product<float> {
     const int t = static_cast<int>(threadIdx.x) % 4;
     B b{};
     FULMAR_UNROLL
-    for (int i = 0; i < 2; i++)
-      FULMAR_UNROLL
-      for (int k = 0; k < depth; k++) b.v[i][k] = row(k)[column + 2 * t + i];
+    for (int i = 0; i < 2; i++) FULMAR_UNROLL
+    for (int k = 0; k < depth; k++) b.v[i][k] = row(k)[column + 2 * t + i];
     return b;
   }
   template <int depth>
   static FULMAR_DEVICE void add(FragmentD& d, const A& a, const B& b) {
     FULMAR_UNROLL
-    for (int k = 0; k < depth; k++)
-      FULMAR_UNROLL
-      for (int i = 0; i < 4; i++) d.v[i] += a.v[i / 2][k] * b.v[i % 2][k];
+    for (int k = 0; k < depth; k++) FULMAR_UNROLL
+    for (int i = 0; i < 4; i++) d.v[i] += a.v[i / 2][k] * b.v[i % 2][k];
   }
 };
 
@@ -400,10 +396,9 @@ FULMAR_DEVICE void add_members(float* red, float (&v)[N], int member, int member
   int half = 1;
   while (2 * half < members) half *= 2;
   for (; half > 0; half /= 2) {
-    if (member < half && member + half < members)
-      FULMAR_UNROLL
-      for (int k = 0; k < N; k++)
-        red[k * threads + thread] += red[k * threads + thread + half * keys];
+    if (member < half && member + half < members) FULMAR_UNROLL
+    for (int k = 0; k < N; k++)
+      red[k * threads + thread] += red[k * threads + thread + half * keys];
     __syncthreads();
   }
   FULMAR_UNROLL

@@ -7,7 +7,7 @@ namespace fulmar::cuda::sep {
 // A gradient that is computed while it is loaded: Cotangent of kernels/fused.h.
 template <class T>
 struct Incoming {
-  const T *dy, *z;  // z: null where dy is what is wanted
+  const T *dy, *z;        // z: null where dy is what is wanted
   const uint8_t* argmax;  // null where dy has the shape of z
   const float *gamma, *mean, *var;
   const double *sums, *grad_sums;

@@ -24,8 +24,8 @@ struct Backward {
   Tiling tiling;
 
   FULMAR_DEVICE float* weights_of_group() const {
-    return weights +
-           static_cast<int64_t>(blockIdx.x) * (static_cast<int64_t>(inputs) * outputs + taps * inputs);
+    return weights + static_cast<int64_t>(blockIdx.x) *
+                         (static_cast<int64_t>(inputs) * outputs + taps * inputs);
   }
 };
 
@@ -42,8 +42,7 @@ struct BackwardLayout {
   static constexpr int dd_row = KC >= 32 ? KC + 8 : KC;
   static constexpr int d_row = operand_row<T>(KC);
   // Fragments of the pointwise gradient that a warp has.
-  static constexpr int fragments =
-      ((most_columns<T, KC> + 15) / 16 * (KC / 8) + warps - 1) / warps;
+  static constexpr int fragments = ((most_columns<T, KC> + 15) / 16 * (KC / 8) + warps - 1) / warps;
 
   int row, skip_row, norm, cotangent, weight, skip_weight, x, dd, dz, d, raw, bytes;
 
@@ -58,8 +57,9 @@ struct BackwardLayout {
         x(skip_weight + KC * skip_row * size),
         dd(x + Shape::halo * KC * size),
         dz(dd + Shape::halo * dd_row * size),
-        d(dz + larger(larger(Shape::halo_tiles * 16 * row * size, Shape::pixels / 4 * skip_row * size),
-                      fragments * warps * 32 * 16)),
+        d(dz +
+          larger(larger(Shape::halo_tiles * 16 * row * size, Shape::pixels / 4 * skip_row * size),
+                 fragments * warps * 32 * 16)),
         raw(d + Shape::pixels * d_row * size),
         bytes(larger(raw + (normalised ? Shape::pixels * KC * size : 0),
                      x + thread_sums * threads * 4)) {}
@@ -107,16 +107,14 @@ struct HaloProduct {
   FULMAR_DEVICE void store(T* to) const {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     FULMAR_UNROLL
-    for (int m = 0; m < tiles; m++)
-      FULMAR_UNROLL
-      for (int n = 0; n < blocks; n++)
-        FULMAR_UNROLL
-        for (int i = 0; i < 4; i += 2) {
-          const int pixel = (warp + m * warps) * 16 + FragmentD::row(lane, i);
-          if (pixel >= Shape::halo) continue;
-          put<2>(to + pixel * BackwardLayout<T, KC>::dd_row + 8 * n + FragmentD::column(lane, i),
-                 Vec<float, 2>{{dd[m][n].v[i], dd[m][n].v[i + 1]}});
-        }
+    for (int m = 0; m < tiles; m++) FULMAR_UNROLL
+    for (int n = 0; n < blocks; n++) FULMAR_UNROLL
+    for (int i = 0; i < 4; i += 2) {
+      const int pixel = (warp + m * warps) * 16 + FragmentD::row(lane, i);
+      if (pixel >= Shape::halo) continue;
+      put<2>(to + pixel * BackwardLayout<T, KC>::dd_row + 8 * n + FragmentD::column(lane, i),
+             Vec<float, 2>{{dd[m][n].v[i], dd[m][n].v[i + 1]}});
+    }
   }
 };
 
@@ -184,8 +182,8 @@ FULMAR_DEVICE void input_gradient(const Place& place, const T* dd, const float* 
     if (r < Shape::column) {
       sum[r % 3] = {};
       if (skip && (at.row + r) % 2 == 0 && at.across % 2 == 0)
-        sum[r % 3] = load<2>(
-            skip + ((at.row + r) / 2 * (Shape::width / 2) + at.across / 2) * KC + 2 * at.word);
+        sum[r % 3] = load<2>(skip + ((at.row + r) / 2 * (Shape::width / 2) + at.across / 2) * KC +
+                             2 * at.word);
     }
     FULMAR_UNROLL
     for (int c = 0; c < 3; c++) {
@@ -247,7 +245,8 @@ struct WeightProduct {
       for (int k = part; k < Shape::row_tiles; k += parts) {
         const auto of_dz = [&](int i) {
           const int pixel = k * 16 + i;
-          return dz + ((pixel / Shape::width + 1) * Shape::halo_width + pixel % Shape::width + 1) * row;
+          return dz +
+                 ((pixel / Shape::width + 1) * Shape::halo_width + pixel % Shape::width + 1) * row;
         };
         const auto of_d = [&](int i) { return d + (k * 16 + i) * Layout::d_row; };
         P::template add<16>(dw[f], P::a_across(of_dz, output, output + 16 <= columns),
@@ -279,7 +278,8 @@ struct WeightProduct {
         sum += room[(slot + part * fragments * Layout::fragments) * 128 + element];
       if (first_input + input >= a.inputs || first_output + output >= a.outputs) continue;
       float* const to = a.weights_of_group() +
-                        static_cast<int64_t>(first_input + input) * a.outputs + first_output + output;
+                        static_cast<int64_t>(first_input + input) * a.outputs + first_output +
+                        output;
       *to = fresh ? sum : *to + sum;
     }
     __syncthreads();
@@ -315,8 +315,9 @@ struct SkipProduct {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     FULMAR_UNROLL
     for (int i = 0; i < 4; i += 2)
-      put<2>(to + (tile * 16 + FragmentD::row(lane, i)) * KC + 8 * block + FragmentD::column(lane, i),
-             Vec<float, 2>{{dx.v[i], dx.v[i + 1]}});
+      put<2>(
+          to + (tile * 16 + FragmentD::row(lane, i)) * KC + 8 * block + FragmentD::column(lane, i),
+          Vec<float, 2>{{dx.v[i], dx.v[i + 1]}});
   }
 };
 
@@ -363,8 +364,7 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
   if (skip_chunks == 1) load_skip(0);
 
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * a.tiling.run;
-  const int64_t end =
-      begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
+  const int64_t end = begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
   for (int64_t tile = begin; tile < end; tile++) {
     const Place place(a.tiling, tile);
     HaloProduct<T, KC> halo;
@@ -501,11 +501,10 @@ struct BackwardCall {
     }
     if (weights()) a.weights = reinterpret_cast<float*>(memory);
     const auto parts = static_cast<unsigned>((inputs() + KC - 1) / KC);
-    const Launch how{
-        "separable_grad", dim3(static_cast<unsigned>(tiles.groups), parts), threads,
-        queue_of(stream).stream,
-        static_cast<size_t>(
-            BackwardLayout<T, KC>(a.columns, a.skip.columns, a.x.normalised()).bytes)};
+    const Launch how{"separable_grad", dim3(static_cast<unsigned>(tiles.groups), parts), threads,
+                     queue_of(stream).stream,
+                     static_cast<size_t>(
+                         BackwardLayout<T, KC>(a.columns, a.skip.columns, a.x.normalised()).bytes)};
     // Narrower chunks are taken where they hold all outputs.
     if (a.outputs <= a.columns)
       launch(how, separable_grad_kernel<T, KC, false>, a);

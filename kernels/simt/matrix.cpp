@@ -47,8 +47,7 @@ void complete_product(const WarpCall::Lanes& lanes, uint32_t present) {
     MatrixProduct& to = *operand<Product>(lanes[l]).lane;
     for (int i = 0; i < 4; i++) {
       float sum = to.d[i];
-      for (int k = 0; k < depth; k++)
-        sum += a[l / 4 + 8 * (i / 2)][k] * b[k][2 * (l % 4) + i % 2];
+      for (int k = 0; k < depth; k++) sum += a[l / 4 + 8 * (i / 2)][k] * b[k][2 * (l % 4) + i % 2];
       to.d[i] = sum;
     }
   }
