@@ -243,7 +243,7 @@ Val upsampling2d(LayerArgs& l) {
   for (const int64_t times : size)
     if (times < 1) usage_error("'size' must be at least 1, it is " + std::to_string(times));
   return ops::resize(l.tape, l.x[0], x.height() * size[0], x.width() * size[1],
-                     {interpolation_of(l, "nearest"), false});
+                     {interpolation_of(l, "nearest"), l.flag("align_corners", false)});
 }
 
 Val resize(LayerArgs& l) {
@@ -276,6 +276,7 @@ Val zero_padding2d(LayerArgs& l) {
   Shape y = x;
   if (l.x.size() > 1) {
     const Shape& like = l.tape.shape(l.x[1]);
+    if (x.height() == like.height() && x.width() == like.width()) return l.x[0];
     y[1] = like.height(), y[2] = like.width();
     return ops::embed(l.tape, l.x[0], {0, 0, 0, 0}, y);
   }

@@ -158,7 +158,7 @@ struct Layer {
 //   dense               units, use_bias (true)
 //   dropout, spatial_dropout2d   rate (0.5); the second drops whole channels of an image
 //   prelu               shared (true: a slope for each channel; false: for each element)
-//   upsampling2d        size (2), interpolation (nearest, or bilinear)
+//   upsampling2d        size (2), interpolation (nearest, or bilinear), align_corners (false)
 //   resize              height, width, or those of a second input; interpolation ("bilinear" or
 //                       "nearest"), align_corners (false)
 //   zero_padding2d      pad_top, pad_bottom, pad_left, pad_right (0), or at the bottom and the

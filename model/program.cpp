@@ -36,7 +36,8 @@ Role role_of(const TensorSpec& spec, std::span<const TensorSpec> tensors, bool o
 // The network's inputs, by the tensors' values.
 std::map<std::string, Val> record_inputs(Tape& tape, const ModelInfo& info,
                                          std::span<const TensorSpec> tensors,
-                                         const std::map<std::string, Val>& values) {
+                                         const std::map<std::string, Val>& values,
+                                         const ProgramOptions& options) {
   std::map<std::string, Val> inputs;
   const auto scope = tape.scope("preprocessing");
   for (const std::string& name : info.network.inputs()) {
@@ -54,8 +55,9 @@ std::map<std::string, Val> record_inputs(Tape& tape, const ModelInfo& info,
     const bool cuts = std::any_of(tensors.begin(), tensors.end(), [&](const TensorSpec& spec) {
       return spec.name == tensor + samples_suffix && spec.cuts;
     });
+    const auto [height, width] = options.extents.value_or(std::array{p.crop, p.crop});
     inputs[name] =
-        ops::warp(tape, values.at(tensor), samples->second, p.crop, p.crop, p.warp_options(), cuts);
+        ops::warp(tape, values.at(tensor), samples->second, height, width, p.warp_options(), cuts);
   }
   return inputs;
 }
@@ -131,7 +133,7 @@ Program record_program(const ModelInfo& info, const Heads& heads,
     p.inputs.push_back(ops::input(tape, name, {spec.shape, role, spec.type}));
     values[spec.name] = p.inputs.back();
   }
-  p.outputs = record(info.network, tape, record_inputs(tape, info, tensors, values),
+  p.outputs = record(info.network, tape, record_inputs(tape, info, tensors, values, options),
                      {options.mode, options.unbiased_running_variance});
   for (size_t i = 0; i < heads.size(); i++) {
     p.heads.push_back(record_head(tape, heads[i], p, values, options.loss));
@@ -220,11 +222,12 @@ std::map<std::string, Shape> input_shapes(const ModelInfo& info, int64_t side) {
   return shapes;
 }
 
-std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch) {
+std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch,
+                                   int64_t side) {
   std::vector<TensorSpec> tensors;
   Tape tape;
   std::map<std::string, Val> inputs;
-  for (const auto& [name, shape] : input_shapes(info)) {
+  for (const auto& [name, shape] : input_shapes(info, side)) {
     inputs[name] = ops::input(tape, name + given_suffix, {shape});
     const auto preprocess = info.preprocess.find(name);
     if (preprocess == info.preprocess.end()) {
@@ -232,9 +235,9 @@ std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, in
       continue;
     }
     const Preprocess& p = preprocess->second;
-    const int64_t side = p.size > 0 ? p.size : p.crop;
+    const int64_t extent = p.size > 0 ? p.size : p.crop;
     const std::string tensor = info.network.inputs().size() == 1 ? "image" : name;
-    tensors.push_back({tensor, DType::u8, {batch, side, side, p.bands}});
+    tensors.push_back({tensor, DType::u8, {batch, extent, extent, p.bands}});
     tensors.push_back(samples_spec(tensor, batch));
   }
   if (heads.empty()) return tensors;
@@ -249,10 +252,10 @@ std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, in
   return tensors;
 }
 
-Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed) {
+Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed, int64_t side) {
   Tape tape;
   std::map<std::string, Val> inputs;
-  for (const auto& [name, shape] : input_shapes(info))
+  for (const auto& [name, shape] : input_shapes(info, side))
     inputs[name] = ops::input(tape, name + given_suffix, {shape});
   record(info.network, tape, inputs, {Mode::train});
   return Model(device, tape, seed);

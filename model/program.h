@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,6 +21,9 @@ struct ProgramOptions {
   Mode mode = Mode::eval;
   LossOptions loss{};
   bool unbiased_running_variance = true;
+  // Height and width that are cut out of pictures, instead of the record's crop: for networks that
+  // take any.
+  std::optional<std::array<int64_t, 2>> extents{};
 };
 
 // A network on a tape between its preprocessing and its heads.
@@ -54,15 +58,17 @@ FULMAR_API Program moved(const Program& program, std::shared_ptr<Tape> tape,
 
 // The tensors of batches of 8-bit pictures, as large as they are before the crop, and of what the
 // heads learn from. Error(usage) as new_model.
-std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch);
+std::vector<TensorSpec> tensors_of(const ModelInfo& info, const Heads& heads, int64_t batch,
+                                   int64_t side = 0);
 
 // Error(usage) naming the tensor of labels that a head lacks: `what` (training, …) needs it.
 void require_labels(const Program& program, const Heads& heads, const std::string& what);
 
 // A network's weights and statistics before training, drawn by `seed`; without one all are 0.
 // Error(usage) naming the layer where shapes don't fit, or where the first input has no Preprocess
-// that says how large pictures are.
-FULMAR_API Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed);
+// that says how large pictures are, and `side` doesn't say it.
+FULMAR_API Model new_model(const ModelInfo& info, Device& device, std::optional<uint64_t> seed,
+                           int64_t side = 0);
 // What the network's inputs are of one sample, by name: [1,h,w,C]. `side` pixels a side are taken
 // where the first has no Preprocess that says how large pictures are. Error(usage) where that is 0,
 // or nothing says how many channels there are.

@@ -1,80 +1,121 @@
 #include "model/resnet.h"
 
+#include <map>
 #include <string>
 
 #include "kernels/error.h"
+#include "model/conv_blocks.h"
 
 namespace fulmar::model {
 namespace {
 
-Attributes padded(int64_t pixels, Attributes attributes) {
-  attributes["padding"] = std::string("explicit");
-  for (const char* side : {"pad_top", "pad_bottom", "pad_left", "pad_right"})
-    attributes[side] = pixels;
-  return attributes;
-}
+using Block = ResnetOptions::Block;
 
-class Builder {
- public:
-  explicit Builder(Network& network) : network_(network) {}
-
-  std::string conv(const std::string& name, const std::string& x, int64_t filters, int64_t kernel,
-                   int64_t stride) {
-    return network_.add(
-        "conv2d", name, {x},
-        padded(
-            kernel / 2,
-            {{"filters", filters}, {"kernel", kernel}, {"stride", stride}, {"use_bias", false}}));
-  }
-  std::string norm(const std::string& name, const std::string& x) {
-    return network_.add("batch_normalization", name, {x}, {{"epsilon", 1e-5}, {"momentum", 0.9}});
-  }
-  std::string relu(const std::string& name, const std::string& x) {
-    return network_.add("activation", name, {x}, {{"function", std::string("relu")}});
-  }
-  // 1x1, 3x3 and 1x1, and what goes past them.
-  std::string bottleneck(const std::string& name, const std::string& x, int64_t width,
-                         int64_t outputs, int64_t stride, bool projects) {
-    std::string y = x, past = x;
-    y = relu(name + ".relu1", norm(name + ".bn1", conv(name + ".conv1", y, width, 1, 1)));
-    y = relu(name + ".relu2", norm(name + ".bn2", conv(name + ".conv2", y, width, 3, stride)));
-    y = norm(name + ".bn3", conv(name + ".conv3", y, outputs, 1, 1));
-    if (projects)
-      past = norm(name + ".downsample.1", conv(name + ".downsample.0", past, outputs, 1, stride));
-    return relu(name + ".relu", network_.add("add", name + ".add", {y, past}));
-  }
-
- private:
-  Network& network_;
+// How a block's 3x3 convolution samples, and what the block gives.
+struct BlockShape {
+  int64_t width, outputs, stride, dilation;
+  bool projects;  // what goes past it changes its extents or channels
 };
 
-}  // namespace
+std::string add_block(ConvBlocks& b, const std::string& name, const std::string& x, Block kind,
+                      const BlockShape& s) {
+  const auto layer = [&](const std::string& of, const std::string& number, int64_t filters,
+                         int64_t kernel, int64_t stride, int64_t dilation) {
+    return b.norm(name + ".bn" + number, b.conv(name + ".conv" + number, of, filters, kernel,
+                                                stride, kernel > 1 ? dilation : 1));
+  };
+  std::string y = x, past = x;
+  if (kind == Block::bottleneck) {
+    y = b.relu(name + ".relu1", layer(y, "1", s.width, 1, 1, 1));
+    y = b.relu(name + ".relu2", layer(y, "2", s.width, 3, s.stride, s.dilation));
+    y = layer(y, "3", s.outputs, 1, 1, 1);
+  } else {
+    y = b.relu(name + ".relu1", layer(y, "1", s.width, 3, s.stride, s.dilation));
+    y = layer(y, "2", s.outputs, 3, 1, s.dilation);
+  }
+  if (s.projects)
+    past = b.norm(name + ".downsample.1",
+                  b.conv(name + ".downsample.0", past, s.outputs, 1, s.stride));
+  return b.relu(name + ".relu", b.network().add("add", name + ".add", {y, past}));
+}
 
-Network resnet(const ResnetOptions& options) {
+void check(const ResnetOptions& options) {
   if (options.blocks.empty() || options.blocks.size() != options.widths.size())
     usage_error("resnet needs as many widths as numbers of blocks, and at least one");
   for (const std::vector<int64_t>* list : {&options.blocks, &options.widths})
     for (const int64_t value : *list)
       if (value < 1) usage_error("resnet: widths and numbers of blocks must be at least 1");
-  Network network;
-  Builder b(network);
-  std::string x = network.add("input", "input", {}, {{"channels", options.channels}});
+  if (options.output_stride < 4)
+    usage_error("resnet: its stem alone has a stride of 4, and the output stride is " +
+                std::to_string(options.output_stride));
+}
+
+const std::map<std::string, ResnetOptions>& named() {
+  const auto of = [](Block block, std::vector<int64_t> blocks) {
+    ResnetOptions options;
+    options.block = block;
+    options.blocks = std::move(blocks);
+    return options;
+  };
+  static const std::map<std::string, ResnetOptions> all{
+      {"resnet18", of(Block::basic, {2, 2, 2, 2})},
+      {"resnet34", of(Block::basic, {3, 4, 6, 3})},
+      {"resnet50", of(Block::bottleneck, {3, 4, 6, 3})},
+      {"resnet101", of(Block::bottleneck, {3, 4, 23, 3})},
+      {"resnet152", of(Block::bottleneck, {3, 8, 36, 3})},
+  };
+  return all;
+}
+
+}  // namespace
+
+ResnetOptions resnet_named(const std::string& name) {
+  const auto found = named().find(name);
+  if (found == named().end())
+    usage_error("there is no encoder '" + name + "': resnet18, 34, 50, 101 and 152 are known");
+  return found->second;
+}
+
+std::vector<std::string> resnet_names() {
+  return {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"};
+}
+
+std::string add_resnet_features(Network& network, const std::string& input,
+                                const ResnetOptions& options) {
+  check(options);
+  ConvBlocks b(network);
   network.set_scope("stem");
-  x = b.relu("relu", b.norm("bn1", b.conv("conv1", x, options.widths.front(), 7, 2)));
+  std::string x = b.relu("relu", b.norm("bn1", b.conv("conv1", input, options.widths[0], 7, 2)));
   x = network.add("max_pooling2d", "maxpool", {x},
-                  padded(1, {{"pool_size", int64_t{3}}, {"stride", int64_t{2}}}));
-  int64_t inputs = options.widths.front();
+                  ConvBlocks::padded(1, {{"pool_size", int64_t{3}}, {"stride", int64_t{2}}}));
+  int64_t inputs = options.widths.front(), reached = 4, dilation = 1;
   for (size_t stage = 0; stage < options.blocks.size(); stage++) {
-    const int64_t width = options.widths[stage], outputs = options.expansion * width;
+    const int64_t outputs = options.outputs(stage), before = dilation;
     const std::string layer = "layer" + std::to_string(stage + 1);
     network.set_scope(layer);
+    int64_t stride = stage > 0 ? 2 : 1;
+    if (reached * stride > options.output_stride) {
+      dilation *= stride;
+      stride = 1;
+    }
+    reached *= stride;
     for (int64_t block = 0; block < options.blocks[stage]; block++) {
-      const int64_t stride = stage > 0 && block == 0 ? 2 : 1;
-      x = b.bottleneck(layer + "." + std::to_string(block), x, width, outputs, stride,
-                       stride > 1 || inputs != outputs);
+      const bool first = block == 0;
+      const int64_t own = first ? stride : 1;
+      x = add_block(b, layer + "." + std::to_string(block), x, options.block,
+                    {options.widths[stage], outputs, own, first ? before : dilation,
+                     own > 1 || inputs != outputs});
       inputs = outputs;
     }
   }
+  network.set_scope("");
+  return x;
+}
+
+Network resnet(const ResnetOptions& options) {
+  Network network;
+  std::string x = network.add("input", "input", {}, {{"channels", options.channels}});
+  x = add_resnet_features(network, x, options);
   network.set_scope("head");
   x = network.add("global_average_pooling2d", "avgpool", {x});
   network.add("dense", "fc", {x}, {{"units", options.classes}});

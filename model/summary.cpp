@@ -75,9 +75,10 @@ void describe_layers(const Network& network, const Tape& tape, const Plan& plan,
 
 }  // namespace
 
-PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device, bool fuse) {
+PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device, bool fuse,
+                                 int64_t side) {
   const Heads heads = heads_of(info);
-  const std::vector<TensorSpec> tensors = tensors_of(info, Heads{}, batch);
+  const std::vector<TensorSpec> tensors = tensors_of(info, Heads{}, batch, side);
   PlannedProgram planned{record_program(info, heads, tensors, {Mode::eval}), {}};
   Program& p = planned.program;
   if (fuse) p = fused(p, device, FuseFor::inference);
@@ -90,26 +91,26 @@ PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& d
 }
 
 PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Device& device,
-                            const TrainStepOptions& options) {
+                            const TrainStepOptions& options, int64_t side) {
   const Heads heads = heads_of(info);
-  const std::vector<TensorSpec> tensors = tensors_of(info, heads, batch);
-  const Model model = new_model(info, device, {});
+  const std::vector<TensorSpec> tensors = tensors_of(info, heads, batch, side);
+  const Model model = new_model(info, device, {}, side);
   RecordedStep step = record_step(info, heads, model, tensors, device, options, true);
   const Plan plan = make_plan(*step.program.tape, step.outputs, device);
   return {std::move(step.program), plan};
 }
 
 Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
-                  const TrainStepOptions& options) {
+                  const TrainStepOptions& options, int64_t side) {
   Summary summary;
   {
-    const auto [p, run] = planned_inference(info, 1, device, false);  // layer by layer
+    const auto [p, run] = planned_inference(info, 1, device, false, side);  // layer by layer
     describe_layers(info.network, *p.tape, run, summary);
-    const auto [fused_program, fused_run] = planned_inference(info, 1, device);
+    const auto [fused_program, fused_run] = planned_inference(info, 1, device, true, side);
     summary.inference = memory_of(*fused_program.tape, fused_run, device, 1);
   }
   if (heads_of(info).empty()) return summary;  // it can't be trained
-  const auto [p, step] = planned_step(info, batch, device, options);
+  const auto [p, step] = planned_step(info, batch, device, options, side);
   for (const Plan::Step& s : step.steps) summary.training_flops += flops_of(*p.tape, s.node);
   summary.training_flops /= static_cast<double>(batch);
   summary.training = memory_of(*p.tape, step, device, batch);

@@ -44,18 +44,19 @@ struct PlannedProgram {
   Program program;
   Plan plan;
 };
-// Of inference and of a training step, for batches of 8-bit pictures as below.
+// Of inference and of a training step, for batches of 8-bit pictures as below; or of floats of
+// `side` pixels a side, where no preprocessing says how large the input is.
 FULMAR_API PlannedProgram planned_inference(const ModelInfo& info, int64_t batch, Device& device,
-                                            bool fuse = true);
+                                            bool fuse = true, int64_t side = 0);
 FULMAR_API PlannedProgram planned_step(const ModelInfo& info, int64_t batch, Device& device,
-                                       const TrainStepOptions& options = {});
+                                       const TrainStepOptions& options = {}, int64_t side = 0);
 
 // A network's layers, and the arithmetic and memory of inference and training on a device. Training
 // is by AdamW, where `options` say no other, with batches of `batch` 8-bit pictures of
 // `preprocess.size`, or of the crop where the size is 0; all of it is 0 for a model without a task.
 // Error(usage) naming the layer where shapes don't fit.
 FULMAR_API Summary summarize(const ModelInfo& info, int64_t batch, Device& device,
-                             const TrainStepOptions& options = {});
+                             const TrainStepOptions& options = {}, int64_t side = 0);
 
 // The first layer that halves what has fewer than 2x2 pixels already, since the crop is small for
 // so many layers; nullptr where none does.

@@ -157,12 +157,26 @@ TEST_CASE("two inputs and two heads train, evaluate, save, resume and predict") 
   Run whole(folder.path("whole"));
   whole.run();
   const MetricsTable table = read_metrics_csv(whole.folder.metrics());
-  CHECK(table.columns ==
-        std::vector<std::string>{"epoch", "step", "learning_rate", "loss", "surface_accuracy",
-                                 "surface_macro_f1", "surface_miou", "height_mae", "height_rmse",
-                                 "height_r2", "val_loss", "val_surface_accuracy",
-                                 "val_surface_macro_f1", "val_surface_miou", "val_height_mae",
-                                 "val_height_rmse", "val_height_r2", "seconds"});
+  CHECK(table.columns == std::vector<std::string>{"epoch",
+                                                  "step",
+                                                  "learning_rate",
+                                                  "loss",
+                                                  "surface_accuracy",
+                                                  "surface_macro_f1",
+                                                  "surface_weighted_f1",
+                                                  "surface_miou",
+                                                  "height_mae",
+                                                  "height_rmse",
+                                                  "height_r2",
+                                                  "val_loss",
+                                                  "val_surface_accuracy",
+                                                  "val_surface_macro_f1",
+                                                  "val_surface_weighted_f1",
+                                                  "val_surface_miou",
+                                                  "val_height_mae",
+                                                  "val_height_rmse",
+                                                  "val_height_r2",
+                                                  "seconds"});
   const auto last = [&](const std::string& name) {
     const auto at = std::find(table.columns.begin(), table.columns.end(), name);
     return table.rows.back()[static_cast<size_t>(at - table.columns.begin())];

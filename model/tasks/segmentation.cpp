@@ -1,6 +1,5 @@
 #include "model/tasks/segmentation.h"
 
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -13,59 +12,44 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* counts_name = "confusion";
 
-// Counts [label, prediction] of pixels; the device adds up those of a batch.
+// The device counts the pixels of a batch.
 class SegmentationMeter final : public Meter {
  public:
-  explicit SegmentationMeter(size_t classes) : classes_(classes), counts_(classes * classes) {}
+  explicit SegmentationMeter(size_t classes) : counts_(classes) {}
 
   void add(const Observed& batch) override {
-    for (size_t i = 0; i < counts_.size(); i++) counts_[i] += batch.watched.at(0).at(i);
+    counts_.add(Confusion(counts_.classes(), batch.watched.at(0)));
   }
-  void clear() override { counts_.assign(classes_ * classes_, 0); }
+  void clear() override { counts_ = Confusion(counts_.classes()); }
 
-  NamedValues metrics(const NamedValues&) const override {
-    double all = 0, right = 0, f1 = 0, overlap = 0, present = 0;
-    for (const double count : counts_) all += count;
-    for (size_t k = 0; k < classes_; k++) {
-      double labelled = 0, called = 0;
-      for (size_t other = 0; other < classes_; other++) {
-        labelled += counts_[k * classes_ + other];
-        called += counts_[other * classes_ + k];
-      }
-      const double hits = counts_[k * classes_ + k];
-      right += hits;
-      if (labelled + called == 0) continue;
-      present++;
-      f1 += 2 * hits / (labelled + called);
-      overlap += hits / (labelled + called - hits);
-    }
-    const auto mean = [](double sum, double count) {
-      return count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN();
-    };
-    return {{"accuracy", mean(right, all)},
-            {"macro_f1", mean(f1, present)},
-            {"miou", mean(overlap, present)}};
-  }
+  NamedValues metrics(const NamedValues&) const override { return counts_.metrics(); }
+  const Confusion& counts() const { return counts_; }
 
   void store(TrainingState& to, const std::string& prefix) const override {
-    to.doubles[prefix + counts_name] = counts_;
+    to.doubles[prefix + counts_name] = {counts_.counts().begin(), counts_.counts().end()};
   }
   void restore(const TrainingState& from, const std::string& prefix) override {
     const auto found = from.doubles.find(prefix + counts_name);
-    if (found == from.doubles.end() || found->second.size() != counts_.size())
+    if (found == from.doubles.end() || found->second.size() != counts_.counts().size())
       usage_error("it has no counts of pixels, or not of so many classes");
-    counts_ = found->second;
+    counts_ = Confusion(counts_.classes(), found->second);
   }
 
  private:
-  size_t classes_;
-  std::vector<double> counts_;
+  Confusion counts_;
 };
+
+bool counted(const std::vector<int64_t>& numbers) {
+  for (size_t k = 0; k < numbers.size(); k++)
+    if (numbers[k] != static_cast<int64_t>(k)) return false;
+  return true;
+}
 
 }  // namespace
 
-Segmentation::Segmentation(std::vector<std::string> class_names, int64_t unlabelled)
-    : classes(std::move(class_names)), ignore(unlabelled) {
+Segmentation::Segmentation(std::vector<std::string> class_names, int64_t unlabelled,
+                           std::vector<int64_t> of_rasters)
+    : classes(std::move(class_names)), ignore(unlabelled), numbers(std::move(of_rasters)) {
   const auto count = static_cast<int64_t>(classes.size());
   if (count < 2 || count > 255)
     usage_error("the description of a model: it names " + std::to_string(count) +
@@ -73,10 +57,17 @@ Segmentation::Segmentation(std::vector<std::string> class_names, int64_t unlabel
   if (ignore < count || ignore > 255)
     usage_error("the description of a model: pixels without a label are " + std::to_string(ignore) +
                 ", which must be above the classes and at most 255");
+  if (numbers.empty())
+    for (int64_t k = 0; k < count; k++) numbers.push_back(k);
+  if (std::ssize(numbers) != count)
+    usage_error("the description of a model: it has " + std::to_string(numbers.size()) +
+                " numbers for " + std::to_string(count) + " classes of pixels");
 }
 
 std::string Segmentation::to_json() const {
-  return Json{{"classes", classes}, {"ignore", ignore}}.dump();
+  Json json{{"classes", classes}, {"ignore", ignore}};
+  if (!counted(numbers)) json["numbers"] = numbers;
+  return json.dump();
 }
 
 Recorded Segmentation::record(Tape& tape, Val output, const Target& target,
@@ -109,6 +100,12 @@ Recorded Segmentation::record(Tape& tape, Val output, const Target& target,
   return r;
 }
 
+const Confusion& counts_of(const Meter& meter) {
+  const auto* counting = dynamic_cast<const SegmentationMeter*>(&meter);
+  if (!counting) usage_error("these are no counts of pixels");
+  return counting->counts();
+}
+
 std::unique_ptr<Meter> Segmentation::meter() const {
   return std::make_unique<SegmentationMeter>(classes.size());
 }
@@ -116,7 +113,8 @@ std::unique_ptr<Meter> Segmentation::meter() const {
 std::shared_ptr<const Task> read_segmentation(const std::string& text) {
   const Json json = Json::parse(text);
   return std::make_shared<Segmentation>(json.at("classes").get<std::vector<std::string>>(),
-                                        json.at("ignore").get<int64_t>());
+                                        json.at("ignore").get<int64_t>(),
+                                        json.value("numbers", std::vector<int64_t>()));
 }
 
 }  // namespace fulmar::model
