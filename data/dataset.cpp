@@ -6,6 +6,7 @@
 #include <set>
 #include <system_error>
 
+#include "data/dataset_scan.h"
 #include "data/folder_layout.h"
 #include "data/image.h"
 #include "kernels/error.h"
@@ -28,7 +29,8 @@ bool leave_out(const fs::path& path, LeftOut& left) {
   return true;
 }
 
-// All files under a folder. Links to folders are followed, but not in circles.
+}  // namespace
+
 void collect_files(const fs::path& folder, int depth, std::vector<std::string>& pictures,
                    LeftOut& left) {
   constexpr int max_depth = 16;
@@ -46,22 +48,7 @@ void collect_files(const fs::path& folder, int depth, std::vector<std::string>& 
   }
 }
 
-const char* const layout =
-    "expected are pictures in a folder for each class (FOLDER/neg/*.png, FOLDER/pos/*.png), or "
-    "such folders in FOLDER/train, FOLDER/val and FOLDER/test";
-
-// Does `work`, and keeps what it says about a file or folder that can't be used.
-template <class Work>
-void keep_fault(std::vector<std::string>& faults, const Work& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::file) throw;
-    faults.emplace_back(error.what());
-  }
-}
-
-void throw_first(const std::vector<std::string>& faults) {
+void throw_first_fault(const std::vector<std::string>& faults) {
   if (faults.empty()) return;
   std::string more;
   if (faults.size() > 1)
@@ -70,8 +57,6 @@ void throw_first(const std::vector<std::string>& faults) {
   file_error(faults.front() + more);
 }
 
-// Leaves the first file of each sample, in the order of the samples' names. The others must be
-// there; files of no sample are stray.
 void keep_first_files(std::vector<std::string>& pictures, const BandFiles& bands,
                       std::vector<std::string>& stray, std::vector<std::string>& faults) {
   if (bands.empty()) return;
@@ -95,6 +80,18 @@ void keep_first_files(std::vector<std::string>& pictures, const BandFiles& bands
   pictures.clear();
   for (const auto& [name, first] : firsts) pictures.push_back(first);
 }
+
+void require_folder(const std::string& folder, const std::string& layout) {
+  std::error_code error;
+  if (!fs::exists(folder, error)) file_error(folder + ": no such folder; check the path");
+  if (!is_folder(folder)) file_error(folder + ": not a folder; " + layout);
+}
+
+namespace {
+
+const char* const layout =
+    "expected are pictures in a folder for each class (FOLDER/neg/*.png, FOLDER/pos/*.png), or "
+    "such folders in FOLDER/train, FOLDER/val and FOLDER/test";
 
 // How class folders are scanned.
 struct Scan {
@@ -190,12 +187,6 @@ Dataset scan_classes(const std::string& folder, const Scan& scan, LeftOut& left,
   return dataset;
 }
 
-void require_folder(const std::string& folder) {
-  std::error_code error;
-  if (!fs::exists(folder, error)) file_error(folder + ": no such folder; check the path");
-  if (!is_folder(folder)) file_error(folder + ": not a folder; " + layout);
-}
-
 // What a name of a class has to do with another of almost the same name; "" where there is none.
 std::string alike(const std::string& name, std::span<const std::string> others) {
   for (const std::string& other : others)
@@ -271,7 +262,12 @@ uint64_t Dataset::fingerprint() const {
     hash = (fnv1a(text, hash) ^ 0x100) * 1099511628211u;  // an end that no letter is
   };
   for (const std::string& name : classes) add(name);
-  for (const Sample& sample : samples) add(sample.name + ":" + std::to_string(sample.label));
+  for (const Sample& sample : samples) {
+    add(sample.name + ":" + std::to_string(sample.label));
+    for (const std::string& file : sample.label_files)
+      add(fs::path(file).lexically_relative(folder).generic_string());
+  }
+  for (const std::string& layer : layers) add(layer);
   return hash;
 }
 
@@ -311,7 +307,7 @@ Dataset scan_part(const fs::path& path, const Scan& scan, Folder& found) {
 }
 
 Folder scan_parts(const std::string& folder, SceneRule rule, const BandFiles& bands, bool test) {
-  require_folder(folder);
+  require_folder(folder, layout);
   Folder found;
   Parts parts;
   keep_fault(found.faults, [&] {
@@ -345,7 +341,7 @@ Folder scan_parts(const std::string& folder, SceneRule rule, const BandFiles& ba
 
 Folder scan_folder(const std::string& folder, SceneRule rule, const BandFiles& bands) {
   Folder found = scan_parts(folder, rule, bands, false);
-  throw_first(found.faults);
+  throw_first_fault(found.faults);
   return found;
 }
 
@@ -355,7 +351,7 @@ Folder survey_folder(const std::string& folder, SceneRule rule, const BandFiles&
 
 Dataset scan_for_classes(const std::string& folder, std::span<const std::string> classes,
                          SceneRule rule, const BandFiles& bands, LeftOut* left_out) {
-  require_folder(folder);
+  require_folder(folder, layout);
   const Parts parts = find_parts(folder);
   const auto is_part = [&](const std::optional<fs::path>& part) {
     return part &&
@@ -368,13 +364,13 @@ Dataset scan_for_classes(const std::string& folder, std::span<const std::string>
   std::vector<std::string> faults;
   Dataset dataset = scan_classes(is_part(parts.test) ? parts.test->string() : folder,
                                  {rule, bands, true}, left, faults);
-  throw_first(faults);
+  throw_first_fault(faults);
   adopt_classes(dataset, classes, "the model's classes", faults);
   if (dataset.samples.empty())
     faults.push_back(dataset.folder + ": none of its class folders holds pictures (" +
                      (bands.empty() ? image_formats() : "such as " + bands.to_string()) + "); " +
                      layout);
-  throw_first(faults);
+  throw_first_fault(faults);
   if (left_out) *left_out = std::move(left);
   return dataset;
 }

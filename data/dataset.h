@@ -18,6 +18,7 @@ struct Sample {
                       // files what they share: "pos/cffe42_20191012"
   int32_t label = 0;  // place in `classes`
   std::string scene;  // samples of one scene are related and stay together
+  std::vector<std::string> label_files{};  // with a label for each pixel, by Dataset::layers
 };
 
 struct Dataset {
@@ -25,10 +26,14 @@ struct Dataset {
   std::vector<std::string> classes;  // names; the label of a class is its place
   std::vector<Sample> samples;       // by class, then by name
   BandFiles bands;                   // how files make up samples
+  // Of labels by pixel: the names of a sample's label rasters. There is one class then, of all
+  // samples. Empty: a label each.
+  std::vector<std::string> layers{};
 
   std::vector<int32_t> labels() const;
   std::vector<int64_t> class_counts() const;
-  // A hash of class names, sample names and labels. A resumed run asks for the same.
+  // A hash of class names, sample names and labels, or label files' names. A resumed run asks for
+  // the same.
   uint64_t fingerprint() const;
 };
 

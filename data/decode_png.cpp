@@ -83,15 +83,16 @@ bool has_transparency(spng_ctx* context) {
   return spng_get_trns(context, &transparency) == SPNG_OK;
 }
 
+// Fewer than 8 bits and palettes are unpacked by spng; the rest comes as it is stored.
+int customary_format(const spng_ihdr& ihdr) {
+  return has_palette(ihdr) ? SPNG_FMT_RGB8 : ihdr.bit_depth < 8 ? SPNG_FMT_G8 : SPNG_FMT_PNG;
+}
+
 // By libspng, which reads and refuses all kinds.
-Image decode_any(Bytes file, const std::string& name, const ImageHeader& header) {
+Image decode_any(Bytes file, const std::string& name, const ImageHeader& header, int format) {
   const Context context = open(file, name);
   spng_ihdr ihdr;
   check(spng_get_ihdr(context.get(), &ihdr), name);
-  // Fewer than 8 bits and palettes are unpacked by spng; the rest comes as it is stored.
-  const int format = has_palette(ihdr)    ? SPNG_FMT_RGB8
-                     : ihdr.bit_depth < 8 ? SPNG_FMT_G8
-                                          : SPNG_FMT_PNG;
   size_t bytes = 0;
   check(spng_decoded_image_size(context.get(), format, &bytes), name);
   // deflate packs at most 1032 bytes into one: a small file that claims a large picture is refused
@@ -136,7 +137,8 @@ Image decode(Bytes file, const std::string& name, const ImageHeader& header) {
   spng_ihdr ihdr;
   check(spng_get_ihdr(open(file, name).get(), &ihdr), name);
   std::optional<Image> common = decode_common(file, ihdr, header);
-  Image image = common ? std::move(*common) : decode_any(file, name, header);
+  Image image =
+      common ? std::move(*common) : decode_any(file, name, header, customary_format(ihdr));
   if (has_alpha_band(ihdr)) {
     if (image.type == DType::u16)
       drop_last_band<uint16_t>(image.data, image.pixels(), image.bands + 1);
@@ -146,7 +148,39 @@ Image decode(Bytes file, const std::string& name, const ImageHeader& header) {
   return image;
 }
 
+// Rows of samples of fewer than 8 bits, the first in the highest bits, each row from a byte on.
+std::vector<uint8_t> unpacked(const std::vector<uint8_t>& rows, int64_t height, int64_t width,
+                              int bits) {
+  const int64_t row_bytes = (width * bits + 7) / 8, per_byte = 8 / bits;
+  std::vector<uint8_t> values;
+  values.reserve(static_cast<size_t>(height * width));
+  for (int64_t row = 0; row < height; row++)
+    for (int64_t column = 0; column < width; column++) {
+      const uint8_t packed = rows[static_cast<size_t>(row * row_bytes + column / per_byte)];
+      const auto shift = static_cast<int>(8 - bits * (column % per_byte + 1));
+      values.push_back(static_cast<uint8_t>(packed >> shift & ((1 << bits) - 1)));
+    }
+  return values;
+}
+
 }  // namespace
+
+Image stored_png(const ImageFile& file, const PicturePart& part, uint64_t memory_bytes) {
+  ImageHeader header = png_format.probe(file);
+  const Bytes bytes = file.all();
+  spng_ihdr ihdr;
+  check(spng_get_ihdr(open(bytes, file.name()).get(), &ihdr), file.name());
+  if (!has_palette(ihdr) && ihdr.bit_depth >= 8)
+    return png_format.decode(file, header, part, memory_bytes);
+  header.bands = 1;
+  require_memory(bytes.size() + 2 * static_cast<uint64_t>(header.bytes()), memory_bytes,
+                 file.name());
+  Image image = decode_any(bytes, file.name(), header, SPNG_FMT_PNG);
+  image.dropped_alpha = false;  // of a palette's colours
+  if (ihdr.bit_depth < 8)
+    image.data = unpacked(image.data, header.height, header.width, ihdr.bit_depth);
+  return cut(std::move(image), part);
+}
 
 extern const ImageFormat png_format{"PNG", ".png", matches, probe_start<probe>,
                                     decode_whole<decode>};

@@ -209,6 +209,19 @@ Image decode(const ImageFile& file, const ImageHeader&, const PicturePart& part,
 
 }  // namespace
 
+Image stored_tiff(const ImageFile& file, const PicturePart& part, uint64_t memory_bytes) {
+  const TiffFile tiff(file);
+  TiffLayout layout = layout_of(tiff);
+  if (layout.palette()) read_nodata(tiff, layout);
+  if (layout.palette() || layout.inverted()) layout.photometric = PHOTOMETRIC_MINISBLACK;
+  Image image = decode_tiff_pixels(tiff, layout, part, memory_bytes);
+  if (layout.bits >= 8 || image.type != DType::u8) return image;
+  const int steps = 255 / ((1 << layout.bits) - 1);  // that they were stretched by
+  for (uint8_t& value : image.data) value = static_cast<uint8_t>(value / steps);
+  if (image.nodata) *image.nodata /= steps;
+  return image;
+}
+
 extern const ImageFormat tiff_format{"TIFF", ".tif .tiff", matches, probe, decode};
 
 }  // namespace fulmar::data

@@ -16,7 +16,8 @@ enum class Draw : uint64_t {
   epoch_order,
   split,
   scene,
-  scene_speckle
+  scene_speckle,
+  patch
 };
 
 inline RandomBits draw(uint64_t seed, Draw purpose, uint64_t high, uint64_t low) {

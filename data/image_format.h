@@ -24,6 +24,11 @@ struct ImageFormat {
 
 extern const ImageFormat png_format, jpeg_format, bmp_format, tiff_format;
 
+// The numbers of a file as they are stored: places in its palette instead of colours, few bits not
+// stretched to 8, white not turned round. Errors as ImageFormat::decode's.
+Image stored_png(const ImageFile& file, const PicturePart& part, uint64_t memory_bytes);
+Image stored_tiff(const ImageFile& file, const PicturePart& part, uint64_t memory_bytes);
+
 // ".tif", in lower case (ASCII); "" where the name has none.
 std::string extension_of(const std::string& path);
 

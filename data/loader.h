@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/augment.h"
+#include "data/batch_threads.h"
 #include "data/pictures.h"
 #include "data/sampler.h"
 #include "engine/batch_source.h"
@@ -28,7 +29,7 @@ struct LoaderOptions {
 // `weight` f32 [N,1,1,1]. A slot that a last, smaller batch leaves unused has weight 0, label 0 and
 // an empty picture. Threads that find no batch to fill decode ahead what nobody asked for yet: by
 // the end of the first epoch all pictures are decoded, or next() names and counts those that can't.
-class Loader : public BatchSource {
+class Loader : public BatchThreads {
  public:
   // `labels`: one for each picture, or none. Error(file) naming a picture that doesn't fit the
   // record: smaller than the crop or not square before a resize (unless it pads), or of another
@@ -36,23 +37,8 @@ class Loader : public BatchSource {
   Loader(std::shared_ptr<const Pictures> pictures, std::vector<int32_t> labels,
          std::unique_ptr<Sampler> sampler, const Preprocess& preprocess,
          const LoaderOptions& options);
-  ~Loader() override;
-
-  const std::vector<TensorSpec>& tensors() const override;
-  int64_t batches_per_epoch() const override;
-  void start(int64_t epoch, int64_t first) override;
-  void set_calibrating(bool calibrating) override;  // the gain stays
-  const Batch* next() override;
-  int64_t sample_count() const override;
-  void leave_out(size_t tensor) override;  // the pictures; others cost nothing
 
   int64_t batch_bytes() const;
-
- private:
-  void stop();
-
-  struct State;
-  std::unique_ptr<State> state_;
 };
 
 }  // namespace fulmar::data

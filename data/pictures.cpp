@@ -38,6 +38,26 @@ void Pictures::copy_rows(int64_t picture, const uint8_t* from, uint8_t* to,
     std::memcpy(to + row * row_bytes, from + row * own, static_cast<size_t>(own));
 }
 
+void Pictures::copy_area(int64_t picture, const uint8_t* from, const Area& area, uint8_t* to,
+                         int64_t row_bytes) const {
+  const ImageHeader& h = header(picture);
+  const int64_t pixel = h.bands * static_cast<int64_t>(size_of(h.type));
+  for (int64_t row = 0; row < area.height; row++)
+    std::memcpy(to + row * row_bytes, from + ((area.top + row) * h.width + area.left) * pixel,
+                static_cast<size_t>(area.width * pixel));
+}
+
+void Pictures::copy_part(int64_t picture, const Area& area, uint8_t* to, int64_t row_bytes) const {
+  const Image whole = picture_of(*this, picture);
+  copy_area(picture, whole.data.data(), area, to, row_bytes);
+}
+
+Area intersection(const Area& a, const Area& b) {
+  const int64_t top = std::max(a.top, b.top), left = std::max(a.left, b.left);
+  return {top, left, std::min(a.top + a.height, b.top + b.height) - top,
+          std::min(a.left + a.width, b.left + b.width) - left};
+}
+
 namespace {
 
 Image read_with_bands(const std::string& path, const ImageHeader& expected, const BandFiles& files,
@@ -64,6 +84,18 @@ class FilePictures : public Pictures {
     decoded_++;
     dropped_alpha_ += image.dropped_alpha;
     copy_rows(picture, image.data.data(), to, row_bytes);
+  }
+  void copy_part(int64_t picture, const Area& area, uint8_t* to, int64_t row_bytes) const override {
+    ImageHeader expected = header(picture);
+    expected.height = area.height;
+    expected.width = area.width;
+    const Image image = read_with_bands(path(picture), expected, files_, limits_,
+                                        window(area.top, area.left, area.height, area.width));
+    decoded_++;
+    dropped_alpha_ += image.dropped_alpha;
+    const int64_t own = image.bytes() / image.height;
+    for (int64_t row = 0; row < area.height; row++)
+      std::memcpy(to + row * row_bytes, image.data.data() + row * own, static_cast<size_t>(own));
   }
   const char* source() const override { return "files"; }
   int64_t decoded() const override { return decoded_; }
@@ -154,6 +186,9 @@ class MemoryPictures : public Pictures {
   void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
     copy_rows(picture, data(picture), to, row_bytes);
   }
+  void copy_part(int64_t picture, const Area& area, uint8_t* to, int64_t row_bytes) const override {
+    copy_area(picture, data(picture), area, to, row_bytes);
+  }
   void decode_ahead(int64_t picture) const override { data(picture); }
   const char* source() const override { return "memory"; }
   int64_t decoded() const override { return decoded_; }
@@ -202,6 +237,9 @@ class CachedPictures : public Pictures {
 
   void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const override {
     copy_rows(picture, cache_.picture(picture), to, row_bytes);
+  }
+  void copy_part(int64_t picture, const Area& area, uint8_t* to, int64_t row_bytes) const override {
+    copy_area(picture, cache_.picture(picture), area, to, row_bytes);
   }
   const char* source() const override { return "cache"; }
   std::string cache_file() const override { return cache_.path(); }

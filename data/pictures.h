@@ -17,6 +17,15 @@
 
 namespace fulmar::data {
 
+// A rectangle of a picture's pixels.
+struct Area {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+
+  bool empty() const { return height <= 0 || width <= 0; }
+};
+// What two of them share.
+Area intersection(const Area& a, const Area& b);
+
 // A list of pictures of one element type and band count, ready to be copied into batches by any
 // thread.
 class Pictures {
@@ -37,6 +46,8 @@ class Pictures {
 
   // Copies the picture's rows to `to`, `row_bytes` apart. Error(file) where it can't be read.
   virtual void copy(int64_t picture, uint8_t* to, int64_t row_bytes) const = 0;
+  // The same of a part of it.
+  virtual void copy_part(int64_t picture, const Area& area, uint8_t* to, int64_t row_bytes) const;
   // Where pictures are kept once they are wanted, decodes this one; else nothing. Errors as copy().
   virtual void decode_ahead(int64_t /*picture*/) const {}
   // How copy()'s picture is read for evaluation and prediction: centre_sample(), or, where only
@@ -55,6 +66,9 @@ class Pictures {
   Pictures(std::vector<std::string> paths, std::vector<ImageHeader> headers)
       : paths_(std::move(paths)), headers_(std::move(headers)) {}
   void copy_rows(int64_t picture, const uint8_t* from, uint8_t* to, int64_t row_bytes) const;
+  // Of a whole picture in memory.
+  void copy_area(int64_t picture, const uint8_t* from, const Area& area, uint8_t* to,
+                 int64_t row_bytes) const;
 
  private:
   std::vector<std::string> paths_;

@@ -73,7 +73,8 @@ std::string prefix_of(const std::string& name) {
 std::string sentinel1_scene_of(const Sample& sample) {
   std::vector<std::string> parts;
   for (const fs::path& part : fs::path(sample.name)) parts.push_back(part.string());
-  for (size_t i = parts.size(); i > 1; i--) {
+  const size_t of_class = sample.label_files.empty() ? 1 : 0;  // a folder of its own
+  for (size_t i = parts.size(); i > of_class; i--) {
     std::string scene = sentinel1_scene(parts[i - 1]);
     if (!scene.empty()) return scene;
   }

@@ -90,6 +90,7 @@ Split split_dataset(const Dataset& dataset, double fraction, uint64_t seed) {
     part->folder = dataset.folder;
     part->classes = dataset.classes;
     part->bands = dataset.bands;
+    part->layers = dataset.layers;
   }
   for (size_t i = 0; i < dataset.samples.size(); i++)
     (is_held[i] ? split.held_out : split.train).samples.push_back(dataset.samples[i]);
