@@ -3,7 +3,9 @@
 #include <optional>
 
 #include "data/audit.h"
+#include "data/raster_folder.h"
 #include "kernels/error.h"
+#include "tools/check_pixels.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/output.h"
@@ -25,6 +27,8 @@ struct Options {
   std::string folder, scenes = "name";
   std::optional<std::string> bands;
   int64_t max_pixels = data::ImageLimits{}.max_pixels;
+  std::optional<std::string> labels, pictures;  // of labels by pixel
+  std::optional<std::vector<double>> ignore;
 };
 
 std::string counts_table(const Audit& audit) {
@@ -203,6 +207,11 @@ void note_what_splits_refuse(data::Folder& folder) {
 }
 
 int run(const Options& options, const SharedOptions& shared) {
+  if (options.labels || data::has_label_folders(options.folder))
+    return check_pixels(
+        {options.folder, options.scenes, options.labels.value_or("folders"),
+         options.pictures.value_or(""), options.bands, options.ignore, options.max_pixels},
+        shared);
   data::Folder folder = data::survey_folder(options.folder, data::scene_rule_named(options.scenes),
                                             data::BandFiles::parse(options.bands.value_or("")));
   note_what_splits_refuse(folder);
@@ -240,6 +249,13 @@ void add_check(Cli& cli) {
       ->required();
   add_scenes(command, options->scenes);
   add_bands(command, options->bands, "(default: a file is a sample)");
+  command
+      .add_option("--labels", options->labels,
+                  "Label rasters beside the pictures, as 'train' takes them: looks at labels by "
+                  "pixel")
+      ->type_name("PATTERN");
+  add_pictures(command, options->pictures);
+  add_ignore(command, options->ignore);
   add_max_pixels(command, options->max_pixels);
 }
 

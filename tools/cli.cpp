@@ -285,7 +285,7 @@ CLI::Option* add_numbers(CLI::App& app, const std::string& names,
       values->push_back(number_of<double>(text.substr(from, comma - from), -most, most, option));
       from = comma + 1;
     }
-    if (values->size() != count)
+    if (count > 0 && values->size() != count)
       throw CLI::ValidationError(option, "'" + text + "' is not " + std::to_string(count) +
                                              " numbers with commas between");
   };

@@ -60,7 +60,7 @@ CLI::Option* add_path(CLI::App& app, const std::string& names, std::optional<std
 CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values,
                           int64_t min, int64_t max, const std::string& description,
                           const std::string& what = "N,N,...");
-// `count` numbers with commas between: "-30,0".
+// `count` numbers with commas between: "-30,0"; of 0 any number of them.
 CLI::Option* add_numbers(CLI::App& app, const std::string& names,
                          std::optional<std::vector<double>>& values, size_t count,
                          const std::string& description, const std::string& what);

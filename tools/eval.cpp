@@ -12,11 +12,13 @@
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/console_observer.h"
+#include "tools/eval_pixels.h"
 #include "tools/output.h"
 #include "tools/picture_options.h"
 #include "tools/report/report.h"
 #include "tools/run/audit_text.h"
 #include "tools/run/evaluate_pictures.h"
+#include "tools/run/pixel_classes.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
 #include "tools/table.h"
@@ -28,6 +30,7 @@ struct Options {
   std::string model, folder;
   std::optional<std::string> bands;
   EvaluateOptions pictures;
+  EvalPixelsOptions pixels;
   bool report = false;
   std::string report_file;
 };
@@ -130,6 +133,16 @@ std::string totals(const Measured& measured, const model::Classification& task, 
 int run(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
+  if (is_by_pixel(model::heads_of(checkpoint))) {
+    if (wants_report(options))
+      usage_error("--report and --report-file go with models that give a picture one label");
+    EvalPixelsOptions pixels = options.pixels;
+    pixels.folder = options.folder;
+    pixels.bands = options.bands;
+    pixels.batch = options.pictures.batch;
+    pixels.max_pixels = options.pictures.max_pixels;
+    return eval_pixels(checkpoint, pixels, shared);
+  }
   const model::Classification task = model::classification_of(checkpoint);
   const double threshold = threshold_of(task, options.pictures.threshold);
   require_places(options);
@@ -173,6 +186,13 @@ void add_eval(Cli& cli) {
                   "folder called test")
       ->required();
   add_bands(command, options->bands, "(default: as the model's pictures)");
+  command
+      .add_option("--labels", options->pixels.labels,
+                  "Of a model of pixels: the label rasters, as 'train' takes them (default: as in\n"
+                  "the model's training)")
+      ->type_name("PATTERN");
+  add_pictures(command, options->pixels.pictures);
+  add_ignore(command, options->pixels.ignore);
   add_number(command, "--threshold", options->pictures.threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");
   add_integer(command, "--batch", options->pictures.batch, 1, 4096,

@@ -4,13 +4,17 @@
 
 #include "engine/io/checkpoint.h"
 #include "kernels/error.h"
+#include "model/deeplab.h"
 #include "model/polar_low.h"
 #include "model/program.h"
 #include "model/summary.h"
 #include "model/tasks/classification.h"
+#include "model/tasks/segmentation.h"
+#include "model/unet.h"
 #include "tools/cli.h"
 #include "tools/console.h"
 #include "tools/info_tape.h"
+#include "tools/network_options.h"
 #include "tools/output.h"
 #include "tools/run/memory.h"
 #include "tools/run/text.h"
@@ -26,7 +30,14 @@ struct Options {
   int64_t size = 1536, crop = 1024, batch = 16;
   std::string tape;  // "", "inference", "training"
   std::string tape_format = "text";
-  model::PolarLowOptions polar_low;
+  int64_t channels = 3;
+  std::vector<int64_t> classes{2};  // of each task
+  std::vector<int64_t> widths;      // empty: the network's own
+  model::DeeplabOptions deeplab;
+
+  bool by_pixel() const { return network == "unet" || network == "deeplab"; }
+  // What a network's input of unknown pictures has; 0: its preprocessing says it.
+  int64_t side() const { return by_pixel() && !network.empty() ? crop : 0; }
 };
 
 const char* convention =
@@ -179,46 +190,99 @@ std::string lines_of(const Json& object) {
 void show_tape(const ModelInfo& info, const Options& options, const SharedOptions& shared,
                Device& device) {
   const bool trains = options.tape == "training";
-  const auto [program, plan] = trains ? model::planned_step(info, options.batch, device)
-                                      : model::planned_inference(info, 1, device);
+  const auto [program, plan] =
+      trains ? model::planned_step(info, options.batch, device, {}, options.side())
+             : model::planned_inference(info, 1, device, true, options.side());
   if (shared.json)
     print_pretty({{"tape", options.tape}, {"nodes", tape_as_json(*program.tape, plan)}});
   else
     print(tape_in(options.tape_format, *program.tape, plan));
 }
 
-// Of the network with classes that have no names yet.
-ModelInfo new_info(const Options& options) {
+// Names of classes that have none yet.
+std::vector<std::string> counted_classes(int64_t count) {
   std::vector<std::string> classes;
-  for (int64_t k = 0; k < options.polar_low.classes; k++) classes.push_back(std::to_string(k));
-  return model::classifier_of(
-      model::polar_low(options.polar_low),
-      Preprocess::of_pictures(options.size, options.crop, options.polar_low.channels),
-      model::Classification(classes, classes.size() == 2 ? 1 : -1));
+  for (int64_t k = 0; k < count; k++) classes.push_back(std::to_string(k));
+  return classes;
+}
+
+// A network that gives each pixel classes, of one task or several.
+ModelInfo new_pixel_info(const Options& options) {
+  model::PixelOutputs outputs;
+  for (size_t i = 0; i < options.classes.size(); i++)
+    outputs.push_back({"task" + std::to_string(i + 1), options.classes[i]});
+  ModelInfo info;
+  if (options.network == "unet") {
+    model::UnetOptions unet;
+    unet.channels = options.channels;
+    unet.outputs = outputs;
+    if (!options.widths.empty()) unet.widths = options.widths;
+    info.network = model::unet(unet);
+  } else {
+    model::DeeplabOptions deeplab = options.deeplab;
+    deeplab.channels = options.channels;
+    deeplab.outputs = outputs;
+    info.network = model::deeplab(deeplab);
+  }
+  model::Heads heads;
+  for (const model::PixelOutput& output : outputs)
+    heads.push_back({std::make_shared<model::Segmentation>(counted_classes(output.channels)),
+                     output.name, output.name + "/label"});
+  model::set_heads(info, heads);
+  return info;
+}
+
+ModelInfo new_info(const Options& options) {
+  if (options.by_pixel()) return new_pixel_info(options);
+  if (options.classes.size() != 1)
+    usage_error("--classes: polar-low has one task; unet and deeplab may have several");
+  if (options.channels > WarpOptions::max_bands)
+    usage_error("--channels: pictures have up to " + std::to_string(WarpOptions::max_bands) +
+                " bands");
+  model::PolarLowOptions polar_low;
+  polar_low.channels = options.channels;
+  polar_low.classes = options.classes[0];
+  if (!options.widths.empty()) polar_low.widths = options.widths;
+  const std::vector<std::string> classes = counted_classes(polar_low.classes);
+  return model::classifier_of(model::polar_low(polar_low),
+                              Preprocess::of_pictures(options.size, options.crop, options.channels),
+                              model::Classification(classes, classes.size() == 2 ? 1 : -1));
 }
 
 void show_new(const Options& options, const SharedOptions& shared) {
-  if (options.crop > options.size)
+  if (options.crop > options.size && !options.by_pixel())
     usage_error("--crop " + std::to_string(options.crop) + " is larger than --size " +
                 std::to_string(options.size));
   const ModelInfo info = new_info(options);
-  const Preprocess& preprocess = info.picture();
   CommandContext command(shared);
-  require_memory_for_weights(info, command.device());
+  if (!options.by_pixel()) require_memory_for_weights(info, command.device());
   if (!options.tape.empty()) return show_tape(info, options, shared, command.device());
-  const model::Summary summary = model::summarize(info, options.batch, command.device());
+  const model::Summary summary =
+      model::summarize(info, options.batch, command.device(), {}, options.side());
   const std::string small = small_crop_word(info.network, summary, options.crop);
   if (!small.empty()) say(small);
   if (shared.json) {
-    Json json{{"network", options.network}, {"classes", options.polar_low.classes}};
-    json["preprocess"] = Json::parse(preprocess.to_json());
+    Json json{{"network", options.network}};
+    if (options.by_pixel()) {
+      json["classes"] = options.classes;
+      json["input"] = {options.crop, options.crop, options.channels};
+    } else {
+      json["classes"] = options.classes[0];
+      json["preprocess"] = Json::parse(info.picture().to_json());
+    }
     json.update(json_of(summary));
     print_pretty(json);
     return;
   }
-  print(options.network + ", new, " + std::to_string(options.polar_low.classes) +
-        " classes\npictures: " + text_of(preprocess) + "\n\n" + layer_table(summary) + "\n" +
-        totals(summary) + "\n" + memory_table(summary));
+  std::string classes;
+  for (const int64_t count : options.classes)
+    classes += (classes.empty() ? "" : ", ") + std::to_string(count);
+  const std::string pictures = options.by_pixel()
+                                   ? "of any extents, here " + squares(options.crop) + ", " +
+                                         std::to_string(options.channels) + " bands"
+                                   : text_of(info.picture());
+  print(options.network + ", new, " + classes + " classes\npictures: " + pictures + "\n\n" +
+        layer_table(summary) + "\n" + totals(summary) + "\n" + memory_table(summary));
 }
 
 // What the outputs mean: of a classifier its classes, else every head.
@@ -300,7 +364,8 @@ void show_model(const Options& options, const SharedOptions& shared) {
 int run(const Options& options, const SharedOptions& shared) {
   if (options.model.empty() == options.network.empty())
     usage_error(
-        "info takes a model file, or --new polar-low for a network that is not trained yet");
+        "info takes a model file, or --new polar-low (unet, deeplab) for a network that is not "
+        "trained yet");
   options.model.empty() ? show_new(options, shared) : show_model(options, shared);
   return exit_ok;
 }
@@ -316,22 +381,24 @@ void add_info(Cli& cli) {
         return run(*options, shared);
       });
   command.add_option("MODEL", options->model, "A model file");
-  CLI::Option* fresh = add_choice(command, "--new", options->network, {"polar-low"},
-                                  "Instead: a network that is not trained yet");
+  CLI::Option* fresh =
+      add_choice(command, "--new", options->network, {"polar-low", "unet", "deeplab"},
+                 "Instead: a network that is not trained yet");
   add_integer(command, "--size", options->size, 1, 32768,
               "Side that pictures are resized to, pixels (default 1536)")
       ->needs(fresh);
   add_integer(command, "--crop", options->crop, 1, 32768,
               "Side of the centre crop that the network sees, pixels (default 1024)")
       ->needs(fresh);
-  add_integer(command, "--channels", options->polar_low.channels, 1, WarpOptions::max_bands,
-              "Bands of a picture (default 3)")
+  add_integer(command, "--channels", options->channels, 1, 4096, "Bands of a picture (default 3)")
       ->needs(fresh);
-  add_integer(command, "--classes", options->polar_low.classes, 2, 65536, "Classes (default 2)")
+  add_integers(command, "--classes", options->classes, 2, 65536,
+               "Classes, of unet and deeplab for each task (default 2)")
       ->needs(fresh);
-  add_integers(command, "--widths", options->polar_low.widths, 1, 16384,
-               "Filters of each block (default 8,16,32,64,128,256,512)")
+  add_integers(command, "--widths", options->widths, 1, 16384,
+               "Filters of each block (default 8,16,32,64,128,256,512; of unet 16,32,64,64)")
       ->needs(fresh);
+  add_deeplab(command, options->deeplab, "Of deeplab");
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a training step (default 16)");
   CLI::Option* tape = add_choice(command, "--tape", options->tape, {"inference", "training"},

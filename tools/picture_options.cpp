@@ -23,6 +23,21 @@ CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
       ->type_name("A,B,...");
 }
 
+CLI::Option* add_pictures(CLI::App& app, std::optional<std::string>& value) {
+  return app
+      .add_option("--pictures", value,
+                  "Which files the label rasters go with, as *_VV.tif (default: those whose names "
+                  "begin alike)")
+      ->type_name("PATTERN");
+}
+
+CLI::Option* add_ignore(CLI::App& app, std::optional<std::vector<double>>& value) {
+  return add_numbers(app, "--ignore", value, 0,
+                     "Numbers of pixels without a label, beside 255, negative ones and the file's "
+                     "nodata value",
+                     "N,N,...");
+}
+
 CLI::Option* add_max_pixels(CLI::App& app, int64_t& value) {
   return add_integer(
       app, "--max-pixels", value, 1, INT64_MAX,

@@ -11,6 +11,7 @@
 #include "tools/console.h"
 #include "tools/output.h"
 #include "tools/picture_options.h"
+#include "tools/predict_pixels.h"
 #include "tools/progress.h"
 #include "tools/run/picture_notes.h"
 #include "tools/run/predictor.h"
@@ -24,6 +25,7 @@ struct Options {
   PredictorOptions pictures;
   std::string csv;
   double threshold = -1;  // -1: the model's
+  PredictPixelsOptions pixels;
 };
 
 // Where a picture lies, and what the network saw of it.
@@ -205,18 +207,38 @@ class Printer {
   } unplaced_;
 };
 
+int run(const Options& options, const SharedOptions& shared) {
+  if (!calls_pixels(options.pictures.model)) return Printer(options, shared).run();
+  if (!options.csv.empty()) usage_error("--csv goes with models that give a picture one class");
+  PredictPixelsOptions pixels = options.pixels;
+  pixels.model = options.pictures.model;
+  pixels.paths = options.pictures.paths;
+  pixels.bands = options.pictures.bands;
+  pixels.max_pixels = options.pictures.max_pixels;
+  return predict_pixels(pixels, shared);
+}
+
 }  // namespace
 
 void add_predict(Cli& cli) {
   auto options = std::make_shared<Options>();
   CLI::App& command = add_command(cli, "predict", "Say of pictures which class they are",
-                                  [options, &cli] { return Printer(*options, cli.shared).run(); });
+                                  [options, &cli] { return run(*options, cli.shared); });
   command.add_option("MODEL", options->pictures.model, "A model file, such as best.safetensors")
       ->required();
   command
       .add_option("IMAGE", options->pictures.paths,
                   "Pictures (PNG, JPEG, BMP, TIFF), and folders of pictures, deeper ones included")
       ->required();
+  add_path(command, "--out", options->pixels.out,
+           "Of a model of pixels: the folder that gets a GeoTIFF and a PNG of the classes of each "
+           "picture",
+           "DIR");
+  add_integer(command, "--tile", options->pixels.tile, 16, 1 << 16,
+              "Of a model of pixels: side of the parts that go through the network (default: the "
+              "crop)");
+  add_integer(command, "--halo", options->pixels.halo, 0, 1 << 15,
+              "Of a model of pixels: how far parts overlap, pixels (default: an eighth of a part)");
   add_path(command, "--csv", options->csv, "Also write a table to this file", "FILE");
   add_bands(command, options->pictures.bands, "(default: as the model's pictures)");
   add_number(command, "--threshold", options->threshold, 0, 1,

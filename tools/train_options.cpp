@@ -3,6 +3,7 @@
 #include <string>
 
 #include "tools/cli.h"
+#include "tools/network_options.h"
 #include "tools/picture_options.h"
 
 namespace fulmar::tools {
@@ -36,6 +37,39 @@ void add_band_options(CLI::App& app, TrainConfig& c) {
   app.add_flag("--standardize", c.standardize, "Mean 0 and standard deviation 1 for each picture");
 }
 
+void add_label_options(CLI::App& app, TrainConfig& c) {
+  const char* group = "Labels by pixel";
+  app.add_option("--labels", c.labels,
+                 "Label rasters beside the pictures, as *_label.tif; of several tasks\n"
+                 "SIC=*_SIC.tif,SOD=*_SOD.tif; or folders: DIR/images and DIR/labels (taken where\n"
+                 "they are there)")
+      ->type_name("PATTERN")
+      ->group(group);
+  add_pictures(app, c.pictures)->group(group);
+  app.add_option(
+         "--classes", c.classes,
+         "Names of the numbers 0, 1, …: A,B,...; or a JSON file or text: a list of names,\n"
+         "{\"0\": \"sea\", \"2\": \"ice\"}, or {TASK: one of these} (default: the numbers that\n"
+         "the training labels hold)")
+      ->type_name("NAMES")
+      ->group(group);
+  add_ignore(app, c.ignore)->group(group);
+  add_integer(app, "--epoch-batches", c.epoch_batches, 1, 1 << 20,
+              "Batches of patches in an epoch (default: as show the training pictures once, no "
+              "fewer than 50)")
+      ->group(group);
+  add_number(app, "--labelled", c.labelled, 0, 1,
+             "Draw patches of which this share has labels, where there are such (default 0.25)")
+      ->group(group);
+  add_numbers(app, "--task-weights", c.task_weights, 0,
+              "Of the tasks' losses, in the order of --labels (default 1 each)", "X,X,...")
+      ->group(group);
+  add_choice(app, "--network", c.network, {"polar-low", "unet", "deeplab"},
+             "Of labels by pixel unet (the default) or deeplab; else polar-low")
+      ->group(group);
+  add_deeplab(app, c.deeplab, group);
+}
+
 void add_sample_options(CLI::App& app, TrainConfig& c) {
   app.add_option("--positive", c.positive,
                  "Of two classes, the one that F1 and the threshold are about (default: pos or "
@@ -64,7 +98,7 @@ void add_augment_options(CLI::App& app, TrainConfig& c) {
   const char* group = "Augmentation";
   add_choice(app, "--augment", c.augment, {"none", "published"},
              "Start from the published ranges, translate 0.1, flip hv, rotate 0.4, zoom 0.15, or "
-             "from none (default published)")
+             "from none (default published; of labels by pixel flip hv alone)")
       ->group(group);
   add_number(app, "--translate", c.translate, 0, 1, "By up to this share of the side")
       ->group(group);
@@ -84,7 +118,8 @@ void add_network_options(CLI::App& app, TrainConfig& c) {
       "crop\nand channels",
       "MODEL");
   add_integers(app, "--widths", c.widths, 1, 1 << 16,
-               "Filters of the blocks (default 8,16,32,64,128,256,512)");
+               "Filters of the blocks (default 8,16,32,64,128,256,512; of unet 16,32,64,64)")
+      ->each([&c](const std::string&) { c.widths_given = true; });
   add_number(app, "--dropout", c.dropout, 0, 0.99, "Dropout before the last layer (default 0.5)");
 }
 
@@ -126,6 +161,7 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
 
 void add_config_options_but_size(CLI::App& app, TrainConfig& c) {
   add_band_options(app, c);
+  add_label_options(app, c);
   add_sample_options(app, c);
   add_augment_options(app, c);
   add_network_options(app, c);

@@ -5,7 +5,9 @@
 #include <filesystem>
 
 #include "data/dataset.h"
+#include "data/raster_folder.h"
 #include "kernels/error.h"
+#include "model/unet.h"
 
 namespace fulmar::tools {
 namespace {
@@ -26,6 +28,13 @@ void each_entry(Config& c, const Visit& visit) {
   visit("pad", c.pad);
   visit("standardize", c.standardize);
   visit("scenes", c.scenes);
+  visit("labels", c.labels);
+  visit("pictures", c.pictures);
+  visit("classes", c.classes);
+  visit("ignore", c.ignore);
+  visit("epoch_batches", c.epoch_batches);
+  visit("labelled", c.labelled);
+  visit("task_weights", c.task_weights);
   visit("positive", c.positive);
   visit("protocol", c.protocol);
   visit("validation", c.validation);
@@ -42,7 +51,15 @@ void each_entry(Config& c, const Visit& visit) {
   visit("flip", c.flip);
   visit("init", c.init);
   visit("init_crc32c", c.init_crc32c);
+  visit("network", c.network);
   visit("widths", c.widths);
+  visit("encoder", c.deeplab.encoder);
+  visit("stages", c.deeplab.stages);
+  visit("output_stride", c.deeplab.output_stride);
+  visit("rates", c.deeplab.rates);
+  visit("decoder_width", c.deeplab.width);
+  visit("pool", c.deeplab.pool);
+  visit("shared_decoder", c.deeplab.shared_decoder);
   visit("dropout", c.dropout);
   visit("epochs", c.epochs);
   visit("batch", c.batch);
@@ -121,6 +138,26 @@ int64_t pixels_of(const std::string& size) {
 
 }  // namespace
 
+namespace {
+
+// What patches with a label for each pixel want otherwise than pictures with one.
+void resolve_by_pixel(TrainConfig& c) {
+  data::LabelFiles::parse(*c.labels);
+  if (c.size != "native")
+    usage_error("--size goes with pictures that have one label each; patches keep their pixels");
+  if (c.positive || c.sampling != "balanced" || c.protocol == "paper")
+    usage_error("--positive, --sampling and --protocol go with pictures that have one label each");
+  if (c.crop == 0) c.crop = 256;
+  c.pad = true;  // a scene may be smaller than a patch
+  if (!c.network) c.network = "unet";
+  if (*c.network == "polar-low")
+    usage_error("--network polar-low gives a picture one label; take unet or deeplab");
+  if (!c.augment && !c.flip) c.flip = "hv";
+  if (!c.augment) c.augment = "none";
+}
+
+}  // namespace
+
 void TrainConfig::resolve_paths() {
   make_absolute(dataset);
   if (init) make_absolute(*init);
@@ -134,6 +171,14 @@ void TrainConfig::resolve() {
   resolve_paths();
   if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
   if (!bn_statistics) bn_statistics = protocol == "paper" ? "running" : "estimated";
+  if (!labels && data::has_label_folders(dataset)) labels = "folders";
+  if (by_pixel()) resolve_by_pixel(*this);
+  if (!network) network = "polar-low";
+  if (*network != "polar-low" && !by_pixel())
+    usage_error("--network " + *network + " goes with labels by pixel (--labels)");
+  if (*network == "unet" && !widths_given && widths == model::PolarLowOptions{}.widths)
+    widths = model::UnetOptions{}.widths;
+  if (!augment) augment = "published";
   if (schedule == "one-cycle" && !warmup) warmup = model::OneCycle{}.warmup_share;
   const int64_t side = pixels_of(size);
   if (crop == 0) crop = side;
@@ -182,6 +227,13 @@ TrainConfig TrainConfig::from_json(const Json& given) {
   Json json = given;
   json.emplace("fuse", "off");  // runs that began before there was fusion
   TrainConfig config;
+  // Runs that began before there were labels by pixel.
+  const Json usual = config.to_json();
+  for (const char* entry :
+       {"labels", "pictures", "classes", "ignore", "epoch_batches", "labelled", "task_weights",
+        "encoder", "stages", "output_stride", "rates", "decoder_width", "pool", "shared_decoder"})
+    if (!json.contains(entry)) json[entry] = usual.at(entry);
+  json.emplace("network", "polar-low");
   each_entry(config, [&](const char* name, auto& value) {
     const auto found = json.find(name);
     if (found == json.end()) usage_error(std::string("'") + name + "' is missing");
@@ -225,7 +277,8 @@ data::BandFiles TrainConfig::band_files() const {
 }
 
 data::Augment TrainConfig::augmentation() const {
-  data::Augment a = augment == "published" ? data::Augment::published() : data::Augment{};
+  data::Augment a =
+      augment.value_or("published") == "published" ? data::Augment::published() : data::Augment{};
   a.translate = translate.value_or(a.translate);
   a.rotate = rotate.value_or(a.rotate);
   a.zoom = zoom.value_or(a.zoom);

@@ -9,6 +9,7 @@
 #include "data/band_files.h"
 #include "data/image.h"
 #include "engine/picture/preprocess.h"
+#include "model/deeplab.h"
 #include "model/polar_low.h"
 #include "model/trainer.h"
 #include "tools/run/json.h"
@@ -33,6 +34,14 @@ struct TrainConfig {
   // missing.
   std::optional<std::vector<double>> band_mean, band_deviation;
   std::optional<double> nodata;
+  // Labels by pixel; without them a picture's folder is its class
+  std::optional<std::string> labels;          // files, as LabelFiles::parse takes them
+  std::optional<std::string> pictures;        // pattern of the pictures that go with them
+  std::optional<std::string> classes;         // JSON: of each task the classes' numbers and names
+  std::optional<std::vector<double>> ignore;  // numbers of pixels without a label
+  std::optional<int64_t> epoch_batches;       // of patches
+  double labelled = 0.25;  // least share of a patch's pixels, where there are such
+  std::optional<std::vector<double>> task_weights;  // of the tasks' losses
   // Samples
   std::optional<std::string> positive;  // class, of two
   std::string protocol;                 // "paper" or none
@@ -42,13 +51,17 @@ struct TrainConfig {
   int64_t split_seed = 0;
   std::string sampling = "balanced";
   // Augmentation
-  std::string augment = "published";  // or "none"; the parts below replace its own
+  // "published" or "none"; the parts below replace its own
+  std::optional<std::string> augment;
   std::optional<double> translate, rotate, zoom, gain, speckle;
   std::optional<std::string> flip;  // none, h, v, hv
   // Network
   std::optional<std::string> init;         // model file that gives the first weights
   std::optional<std::string> init_crc32c;  // of that file, eight hexadecimal digits
+  std::optional<std::string> network;      // polar-low, unet, deeplab
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
+  bool widths_given = false;      // no entry: else the network's own are taken
+  model::DeeplabOptions deeplab;  // without channels, outputs and dropout
   double dropout = 0.5;
   // Training
   int64_t epochs = 200, batch = 16, accumulate = 1;
@@ -78,6 +91,7 @@ struct TrainConfig {
   // Error(usage) naming an entry that is missing or of another type.
   static TrainConfig from_json(const Json& json);
 
+  bool by_pixel() const { return labels.has_value(); }
   Preprocess preprocess(DType type) const;  // for pictures of this element type
   data::BandFiles band_files() const;
   data::Augment augmentation() const;

@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "data/packed_cache.h"
+#include "data/raster_folder.h"
 #include "data/statistics.h"
 #include "engine/picture/geometry.h"
 #include "kernels/error.h"
 #include "tools/run/audit_text.h"
+#include "tools/run/patches.h"
 #include "tools/run/picture_notes.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
@@ -58,6 +60,9 @@ data::FileDigests digest(const RunSamples& samples, const TrainConfig& config,
     for (const data::Sample& sample : part->dataset.samples)
       for (std::string& file : config.band_files().files_of(sample.path))
         files.push_back(std::move(file));
+  for (const Samples* part : {&samples.train, &samples.validation})
+    for (const data::Sample& sample : part->dataset.samples)
+      files.insert(files.end(), sample.label_files.begin(), sample.label_files.end());
   if (!runtime.cache_folder.empty()) {
     const data::FileDigests kept = data::read_cached_digests(runtime.cache_folder);
     known.insert(kept.begin(), kept.end());
@@ -134,7 +139,8 @@ namespace {
 void choose_channels(Samples& samples, TrainConfig& config) {
   if (config.channels) return;
   const data::ImageHeader& first = samples.headers.front();
-  const bool picture = first.type != DType::f32 && data::can_have_channels(first, 3);
+  const bool picture =
+      first.type != DType::f32 && data::can_have_channels(first, 3) && !config.by_pixel();
   config.channels = picture ? 3 : first.bands;
   for (data::ImageHeader& header : samples.headers) header.bands = *config.channels;
 }
@@ -280,10 +286,20 @@ void note_remarks(const RunSamples& samples, Observer& observer) {
 
 }  // namespace
 
+namespace {
+
+data::Folder scan(const TrainConfig& config) {
+  const data::SceneRule rule = data::scene_rule_named(config.scenes);
+  if (!config.by_pixel()) return data::scan_folder(config.dataset, rule, config.band_files());
+  return data::scan_rasters(config.dataset, data::LabelFiles::parse(*config.labels),
+                            config.pictures.value_or(""), rule, config.band_files());
+}
+
+}  // namespace
+
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                         const data::FileDigests& known, Context& context, Observer& observer) {
-  data::Folder folder =
-      data::scan_folder(config.dataset, data::scene_rule_named(config.scenes), config.band_files());
+  data::Folder folder = scan(config);
   for (const std::string& text : left_out_notes(folder)) observer.on_note(text);
   for (const std::string& text : folder.notes) observer.on_note(text);
   RunSamples samples;
@@ -305,6 +321,7 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
   note_remarks(samples, observer);
   samples.digests = digest(samples, config, runtime, known, context, observer);
   choose_scale(samples.train, samples.digests, config, runtime, context, observer);
+  if (config.by_pixel()) choose_patches(config, samples.train, runtime, context, observer);
   return samples;
 }
 
@@ -326,6 +343,8 @@ data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime
   return options;
 }
 
+namespace {
+
 std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
                                                 const TrainConfig& config) {
   const auto seed = static_cast<uint64_t>(config.seed);
@@ -333,6 +352,21 @@ std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
     return data::balanced_sampler(dataset.labels(), static_cast<int64_t>(dataset.classes.size()),
                                   config.batch, seed);
   return data::shuffled_sampler(static_cast<int64_t>(dataset.samples.size()), config.batch, seed);
+}
+
+}  // namespace
+
+int64_t batches_per_epoch(const RunSamples& samples, const TrainConfig& config) {
+  if (config.by_pixel()) return config.epoch_batches.value_or(1);
+  return training_sampler(samples.train.dataset, config)->batches_per_epoch();
+}
+
+uint64_t batches_bytes(const RunSamples& samples, const TrainConfig& config) {
+  if (!config.by_pixel())
+    return samples.train.batch_bytes(config.batch) + samples.validation.batch_bytes(config.batch);
+  const uint64_t train = patch_batch_bytes(config, samples.train, true);
+  return samples.validation.empty() ? train
+                                    : train + patch_batch_bytes(config, samples.validation, false);
 }
 
 InMemory kept_in_memory(const RunSamples& samples, const TrainRuntime& runtime) {
@@ -355,9 +389,15 @@ Sources open_sources(const RunSamples& samples, const TrainConfig& config,
   data::LoaderOptions options = loader_options(config, runtime, context.pool().threads());
   s.train_pictures =
       decode(samples.train, samples.digests, kept.train, config, runtime, context, observer);
-  if (!samples.validation.empty()) {
+  if (!samples.validation.empty())
     s.validation_pictures = decode(samples.validation, samples.digests, kept.validation, config,
                                    runtime, context, observer);
+  if (config.by_pixel()) {
+    s.train = patches_of(samples.train, s.train_pictures, true, config, runtime, context);
+    if (!samples.validation.empty())
+      s.validation =
+          patches_of(samples.validation, s.validation_pictures, false, config, runtime, context);
+  } else if (!samples.validation.empty()) {
     s.validation = std::make_unique<data::Loader>(
         s.validation_pictures, samples.validation.dataset.labels(),
         data::sequential_sampler(samples.validation.count(), config.batch), preprocess, options);
@@ -373,6 +413,7 @@ Sources open_sources(const RunSamples& samples, const TrainConfig& config,
     data::keep_cached_digests(runtime.cache_folder, samples.digests);
     tell_other_cache_files(runtime.cache_folder, s, observer);
   }
+  if (config.by_pixel()) return s;
   options.augment = config.augmentation();
   s.train = std::make_unique<data::Loader>(s.train_pictures, samples.train.dataset.labels(),
                                            training_sampler(samples.train.dataset, config),

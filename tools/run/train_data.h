@@ -25,7 +25,7 @@ struct Samples {
   std::optional<double> nodata() const { return headers.front().nodata; }
   int64_t count() const { return static_cast<int64_t>(dataset.samples.size()); }
   uint64_t bytes() const;                     // decoded
-  uint64_t batch_bytes(int64_t batch) const;  // of a batch in a loader
+  uint64_t batch_bytes(int64_t batch) const;  // of a batch of whole pictures in a loader
 };
 
 struct RunSamples {
@@ -37,16 +37,16 @@ struct RunSamples {
 
 // Scans the dataset, splits it and looks at the headers; what the configuration leaves to the
 // pictures is filled in: what is validated on, channels, nodata, and mean and deviation of each
-// band of float32 without a range. Error(file) naming a picture that can't be read or that doesn't
-// fit the configuration; Error(cancelled). `known` digests spare reading files again, as those of
-// the cache folder do.
+// band of float32 without a range; of labels by pixel, classes and batches of an epoch.
+// Error(file) naming a picture that can't be read or that doesn't fit the configuration;
+// Error(cancelled). `known` digests spare reading files again, as those of the cache folder do.
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                         const data::FileDigests& known, Context& context, Observer& observer);
 
 struct Sources {
   std::shared_ptr<const data::Pictures> train_pictures, validation_pictures;
   std::shared_ptr<const data::Pictures> test_pictures;  // decoded when wanted
-  std::unique_ptr<data::Loader> train, validation;      // validation: nullptr where there is none
+  std::unique_ptr<BatchSource> train, validation;       // validation: nullptr where there is none
 
   // Whether transparency was left out of a picture so far.
   bool dropped_alpha() const;
@@ -56,8 +56,9 @@ struct Sources {
 
 data::LoaderOptions loader_options(const TrainConfig& config, const TrainRuntime& runtime,
                                    int threads);
-std::unique_ptr<data::Sampler> training_sampler(const data::Dataset& dataset,
-                                                const TrainConfig& config);
+// Of the training, and what one of them takes in memory, beside one of the validation.
+int64_t batches_per_epoch(const RunSamples& samples, const TrainConfig& config);
+uint64_t batches_bytes(const RunSamples& samples, const TrainConfig& config);
 
 // Whether the decoded pictures stay in memory: --memory is for the training and the validation
 // pictures together, the training pictures come first.

@@ -17,6 +17,7 @@
 #include "tools/run/init_model.h"
 #include "tools/run/machine.h"
 #include "tools/run/memory.h"
+#include "tools/run/patches.h"
 #include "tools/run/results.h"
 #include "tools/run/run_pictures.h"
 #include "tools/run/run_record.h"
@@ -73,6 +74,7 @@ StartedModel describe(TrainConfig& config, const RunSamples& samples,
                       const model::RunFolder& folder, Observer& observer) {
   const data::Dataset& train = samples.train.dataset;
   const auto classes = static_cast<int64_t>(train.classes.size());
+  if (config.by_pixel()) return {pixel_model(config, train.layers, samples.train.type()), ""};
   if (const auto foreign = foreign_of_run(config, folder)) {
     StartedModel started =
         started_from(*foreign, *config.init, config, classes, samples.train.type());
@@ -148,7 +150,7 @@ model::TrainerOptions trainer_options(const TrainConfig& config, const TrainRunt
 
 void note_needs(const RunSamples& samples, const TrainConfig& config, const TrainRuntime& runtime,
                 const ModelInfo& info, Device& device, Observer& observer) {
-  const auto batches = training_sampler(samples.train.dataset, config)->batches_per_epoch();
+  const int64_t batches = batches_per_epoch(samples, config);
   observer.on_note("training on " + with_separators(samples.train.count()) + " pictures (" +
                    with_separators(batches) + " batches an epoch), validating on " +
                    with_separators(samples.validation.count()));
@@ -162,9 +164,8 @@ void note_needs(const RunSamples& samples, const TrainConfig& config, const Trai
   // twice each.
   const bool apart = !device.backend().host_memory;
   const auto slots = static_cast<uint64_t>(loader_options(config, runtime, 1).slots());
-  const uint64_t batches_bytes =
-      samples.train.batch_bytes(config.batch) + samples.validation.batch_bytes(config.batch);
-  const uint64_t prepared = (slots + (apart ? 2 : 0)) * batches_bytes;
+  const uint64_t of_batches = batches_bytes(samples, config);
+  const uint64_t prepared = (slots + (apart ? 2 : 0)) * of_batches;
   const InMemory kept = kept_in_memory(samples, runtime);
   const uint64_t decoded =
       (kept.train ? samples.train.bytes() : 0) + (kept.validation ? samples.validation.bytes() : 0);
@@ -183,9 +184,9 @@ void note_needs(const RunSamples& samples, const TrainConfig& config, const Trai
                                readable_bytes(decoded) + " for decoded pictures";
   if (apart) {
     require_memory(sum({prepared, decoded}), what, remedy);
-    require_device_memory(sum({network, 2 * batches_bytes}), device, what, remedy,
-                          sum({step.activations, 2 * batches_bytes}), config.batch);
-    observer.on_note("needs about " + readable_bytes(network + 2 * batches_bytes) +
+    require_device_memory(sum({network, 2 * of_batches}), device, what, remedy,
+                          sum({step.activations, 2 * of_batches}), config.batch);
+    observer.on_note("needs about " + readable_bytes(network + 2 * of_batches) +
                      " of the memory of " + device.describe() + ", and of this machine's " +
                      pictures);
   } else {
@@ -433,6 +434,11 @@ TrainedRun train_in(model::RunFolder& folder, const RunSamples& samples, const M
   run.report_failure = try_report(
       [&] {
         Device& device = model.device();
+        if (config.by_pixel()) {
+          run.test = evaluate_test_pixels(folder, samples.test, sources.test_pictures, config,
+                                          runtime, context, device, observer);
+          return observer.on_folder(folder.path(), true);
+        }
         run.test =
             evaluate_test(folder, samples, sources, runtime.command, context, device, observer);
         record.keep_data(data_json(samples, sources, context, observer));
@@ -458,8 +464,7 @@ TrainedRun train_held(Context& context, Device& device, TrainConfig config,
   const RunSamples samples = find_samples(config, runtime, before.value_or(data::FileDigests{}),
                                           context, observer);  // completes the configuration
   if (runtime.resume) require_same_pictures(folder, before, samples.digests, observer);
-  config.resolve_patience(steps_per_epoch(
-      config, training_sampler(samples.train.dataset, config)->batches_per_epoch()));
+  config.resolve_patience(steps_per_epoch(config, batches_per_epoch(samples, config)));
   StartedModel started = describe(config, samples, folder, observer);
   ModelInfo& info = started.info;
   Model model = make_model(info, config, device);

@@ -1,0 +1,311 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "data/geotiff.h"
+#include "engine/io/file.h"
+#include "tests/support/array.h"
+#include "tests/support/paths.h"
+#include "tests/support/program.h"
+#include "tests/support/raster.h"
+#include "tests/support/temp_folder.h"
+
+// The program on labels by pixel: train, eval, predict, check.
+
+using namespace fulmar;
+using namespace fulmar::test;
+using Json = nlohmann::ordered_json;
+using Words = std::vector<std::string>;
+
+namespace {
+
+constexpr int64_t height = 52, width = 45;
+
+// Which kind of ice lies where: blobs that move from scene to scene. 0, 2 and 5 are classes.
+int kind(int scene, int64_t row, int64_t column) {
+  const double wave = std::sin(0.21 * static_cast<double>(row + 5 * scene)) +
+                      std::cos(0.17 * static_cast<double>(column - 3 * scene));
+  return wave < -0.5 ? 0 : wave < 0.6 ? 2 : 5;
+}
+
+bool labelled(int64_t row, int64_t column) { return (row + column) % 7 != 0; }
+
+// dB of two polarisations that tell the kinds apart, with a wedge of NaN. Labels of two tasks:
+// the kind, and whether there is ice at all, -1 where nothing is known.
+void write_scenes(const TempFolder& folder, int scenes) {
+  make_folders(folder.path("data"));
+  for (int scene = 0; scene < scenes; scene++) {
+    const std::string name = folder.path("data/s" + std::to_string(scene));
+    write_raster(name + "_sar.tif", height, width, 2,
+                 [&](int64_t row, int64_t column, int64_t band) {
+                   if (column < row / 20) return std::nan("");
+                   const int64_t at = ((scene * height + row) * width + column) * 2 + band;
+                   return -20 + 3.0 * kind(scene, row, column) * (band == 0 ? 1 : 0.4) +
+                          uniform_value(9, at, -1.5, 1.5);
+                 });
+    for (const bool any : {false, true})
+      write_raster(name + (any ? "_any.tif" : "_kind.tif"), height, width, 1,
+                   [&](int64_t row, int64_t column, int64_t) {
+                     const int k = kind(scene, row, column);
+                     return !labelled(row, column) ? -1.0 : any ? (k > 0 ? 1.0 : 0.0) : k;
+                   });
+  }
+}
+
+const std::string tasks = "kind=*_kind.tif,any=*_any.tif";
+const std::string classes = R"({"kind":{"0":"water","2":"thin","5":"thick"},"any":["no","yes"]})";
+
+Words train(const TempFolder& folder, const std::string& run, const Words& more) {
+  Words words{"train",
+              folder.path("data"),
+              "--out",
+              folder.path(run),
+              "--labels",
+              tasks,
+              "--crop",
+              "32",
+              "--widths",
+              "4,8",
+              "--batch",
+              "4",
+              "--epochs",
+              "6",
+              "--lr",
+              "1e-2",
+              "--epoch-batches",
+              "12",
+              "--classes",
+              classes};
+  // An option given anew takes the place of the usual one.
+  for (const std::string& word : more) {
+    const auto usual =
+        word.rfind("--", 0) == 0 ? std::find(words.begin(), words.end(), word) : words.end();
+    if (usual != words.end()) words.erase(usual, usual + 2);
+  }
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Json json_of(const Ended& ended) {
+  CHECK_MESSAGE(ended.code == 0, ended.err);
+  return Json::parse(ended.out, nullptr, false);
+}
+
+data::Image image_of(const std::string& path) { return data::read_image(path); }
+
+}  // namespace
+
+TEST_CASE(
+    "a U-Net of two tasks trains, is evaluated, and predicts maps that lie where scenes lie") {
+  const TempFolder folder;
+  write_scenes(folder, 4);
+  const Ended trained =
+      fulmar_program(train(folder, "run", {"--validation", "0.25", "--scenes", "file", "--json"}));
+  const Json run = json_of(trained);
+  CHECK(run["best"]["val_kind_accuracy"].get<double>() > 0.9);
+  CHECK(run["best"]["val_any_miou"].get<double>() > 0.8);
+  CHECK(std::filesystem::exists(folder.path("run/report.html")));
+  const std::string model = folder.path("run/best.safetensors");
+
+  // Where the labels are is known from the training.
+  const Json scores = json_of(fulmar_program({"eval", model, folder.path("data"), "--json"}));
+  const Json& of_kind = scores["tasks"]["kind"];
+  int64_t known = 0;
+  for (int64_t i = 0; i < height * width; i++) known += labelled(i / width, i % width);
+  CHECK(of_kind["pixels"] == 4 * known);
+  CHECK(of_kind["accuracy"].get<double>() > 0.9);
+  CHECK(of_kind["classes"]["thick"]["iou"].get<double>() > 0.8);
+  const Ended tables = fulmar_program({"eval", model, folder.path("data")});
+  CHECK_MESSAGE(tables.code == 0, tables.err);
+  CHECK(has(tables.out, "4 pictures of "));
+  CHECK(has(tables.out, "kind: accuracy 0.9"));
+
+  const std::string scene = folder.path("data/s3_sar.tif"), out = folder.path("maps");
+  const Json said = json_of(fulmar_program({"predict", model, scene, "--out", out, "--json"}));
+  const Json& shares = said["tasks"]["kind"]["share"];
+  CHECK(shares["water"].get<double>() + shares["thin"].get<double>() +
+            shares["thick"].get<double>() ==
+        doctest::Approx(1));
+  const std::string map = out + "/s3_sar.kind.tif";
+  CHECK(said["tasks"]["kind"]["file"] == map);
+  const data::Image called = image_of(map);
+  CHECK(called.height == height);
+  CHECK(called.width == width);
+  CHECK(called.nodata == 255);
+  const data::Georeference here = data::read_georeference(map),
+                           there = data::read_georeference(scene);
+  CHECK(here.transform == there.transform);
+  CHECK(here.epsg == there.epsg);
+  int64_t right = 0, measured = 0;
+  for (int64_t i = 0; i < height * width; i++) {
+    const int64_t row = i / width, column = i % width;
+    const int number = called.data[static_cast<size_t>(i)];
+    CHECK((number == 255) == (column < row / 20));
+    measured += number != 255;
+    right += number == kind(3, row, column);
+  }
+  CHECK(static_cast<double>(right) > 0.9 * static_cast<double>(measured));
+  CHECK(image_of(out + "/s3_sar.any.png").height == height);
+  // In one piece the same, but for pixels at which two classes are nearly alike.
+  const Json whole = json_of(fulmar_program(
+      {"predict", model, scene, "--out", folder.path("whole"), "--tile", "64", "--json"}));
+  const data::Image untiled = image_of(folder.path("whole/s3_sar.kind.tif"));
+  int64_t other = 0;
+  for (size_t i = 0; i < called.data.size(); i++) other += called.data[i] != untiled.data[i];
+  CHECK(other <= 0.05 * height * width);
+
+  const Ended nowhere = fulmar_program({"predict", model, scene});
+  CHECK(nowhere.code == 2);
+  CHECK(has(nowhere.err, "say with --out where the maps go"));
+}
+
+TEST_CASE("patches: the same bits for any threads, and a resumed run gives those of a whole one") {
+  const TempFolder folder;
+  write_scenes(folder, 2);
+  const auto with = [&](const std::string& run, Words more) {
+    more.insert(more.end(), {"--epochs", "3", "--epoch-batches", "4"});
+    return train(folder, run, more);
+  };
+  const Ended one = fulmar_program(with("one", {"--threads", "1", "--loader-threads", "1"}));
+  REQUIRE_MESSAGE(one.code == 0, one.err);
+  const Ended two = fulmar_program(with("two", {"--threads", "2", "--loader-threads", "3"}));
+  REQUIRE_MESSAGE(two.code == 0, two.err);
+  HowToRun interrupted;
+  interrupted.interrupt_at = "epoch 1 ";
+  const Ended stopped =
+      fulmar_program(with("three", {"--checkpoint-minutes", "0.00001"}), interrupted);
+  REQUIRE_MESSAGE(stopped.code == 130, stopped.err);
+  const Ended resumed = fulmar_program({"train", "--out", folder.path("three"), "--resume"});
+  REQUIRE_MESSAGE(resumed.code == 0, resumed.err);
+  const std::string weights = read_file(folder.path("one/best.safetensors"), 1 << 24);
+  CHECK(weights == read_file(folder.path("two/best.safetensors"), 1 << 24));
+  CHECK(weights == read_file(folder.path("three/best.safetensors"), 1 << 24));
+}
+
+TEST_CASE("a pyramid on folders of images and labels, whose classes nobody named") {
+  const TempFolder folder;
+  write_scenes(folder, 2);
+  for (const char* part : {"train", "val"}) {
+    make_folders(folder.path(std::string("sets/") + part + "/images"));
+    make_folders(folder.path(std::string("sets/") + part + "/labels"));
+  }
+  for (int scene = 0; scene < 2; scene++) {
+    const std::string part = folder.path(scene == 0 ? "sets/train" : "sets/val");
+    const std::string from = folder.path("data/s" + std::to_string(scene));
+    std::filesystem::rename(from + "_sar.tif", part + "/images/a.tif");
+    std::filesystem::rename(from + "_kind.tif", part + "/labels/a.tif");
+  }
+  const Json run = json_of(fulmar_program({"train",           folder.path("sets"),
+                                           "--out",           folder.path("run"),
+                                           "--network",       "deeplab",
+                                           "--stages",        "1",
+                                           "--rates",         "1,2",
+                                           "--pool",          "2",
+                                           "--decoder-width", "4",
+                                           "--crop",          "32",
+                                           "--batch",         "2",
+                                           "--epochs",        "1",
+                                           "--epoch-batches", "2",
+                                           "--json"}));
+  CHECK(run["best"].contains("val_miou"));
+  const Json config = Json::parse(read_file(folder.path("run/config.json"), 1 << 20));
+  CHECK(config["labels"] == "folders");
+  CHECK(config["classes"] == R"({"labels":{"0":"0","2":"2","5":"5"}})");
+  CHECK(config["network"] == "deeplab");
+  const Json info =
+      json_of(fulmar_program({"info", folder.path("run/best.safetensors"), "--json"}));
+  CHECK(info["heads"][0]["settings"]["numbers"] == Json::parse("[0,2,5]"));
+}
+
+TEST_CASE("check audits labels by pixel") {
+  const TempFolder folder;
+  write_scenes(folder, 3);
+  const std::string data = folder.path("data");
+  const Json found = json_of(fulmar_program({"check", data, "--labels", tasks, "--json"}));
+  const Json& of_kind = found["parts"][0]["tasks"]["kind"];
+  int64_t thick = 0, known = 0;
+  for (int scene = 0; scene < 3; scene++)
+    for (int64_t i = 0; i < height * width; i++) {
+      const bool is_known = labelled(i / width, i % width);
+      known += is_known;
+      thick += is_known && kind(scene, i / width, i % width) == 5;
+    }
+  CHECK(found["parts"][0]["pictures"] == 3);
+  CHECK(of_kind["classes"]["5"]["pixels"] == thick);
+  CHECK(of_kind["unlabelled_share"].get<double>() ==
+        doctest::Approx(1 - static_cast<double>(known) / (3 * height * width)));
+  CHECK(found["faults"].empty());
+
+  write_raster(data + "/s1_kind.tif", height, width - 1, 1, [](auto...) { return 0.0; });
+  std::filesystem::remove(data + "/s2_any.tif");
+  const Ended wrong = fulmar_program({"check", data, "--labels", tasks});
+  CHECK(wrong.code == 3);
+  CHECK(has(wrong.out, "44 x 52 pixels, and its picture 45 x 52"));
+  CHECK(has(wrong.out, "labels of 1 of 2 tasks"));
+}
+
+TEST_CASE("labels that make no sense are refused with the reason") {
+  const TempFolder folder;
+  write_scenes(folder, 2);
+  const auto refused = [&](const Words& more, int code, const std::string& reason) {
+    const Ended e = fulmar_program(train(folder, "run", more));
+    CHECK(e.code == code);
+    CHECK_MESSAGE(has(e.err, reason), e.err);
+    CHECK_FALSE(std::filesystem::exists(folder.path("run/config.json")));
+  };
+  refused({"--classes", "a,b"}, 2, "there are 2 tasks; give the classes of each");
+  refused({"--classes", R"({"kind":["a","b"]})"}, 2, "nothing of the task 'any'");
+  refused({"--labels", "*_kind"}, 3, "no picture with labels beside it");
+  refused({"--labels", "kind"}, 2, "with one *");
+  refused({"--network", "polar-low"}, 2, "take unet or deeplab");
+  refused({"--task-weights", "1"}, 2, "1 weights for 2 tasks");
+  refused({"--size", "64"}, 2, "--size goes with pictures that have one label each");
+  // A number of no class: named with its place.
+  const Ended stray = fulmar_program(train(
+      folder, "run", {"--classes", R"({"kind":{"0":"water","2":"thin"},"any":["no","yes"]})"}));
+  CHECK(stray.code == 3);
+  CHECK_MESSAGE(has(stray.err, "the number 5 at row"), stray.err);
+}
+
+TEST_CASE("a real pair of Sen1Floods11 is trained on, and its map lies where it lies") {
+  const auto data = test_data("sen1floods11");
+  if (!data) return;
+  const TempFolder folder;
+  const Ended trained = fulmar_program({"train",
+                                        *data,
+                                        "--out",
+                                        folder.path("run"),
+                                        "--labels",
+                                        "*_LabelHand.tif",
+                                        "--classes",
+                                        "land,water",
+                                        "--crop",
+                                        "64",
+                                        "--widths",
+                                        "4,8",
+                                        "--batch",
+                                        "4",
+                                        "--epochs",
+                                        "2",
+                                        "--epoch-batches",
+                                        "6",
+                                        "--lr",
+                                        "1e-2"});
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const std::string scene = *data + "/Spain_7370579_S1Hand.tif";
+  const Ended predicted = fulmar_program({"predict", folder.path("run/best.safetensors"), scene,
+                                          "--out", folder.path("maps"), "--tile", "256"});
+  REQUIRE_MESSAGE(predicted.code == 0, predicted.err);
+  const std::string map = folder.path("maps/Spain_7370579_S1Hand.labels.tif");
+  CHECK(image_of(map).width == 512);
+  const data::Georeference here = data::read_georeference(map),
+                           there = data::read_georeference(scene);
+  CHECK(here.epsg == 4326);
+  CHECK(here.transform == there.transform);
+}

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/cli.h"
+
+namespace fulmar::tools {
+
+struct PredictPixelsOptions {
+  std::string model;               // file
+  std::vector<std::string> paths;  // scenes, and folders of scenes
+  std::optional<std::string> bands;
+  std::string out;              // folder
+  int64_t tile = 0;             // side of the parts of a scene; 0: the model's crop
+  std::optional<int64_t> halo;  // pixels that they overlap by on every side
+  int64_t max_pixels = 0;
+};
+
+// Whether a model file gives each pixel a class.
+bool calls_pixels(const std::string& model);
+
+// `fulmar predict` of such a model: for each scene and task OUT/STEM.TASK.tif and .png.
+int predict_pixels(const PredictPixelsOptions& options, const SharedOptions& shared);
+
+}  // namespace fulmar::tools

@@ -1,0 +1,216 @@
+#include "tools/run/pixel_classes.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <map>
+#include <mutex>
+
+#include "data/patch_loader.h"
+#include "data/picture_errors.h"
+#include "engine/io/file.h"
+#include "kernels/error.h"
+#include "model/tasks/segmentation.h"
+#include "tools/run/results.h"
+#include "tools/run/text.h"
+
+namespace fulmar::tools {
+namespace {
+
+int64_t number_of_class(const std::string& text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, reason] = std::from_chars(text.data(), end, number);
+  if (reason != std::errc{} || at != end)
+    usage_error("--classes: '" + text + "' is no whole number, which a class has in label rasters");
+  return number;
+}
+
+[[noreturn]] void not_understood() {
+  usage_error(
+      "--classes takes names with commas between, or JSON: a list of names, {\"0\": \"sea\", "
+      "\"2\": \"ice\"}, or {TASK: one of these} for each task");
+}
+
+PixelClasses classes_from(const std::string& task, const Json& json) {
+  PixelClasses classes{task, {}, {}};
+  if (!json.is_array() && !json.is_object()) not_understood();
+  std::map<int64_t, std::string> names;
+  int64_t next = 0;
+  for (const auto& [key, name] : json.items()) {
+    if (!name.is_string()) not_understood();
+    names[json.is_array() ? next++ : number_of_class(key)] = name.get<std::string>();
+  }
+  for (const auto& [number, name] : names) {
+    if (name.empty() || !data::is_utf8(name))
+      usage_error("--classes: a name is empty or not UTF-8");
+    if (std::count(classes.names.begin(), classes.names.end(), name) > 0)
+      usage_error("--classes: '" + name + "' stands there twice");
+    classes.numbers.push_back(number);
+    classes.names.push_back(name);
+  }
+  if (classes.names.size() < 2 || classes.names.size() > data::unlabelled)
+    usage_error("--classes: task '" + task + "' has " + std::to_string(classes.names.size()) +
+                " classes; 2 to 255 are possible");
+  return classes;
+}
+
+Json list_of_names(const std::string& text) {
+  Json list = Json::array();
+  for (size_t from = 0; from <= text.size();) {
+    const size_t comma = std::min(text.find(',', from), text.size());
+    list.push_back(text.substr(from, comma - from));
+    from = comma + 1;
+  }
+  return list;
+}
+
+bool begins_json(const std::string& text) {
+  return !text.empty() && (text[0] == '{' || text[0] == '[');
+}
+
+const model::Segmentation* segmentation(const model::Head& head) {
+  return dynamic_cast<const model::Segmentation*>(head.task.get());
+}
+
+}  // namespace
+
+std::vector<PixelClasses> read_classes(const std::string& text,
+                                       const std::vector<std::string>& layers) {
+  const bool is_file = text.size() > 5 && text.substr(text.size() - 5) == ".json";
+  const std::string given = is_file ? read_file(text, 1 << 20) : text;
+  const Json json =
+      is_file || begins_json(given) ? Json::parse(given, nullptr, false) : list_of_names(given);
+  if (json.is_discarded()) {
+    if (is_file) file_error(text + ": not the JSON that --classes takes");
+    not_understood();
+  }
+  const bool by_task =
+      json.is_object() && std::any_of(json.begin(), json.end(),
+                                      [](const Json& of_task) { return of_task.is_structured(); });
+  if (!by_task && layers.size() > 1)
+    usage_error("--classes: there are " + std::to_string(layers.size()) +
+                " tasks; give the classes of each, as JSON {TASK: [names], ...}");
+  std::vector<PixelClasses> all;
+  for (const std::string& layer : layers) {
+    if (by_task && !json.contains(layer))
+      usage_error("--classes: it says nothing of the task '" + layer + "'");
+    all.push_back(classes_from(layer, by_task ? json.at(layer) : json));
+  }
+  return all;
+}
+
+std::string classes_text(const std::vector<PixelClasses>& classes) {
+  Json all = Json::object();
+  for (const PixelClasses& of_task : classes)
+    for (size_t k = 0; k < of_task.names.size(); k++)
+      all[of_task.task][std::to_string(of_task.numbers[k])] = of_task.names[k];
+  return all.dump();
+}
+
+void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t max_pixels,
+                    Context& context, Observer& observer) {
+  if (config.classes) {
+    config.classes = classes_text(read_classes(*config.classes, dataset.layers));
+    return;
+  }
+  const auto samples = std::ssize(dataset.samples);
+  const Advance advance = observer.on_job("looking at labels", samples, "pictures");
+  std::vector<std::map<int64_t, int64_t>> counts(dataset.layers.size());
+  std::mutex mutex;
+  data::throw_first(data::for_each_picture(
+      context.pool(), samples,
+      [&](int64_t i) {
+        const data::Sample& sample = dataset.samples[static_cast<size_t>(i)];
+        for (size_t layer = 0; layer < counts.size(); layer++) {
+          const data::LabelCounts found =
+              data::count_labels(sample.label_files[layer], image_limits(max_pixels));
+          const std::lock_guard lock(mutex);
+          for (const auto& [number, pixels] : found.pixels) counts[layer][number] += pixels;
+        }
+      },
+      [&](int64_t done, int64_t) {
+        stop_if_cancelled(context);
+        advance(done);
+      }));
+  std::vector<PixelClasses> all;
+  for (size_t layer = 0; layer < counts.size(); layer++) {
+    PixelClasses classes{dataset.layers[layer], {}, {}};
+    for (const auto& [number, pixels] : counts[layer]) {
+      const bool ignored =
+          number < 0 || number == data::unlabelled ||
+          (config.ignore && std::count(config.ignore->begin(), config.ignore->end(),
+                                       static_cast<double>(number)) > 0);
+      if (ignored) continue;
+      classes.numbers.push_back(number);
+      classes.names.push_back(std::to_string(number));
+    }
+    if (classes.names.size() < 2 || classes.names.size() > data::unlabelled)
+      usage_error(dataset.folder + ": the labels of '" + classes.task + "' hold " +
+                  std::to_string(classes.names.size()) +
+                  " numbers of classes, and 2 to 255 are possible; say with --classes which "
+                  "classes there are");
+    std::string list;
+    for (const std::string& name : classes.names) list += (list.empty() ? "" : ", ") + name;
+    observer.on_note("classes of " + classes.task + ", as its labels have them: " + list +
+                     " (--classes names them)");
+    all.push_back(std::move(classes));
+  }
+  config.classes = classes_text(all);
+}
+
+std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
+                                           const std::vector<PixelClasses>& classes,
+                                           const std::optional<std::vector<double>>& ignore) {
+  std::vector<data::LabelLayer> layers;
+  for (const PixelClasses& of_task : classes) {
+    const auto found = std::find(dataset.layers.begin(), dataset.layers.end(), of_task.task);
+    if (found == dataset.layers.end())
+      usage_error(dataset.folder + ": it has no labels of the task '" + of_task.task +
+                  "'; say with --labels where they are, as " + of_task.task + "=*_" + of_task.task +
+                  ".tif");
+    data::LabelLayer layer{of_task.task, {of_task.numbers, {}}, {}};
+    for (const double number : ignore.value_or(std::vector<double>()))
+      layer.values.ignored.push_back(static_cast<int64_t>(number));
+    for (const data::Sample& sample : dataset.samples)
+      layer.files.push_back(
+          sample.label_files[static_cast<size_t>(found - dataset.layers.begin())]);
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes) {
+  model::PixelOutputs outputs;
+  for (const PixelClasses& of_task : classes)
+    outputs.push_back({of_task.task, std::ssize(of_task.names)});
+  return outputs;
+}
+
+model::Heads pixel_heads(const std::vector<PixelClasses>& classes,
+                         const std::optional<std::vector<double>>& weights) {
+  if (weights && weights->size() != classes.size())
+    usage_error("--task-weights: " + std::to_string(weights->size()) + " weights for " +
+                std::to_string(classes.size()) + (classes.size() == 1 ? " task" : " tasks"));
+  model::Heads heads;
+  for (size_t i = 0; i < classes.size(); i++)
+    heads.push_back({std::make_shared<model::Segmentation>(classes[i].names, data::unlabelled,
+                                                           classes[i].numbers),
+                     classes[i].task, data::PatchLoader::label_tensor(classes[i].task), "weight",
+                     weights ? (*weights)[i] : 1});
+  return heads;
+}
+
+bool is_by_pixel(const model::Heads& heads) {
+  return !heads.empty() && std::all_of(heads.begin(), heads.end(), segmentation);
+}
+
+std::vector<PixelClasses> classes_of(const model::Heads& heads) {
+  std::vector<PixelClasses> all;
+  for (const model::Head& head : heads)
+    if (const model::Segmentation* task = segmentation(head))
+      all.push_back({head.output, task->numbers, task->classes});
+  return all;
+}
+
+}  // namespace fulmar::tools

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/batch_source.h"
+#include "engine/context.h"
+#include "engine/io/checkpoint.h"
+#include "model/confusion.h"
+#include "tools/run/json.h"
+#include "tools/run/observer.h"
+
+namespace fulmar::tools {
+
+// Pixels at a patch's edges that see too little around them to count, where the scene goes on.
+int64_t customary_halo(int64_t crop);
+
+// How a model does on labelled pixels, task by task.
+struct PixelEvaluation {
+  struct Task {
+    std::string name;
+    std::vector<std::string> classes;
+    model::Confusion confusion;  // of all pixels with a label
+  };
+  std::vector<Task> tasks;
+  double loss = 0;
+};
+
+// Lets the network call all pixels of a source. Error(usage) where the model isn't one of pixels.
+PixelEvaluation evaluate_pixels(const Checkpoint& checkpoint, BatchSource& source, Context& context,
+                                Device& device, const std::string& job, Observer& observer);
+
+// The JSON of `fulmar eval --json`; undefined numbers are null.
+Json numbers_json(const PixelEvaluation& evaluation);
+// "SIC: accuracy 0.9123, mean IoU 0.8123; …".
+std::string one_line(const PixelEvaluation& evaluation);
+
+}  // namespace fulmar::tools
