@@ -205,12 +205,6 @@ struct Source {
     constexpr int lanes = lanes_of<T>, parts = KC / lanes, step = threads / parts;
     const int thread = static_cast<int>(threadIdx.x);
     const int k = thread % parts * lanes, valid = channels - first - k;
-    Vec<float, lanes> scale{}, centre{}, offset{};
-    if (normalised()) {
-      scale = load<lanes>(tables + k);
-      centre = load<lanes>(tables + KC + k);
-      offset = load<lanes>(tables + 2 * KC + k);
-    }
     FULMAR_UNROLL
     for (int turn = 0; turn < (Shape::halo + step - 1) / step; turn++) {
       const int i = thread / parts + turn * step;
@@ -223,6 +217,9 @@ struct Source {
         if (raw && down >= 0 && down < Shape::height && across >= 0 && across < Shape::width)
           put<lanes>(raw + (down * Shape::width + across) * KC + k, value);
         if (normalised()) {
+          // Read for each pixel: registers are dearer.
+          const auto scale = load<lanes>(tables + k), centre = load<lanes>(tables + KC + k);
+          const auto offset = load<lanes>(tables + 2 * KC + k);
           FULMAR_UNROLL
           for (int j = 0; j < lanes; j++) {
             const float y = scale.v[j] * (value.v[j] - centre.v[j]) + offset.v[j];

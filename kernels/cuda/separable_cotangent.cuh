@@ -100,13 +100,6 @@ struct Incoming {
     const int thread = static_cast<int>(threadIdx.x);
     if (thread >= step * parts) return;
     const int k = thread % parts * lanes, valid = channels - first - k;
-    Vec<float, lanes> scale{}, g0{}, g1{}, centre{};
-    if (z) {
-      scale = load<lanes>(tables + k);
-      g0 = load<lanes>(tables + columns + k);
-      g1 = load<lanes>(tables + 2 * columns + k);
-      centre = load<lanes>(tables + 3 * columns + k);
-    }
     for (int i = thread / parts; i < Shape::halo; i += step) {
       const int r = place.row + i / Shape::halo_width - 1;
       const int c = place.column + i % Shape::halo_width - 1;
@@ -118,6 +111,10 @@ struct Incoming {
         value = argmax ? pooled<lanes>(place, r, c, first + k, valid)
                        : load_some<lanes>(dy + at, valid, aligned);
         if (z) {
+          // Read for each pixel: registers are dearer.
+          const auto scale = load<lanes>(tables + k), g0 = load<lanes>(tables + columns + k);
+          const auto g1 = load<lanes>(tables + 2 * columns + k);
+          const auto centre = load<lanes>(tables + 3 * columns + k);
           FULMAR_UNROLL
           for (int j = 0; j < lanes; j++)
             value.v[j] = scale.v[j] * (value.v[j] - g0.v[j] - (in.v[j] - centre.v[j]) * g1.v[j]);
