@@ -6,8 +6,8 @@
 namespace fulmar::cuda {
 namespace {
 
-// A run of pixels is added up about its first, and moved to the shift in double: else few values
-// far from the shift lose their variance in float.
+// A block's pixels are added up about their first, and moved to the shift in double: else few
+// values far from the shift lose their variance in float.
 template <class T>
 struct AddDeviations {
   const T* x;
@@ -20,8 +20,7 @@ struct AddDeviations {
   template <int lanes>
   FULMAR_DEVICE Kept<lanes> keep(int64_t channel) const {
     Kept<lanes> kept;
-    FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) kept.shift.v[k] = shift[channel + k];
+    kept.shift = channel_values<lanes>(shift, channel);
     return kept;
   }
   template <int lanes>
@@ -44,10 +43,9 @@ struct AddDeviations {
     }
   }
   template <int lanes>
-  FULMAR_DEVICE void end(const Kept<lanes>& kept, int pixels, const FloatSums<2, lanes>& sums,
-                         int k, Sum<2>& total) const {
-    total = moved_to(kept.shift.v[k], kept.origin.v[k], pixels, static_cast<double>(sums.of[0][k]),
-                     static_cast<double>(sums.of[1][k]));
+  FULMAR_DEVICE Sum<2> end(const Kept<lanes>& kept, int k, int64_t pixels,
+                           const Sum<2>& sum) const {
+    return moved_to(kept.shift.v[k], kept.origin.v[k], static_cast<double>(pixels), sum);
   }
 };
 struct Moments {
@@ -100,15 +98,12 @@ struct Normalise {
 };
 
 template <class T>
-struct AddGradients : PlainRuns {
+struct AddGradients : PlainSums {
   const T *dy, *x;
   const float* mean;
   template <int lanes>
   FULMAR_DEVICE Vec<float, lanes> keep(int64_t channel) const {
-    Vec<float, lanes> centre;
-    FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) centre.v[k] = mean[channel + k];
-    return centre;
+    return channel_values<lanes>(mean, channel);
   }
   template <int lanes>
   FULMAR_DEVICE void add(const Vec<float, lanes>& centre, int64_t i,

@@ -4,7 +4,7 @@
 #include "kernels/cuda/sums.cuh"
 
 // Sums over the pixels of tensors [groups, pixels, channels], the same bits each time: a thread
-// adds up a run of pixels in float; runs, threads and blocks are added in double, by fixed trees.
+// adds up runs of pixels in float; runs, threads and blocks are added in double, by fixed trees.
 namespace fulmar::cuda {
 
 template <int count, int lanes>
@@ -12,26 +12,25 @@ struct FloatSums {
   float of[count][lanes] = {};
 };
 
-// Runs that begin with nothing and end as they are.
-struct PlainRuns {
+// Sums that begin with nothing and end as they are.
+struct PlainSums {
   template <int lanes, class Kept>
   FULMAR_DEVICE void begin(Kept&, int64_t) const {}
-  // total: of channel k of the thread's, over `pixels` pixels
+  // The sums of channel k of the thread's over a block's pixels.
   template <int lanes, int count, class Kept>
-  FULMAR_DEVICE void end(const Kept&, int, const FloatSums<count, lanes>& sums, int k,
-                         Sum<count>& total) const {
-    for (int s = 0; s < count; s++) total.of[s] = static_cast<double>(sums.of[s][k]);
+  FULMAR_DEVICE Sum<count> end(const Kept&, int, int64_t, const Sum<count>& sum) const {
+    return sum;
   }
 };
 
 // Sums of n deviations from `origin`, and of their squares, as of deviations from `shift`.
 // Infinities stay.
-FULMAR_DEVICE Sum<2> moved_to(float shift, float origin, double n, double sum, double squares) {
+FULMAR_DEVICE Sum<2> moved_to(float shift, float origin, double n, const Sum<2>& sum) {
   const double by = static_cast<double>(origin) - static_cast<double>(shift);
-  const bool finite = squares - squares == 0;
+  const bool finite = sum.of[1] - sum.of[1] == 0;
   Sum<2> moved;
-  moved.of[0] = sum + n * by;
-  moved.of[1] = finite ? squares + by * (2 * sum + n * by) : squares;
+  moved.of[0] = sum.of[0] + n * by;
+  moved.of[1] = finite ? sum.of[1] + by * (2 * sum.of[0] + n * by) : sum.of[1];
   return moved;
 }
 
@@ -58,24 +57,21 @@ __global__ void __launch_bounds__(each_threads)
   const int64_t end = begin + chunk_pixels < walk.pixels ? begin + chunk_pixels : walk.pixels;
   const bool inside = channel < walk.channels;
 
+  auto kept = body.template keep<lanes>(inside ? channel : 0);
+  const int64_t first = (group * walk.pixels + begin) * walk.channels + channel;
+  if (inside && begin < end) body.template begin<lanes>(kept, first);
   for (int i = 0; i < count * lanes; i++) part[i][thread] = 0;
-  if (inside) {
-    auto kept = body.template keep<lanes>(channel);
-    const int64_t step = int64_t{walk.tall} * walk.channels;
-    for (int64_t pixel = begin + row; pixel < end; pixel += int64_t{float_run} * walk.tall) {
-      const int64_t place = (group * walk.pixels + pixel) * walk.channels + channel;
-      body.template begin<lanes>(kept, place);
-      FloatSums<count, lanes> sums;
-      int run = 0;
-      for (; run < float_run && pixel + int64_t{run} * walk.tall < end; run++)
-        body.template add<lanes>(kept, place + run * step, sums);
+  const int64_t step = int64_t{walk.tall} * walk.channels;
+  int64_t place = first + row * walk.channels;
+  for (int64_t pixel = begin + row; inside && pixel < end;) {
+    FloatSums<count, lanes> sums;
+    for (int run = 0; run < float_run && pixel < end; run++, pixel += walk.tall, place += step)
+      body.template add<lanes>(kept, place, sums);
+    FULMAR_UNROLL
+    for (int k = 0; k < lanes; k++) {
       FULMAR_UNROLL
-      for (int k = 0; k < lanes; k++) {
-        Sum<count> total;
-        body.template end<lanes>(kept, run, sums, k, total);
-        FULMAR_UNROLL
-        for (int s = 0; s < count; s++) part[s * lanes + k][thread] += total.of[s];
-      }
+      for (int s = 0; s < count; s++)
+        part[s * lanes + k][thread] += static_cast<double>(sums.of[s][k]);
     }
   }
   for (int left = walk.tall; left > 1;) {
@@ -86,9 +82,11 @@ __global__ void __launch_bounds__(each_threads)
     left = half;
   }
   if (row > 0 || !inside) return;  // row 0 was added up by its own threads
+  FULMAR_UNROLL
   for (int k = 0; k < lanes; k++) {
     Sum<count> sum;
     for (int s = 0; s < count; s++) sum.of[s] = part[s * lanes + k][thread];
+    sum = body.template end<lanes>(kept, k, end - begin, sum);
     if (gridDim.x == 1) {
       finish(group, channel + k, sum);
     } else {
@@ -99,9 +97,9 @@ __global__ void __launch_bounds__(each_threads)
   }
 }
 
-// kept = body.keep<lanes>(channel) once a thread; body.begin<lanes>(kept, place) where a run of
-// pixels begins, body.add<lanes>(kept, place, sums) for each pixel, body.end<lanes>(...) as
-// PlainRuns'; finish(group, channel, sum): takes a sum.
+// kept = body.keep<lanes>(channel) once a thread; body.begin<lanes>(kept, place) with the block's
+// first pixel, body.add<lanes>(kept, place, sums) for each pixel, body.end<lanes>(...) as
+// PlainSums'; finish(group, channel, sum): takes a sum.
 template <class T, int count, class Body, class Finish, class... Pointer>
 void sum_channels(const Stream& stream, const char* name, const SumShape& shape, const Body& body,
                   const Finish& finish, const Pointer*... memory) {

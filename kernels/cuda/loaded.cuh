@@ -1,10 +1,21 @@
 #pragma once
 
-#include "kernels/cuda/queue.h"
-#include "kernels/cuda/vectors.cuh"
+#include "kernels/cuda/each.cuh"
 
 // Batch normalisation while a tensor is loaded: Loaded of kernels/fused.h.
 namespace fulmar::cuda {
+
+// What belongs to `lanes` channels, by 16 bytes where they lie on such.
+template <int lanes, class T>
+FULMAR_DEVICE Vec<T, lanes> channel_values(const T* from, int64_t channel) {
+  if constexpr (lanes % lanes_of<T> == 0) {
+    if (reinterpret_cast<uintptr_t>(from + channel) % 16 == 0) return load<lanes>(from + channel);
+  }
+  Vec<T, lanes> value;
+  FULMAR_UNROLL
+  for (int k = 0; k < lanes; k++) value.v[k] = from[channel + k];
+  return value;
+}
 
 // gamma (x - mean) / sqrt(var + epsilon) + beta of `lanes` channels.
 template <int lanes>
@@ -27,16 +38,15 @@ struct Norm {
             static_cast<float>(x.epsilon)};
   }
   FULMAR_DEVICE bool given() const { return gamma != nullptr; }
-  // Parameters need not lie on 16 bytes: they are read once a thread.
   template <int lanes>
   FULMAR_DEVICE ChannelNorm<lanes> channels(int64_t channel) const {
     ChannelNorm<lanes> norm;
+    norm.centre = channel_values<lanes>(mean, channel);
+    norm.offset = channel_values<lanes>(beta, channel);
+    norm.scale = channel_values<lanes>(gamma, channel);
+    const auto square = channel_values<lanes>(var, channel);
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) {
-      norm.centre.v[k] = mean[channel + k];
-      norm.scale.v[k] = gamma[channel + k] / sqrtf(var[channel + k] + epsilon);
-      norm.offset.v[k] = beta[channel + k];
-    }
+    for (int k = 0; k < lanes; k++) norm.scale.v[k] /= sqrtf(square.v[k] + epsilon);
     return norm;
   }
 };
@@ -71,14 +81,18 @@ struct NormGrad {
   template <int lanes>
   FULMAR_DEVICE ChannelNormGrad<lanes> channels(int64_t channel) const {
     ChannelNormGrad<lanes> norm;
+    norm.centre = channel_values<lanes>(mean, channel);
+    norm.scale = channel_values<lanes>(gamma, channel);
+    const auto spread = channel_values<lanes>(var, channel);
+    const auto n = channel_values<lanes>(sums + 2 * all, channel);
+    const auto g0 = channel_values<lanes>(grad_sums, channel);
+    const auto g1 = channel_values<lanes>(grad_sums + all, channel);
     FULMAR_UNROLL
     for (int k = 0; k < lanes; k++) {
-      const int64_t c = channel + k;
-      const float n = static_cast<float>(sums[2 * all + c]), square = var[c] + epsilon;
-      norm.centre.v[k] = mean[c];
-      norm.scale.v[k] = gamma[c] / sqrtf(square);
-      norm.offset.v[k] = static_cast<float>(grad_sums[c]) / n;
-      norm.slope.v[k] = static_cast<float>(grad_sums[all + c]) / (n * square);
+      const float pixels = static_cast<float>(n.v[k]), square = spread.v[k] + epsilon;
+      norm.scale.v[k] /= sqrtf(square);
+      norm.offset.v[k] = static_cast<float>(g0.v[k]) / pixels;
+      norm.slope.v[k] = static_cast<float>(g1.v[k]) / (pixels * square);
     }
     return norm;
   }

@@ -66,7 +66,7 @@ enum class Mask { y, z };
 
 // Writes g, and adds up g, g (z - mean) and, of two normalisations, g (skip - its mean).
 template <class T, Mask mask, int count>
-struct MaskedSums : PlainRuns {
+struct MaskedSums : PlainSums {
   const T *dy, *z, *skip, *y;
   Norm of_z;
   const float* skip_mean;
@@ -81,8 +81,7 @@ struct MaskedSums : PlainRuns {
   FULMAR_DEVICE Kept<lanes> keep(int64_t channel) const {
     Kept<lanes> kept;
     kept.z = of_z.channels<lanes>(channel);
-    if constexpr (count == 3)
-      for (int k = 0; k < lanes; k++) kept.skip_mean.v[k] = skip_mean[channel + k];
+    if constexpr (count == 3) kept.skip_mean = channel_values<lanes>(skip_mean, channel);
     return kept;
   }
   template <int lanes>

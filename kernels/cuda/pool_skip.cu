@@ -136,7 +136,7 @@ struct StagedWeights {
 // Of u a block keeps the normalisation's tables [centre, scale, offset][inputs], and the weights
 // behind them where they are `staged`. whole: u's channels are loaded by 16 bytes.
 template <int lanes, bool staged, bool whole, class T>
-__global__ void __launch_bounds__(each_threads)
+__global__ void __launch_bounds__(each_threads, 2)
     pool_skip_kernel(ChannelWalk walk, PoolSkip<T> body) {
   FULMAR_DYNAMIC_SHARED(float, shared);
   const int64_t inputs = body.from.channels, channels = body.out.channels;
@@ -162,8 +162,7 @@ __global__ void __launch_bounds__(each_threads)
     const int64_t line = divide(i, body.out.width), image = divide(line, body.out.height);
     const Pixel p{image, line - image * body.out.height, i - line * body.out.width, channel};
     Vec<float, lanes> skip{};
-    if (body.bias)
-      for (int k = 0; k < lanes; k++) skip.v[k] = body.bias[channel + k];
+    if (body.bias) skip = channel_values<lanes>(body.bias, channel);
     const T* const from = body.u + body.from.at(p.image, 2 * p.row, 2 * p.column);
     constexpr int several = whole ? lanes_of<T> : 1;
     for (int64_t input = 0; input < inputs; input += several) {
@@ -181,8 +180,9 @@ __global__ void __launch_bounds__(each_threads)
           if constexpr (staged) {
             weight = load<part>(weights + layout.at(at, channel + first));
           } else {
-            for (int k = 0; k < part; k++)
-              weight.v[k] = number(rounded<T>(body.w[at * channels + channel + first + k]));
+            weight = channel_values<part>(body.w, at * channels + channel + first);
+            FULMAR_UNROLL
+            for (int k = 0; k < part; k++) weight.v[k] = number(rounded<T>(weight.v[k]));
           }
           FULMAR_UNROLL
           for (int k = 0; k < part; k++) skip.v[first + k] += factor * weight.v[k];
@@ -219,16 +219,14 @@ void launch_pool_skip(const Stream& stream, const PoolSkip<T>& body) {
 }
 
 template <class T>
-struct PooledSums : PlainRuns {
+struct PooledSums : PlainSums {
   const T *dy, *pooled;
   const uint8_t* argmax;
   const float* mean;
 
   template <int lanes>
   FULMAR_DEVICE Vec<float, lanes> keep(int64_t channel) const {
-    Vec<float, lanes> centre;
-    for (int k = 0; k < lanes; k++) centre.v[k] = mean[channel + k];
-    return centre;
+    return channel_values<lanes>(mean, channel);
   }
   template <int lanes>
   FULMAR_DEVICE void add(const Vec<float, lanes>& centre, int64_t i,

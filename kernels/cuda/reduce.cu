@@ -49,7 +49,7 @@ struct AddElement {
 
 // The same where columns are channels and rows pixels.
 template <class T>
-struct AddChannels : PlainRuns {
+struct AddChannels : PlainSums {
   const T* x;
   struct Nothing {};
   template <int lanes>

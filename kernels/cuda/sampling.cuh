@@ -175,12 +175,60 @@ struct Warp {
       float value = options.fill[band];
       if (inside)
         value = one ? read(image, taps.row[0], taps.column[0], band) : mix(image, taps, band);
-      const float scaled = value * options.scale[band] + options.offset[band];
-      const float speckle =
-          map.speckle > 0 ? noise(map, sample.seed, band, row * out.width + column) : 1;
-      take(band, scaled * map.gain * speckle);
+      take(band, finished(map, image, row, column, band, value));
     }
   }
+
+  // A part of a picture as a block keeps it: rows of words, which begin where rows of pixels do or
+  // up to 3 bytes before.
+  static constexpr bool is_narrow = sizeof(S) <= 2;
+  static int raw_words(int columns, int band_count) {
+    return is_narrow ? (columns * band_count * static_cast<int>(sizeof(S)) + 3) / 4 + 1 : 0;
+  }
+  // Whether the output's pixels from (row, column) on are source pixels, which lie side by side.
+  FULMAR_DEVICE bool cuts(const BlockMap& map, int row, int column, int rows, int columns) const {
+    const bool moved = map.kind == BlockMap::Kind::whole && map.a[0] == 1 && map.a[1] == 0 &&
+                       map.a[3] == 0 && map.a[4] == 1 && pixel_stride == bands;
+    const int64_t top = row + map.a[5], left = column + map.a[2];
+    return moved && top >= 0 && left >= 0 && top + rows <= map.height &&
+           left + columns <= map.width;
+  }
+  // Of such: all threads of the block load words. Sectors of memory are then asked for once.
+  FULMAR_DEVICE void load_words(const BlockMap& map, int64_t image, int row, int column, int rows,
+                                int columns, int words, uint32_t* to) const {
+    const uintptr_t memory = reinterpret_cast<uintptr_t>(source);
+    const uintptr_t past =
+        memory + static_cast<uintptr_t>(bytes_before(out.images - 1, slot_height - 1, slot_width));
+    for (int i = static_cast<int>(threadIdx.x); i < rows * words; i += each_threads) {
+      const int down = i / words, word = i - down * words;
+      const uintptr_t begin = first_byte(map, image, row + down, column);
+      const uintptr_t end =
+          begin + static_cast<uintptr_t>(columns * static_cast<int>(bands * sizeof(S)));
+      const uintptr_t at = begin / 4 * 4 + 4 * static_cast<uintptr_t>(word);
+      if (at >= end) continue;
+      if (at >= memory && at + 4 <= past) {
+        to[i] = *reinterpret_cast<const uint32_t*>(at);
+        continue;
+      }
+      for (uintptr_t k = 0; k < 4; k++)
+        if (at + k >= memory && at + k < past)
+          reinterpret_cast<uint8_t*>(to + i)[k] = *reinterpret_cast<const uint8_t*>(at + k);
+    }
+  }
+  // take(band, value) for a pixel of them: (down, across) of the part that begins at (row, column).
+  template <class Take>
+  FULMAR_DEVICE void bands_of_words(const BlockMap& map, int64_t image, int row, int column,
+                                    int down, int across, int words, const uint32_t* from,
+                                    const Take& take) const {
+    const int before = static_cast<int>(first_byte(map, image, row + down, column) % 4);
+    const S* const pixel =
+        reinterpret_cast<const S*>(reinterpret_cast<const uint8_t*>(from + down * words) + before +
+                                   across * static_cast<int>(bands * sizeof(S)));
+    for (int64_t band = 0; band < bands; band++)
+      take(band, finished(map, image, row + down, column + across, band,
+                          unless_missing(pixel[band], band)));
+  }
+
   // One value by its place in the output, by a thread alone.
   FULMAR_DEVICE float operator()(int64_t i) const {
     const int64_t pixel = divide(i, bands), at = i - pixel * bands;
@@ -196,11 +244,31 @@ struct Warp {
     return {options.interpolation == Interpolation::nearest, options.border == Border::clamp};
   }
 
+  FULMAR_DEVICE int64_t bytes_before(int64_t image, int64_t row, int64_t column) const {
+    return (image * image_stride + row * row_stride + column * pixel_stride) *
+           static_cast<int64_t>(sizeof(S));
+  }
+  FULMAR_DEVICE uintptr_t first_byte(const BlockMap& map, int64_t image, int row,
+                                     int column) const {
+    return reinterpret_cast<uintptr_t>(source) +
+           static_cast<uintptr_t>(bytes_before(image, row + map.a[5], column + map.a[2]));
+  }
+
+  FULMAR_DEVICE float finished(const BlockMap& map, int64_t image, int row, int column,
+                               int64_t band, float value) const {
+    const float scaled = value * options.scale[band] + options.offset[band];
+    const float speckle =
+        map.speckle > 0 ? noise(map, samples[image].seed, band, row * out.width + column) : 1;
+    return scaled * map.gain * speckle;
+  }
   FULMAR_DEVICE float read(int64_t image, int row, int column, int64_t band) const {
     if (row < 0 || column < 0) return options.fill[band];
+    return unless_missing(
+        source[image * image_stride + row * row_stride + column * pixel_stride + band], band);
+  }
+  FULMAR_DEVICE float unless_missing(S found, int64_t band) const {
     using Exact = std::conditional_t<std::is_same_v<S, double>, double, float>;
-    const Exact value = static_cast<Exact>(
-        source[image * image_stride + row * row_stride + column * pixel_stride + band]);
+    const Exact value = static_cast<Exact>(found);
     const bool missing = options.has_nodata && value == static_cast<Exact>(options.nodata);
     return missing || !is_finite(value) ? options.fill[band] : static_cast<float>(value);
   }

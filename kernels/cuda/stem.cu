@@ -29,6 +29,8 @@ struct StemShape {
   int tile_height;       // of y
   int rows, columns;     // of the tile of x
   int plane;             // a row of every `across`th of its columns
+  int tile_size;         // of the tile of x, in floats
+  int raw_words = 0;     // of a row of it in a picture, where that is kept too
   int64_t tiles, tiles_down, tiles_across;
 
   StemShape(const Shape& x, const Shape& w, const Shape& y, const Window& window, int height)
@@ -48,11 +50,12 @@ struct StemShape {
     rows = (tile_height - 1) * down + (taps_down - 1) * apart[0] + 1;
     columns = (tile_width - 1) * across + (taps_across - 1) * apart[1] + 1;
     plane = (columns + across - 1) / across;
+    tile_size = rows * bands * across * plane;
     tiles_down = (out.height + tile_height - 1) / tile_height;
     tiles_across = (out.width + tile_width - 1) / tile_width;
     tiles = out.images * tiles_down * tiles_across;
   }
-  int64_t tile_floats() const { return int64_t{rows} * bands * across * plane; }
+  int64_t shared_words() const { return int64_t{tile_size} + rows * raw_words; }
   int64_t blocks(int64_t room) const {
     return std::max<int64_t>(1, std::min({tiles, room, most_blocks}));
   }
@@ -84,6 +87,8 @@ template <class T>
 struct Plain {
   const T* x;
   Extent extent;
+  static constexpr bool is_narrow = false;
+  static int raw_words(int, int) { return 0; }
   FULMAR_DEVICE BlockMap prepare(int64_t) const { return {}; }
   template <class Take>
   FULMAR_DEVICE void for_bands(const BlockMap&, int64_t image, int row, int column, int64_t first,
@@ -91,6 +96,16 @@ struct Plain {
     const T* const from = x + extent.at(image, row, column);
     for (int64_t band = first; band < end; band++) take(band, number(from[band]));
   }
+};
+
+// Of an extent of x, what a tile reaches: [begin, end).
+struct Reach {
+  int begin, end;
+  FULMAR_DEVICE Reach(int first, int count, int64_t extent)
+      : begin(first < 0 ? 0 : first),
+        end(first + count < extent ? first + count : static_cast<int>(extent)) {}
+  FULMAR_DEVICE bool holds(int i) const { return i >= begin && i < end; }
+  FULMAR_DEVICE int count() const { return end > begin ? end - begin : 0; }
 };
 
 // The tile of x, 0 outside of it. All threads of the block call it, and meet behind it.
@@ -104,17 +119,35 @@ FULMAR_DEVICE void load_tile(const StemShape& shape, const Source& source, const
   }
   const int top = static_cast<int>(tile.row) * shape.down - shape.before[0];
   const int left = static_cast<int>(tile.column) * shape.across - shape.before[1];
+  const Reach rows(top, shape.rows, shape.in.height), columns(left, shape.columns, shape.in.width);
+  uint32_t* const words = reinterpret_cast<uint32_t*>(to + shape.tile_size);
+  bool cuts = false;
+  if constexpr (Source::is_narrow) {
+    cuts = source.cuts(*map, rows.begin, columns.begin, rows.count(), columns.count());
+    if (cuts) {
+      source.load_words(*map, tile.image, rows.begin, columns.begin, rows.count(), columns.count(),
+                        shape.raw_words, words);
+      __syncthreads();
+    }
+  }
   for (int i = static_cast<int>(threadIdx.x); i < shape.rows * shape.columns; i += each_threads) {
     const int down = i / shape.columns, across = i - down * shape.columns;
     const int row = top + down, column = left + across;
     float* const first = to + shape.at(down, 0, across);
     const int step = shape.across * shape.plane;
-    if (row < 0 || row >= shape.in.height || column < 0 || column >= shape.in.width) {
-      for (int band = 0; band < shape.bands; band++) first[band * step] = 0;
-    } else {
-      source.for_bands(*map, tile.image, row, column, 0, shape.bands,
-                       [&](int64_t band, float v) { first[band * step] = v; });
+    const auto take = [&](int64_t band, float v) { first[band * step] = v; };
+    if (!rows.holds(row) || !columns.holds(column)) {
+      for (int band = 0; band < shape.bands; band++) take(band, 0);
+      continue;
     }
+    if constexpr (Source::is_narrow) {
+      if (cuts) {
+        source.bands_of_words(*map, tile.image, rows.begin, columns.begin, row - rows.begin,
+                              column - columns.begin, shape.raw_words, words, take);
+        continue;
+      }
+    }
+    source.for_bands(*map, tile.image, row, column, 0, shape.bands, take);
   }
   __syncthreads();
 }
@@ -239,16 +272,14 @@ __global__ void __launch_bounds__(each_threads)
       if (lane < 2 * some) part[warp][lane] = sum[0];
       __syncthreads();
       if (thread < some && first + thread < shape.outputs) {
-        double deviations = 0, squares = 0;
-        for (int i = 0; i < each_threads / 32; i++) {
-          deviations += static_cast<double>(part[i][thread]);
-          squares += static_cast<double>(part[i][some + thread]);
-        }
+        Sum<2> found;
+        for (int i = 0; i < each_threads / 32; i++)
+          for (int s = 0; s < 2; s++)
+            found.of[s] += static_cast<double>(part[i][s * some + thread]);
         const int64_t high = shape.out.height - tile.row, wide = shape.out.width - tile.column;
         const double n = static_cast<double>((high < shape.tile_height ? high : shape.tile_height) *
                                              (wide < tile_width ? wide : tile_width));
-        const Sum<2> moved =
-            moved_to(sums.shift[first + thread], origin[thread], n, deviations, squares);
+        const Sum<2> moved = moved_to(sums.shift[first + thread], origin[thread], n, found);
         for (int i = 0; i < 2; i++) total[i][first + thread] += moved.of[i];
       }
     }
@@ -328,10 +359,14 @@ __global__ void __launch_bounds__(each_threads, 2)
           }
         }
       }
+      constexpr int at_once = lanes < 4 ? lanes : 4;
       FULMAR_UNROLL
-      for (int k = 0; k < lanes; k++) {
+      for (int k = 0; k < lanes; k += at_once) {
         const int c = first + k;
-        grads[(c / 4 * each_threads + thread) * 4 + c % 4] = grad.v[k];
+        Vec<float, at_once> part;
+        FULMAR_UNROLL
+        for (int i = 0; i < at_once; i++) part.v[i] = grad.v[k + i];
+        store<at_once>(grads + (c / 4 * each_threads + thread) * 4 + c % 4, part);
       }
     }
     load_tile(shape, source, tile, tile.image != image, map, x);
@@ -383,7 +418,7 @@ bool convolution_samples(const View& w, const View& y, const Window& window, int
       w.shape.width() > 4)
     return false;
   const StemShape shape(y.shape, w.shape, y.shape, window, forward_rows * forward_pixels);
-  return shape.tile_floats() <= most_tile;
+  return shape.tile_size <= most_tile;
 }
 
 size_t convolution_workspace(Stream&, const Loaded&, const View&, const View&, const View&,
@@ -395,19 +430,21 @@ void convolution(Stream& stream, const Loaded& x, const View& w, const View& bia
                  const View& shift, const View& y, const View& sums, const Window& window,
                  int64_t groups, void*) {
   require_stem(x, w, y, window, groups);
-  const StemShape shape(x.shape(), w.shape, y.shape, window, forward_rows * forward_pixels);
+  StemShape shape(x.shape(), w.shape, y.shape, window, forward_rows * forward_pixels);
   const Queue& queue = queue_of(stream);
   const int64_t blocks = shape.blocks(most_partials / (2 * shape.outputs));
   const KeepChannelSums keep{sums ? elements<double>(sums) : nullptr, shape.outputs,
                              y.shape.pixels()};
   const StemSums of{sums ? reals(shift) : nullptr, queue.partials, keep};
-  const int64_t floats = (shape.products + 1) * shape.padded + shape.products + shape.tile_floats();
   for_type_of(y, [&](auto zero) {
     using T = decltype(zero);
     T* const to = elements<T>(y);
     const bool whole = shape.outputs % some == 0 && can_move_16_bytes(to);
     for_stem_source<T>(x, [&](const auto& source) {
       using Source = std::decay_t<decltype(source)>;
+      shape.raw_words = Source::raw_words(shape.columns, shape.bands);
+      const int64_t floats =
+          (shape.products + 1) * shape.padded + shape.products + shape.shared_words();
       launch({"convolution", static_cast<unsigned>(blocks), each_threads, queue.stream,
               static_cast<size_t>(floats) * sizeof(float)},
              whole ? stem_kernel<true, Source, T> : stem_kernel<false, Source, T>, shape, source,
@@ -426,12 +463,10 @@ size_t convolution_weight_grad_workspace(Stream&, const Loaded&, const Cotangent
 void convolution_weight_grad(Stream& stream, const Loaded& x, const Cotangent& dy, const View& dw,
                              const Window& window, int64_t groups, void*) {
   require_stem(x, dw, dy.dy, window, groups);
-  const StemShape shape(x.shape(), dw.shape, dy.dy.shape, window, each_threads / tile_width);
+  StemShape shape(x.shape(), dw.shape, dy.dy.shape, window, each_threads / tile_width);
   const Tiles walk(shape.products, shape.outputs);
   const int64_t blocks = shape.blocks(walk.most_chunks());
   const Queue& queue = queue_of(stream);
-  const int64_t floats =
-      int64_t{shape.padded} * each_threads + shape.products + shape.tile_floats();
   for_type_of(dy.dy, [&](auto zero) {
     using T = decltype(zero);
     const StemCotangent<T> cotangent{
@@ -440,6 +475,9 @@ void convolution_weight_grad(Stream& stream, const Loaded& x, const Cotangent& d
                        can_move_16_bytes(cotangent.z);
     for_stem_source<T>(x, [&](const auto& source) {
       using Source = std::decay_t<decltype(source)>;
+      shape.raw_words = Source::raw_words(shape.columns, shape.bands);
+      const int64_t floats =
+          int64_t{shape.padded} * each_threads + shape.products + shape.shared_words();
       launch({"convolution_weight_grad", dim3(static_cast<unsigned>(blocks), walk.blocks()),
               each_threads, queue.stream, static_cast<size_t>(floats) * sizeof(float)},
              whole ? stem_grad_kernel<true, Source, T> : stem_grad_kernel<false, Source, T>, shape,
