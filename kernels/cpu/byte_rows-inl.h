@@ -57,19 +57,17 @@ class ByteRows {
     const auto byte_taps = reinterpret_cast<const uint8_t**>(taps);
     rows_.find_taps(line, byte_taps, [&](int64_t, int64_t r, uint8_t* to) HWY_ATTR {
       zip_byte_row(first_ + r * stride_, row_bytes_, rows_.first(), rows_.step(), rows_.count(),
-                   2 * stride_, rows_.edge(), to, StoreBytes(to));
+                   rows_.edge(), to, StoreBytes(to));
     });
-    direct_row_of(DirectRowOf<uint8_t>{byte_taps,
-                                       row.depth,
-                                       weight_,
-                                       row.bias,
-                                       row.outputs,
-                                       row.columns,
-                                       row.x_step,
-                                       row.y_step,
-                                       row.y,
-                                       {}},
-                  finish);
+    const auto next = rows_.next_rows();
+    const int64_t count = next.end - next.begin;
+    direct_row_of(
+        DirectRowOf<uint8_t>{byte_taps, row.depth, weight_, row.bias, row.outputs, row.columns,
+                             row.x_step, row.y_step, row.y,
+                             count <= 0 ? Fetch()
+                                        : fetch_bytes(first_ + next.begin * stride_, stride_, count,
+                                                      row_bytes_, row.columns / 2 * row.depth)},
+        finish);
   }
 
  private:

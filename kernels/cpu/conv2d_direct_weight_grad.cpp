@@ -57,7 +57,7 @@ HWY_NOINLINE void gradient_tile(const GradientRow& row, int64_t k, int64_t o) {
     }
 #pragma GCC unroll 8
     for (int j = 0; j < outputs; j++) {
-      const V gradient = hn::Load(d, dy + j * lanes());
+      const V gradient = kept(hn::Load(d, dy + j * lanes()));
 #pragma GCC unroll 8
       for (int i = 0; i < inputs; i++) sum[i][j] = hn::MulAdd(value[i], gradient, sum[i][j]);
     }

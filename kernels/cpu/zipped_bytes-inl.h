@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/zipped-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
@@ -65,46 +65,73 @@ class StoreBytes {
   uint8_t* to_;
 };
 
-// store(byte t of all segments) for t in [0, count). Segments are read to the end of a block;
-// `ahead` bytes behind each block the same is asked for.
-template <class Store>
-HWY_NOINLINE void zip_bytes(const uint8_t* const* segments, int64_t count, int64_t ahead,
-                            Store store) {
-  const hn::ScalableTag<uint8_t> d8;
-  const hn::Rebind<uint8_t, D> narrow;
-  using Bytes = hn::Vec<decltype(d8)>;
-  HWY_ALIGN uint8_t turned[16 * byte_block];
-  for (int64_t b = 0; b < count; b += byte_block) {
-    Bytes x[16], y[16];
+// Bytes [16 block, 16 block + 16) of v.
+template <class DX>
+HWY_INLINE ZippedByte block_of(DX, hn::Vec<DX> v, int block) {
+  if constexpr (hn::MaxLanes(DX()) == 16) {
+    return v;
+  } else {
+    const hn::Half<DX> half;
+    constexpr int blocks = static_cast<int>(hn::MaxLanes(hn::Half<DX>())) / 16;
+    return block < blocks ? block_of(half, hn::LowerHalf(half, v), block)
+                          : block_of(half, hn::UpperHalf(half, v), block - blocks);
+  }
+}
+
+// As zip_bytes of as many bytes of each segment as a vector of d has, from `first` on; the first
+// `count` of them are stored.
+template <class DX, class Store>
+HWY_INLINE void zip_byte_block(DX d, const uint8_t* const* segments, int64_t first, int64_t count,
+                               Store& store) {
+  using Bytes = hn::Vec<DX>;
+  Bytes x[16], y[16];
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) {
-      x[i] = hn::LoadU(d8, segments[i] + b);
-      __builtin_prefetch(segments[i] + b + ahead);
-    }
+  for (int i = 0; i < 16; i++) x[i] = hn::LoadU(d, segments[i] + first);
     // Four perfect shuffles transpose 16 x 16 bytes in every 128 bits.
 #pragma GCC unroll 4
-    for (int stage = 0; stage < 4; stage++) {
+  for (int stage = 0; stage < 4; stage++) {
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; i++) {
-        y[2 * i] = hn::InterleaveLower(d8, x[i], x[i + 8]);
-        y[2 * i + 1] = hn::InterleaveUpper(d8, x[i], x[i + 8]);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; i++) x[i] = y[i];
+    for (int i = 0; i < 8; i++) {
+      y[2 * i] = hn::InterleaveLower(d, x[i], x[i + 8]);
+      y[2 * i + 1] = hn::InterleaveUpper(d, x[i], x[i + 8]);
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) hn::Store(x[i], d8, turned + i * byte_block);
-    const int64_t here = std::min(byte_block, count - b);
-    for (int64_t i = 0; i < here; i++)
-      store(hn::Load(narrow, turned + i % 16 * byte_block + i / 16 * 16));
+    for (int i = 0; i < 16; i++) x[i] = y[i];
   }
+  // From registers: parts of a vector that was just stored wait for it when they are loaded.
+  constexpr int blocks = static_cast<int>(hn::MaxLanes(DX())) / 16;
+#pragma GCC unroll 4
+  for (int b = 0; b < blocks; b++) {
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+      if (16 * b + i < count) store(block_of(d, x[i], b));
+  }
+}
+
+// store(byte t of all segments) for t in [0, count). Segments are read to the end of a block.
+template <class Store>
+HWY_NOINLINE void zip_bytes(const uint8_t* const* segments, int64_t count, Store store) {
+  const hn::ScalableTag<uint8_t> whole;
+  const hn::Rebind<uint8_t, D> one;
+  int64_t t = 0;
+  for (; t + byte_block / 4 < count; t += byte_block)
+    zip_byte_block(whole, segments, t, count - t, store);
+  if (t < count) zip_byte_block(one, segments, t, count - t, store);
+}
+
+// Rows of bytes that are wanted next, in so many steps; what lies between them too.
+inline Fetch fetch_bytes(const uint8_t* first, int64_t row_stride, int64_t rows, int64_t row_bytes,
+                         int64_t steps) {
+  constexpr auto size = static_cast<int64_t>(sizeof(float));
+  return {reinterpret_cast<const float*>(first), ((rows - 1) * row_stride + row_bytes) / size,
+          steps};
 }
 
 // As zip_row, of a row of bytes. `edge` has room for all segments where `count` is enough.
 constexpr int64_t least_byte_count = 16;
 template <class Store>
 void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_t step, int64_t count,
-                  int64_t ahead, void* edge, typename Store::Element* to, const Store& store) {
+                  void* edge, typename Store::Element* to, const Store& store) {
   const int64_t room = (count + byte_block - 1) / byte_block * byte_block;
   const uint8_t* segments[16];
   auto* spare = static_cast<uint8_t*>(edge);
@@ -123,7 +150,7 @@ void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_t step,
     segments[l] = spare;
     spare += room;
   }
-  zip_bytes(segments, count, ahead, store);
+  zip_bytes(segments, count, store);
   // Outside of the row are zeros, not what scaling makes of them.
   for (int64_t l = 0; l < 16; l++) {
     for (int64_t t = 0; t < low(l); t++) to[t * 16 + l] = 0;

@@ -71,6 +71,18 @@ class ZippedPictures {
       make(double());
     rows.zip_plain(row_memory, to);
   }
+  // As ZippedRows::next, where rows lie in the source as they are.
+  Fetch next([[maybe_unused]] const ZippedRows& rows, [[maybe_unused]] int64_t steps) const {
+#if HWY_TARGET == HWY_AVX3
+    const ZippedRows::Rows next = rows.next_rows();
+    if (next.begin >= next.end) return {};
+    const CutRow cut = cut_row(source_, *sampled_.how, sampled_.samples[next.image], next.image,
+                               next.begin, width_, bands_);
+    if (cut.data)
+      return fetch_bytes(cut.data, cut.row_stride, next.end - next.begin, width_ * bands_, steps);
+#endif
+    return {};
+  }
 
  private:
 #if HWY_TARGET == HWY_AVX3
@@ -83,8 +95,8 @@ class ZippedPictures {
     if (!cut.data) return false;
     const ByteScale scale{how.scale.data(), how.offset.data(), bands_,
                           static_cast<float>(sample.gain)};
-    zip_byte_row(cut.data, width_ * bands_, rows.first(), rows.step(), rows.count(),
-                 2 * cut.row_stride, rows.edge(), to, StoreScaled(scale, to));
+    zip_byte_row(cut.data, width_ * bands_, rows.first(), rows.step(), rows.count(), rows.edge(),
+                 to, StoreScaled(scale, to));
     return true;
   }
 #endif
@@ -115,7 +127,7 @@ class ZippedSource {
     });
   }
   Fetch next(const ZippedRows& rows, int64_t steps) const {
-    return pictures_ ? Fetch() : rows.next(steps);
+    return pictures_ ? pictures_->next(rows, steps) : rows.next(steps);
   }
 
  private:
