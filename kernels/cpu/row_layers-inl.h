@@ -157,31 +157,52 @@ struct RowWeight {
   }
 };
 
-// The largest of 3 x 3 columns in three rows, and what is added to it. Behind relu no value is
-// below +0: then numbers follow the order of their bits, and NaN of either sign is the largest.
+// The largest of three, in three rows, of a vector each. Behind relu no value is below +0: then
+// numbers follow the order of their bits, and NaN of either sign is the largest.
 template <class DX>
-HWY_INLINE hn::Vec<DX> largest_and(DX d, const float* const* rows, int64_t at, int64_t column,
-                                   const float* added) {
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<DX>> largest_of_rows(DX d, const float* const* rows,
+                                                             int64_t at) {
   const hn::RebindToUnsigned<DX> bits;
-  auto best = hn::Zero(bits);
-#pragma GCC unroll 3
-  for (int r = 0; r < 3; r++) {
-#pragma GCC unroll 3
-    for (int c = 0; c < 3; c++)
-      best = hn::Max(best, hn::BitCast(bits, hn::LoadU(d, rows[r] + at + c * column)));
-  }
-  return hn::Add(hn::BitCast(d, best), hn::LoadU(d, added));
+  const auto load = [&](int r) HWY_ATTR { return hn::BitCast(bits, hn::LoadU(d, rows[r] + at)); };
+  return hn::Max(hn::Max(load(0), load(1)), load(2));
 }
 
 // y[j] = added[j] + the largest of the columns from 2j on, for `count` columns of `column` floats,
-// of which [begin, end) are made.
-HWY_NOINLINE inline void pool_columns(const float* const* rows, int64_t column, int64_t begin,
-                                      int64_t end, int64_t count, const float* added, float* y) {
-  for (int64_t j = 0; j < count; j++)
-    for_channels(end - begin, [&](auto d, int64_t c) HWY_ATTR {
-      const int64_t e = begin + c, to = j * column + e;
-      hn::StoreU(largest_and(d, rows, 2 * j * column + e, column, added + to), d, y + to);
-    });
+// of which `vectors` vectors from `at` on are made. Windows share a column's largest.
+template <int vectors, class DX>
+HWY_NOINLINE void pool_vectors(DX d, const float* const* given, int64_t column, int64_t at,
+                               int64_t count, const float* added, float* y) {
+  const hn::RebindToUnsigned<DX> bits;
+  const float* const rows[3] = {given[0] + at, given[1] + at, given[2] + at};
+  hn::Vec<decltype(bits)> left[vectors];
+  constexpr auto step = static_cast<int64_t>(hn::MaxLanes(DX()));
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; v++) left[v] = largest_of_rows(d, rows, v * step);
+  for (int64_t j = 0; j < count; j++) {
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) {
+      const int64_t e = 2 * j * column + v * step, to = at + j * column + v * step;
+      const auto middle = largest_of_rows(d, rows, e + column);
+      const auto right = largest_of_rows(d, rows, e + 2 * column);
+      const auto best = hn::BitCast(d, hn::Max(hn::Max(left[v], middle), right));
+      hn::StoreU(hn::Add(best, hn::LoadU(d, added + to)), d, y + to);
+      left[v] = right;
+    }
+  }
+}
+
+// Floats [begin, end) of each column.
+inline void pool_columns(const float* const* rows, int64_t column, int64_t begin, int64_t end,
+                         int64_t count, const float* added, float* y) {
+  const D d;
+  int64_t c = begin;
+  for (; c + 8 * lanes() <= end; c += 8 * lanes())
+    pool_vectors<8>(d, rows, column, c, count, added, y);
+  for (; c + 2 * lanes() <= end; c += 2 * lanes())
+    pool_vectors<2>(d, rows, column, c, count, added, y);
+  for_channels_from(d, c, end, [&](auto dx, int64_t at) HWY_ATTR {
+    pool_vectors<1>(dx, rows, column, at, count, added, y);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
