@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -347,8 +348,9 @@ TEST_CASE("batches are the same bits for any threads, epochs differ, files equal
 
 TEST_CASE("patches to evaluate on count every pixel once, with a halo around their own") {
   const Scenes scenes;
-  for (const auto& [side, halo] : std::vector<std::pair<int64_t, int64_t>>{
+  for (const std::array<int64_t, 2>& patch : std::vector<std::array<int64_t, 2>>{
            {16, 0}, {16, 3}, {16, 7}, {40, 4}, {64, 8}, {53, 0}}) {
+    const int64_t side = patch[0], halo = patch[1];
     CAPTURE(side);
     CAPTURE(halo);
     const Preprocess record = Scenes::record(side);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -223,6 +224,36 @@ TEST_CASE("a pyramid on folders of images and labels, whose classes nobody named
   CHECK(info["heads"][0]["settings"]["numbers"] == Json::parse("[0,2,5]"));
 }
 
+TEST_CASE("class weights balance, and the losses are the model's") {
+  const TempFolder folder;
+  write_scenes(folder, 2);
+  const Ended trained =
+      fulmar_program(train(folder, "run",
+                           {"--loss", "focal", "--focal-gamma", "1", "--class-weights", "balanced",
+                            "--epochs", "2", "--task-weights", "2,1"}));
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const Json heads =
+      json_of(fulmar_program({"info", folder.path("run/best.safetensors"), "--json"}))["heads"];
+  REQUIRE(heads.size() == 2);
+  CHECK(heads[0]["settings"]["loss"] == "focal");
+  CHECK(heads[0]["settings"]["gamma"] == 1);
+  std::map<int, double> counts;
+  double all = 0;
+  for (int scene = 0; scene < 2; scene++)
+    for (int64_t i = 0; i < height * width; i++)
+      if (labelled(i / width, i % width)) {
+        counts[kind(scene, i / width, i % width)]++;
+        all++;
+      }
+  size_t k = 0;
+  for (const auto& [number, count] : counts)
+    CHECK(heads[0]["settings"]["class_weights"][k++].get<double>() ==
+          doctest::Approx(all / (3 * count)));
+  // The same again from what the configuration keeps.
+  const Ended again = fulmar_program({"train", "--out", folder.path("run"), "--resume"});
+  CHECK_MESSAGE(again.code == 0, again.err);
+}
+
 TEST_CASE("check audits labels by pixel") {
   const TempFolder folder;
   write_scenes(folder, 3);
@@ -265,6 +296,8 @@ TEST_CASE("labels that make no sense are refused with the reason") {
   refused({"--labels", "kind"}, 2, "with one *");
   refused({"--network", "polar-low"}, 2, "take unet or deeplab");
   refused({"--task-weights", "1"}, 2, "1 weights for 2 tasks");
+  refused({"--class-weights", "1,2"}, 2, "--class-weights takes balanced");
+  refused({"--class-weights", R"({"kind":[1,2]})"}, 2, "2 class weights for 3 classes");
   refused({"--size", "64"}, 2, "--size goes with pictures that have one label each");
   // A number of no class: named with its place.
   const Ended stray = fulmar_program(train(

@@ -172,6 +172,82 @@ TEST_CASE("segmentation: pixels without a label, and samples of weight 0, count 
   CHECK(value_of(meter->metrics(), "macro_f1") == doctest::Approx((2 / 3.0 + 1 + 0) / 3));
 }
 
+TEST_CASE(
+    "segmentation: focal and Dice's loss and class weights; without a label nothing is lost") {
+  Context context;
+  const std::vector<std::string> classes{"sea", "ice", "land"};
+  const Values logits{1, 0, -1, 0.5, 2, 0, 0, 0, 3, 800, -800, 0, -2, 1, 1, 4, 0, 0};
+  const std::array<uint8_t, 6> labels{0, 1, 0, 0, 255, 2};
+  // By hand, as model/tasks/segmentation.h has the formulas.
+  const auto by_hand = [&](const PixelLoss& how, const Values& x) {
+    double sum = 0;
+    for (size_t i = 0; i < labels.size(); i++) {
+      if (labels[i] == 255) continue;
+      const double most = std::max({x[3 * i], x[3 * i + 1], x[3 * i + 2]});
+      double all = 0;
+      for (size_t k = 0; k < 3; k++) all += std::exp(x[3 * i + k] - most);
+      const double surprise = std::log(all) + most - x[3 * i + labels[i]];
+      const double missed = -std::expm1(-surprise);
+      const double c = how.class_weights.empty() ? 1 : how.class_weights[labels[i]];
+      sum += c * (how.kind == "dice"    ? missed
+                  : how.kind == "focal" ? std::pow(missed, how.gamma) * surprise
+                                        : surprise);
+    }
+    return sum;
+  };
+  for (const char* kind : {"cross-entropy", "focal", "dice"})
+    for (const bool weighted : {false, true}) {
+      CAPTURE(kind);
+      CAPTURE(weighted);
+      const PixelLoss how{kind, 3, weighted ? Values{1, 3, 0.5} : Values{}};
+      const Segmentation task(classes, 255, {}, how);
+      CHECK(tasks().at("segmentation")(task.to_json())->to_json() == task.to_json());
+      const auto run = [&](const std::array<uint8_t, 6>& of) {
+        Recording r(task, {1, 2, 3, 3}, {"", DType::u8, {1, 2, 3, 1}}, false);
+        r.run(context, [&](Session& session) {
+          session.set(r.y, logits);
+          session.set_bytes(r.t, of.data(), of.size());
+        });
+        return r;
+      };
+      const Recording r = run(labels);
+      CHECK(r.loss == doctest::Approx(by_hand(how, logits)).epsilon(1e-12));
+      CHECK(r.weight == (weighted ? 1 * 3 + 3 + 0.5 : 5));
+      for (size_t i = 0; i < logits.size(); i++) {
+        Values up = logits, down = logits;
+        up[i] += 1e-5;
+        down[i] -= 1e-5;
+        CHECK(r.dy[i] ==
+              doctest::Approx((by_hand(how, up) - by_hand(how, down)) / 2e-5).epsilon(1e-5));
+      }
+      const Recording none = run({255, 255, 255, 255, 255, 255});
+      CHECK(none.loss == 0);
+      CHECK(none.weight == 0);
+      CHECK(none.dy == Values(18, 0));
+    }
+  // A class of weight 0 teaches nothing, and is counted all the same.
+  const Segmentation some(classes, 255, {}, {"focal", 2, {1, 0, 1}});
+  Recording r(some, {1, 2, 3, 3}, {"", DType::u8, {1, 2, 3, 1}}, false);
+  r.run(context, [&](Session& session) {
+    session.set(r.y, logits);
+    session.set_bytes(r.t, labels.data(), labels.size());
+  });
+  CHECK(r.weight == 4);
+  CHECK(r.watched[0] == Values{2, 0, 1, 0, 1, 0, 1, 0, 0});
+  CHECK(refusal([&] {
+          Segmentation(classes, 255, {}, {"hinge", 2, {}});
+        }).find("none of cross-entropy, focal, dice") != std::string::npos);
+  CHECK(refusal([&] {
+          Segmentation(classes, 255, {}, {"focal", 0, {}});
+        }).find("a gamma of 1 to 10") != std::string::npos);
+  CHECK(refusal([&] {
+          Segmentation(classes, 255, {}, {"dice", 2, {1, 2}});
+        }).find("2 class weights for 3") != std::string::npos);
+  CHECK(refusal([&] {
+          Recording(some, {1, 2, 3, 3}, {"", DType::u8, {1, 2, 3, 1}}, false, {0.1});
+        }).find("label smoothing goes with cross-entropy") != std::string::npos);
+}
+
 TEST_CASE("segmentation: a label raster is read through its own map, and is unlabelled outside") {
   Context context;
   const Segmentation task({"sea", "ice"}, 9);

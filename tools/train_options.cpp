@@ -61,6 +61,17 @@ void add_label_options(CLI::App& app, TrainConfig& c) {
   add_number(app, "--labelled", c.labelled, 0, 1,
              "Draw patches of which this share has labels, where there are such (default 0.25)")
       ->group(group);
+  add_choice(app, "--loss", c.loss, {"cross-entropy", "focal", "dice"},
+             "Of pixels (default cross-entropy)")
+      ->group(group);
+  add_integer(app, "--focal-gamma", c.focal_gamma, 1, 10, "Of the focal loss (default 2)")
+      ->group(group);
+  app.add_option("--class-weights", c.class_weights,
+                 "balanced: by the training labels, pixels / (classes x pixels of the class); or\n"
+                 "X,X,... in the order of the classes; of several tasks JSON {TASK: [X, ...]}\n"
+                 "(default 1 each)")
+      ->type_name("balanced|X,X,...")
+      ->group(group);
   add_numbers(app, "--task-weights", c.task_weights, 0,
               "Of the tasks' losses, in the order of --labels (default 1 each)", "X,X,...")
       ->group(group);

@@ -39,6 +39,43 @@ class SegmentationMeter final : public Meter {
   Confusion counts_;
 };
 
+void check_loss(const PixelLoss& loss, int64_t classes) {
+  if (loss.kind != "cross-entropy" && loss.kind != "focal" && loss.kind != "dice")
+    usage_error("the loss of pixels is '" + loss.kind + "', none of cross-entropy, focal, dice");
+  if (loss.gamma < 1 || loss.gamma > 10)
+    usage_error("the focal loss takes a gamma of 1 to 10, not " + std::to_string(loss.gamma));
+  if (loss.class_weights.empty()) return;
+  if (std::ssize(loss.class_weights) != classes)
+    usage_error("there are " + std::to_string(loss.class_weights.size()) + " class weights for " +
+                std::to_string(classes) + " classes of pixels");
+  double sum = 0;
+  for (const double weight : loss.class_weights) {
+    if (!(weight >= 0 && weight <= 1e6))
+      usage_error("a class weight is outside 0 to 1000000: " + std::to_string(weight));
+    sum += weight;
+  }
+  if (sum == 0) usage_error("all class weights are 0");
+}
+
+Val class_weights(Tape& tape, const PixelLoss& loss) {
+  if (loss.class_weights.empty()) return {};
+  std::vector<Val> each;
+  for (const double weight : loss.class_weights)
+    each.push_back(ops::constant(tape, {1, 1, 1, 1}, weight, Role::statistic));
+  return ops::reshape(tape, ops::concat(tape, each), Shape{std::ssize(each)});
+}
+
+// A loss of each pixel, times its weight.
+Val rows_of(Tape& tape, const PixelLoss& how, const ops::Loss& loss) {
+  if (how.kind == "cross-entropy") return loss.rows;
+  const Val surprise = ops::div_no_nan(tape, loss.rows, loss.row_weight);  // -log p
+  const Val missed = ops::affine(tape, ops::exp(tape, ops::affine(tape, surprise, -1, 0)), -1, 1);
+  if (how.kind == "dice") return ops::mul(tape, loss.row_weight, missed);
+  Val rows = loss.rows;
+  for (int64_t i = 0; i < how.gamma; i++) rows = ops::mul(tape, rows, missed);
+  return rows;
+}
+
 bool counted(const std::vector<int64_t>& numbers) {
   for (size_t k = 0; k < numbers.size(); k++)
     if (numbers[k] != static_cast<int64_t>(k)) return false;
@@ -48,8 +85,11 @@ bool counted(const std::vector<int64_t>& numbers) {
 }  // namespace
 
 Segmentation::Segmentation(std::vector<std::string> class_names, int64_t unlabelled,
-                           std::vector<int64_t> of_rasters)
-    : classes(std::move(class_names)), ignore(unlabelled), numbers(std::move(of_rasters)) {
+                           std::vector<int64_t> of_rasters, PixelLoss how)
+    : classes(std::move(class_names)),
+      ignore(unlabelled),
+      numbers(std::move(of_rasters)),
+      loss(std::move(how)) {
   const auto count = static_cast<int64_t>(classes.size());
   if (count < 2 || count > 255)
     usage_error("the description of a model: it names " + std::to_string(count) +
@@ -62,11 +102,15 @@ Segmentation::Segmentation(std::vector<std::string> class_names, int64_t unlabel
   if (std::ssize(numbers) != count)
     usage_error("the description of a model: it has " + std::to_string(numbers.size()) +
                 " numbers for " + std::to_string(count) + " classes of pixels");
+  check_loss(loss, count);
 }
 
 std::string Segmentation::to_json() const {
   Json json{{"classes", classes}, {"ignore", ignore}};
   if (!counted(numbers)) json["numbers"] = numbers;
+  if (loss.kind != PixelLoss{}.kind) json["loss"] = loss.kind;
+  if (loss.kind == "focal") json["gamma"] = loss.gamma;
+  if (!loss.class_weights.empty()) json["class_weights"] = loss.class_weights;
   return json.dump();
 }
 
@@ -89,14 +133,19 @@ Recorded Segmentation::record(Tape& tape, Val output, const Target& target,
       target.weight
           ? ops::broadcast(tape, target.weight, {shape.images(), shape.height(), shape.width(), 1})
           : Val{};
-  const ops::Loss loss = ops::softmax_cross_entropy(tape, output, label,
-                                                    {options.label_smoothing, ignore}, {}, weight);
+  if (loss.kind != "cross-entropy" && options.label_smoothing > 0)
+    usage_error("label smoothing goes with cross-entropy, and the loss of pixels is " + loss.kind);
+  const ops::Loss entropy = ops::softmax_cross_entropy(
+      tape, output, label, {options.label_smoothing, ignore}, class_weights(tape, loss), weight);
+  const Val rows = rows_of(tape, loss, entropy);
   const Shape sample{shape.images(), 1, 1, 1};
-  r.sample_loss = ops::sum(tape, loss.rows, sample);
-  r.sample_weight = ops::sum(tape, loss.row_weight, sample);
-  r.loss_sum = loss.sum;
-  r.loss_weight = loss.weight;
-  r.watched = {ops::confusion(tape, called, label, count, loss.row_weight)};
+  r.sample_loss = ops::sum(tape, rows, sample);
+  r.sample_weight = ops::sum(tape, entropy.row_weight, sample);
+  r.loss_sum = loss.kind == "cross-entropy" ? entropy.sum : ops::sum_all(tape, rows);
+  r.loss_weight = entropy.weight;
+  // A class whose weight is 0 counts in the metrics all the same.
+  r.watched = {ops::confusion(tape, called, label, count,
+                              loss.class_weights.empty() ? entropy.row_weight : weight)};
   return r;
 }
 
@@ -112,9 +161,13 @@ std::unique_ptr<Meter> Segmentation::meter() const {
 
 std::shared_ptr<const Task> read_segmentation(const std::string& text) {
   const Json json = Json::parse(text);
+  PixelLoss loss;
+  loss.kind = json.value("loss", loss.kind);
+  loss.gamma = json.value("gamma", loss.gamma);
+  loss.class_weights = json.value("class_weights", loss.class_weights);
   return std::make_shared<Segmentation>(json.at("classes").get<std::vector<std::string>>(),
                                         json.at("ignore").get<int64_t>(),
-                                        json.value("numbers", std::vector<int64_t>()));
+                                        json.value("numbers", std::vector<int64_t>()), loss);
 }
 
 }  // namespace fulmar::model

@@ -10,16 +10,27 @@
 
 namespace fulmar::model {
 
+// What a wrong pixel costs, with p the probability of its own class and c that class's weight; the
+// mean over pixels with a label is by c:
+//   cross-entropy  -c log p
+//   focal          -c (1 - p)^gamma log p (Lin et al. 2017)
+//   dice           c (1 - p): one minus Dice's coefficient of all classes together
+struct PixelLoss {
+  std::string kind = "cross-entropy";
+  int64_t gamma = 2;                    // of focal; 1 to 10
+  std::vector<double> class_weights{};  // c, by class; none: 1
+};
+
 // One of several classes a pixel: logits [N,H,W,K], labels u8 [N,H,W,1], or a label raster of any
 // size with LABEL/samples beside it, which says how its pixels lie on the output's grid. The loss
-// is ops::softmax_cross_entropy over the pixels with a label, the result "classes", index u8
+// is a PixelLoss over the pixels with a label, 0 where none has one, the result "classes", index u8
 // [N,H,W,1]. Metrics: those of Confusion, over all pixels with a label.
 struct FULMAR_API Segmentation final : Task {
   // `of_rasters`: the classes' numbers in rasters of labels and of results; none: 0, 1, 2, …
-  // Error(usage): not 2 to 255 classes, a pixel without a label looks like one of them, or not a
-  // number for each.
+  // Error(usage): not 2 to 255 classes, a pixel without a label looks like one of them, not a
+  // number or a weight for each, or a loss that there isn't.
   explicit Segmentation(std::vector<std::string> class_names, int64_t unlabelled = 255,
-                        std::vector<int64_t> of_rasters = {});
+                        std::vector<int64_t> of_rasters = {}, PixelLoss how = {});
 
   std::string kind() const override { return "segmentation"; }
   std::string to_json() const override;
@@ -36,6 +47,7 @@ struct FULMAR_API Segmentation final : Task {
   std::vector<std::string> classes;  // in the order of the logits
   int64_t ignore;                    // the label of pixels without one
   std::vector<int64_t> numbers;      // of the classes in rasters; elsewhere their places count
+  PixelLoss loss;
 };
 
 // What such a task's meter counted. Error(usage): it is another's.

@@ -69,7 +69,7 @@ ModelInfo pixel_model(const TrainConfig& config, const std::vector<std::string>&
     info.network = model::unet(options);
   }
   info.preprocess["input"] = config.preprocess(type);
-  model::set_heads(info, pixel_heads(classes, config.task_weights));
+  model::set_heads(info, pixel_heads(classes, config));
   return info;
 }
 

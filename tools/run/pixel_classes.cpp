@@ -108,15 +108,15 @@ std::string classes_text(const std::vector<PixelClasses>& classes) {
   return all.dump();
 }
 
-void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t max_pixels,
-                    Context& context, Observer& observer) {
-  if (config.classes) {
-    config.classes = classes_text(read_classes(*config.classes, dataset.layers));
-    return;
-  }
+namespace {
+
+using Counts = std::vector<std::map<int64_t, int64_t>>;  // by layer: pixels by number
+
+Counts count_numbers(const data::Dataset& dataset, int64_t max_pixels, Context& context,
+                     Observer& observer) {
   const auto samples = std::ssize(dataset.samples);
   const Advance advance = observer.on_job("looking at labels", samples, "pictures");
-  std::vector<std::map<int64_t, int64_t>> counts(dataset.layers.size());
+  Counts counts(dataset.layers.size());
   std::mutex mutex;
   data::throw_first(data::for_each_picture(
       context.pool(), samples,
@@ -133,30 +133,91 @@ void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t m
         stop_if_cancelled(context);
         advance(done);
       }));
+  return counts;
+}
+
+// The classes that the labels hold.
+std::vector<PixelClasses> found_classes(const data::Dataset& dataset, const Counts& counts,
+                                        const std::optional<std::vector<double>>& ignore,
+                                        Observer& observer) {
   std::vector<PixelClasses> all;
   for (size_t layer = 0; layer < counts.size(); layer++) {
     PixelClasses classes{dataset.layers[layer], {}, {}};
+    std::string list;
     for (const auto& [number, pixels] : counts[layer]) {
       const bool ignored =
           number < 0 || number == data::unlabelled ||
-          (config.ignore && std::count(config.ignore->begin(), config.ignore->end(),
-                                       static_cast<double>(number)) > 0);
+          (ignore && std::count(ignore->begin(), ignore->end(), static_cast<double>(number)) > 0);
       if (ignored) continue;
       classes.numbers.push_back(number);
       classes.names.push_back(std::to_string(number));
+      list += (list.empty() ? "" : ", ") + classes.names.back();
     }
     if (classes.names.size() < 2 || classes.names.size() > data::unlabelled)
       usage_error(dataset.folder + ": the labels of '" + classes.task + "' hold " +
                   std::to_string(classes.names.size()) +
                   " numbers of classes, and 2 to 255 are possible; say with --classes which "
                   "classes there are");
-    std::string list;
-    for (const std::string& name : classes.names) list += (list.empty() ? "" : ", ") + name;
     observer.on_note("classes of " + classes.task + ", as its labels have them: " + list +
                      " (--classes names them)");
     all.push_back(std::move(classes));
   }
-  config.classes = classes_text(all);
+  return all;
+}
+
+// As scikit-learn's class_weight="balanced"; 0 for a class that no label has.
+Json balanced_weights(const std::vector<PixelClasses>& classes, const Counts& counts) {
+  Json weights = Json::object();
+  for (size_t i = 0; i < classes.size(); i++) {
+    const auto pixels_of = [&](int64_t number) {
+      const auto found = counts[i].find(number);
+      return found == counts[i].end() ? 0.0 : static_cast<double>(found->second);
+    };
+    double all = 0, present = 0;
+    for (const int64_t number : classes[i].numbers) {
+      all += pixels_of(number);
+      present += pixels_of(number) > 0;
+    }
+    Json list = Json::array();
+    for (const int64_t number : classes[i].numbers)
+      list.push_back(pixels_of(number) > 0 ? all / (present * pixels_of(number)) : 0.0);
+    weights[classes[i].task] = list;
+  }
+  return weights;
+}
+
+// Of a task; none where nobody gave any.
+std::vector<double> weights_of(const TrainConfig& config, const std::string& task, size_t tasks) {
+  if (!config.class_weights) return {};
+  const auto fail = [] {
+    usage_error("--class-weights takes balanced, X,X,... or JSON {TASK: [X, ...]}");
+  };
+  const std::string& text = *config.class_weights;
+  const Json json = begins_json(text) ? Json::parse(text, nullptr, false)
+                                      : Json::parse("[" + text + "]", nullptr, false);
+  if (json.is_discarded() || (json.is_array() && tasks > 1)) fail();
+  const Json list = json.is_array() ? json : json.value(task, Json::array());
+  std::vector<double> weights;
+  for (const Json& weight : list) {
+    if (!weight.is_number()) fail();
+    weights.push_back(weight.get<double>());
+  }
+  return weights;
+}
+
+}  // namespace
+
+void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t max_pixels,
+                    Context& context, Observer& observer) {
+  const bool balances = config.class_weights == "balanced";
+  const Counts counts = config.classes && !balances
+                            ? Counts()
+                            : count_numbers(dataset, max_pixels, context, observer);
+  const std::vector<PixelClasses> classes =
+      config.classes ? read_classes(*config.classes, dataset.layers)
+                     : found_classes(dataset, counts, config.ignore, observer);
+  config.classes = classes_text(classes);
+  if (balances) config.class_weights = balanced_weights(classes, counts).dump();
 }
 
 std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
@@ -187,17 +248,20 @@ model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes) {
   return outputs;
 }
 
-model::Heads pixel_heads(const std::vector<PixelClasses>& classes,
-                         const std::optional<std::vector<double>>& weights) {
+model::Heads pixel_heads(const std::vector<PixelClasses>& classes, const TrainConfig& config) {
+  const auto& weights = config.task_weights;
   if (weights && weights->size() != classes.size())
     usage_error("--task-weights: " + std::to_string(weights->size()) + " weights for " +
                 std::to_string(classes.size()) + (classes.size() == 1 ? " task" : " tasks"));
   model::Heads heads;
-  for (size_t i = 0; i < classes.size(); i++)
+  for (size_t i = 0; i < classes.size(); i++) {
+    const model::PixelLoss loss{config.loss, config.focal_gamma,
+                                weights_of(config, classes[i].task, classes.size())};
     heads.push_back({std::make_shared<model::Segmentation>(classes[i].names, data::unlabelled,
-                                                           classes[i].numbers),
+                                                           classes[i].numbers, loss),
                      classes[i].task, data::PatchLoader::label_tensor(classes[i].task), "weight",
                      weights ? (*weights)[i] : 1});
+  }
   return heads;
 }
 

@@ -28,7 +28,8 @@ std::vector<PixelClasses> read_classes(const std::string& text,
 // As read_classes() takes it.
 std::string classes_text(const std::vector<PixelClasses>& classes);
 
-// Fills in the classes of a dataset that nobody named: the numbers that its labels hold.
+// Fills in the classes of a dataset that nobody named: the numbers that its labels hold; and class
+// weights that are to balance them.
 // Error(file) for a label raster that can't be read; Error(usage) where they hold fewer than two
 // numbers, or more than classes can be.
 void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t max_pixels,
@@ -41,9 +42,8 @@ std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
 
 // The network's outputs and their tasks.
 model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes);
-// Error(usage): weights of another number of tasks.
-model::Heads pixel_heads(const std::vector<PixelClasses>& classes,
-                         const std::optional<std::vector<double>>& weights);
+// Error(usage): weights of another number of tasks or classes.
+model::Heads pixel_heads(const std::vector<PixelClasses>& classes, const TrainConfig& config);
 
 // Whether a model gives each pixel a class, by all of its heads.
 bool is_by_pixel(const model::Heads& heads);

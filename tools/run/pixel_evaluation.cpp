@@ -1,5 +1,7 @@
 #include "tools/run/pixel_evaluation.h"
 
+#include <cmath>
+
 #include "kernels/error.h"
 #include "model/evaluate.h"
 #include "model/program.h"
@@ -28,6 +30,23 @@ PixelEvaluation evaluate_pixels(const Checkpoint& checkpoint, BatchSource& sourc
   return evaluation;
 }
 
+namespace {
+
+const PixelEvaluation::Task* task_called(const PixelEvaluation& evaluation,
+                                         const std::string& name) {
+  for (const PixelEvaluation::Task& task : evaluation.tasks)
+    if (task.name == name) return &task;
+  return nullptr;
+}
+
+double three_digits(double value) { return std::nearbyint(1000 * value) / 1000; }
+
+}  // namespace
+
+double combined_score(double sic, double sod, double floe) {
+  return three_digits((2 * three_digits(sic) + 2 * three_digits(sod) + three_digits(floe)) / 5);
+}
+
 Json numbers_json(const PixelEvaluation& evaluation) {
   Json tasks = Json::object();
   for (const PixelEvaluation::Task& task : evaluation.tasks) {
@@ -51,7 +70,14 @@ Json numbers_json(const PixelEvaluation& evaluation) {
     json["confusion"] = confusion;
     tasks[task.name] = json;
   }
-  return {{"loss", number_json(evaluation.loss)}, {"tasks", tasks}};
+  Json json{{"loss", number_json(evaluation.loss)}, {"tasks", tasks}};
+  const auto *sic = task_called(evaluation, "SIC"), *sod = task_called(evaluation, "SOD"),
+             *floe = task_called(evaluation, "FLOE");
+  if (sic && sod && floe)
+    json["combined_score"] =
+        number_json(combined_score(100 * sic->confusion.r2(), 100 * sod->confusion.weighted_f1(),
+                                   100 * floe->confusion.weighted_f1()));
+  return json;
 }
 
 std::string one_line(const PixelEvaluation& evaluation) {

@@ -31,6 +31,10 @@ struct PixelEvaluation {
 PixelEvaluation evaluate_pixels(const Checkpoint& checkpoint, BatchSource& source, Context& context,
                                 Device& device, const std::string& job, Observer& observer);
 
+// The AutoICE challenge's score of R2 of SIC and weighted F1 of SOD and FLOE, all in percent: its
+// rounding to three digits, its weights 2, 2 and 1.
+double combined_score(double sic, double sod, double floe);
+
 // The JSON of `fulmar eval --json`; undefined numbers are null.
 Json numbers_json(const PixelEvaluation& evaluation);
 // "SIC: accuracy 0.9123, mean IoU 0.8123; …".

@@ -34,6 +34,9 @@ void each_entry(Config& c, const Visit& visit) {
   visit("ignore", c.ignore);
   visit("epoch_batches", c.epoch_batches);
   visit("labelled", c.labelled);
+  visit("loss", c.loss);
+  visit("focal_gamma", c.focal_gamma);
+  visit("class_weights", c.class_weights);
   visit("task_weights", c.task_weights);
   visit("positive", c.positive);
   visit("protocol", c.protocol);
@@ -230,8 +233,9 @@ TrainConfig TrainConfig::from_json(const Json& given) {
   // Runs that began before there were labels by pixel.
   const Json usual = config.to_json();
   for (const char* entry :
-       {"labels", "pictures", "classes", "ignore", "epoch_batches", "labelled", "task_weights",
-        "encoder", "stages", "output_stride", "rates", "decoder_width", "pool", "shared_decoder"})
+       {"labels", "pictures", "classes", "ignore", "epoch_batches", "labelled", "loss",
+        "focal_gamma", "class_weights", "task_weights", "encoder", "stages", "output_stride",
+        "rates", "decoder_width", "pool", "shared_decoder"})
     if (!json.contains(entry)) json[entry] = usual.at(entry);
   json.emplace("network", "polar-low");
   each_entry(config, [&](const char* name, auto& value) {

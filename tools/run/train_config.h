@@ -40,7 +40,10 @@ struct TrainConfig {
   std::optional<std::string> classes;         // JSON: of each task the classes' numbers and names
   std::optional<std::vector<double>> ignore;  // numbers of pixels without a label
   std::optional<int64_t> epoch_batches;       // of patches
-  double labelled = 0.25;  // least share of a patch's pixels, where there are such
+  double labelled = 0.25;              // least share of a patch's pixels, where there are such
+  std::string loss = "cross-entropy";  // of pixels: or focal, dice
+  int64_t focal_gamma = 2;
+  std::optional<std::string> class_weights;         // "balanced", or JSON: of each task a list
   std::optional<std::vector<double>> task_weights;  // of the tasks' losses
   // Samples
   std::optional<std::string> positive;  // class, of two
