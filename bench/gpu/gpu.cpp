@@ -12,10 +12,10 @@ namespace fulmar::bench {
 // Capability".
 //
 // Memory: a copy on an H200 was measured at 4.3 TB/s, 0.90 of its data sheet's 4.8; the same share
-// is taken of the others'. Matrix units: the data sheets' dense bf16 with sums in float (989, 312, 165
-// TFLOP/s); mma.sync reaches 0.62 of it on Hopper, as microbenchmarks found (Luo et al. 2024,
-// arXiv:2402.13499). L2: the A100's whitepaper says 5120 bytes a clock; 0.70 of it is taken,
-// of Hopper's the same bytes; Ada's is not documented, 5 TB/s are taken. Nothing else here was
+// is taken of the others'. Matrix units: the data sheets' dense bf16 with sums in float (989, 312,
+// 165 TFLOP/s); mma.sync reaches 0.62 of it on Hopper, as microbenchmarks found (Luo et al. 2024,
+// arXiv:2402.13499). L2: the A100's whitepaper says 5120 bytes a clock; 0.70 of it is taken, of
+// Hopper's the same bytes; Ada's is not documented, 5 TB/s are taken. Nothing else here was
 // measured.
 const std::vector<Gpu>& known_gpus() {
   constexpr uint64_t kib = 1 << 10, mib = 1 << 20;

@@ -1,5 +1,6 @@
 #include "kernels/cuda/separable.cuh"
 
+#include "kernels/cuda/channel_sums.cuh"
 #include "kernels/cuda/ops.h"
 
 namespace fulmar::cuda {
@@ -30,7 +31,7 @@ struct ForwardLayout {
   explicit constexpr FULMAR_HOST_DEVICE ForwardLayout(int columns)
       : stage_row(operand_row<T>(columns)), weight(0), tile(0), depthwise(0), bytes(0) {
     constexpr int size = static_cast<int>(sizeof(T));
-    weight = (3 + taps) * KC * 4;
+    weight = ((3 + taps) * KC + columns) * 4;
     tile = weight + KC * stage_row * size;
     const int x = Shape::halo * KC * size, y = Shape::pixels * stage_row * size;
     depthwise = tile + (x > y ? x : y);  // y takes the place of x
@@ -117,17 +118,10 @@ FULMAR_DEVICE void put_fragment(const Forward<T>& a, const FragmentD& y, int til
 // few pixels would lose their variance.
 template <int lanes>
 struct ChannelSums {
-  Vec<float, lanes> centre{}, s0{}, s1{};
-  double pixels = 0;
+  Vec<float, lanes> s0{}, s1{};
 
-  template <class T>
-  FULMAR_DEVICE void choose_centre(const T* y, const float* shift, int valid) {
-    centre = load<lanes>(y);
-    FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++)
-      if (!(centre.v[k] - centre.v[k] == 0)) centre.v[k] = k < valid ? shift[k] : 0;
-  }
-  FULMAR_DEVICE void add(const Vec<float, lanes>& y) {
+  FULMAR_DEVICE void add(const Vec<float, lanes>& y, const float* about) {
+    const auto centre = load<lanes>(about);  // read for each pixel: registers are dearer
     FULMAR_UNROLL
     for (int k = 0; k < lanes; k++) {
       const float x = y.v[k] - centre.v[k];
@@ -138,13 +132,15 @@ struct ChannelSums {
 };
 
 template <class T, int KC>
-__global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
+__global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest ? 2 : 3)
+    separable_kernel(Forward<T> a) {
   using Shape = Tile<T, KC>;
   using A = typename Product<T>::A;
   constexpr int lanes = lanes_of<T>, depths = KC < 16 ? 1 : KC / 16;
   FULMAR_DYNAMIC_SHARED(unsigned char, memory);
   const ForwardLayout<T, KC> layout(a.columns);
   auto* const tables = reinterpret_cast<float*>(memory);
+  float* const centre = tables + (3 + taps) * KC;
   auto* const weight = reinterpret_cast<T*>(memory + layout.weight);
   auto* const x = reinterpret_cast<T*>(memory + layout.tile);
   auto* const d = reinterpret_cast<T*>(memory + layout.depthwise);
@@ -157,10 +153,8 @@ __global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
   const int k = thread % parts * lanes, valid = a.outputs - first_output - k;
   ChannelSums<lanes> sums;
 
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * a.tiling.run;
-  const int64_t end = begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
   if (chunks == 1) load_chunk<T, KC>(a, 0, first_output, tables, weight);
-  for (int64_t tile = begin; tile < end; tile++) {
+  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++) {
     const Place place(a.tiling, tile);
     FragmentD y[4];
     for (int chunk = 0; chunk < chunks; chunk++) {
@@ -191,9 +185,11 @@ __global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
                        stage);
       }
     } else {
+      FULMAR_ROLLED
       for (int m = warp; m < Shape::row_tiles; m += warps) {
         A pixels[depths];
         load_pixels<T, KC>(pixels, d, m);
+        FULMAR_ROLLED
         for (int column = 0; column < a.columns; column += 8) {
           FragmentD one;
           multiply<T, KC>(one, pixels, weight, layout.stage_row, column);
@@ -202,20 +198,27 @@ __global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
       }
     }
     __syncthreads();
-    if (a.partials && tile == begin)
-      sums.choose_centre(stage + k, a.shift + first_output + k, valid);
+    if (a.partials && tile == a.tiling.begin()) {
+      if (thread < a.columns) {
+        const float y = number(stage[thread]);
+        const bool there = first_output + thread < a.outputs;
+        centre[thread] = y - y == 0 ? y : there ? a.shift[first_output + thread] : 0;
+      }
+      __syncthreads();
+    }
+    FULMAR_ROLLED
     for (int i = member; i < Shape::pixels && member < step; i += step) {
       const int r = place.row + i / Shape::width, c = place.column + i % Shape::width;
       if (!place.holds(r, c)) continue;
       const auto value = load<lanes>(stage + i * layout.stage_row + k);
       store_some(a.y + place.pixel(r, c) * a.outputs + first_output + k, value, valid, a.aligned);
-      if (a.partials) sums.add(value);
+      if (a.partials) sums.add(value, centre + k);
     }
-    const int rows = place.height - place.row, columns = place.width - place.column;
-    sums.pixels += (rows < Shape::height ? rows : Shape::height) *
-                   (columns < Shape::width ? columns : Shape::width);
   }
   if (!a.partials) return;
+  int pixels = 0;
+  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++)
+    pixels += Place(a.tiling, tile).pixels(Shape::height, Shape::width);
   __syncthreads();
   float both[2 * lanes];
   FULMAR_UNROLL
@@ -228,10 +231,10 @@ __global__ void __launch_bounds__(threads, 3) separable_kernel(Forward<T> a) {
   double* const to = a.partials + static_cast<int64_t>(blockIdx.x) * 2 * a.outputs;
   for (int i = 0; i < lanes && i < valid; i++) {
     const int o = first_output + k + i;
-    const double s0 = static_cast<double>(both[i]), s1 = static_cast<double>(both[lanes + i]);
-    const double apart = static_cast<double>(sums.centre.v[i]) - static_cast<double>(a.shift[o]);
-    to[o] = s0 + sums.pixels * apart;
-    to[a.outputs + o] = s1 + apart * (2 * s0 + sums.pixels * apart);
+    const Sum<2> moved = moved_to(a.shift[o], centre[k + i], pixels, static_cast<double>(both[i]),
+                                  static_cast<double>(both[lanes + i]));
+    to[o] = moved.of[0];
+    to[a.outputs + o] = moved.of[1];
   }
 }
 

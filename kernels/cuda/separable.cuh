@@ -2,7 +2,15 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/each.cuh"
+#include "kernels/cuda/loaded.cuh"
 #include "kernels/cuda/mma.cuh"
+
+// A loop that isn't unrolled: registers are dearer there.
+#ifdef __CUDACC__
+#define FULMAR_ROLLED _Pragma("unroll 1")
+#else
+#define FULMAR_ROLLED
+#endif
 
 // What both directions of the fused separable convolution share: tiles of pixels with a halo of one
 // in shared memory, how they are loaded, products of their rows, and sums over a block's threads.
@@ -73,20 +81,23 @@ void with_chunk(const Loaded& x, int64_t outputs, const Body& body) {
 // function of the shape alone, so that bits don't depend on the device.
 struct Tiling {
   Extent extent;
-  int height, width, across, down, run, groups;
-  int64_t tiles;
+  int height, width, across, down, run, groups, tiles;
 
   template <class Shape>
   static Tiling of(const Extent& x, int64_t most_groups) {
     Tiling t{x, Shape::height, Shape::width, 0, 0, 0, 0, 0};
     t.across = static_cast<int>((x.width + t.width - 1) / t.width);
     t.down = static_cast<int>((x.height + t.height - 1) / t.height);
-    t.tiles = x.images * t.across * t.down;
-    const int64_t run = t.tiles == 0 ? 1 : (t.tiles + most_groups - 1) / most_groups;
+    const int64_t tiles = x.images * t.across * t.down;
+    const int64_t run = tiles == 0 ? 1 : (tiles + most_groups - 1) / most_groups;
+    t.tiles = static_cast<int>(tiles);
     t.run = static_cast<int>(run);
-    t.groups = static_cast<int>((t.tiles + run - 1) / run);
+    t.groups = static_cast<int>((tiles + run - 1) / run);
     return t;
   }
+  // Of a group.
+  FULMAR_DEVICE int begin() const { return static_cast<int>(blockIdx.x) * run; }
+  FULMAR_DEVICE int end() const { return begin() + run < tiles ? begin() + run : tiles; }
 };
 
 // Where a tile lies.
@@ -95,12 +106,17 @@ struct Place {
   int row, column;  // of its first pixel
   int height, width;
 
-  FULMAR_DEVICE Place(const Tiling& t, int64_t tile)
+  FULMAR_DEVICE Place(const Tiling& t, int tile)
       : height(static_cast<int>(t.extent.height)), width(static_cast<int>(t.extent.width)) {
-    const int64_t line = divide(tile, t.across);
-    column = static_cast<int>(tile - line * t.across) * t.width;
-    image = divide(line, t.down);
-    row = static_cast<int>(line - image * t.down) * t.height;
+    const int line = tile / t.across, of_image = line / t.down;
+    column = (tile - line * t.across) * t.width;
+    row = (line - of_image * t.down) * t.height;
+    image = of_image;
+  }
+  // Those of a tile that lie in the picture.
+  FULMAR_DEVICE int pixels(int high, int wide) const {
+    return (height - row < high ? height - row : high) *
+           (width - column < wide ? width - column : wide);
   }
   FULMAR_DEVICE bool holds(int r, int c) const {
     return r >= 0 && r < height && c >= 0 && c < width;
@@ -161,38 +177,27 @@ FULMAR_DEVICE void store_some(T* to, const Vec<float, N>& value, int valid, bool
 template <class T>
 struct Source {
   const T* x;
-  const float *gamma, *beta, *mean, *var;  // null where it is read as it is
-  float epsilon;
+  Norm norm;
   int channels;
   bool aligned;
 
   explicit Source(const Loaded& from)
       : x(elements<T>(from.x)),
-        gamma(nullptr),
-        beta(nullptr),
-        mean(nullptr),
-        var(nullptr),
-        epsilon(static_cast<float>(from.epsilon)),
+        norm(Norm::of(from)),
         channels(static_cast<int>(from.x.shape.channels())),
-        aligned(channels % lanes_of<T> == 0 && can_move_16_bytes(x)) {
-    if (!from.normalised()) return;
-    gamma = reals(from.gamma);
-    beta = reals(from.beta);
-    mean = reals(from.mean);
-    var = reals(from.var);
-  }
-  FULMAR_DEVICE bool normalised() const { return gamma != nullptr; }
+        aligned(channels % lanes_of<T> == 0 && can_move_16_bytes(x)) {}
+  FULMAR_DEVICE bool normalised() const { return norm.given(); }
 
-  // Tables of a chunk: scale, mean and beta, [3][KC].
+  // Tables of a chunk: mean, scale and beta, [3][KC].
   template <int KC>
   FULMAR_DEVICE void make_tables(float* tables, int first) const {
     if (!normalised()) return;
     for (int k = static_cast<int>(threadIdx.x); k < KC; k += threads) {
-      const int c = first + k;
-      const bool there = c < channels;
-      tables[k] = there ? gamma[c] / sqrtf(var[c] + epsilon) : 0;
-      tables[KC + k] = there ? mean[c] : 0;
-      tables[2 * KC + k] = there ? beta[c] : 0;
+      ChannelNorm<1> one{};
+      if (first + k < channels) one = norm.channels<1>(first + k);
+      tables[k] = one.centre.v[0];
+      tables[KC + k] = one.scale.v[0];
+      tables[2 * KC + k] = one.offset.v[0];
     }
   }
 
@@ -218,13 +223,10 @@ struct Source {
           put<lanes>(raw + (down * Shape::width + across) * KC + k, value);
         if (normalised()) {
           // Read for each pixel: registers are dearer.
-          const auto scale = load<lanes>(tables + k), centre = load<lanes>(tables + KC + k);
-          const auto offset = load<lanes>(tables + 2 * KC + k);
+          const ChannelNorm<lanes> of{load<lanes>(tables + k), load<lanes>(tables + KC + k),
+                                      load<lanes>(tables + 2 * KC + k)};
           FULMAR_UNROLL
-          for (int j = 0; j < lanes; j++) {
-            const float y = scale.v[j] * (value.v[j] - centre.v[j]) + offset.v[j];
-            value.v[j] = y < 0 ? 0 : y;  // NaN stays
-          }
+          for (int j = 0; j < lanes; j++) value.v[j] = rectified(of(value.v[j], j));
         }
       }
       put<lanes>(to + i * KC + k, value);
@@ -232,8 +234,8 @@ struct Source {
   }
 };
 
-// A weight [inputs, outputs] of a 1x1 convolution: `rows` of its inputs and `columns` of its outputs
-// from (first_row, first_column) on as T, rows of operand_row(columns).
+// A weight [inputs, outputs] of a 1x1 convolution: `rows` of its inputs and `columns` of its
+// outputs from (first_row, first_column) on as T, rows of operand_row(columns).
 template <class T>
 FULMAR_DEVICE void load_weight(const float* w, int inputs, int outputs, int first_row,
                                int first_column, int rows, int columns, T* to) {

@@ -9,9 +9,7 @@ template <class T>
 struct Incoming {
   const T *dy, *z;        // z: null where dy is what is wanted
   const uint8_t* argmax;  // null where dy has the shape of z
-  const float *gamma, *mean, *var;
-  const double *sums, *grad_sums;
-  double epsilon;
+  NormGrad norm;
   int channels, pooled_height, pooled_width;
   int before_row, before_column;  // padding of the pool
   bool aligned;
@@ -20,12 +18,7 @@ struct Incoming {
       : dy(elements<T>(from.dy)),
         z(nullptr),
         argmax(nullptr),
-        gamma(nullptr),
-        mean(nullptr),
-        var(nullptr),
-        sums(nullptr),
-        grad_sums(nullptr),
-        epsilon(from.epsilon),
+        norm(NormGrad::of(from)),
         channels(static_cast<int>(shape.channels())),
         pooled_height(static_cast<int>(from.dy.shape.height())),
         pooled_width(static_cast<int>(from.dy.shape.width())),
@@ -39,31 +32,18 @@ struct Incoming {
     if (!from.normalised()) return;
     z = elements<T>(from.z);
     aligned = aligned && can_move_16_bytes(z);
-    gamma = reals(from.gamma);
-    mean = reals(from.mean);
-    var = reals(from.var);
-    sums = elements<double>(from.sums);
-    grad_sums = elements<double>(from.grad_sums);
   }
 
-  // Of a chunk of channels: scale, both means of the gradient, and z's mean, [4][columns].
+  // Of a chunk of channels: z's mean, scale, and both means of the gradient, [4][columns].
   FULMAR_DEVICE void make_tables(float* tables, int first, int columns) const {
     if (!z) return;
     for (int k = static_cast<int>(threadIdx.x); k < columns; k += threads) {
-      const int c = first + k;
-      float scale = 0, g0 = 0, g1 = 0, centre = 0;
-      if (c < channels) {
-        const double n = sums[2 * channels + c];
-        const double s2 = static_cast<double>(var[c]) + epsilon;
-        g0 = static_cast<float>(grad_sums[c] / n);
-        g1 = static_cast<float>(grad_sums[channels + c] / (n * s2));
-        scale = gamma[c] / sqrtf(static_cast<float>(s2));
-        centre = mean[c];
-      }
-      tables[k] = scale;
-      tables[columns + k] = g0;
-      tables[2 * columns + k] = g1;
-      tables[3 * columns + k] = centre;
+      ChannelNormGrad<1> one{};
+      if (first + k < channels) one = norm.channels<1>(first + k);
+      tables[k] = one.centre.v[0];
+      tables[columns + k] = one.scale.v[0];
+      tables[2 * columns + k] = one.offset.v[0];
+      tables[3 * columns + k] = one.slope.v[0];
     }
   }
 
@@ -100,6 +80,7 @@ struct Incoming {
     const int thread = static_cast<int>(threadIdx.x);
     if (thread >= step * parts) return;
     const int k = thread % parts * lanes, valid = channels - first - k;
+    FULMAR_ROLLED
     for (int i = thread / parts; i < Shape::halo; i += step) {
       const int r = place.row + i / Shape::halo_width - 1;
       const int c = place.column + i % Shape::halo_width - 1;
@@ -112,12 +93,11 @@ struct Incoming {
                        : load_some<lanes>(dy + at, valid, aligned);
         if (z) {
           // Read for each pixel: registers are dearer.
-          const auto scale = load<lanes>(tables + k), g0 = load<lanes>(tables + columns + k);
-          const auto g1 = load<lanes>(tables + 2 * columns + k);
-          const auto centre = load<lanes>(tables + 3 * columns + k);
+          const ChannelNormGrad<lanes> of{
+              load<lanes>(tables + k), load<lanes>(tables + columns + k),
+              load<lanes>(tables + 2 * columns + k), load<lanes>(tables + 3 * columns + k)};
           FULMAR_UNROLL
-          for (int j = 0; j < lanes; j++)
-            value.v[j] = scale.v[j] * (value.v[j] - g0.v[j] - (in.v[j] - centre.v[j]) * g1.v[j]);
+          for (int j = 0; j < lanes; j++) value.v[j] = of(value.v[j], in.v[j], j);
         }
       }
       put<lanes>(to + i * row + k, value);
@@ -150,6 +130,7 @@ struct Skip {
     const int thread = static_cast<int>(threadIdx.x);
     if (thread >= step * parts) return;
     const int k = thread % parts * lanes, valid = channels - first - k;
+    FULMAR_ROLLED
     for (int i = thread / parts; i < Shape::pixels / 4; i += step) {
       const int r = place.row / 2 + i / across, c = place.column / 2 + i % across;
       Vec<float, lanes> value{};

@@ -79,8 +79,8 @@ struct HaloProduct {
     const auto of_weight = [&](int n) {
       return P::template b_along<depth>([&](int i) { return weight + (8 * n + i) * row; }, k);
     };
-    // Fragments of the weights are kept where they are small.
-    constexpr bool kept = std::is_same_v<T, bf16>;
+    // Fragments of the weights are kept where they are small and read again.
+    constexpr bool kept = std::is_same_v<T, bf16> && tiles > 1;
     typename P::B b[kept ? blocks : 1];
     if constexpr (kept) {
       FULMAR_UNROLL
@@ -101,6 +101,7 @@ struct HaloProduct {
   }
   FULMAR_DEVICE void add(const T* dz, const T* weight, int row, int columns) {
     int k = 0;
+    FULMAR_ROLLED
     for (; k + 16 <= columns; k += 16) add_depth<16>(dz, weight, row, k);
     if (k < columns) add_depth<8>(dz, weight, row, k);
   }
@@ -160,8 +161,8 @@ FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const 
   }
 }
 
-// The gradient of x's pixels, with the skip's and relu's mask, into the place of x. raw: x before it
-// was normalised about `mean`, or null.
+// The gradient of x's pixels, with the skip's and relu's mask, into the place of x. raw: x before
+// it was normalised about `mean`, or null.
 template <class T, int KC>
 FULMAR_DEVICE void input_gradient(const Place& place, const T* dd, const float* w,
                                   const float* skip, const T* raw, const float* mean, T* x,
@@ -242,6 +243,7 @@ struct WeightProduct {
       const int fragment = (fragments < warps ? warp % fragments : warp) + f * warps;
       if (fragment >= fragments) break;
       const int output = fragment / blocks * 16, input = fragment % blocks * 8;
+      FULMAR_ROLLED
       for (int k = part; k < Shape::row_tiles; k += parts) {
         const auto of_dz = [&](int i) {
           const int pixel = k * 16 + i;
@@ -307,6 +309,7 @@ struct SkipProduct {
   FULMAR_DEVICE void add(const T* dy, const T* weight, int row, int columns) {
     if (block >= blocks) return;
     int k = 0;
+    FULMAR_ROLLED
     for (; k + 16 <= columns; k += 16) add_depth<16>(dy, weight, row, k);
     if (k < columns) add_depth<8>(dy, weight, row, k);
   }
@@ -321,9 +324,9 @@ struct SkipProduct {
   }
 };
 
-// `chunked`: there are several chunks of outputs.
+// `chunked`: there are several chunks of outputs; then pictures are small, and blocks few.
 template <class T, int KC, bool chunked>
-__global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> a) {
+__global__ void __launch_bounds__(threads, chunked ? 1 : 2) separable_grad_kernel(Backward<T> a) {
   using Shape = Tile<T, KC>;
   using Layout = BackwardLayout<T, KC>;
   constexpr int lanes = lanes_of<T>, parts = KC / lanes, step = threads / parts;
@@ -363,9 +366,7 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
   if (!chunked) load_chunk(0);
   if (skip_chunks == 1) load_skip(0);
 
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * a.tiling.run;
-  const int64_t end = begin + a.tiling.run < a.tiling.tiles ? begin + a.tiling.run : a.tiling.tiles;
-  for (int64_t tile = begin; tile < end; tile++) {
+  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++) {
     const Place place(a.tiling, tile);
     HaloProduct<T, KC> halo;
     for (int chunk = 0; chunk < chunks; chunk++) {
@@ -393,7 +394,8 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
         product.add(dz, d, layout.row, a.columns);
         __syncthreads();
         if constexpr (chunked)
-          product.flush(a, first, chunk * a.columns, tile == begin, reinterpret_cast<float*>(dz));
+          product.flush(a, first, chunk * a.columns, tile == a.tiling.begin(),
+                        reinterpret_cast<float*>(dz));
       }
     }
     if (a.skip.dy) {
@@ -408,9 +410,9 @@ __global__ void __launch_bounds__(threads, 2) separable_grad_kernel(Backward<T> 
       skip.store(skip_dx);
       __syncthreads();
     }
-    input_gradient<T, KC>(place, dd, depthwise, a.skip.dy ? skip_dx : nullptr, raw, norm + KC, x,
-                          sums);
+    input_gradient<T, KC>(place, dd, depthwise, a.skip.dy ? skip_dx : nullptr, raw, norm, x, sums);
     __syncthreads();
+    FULMAR_ROLLED
     for (int i = member; i < Shape::pixels; i += step) {
       const int r = i / Shape::width, c = i % Shape::width;
       if (!place.holds(place.row + r, place.column + c)) continue;

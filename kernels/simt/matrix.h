@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-// What tensor cores do, by all 32 lanes of a warp. Lane l is thread l % 4 of group l / 4, as the PTX
-// ISA numbers them.
+// What tensor cores do, by all 32 lanes of a warp. Lane l is thread l % 4 of group l / 4, as the
+// PTX ISA numbers them.
 namespace fulmar::simt {
 
 // Fragments of a lane: pairs of bf16, the first in the lower half.
