@@ -185,11 +185,11 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
                        stage);
       }
     } else {
-      FULMAR_ROLLED
+      FULMAR_NO_UNROLL
       for (int m = warp; m < Shape::row_tiles; m += warps) {
         A pixels[depths];
         load_pixels<T, KC>(pixels, d, m);
-        FULMAR_ROLLED
+        FULMAR_NO_UNROLL
         for (int column = 0; column < a.columns; column += 8) {
           FragmentD one;
           multiply<T, KC>(one, pixels, weight, layout.stage_row, column);
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
       }
       __syncthreads();
     }
-    FULMAR_ROLLED
+    FULMAR_NO_UNROLL
     for (int i = member; i < Shape::pixels && member < step; i += step) {
       const int r = place.row + i / Shape::width, c = place.column + i % Shape::width;
       if (!place.holds(r, c)) continue;

@@ -80,7 +80,7 @@ struct Incoming {
     const int thread = static_cast<int>(threadIdx.x);
     if (thread >= step * parts) return;
     const int k = thread % parts * lanes, valid = channels - first - k;
-    FULMAR_ROLLED
+    FULMAR_NO_UNROLL
     for (int i = thread / parts; i < Shape::halo; i += step) {
       const int r = place.row + i / Shape::halo_width - 1;
       const int c = place.column + i % Shape::halo_width - 1;
@@ -130,7 +130,7 @@ struct Skip {
     const int thread = static_cast<int>(threadIdx.x);
     if (thread >= step * parts) return;
     const int k = thread % parts * lanes, valid = channels - first - k;
-    FULMAR_ROLLED
+    FULMAR_NO_UNROLL
     for (int i = thread / parts; i < Shape::pixels / 4; i += step) {
       const int r = place.row / 2 + i / across, c = place.column / 2 + i % across;
       Vec<float, lanes> value{};

@@ -101,7 +101,7 @@ struct HaloProduct {
   }
   FULMAR_DEVICE void add(const T* dz, const T* weight, int row, int columns) {
     int k = 0;
-    FULMAR_ROLLED
+    FULMAR_NO_UNROLL
     for (; k + 16 <= columns; k += 16) add_depth<16>(dz, weight, row, k);
     if (k < columns) add_depth<8>(dz, weight, row, k);
   }
@@ -243,7 +243,7 @@ struct WeightProduct {
       const int fragment = (fragments < warps ? warp % fragments : warp) + f * warps;
       if (fragment >= fragments) break;
       const int output = fragment / blocks * 16, input = fragment % blocks * 8;
-      FULMAR_ROLLED
+      FULMAR_NO_UNROLL
       for (int k = part; k < Shape::row_tiles; k += parts) {
         const auto of_dz = [&](int i) {
           const int pixel = k * 16 + i;
@@ -309,7 +309,7 @@ struct SkipProduct {
   FULMAR_DEVICE void add(const T* dy, const T* weight, int row, int columns) {
     if (block >= blocks) return;
     int k = 0;
-    FULMAR_ROLLED
+    FULMAR_NO_UNROLL
     for (; k + 16 <= columns; k += 16) add_depth<16>(dy, weight, row, k);
     if (k < columns) add_depth<8>(dy, weight, row, k);
   }
@@ -412,7 +412,7 @@ __global__ void __launch_bounds__(threads, chunked ? 1 : 2) separable_grad_kerne
     }
     input_gradient<T, KC>(place, dd, depthwise, a.skip.dy ? skip_dx : nullptr, raw, norm, x, sums);
     __syncthreads();
-    FULMAR_ROLLED
+    FULMAR_NO_UNROLL
     for (int i = member; i < Shape::pixels; i += step) {
       const int r = i / Shape::width, c = i % Shape::width;
       if (!place.holds(place.row + r, place.column + c)) continue;
