@@ -134,8 +134,8 @@ struct StagedWeights {
 };
 
 // Of u a block keeps the normalisation's tables [centre, scale, offset][inputs], and the weights
-// behind them where they are `staged`. whole: u's channels are loaded by 16 bytes.
-template <int lanes, bool staged, bool whole, class T>
+// behind them where they are `staged`; then u's channels are loaded by 16 bytes.
+template <int lanes, bool staged, class T>
 __global__ void __launch_bounds__(each_threads, 2)
     pool_skip_kernel(ChannelWalk walk, PoolSkip<T> body) {
   FULMAR_DYNAMIC_SHARED(float, shared);
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(each_threads, 2)
     Vec<float, lanes> skip{};
     if (body.bias) skip = channel_values<lanes>(body.bias, channel);
     const T* const from = body.u + body.from.at(p.image, 2 * p.row, 2 * p.column);
-    constexpr int several = whole ? lanes_of<T> : 1;
+    constexpr int several = staged ? lanes_of<T> : 1;
     for (int64_t input = 0; input < inputs; input += several) {
       const auto x = load<several>(from + input);
       FULMAR_UNROLL
@@ -203,8 +203,8 @@ void launch_pool_skip(const Stream& stream, const PoolSkip<T>& body) {
   if (pixels * channels == 0) return;
   const ChannelWalk walk(pixels, channels,
                          lanes_for<T>(channels, body.z, body.y, body.pooled, body.argmax));
-  const bool whole = walk.lanes > 1 && lanes_for<T>(inputs, body.u) > 1;
-  const bool staged = whole && inputs * channels <= most_staged;
+  const bool staged =
+      walk.lanes > 1 && lanes_for<T>(inputs, body.u) > 1 && inputs * channels <= most_staged;
   const int64_t floats =
       std::max<int64_t>(1, (body.of_u.gamma ? 3 * inputs : 0) + (staged ? inputs * channels : 0));
   const Queue& queue = queue_of(stream);
@@ -212,10 +212,8 @@ void launch_pool_skip(const Stream& stream, const PoolSkip<T>& body) {
                    queue.stream, static_cast<size_t>(floats) * sizeof(float)};
   constexpr int lanes = lanes_of<T>;
   const auto start = [&](auto kernel) { launch(how, kernel, walk, body); };
-  if (walk.lanes == 1) return start(pool_skip_kernel<1, false, false, T>);
-  if (!whole) return start(pool_skip_kernel<lanes, false, false, T>);
-  if (staged) return start(pool_skip_kernel<lanes, true, true, T>);
-  start(pool_skip_kernel<lanes, false, true, T>);
+  if (walk.lanes == 1) return start(pool_skip_kernel<1, false, T>);
+  start(staged ? pool_skip_kernel<lanes, true, T> : pool_skip_kernel<lanes, false, T>);
 }
 
 template <class T>
