@@ -40,7 +40,7 @@ template <class Call>
 void check_equal(Stream& stream, const View& x, const Shape& out, const Call& call) {
   Memory whole(stream, out), parts(stream, out);
   call(x, whole.view);
-  for (int64_t n = 0; n < 2; n++) call(image(x, n), image(parts.view, n));
+  for (int64_t n = 0; n < x.shape.images(); n++) call(image(x, n), image(parts.view, n));
   CHECK(std::memcmp(whole.view.data, parts.view.data, whole.view.bytes()) == 0);
   const float* values = whole.view.as<float>();
   CHECK(std::any_of(values, values + out.elements(), [](float v) { return v != 0; }));
@@ -111,6 +111,28 @@ TEST_CASE("cpu: large outputs have the bits of small ones") {
     check_equal(stream, x.view, shape, [&](const View& in, const View& y) {
       device.depthwise_conv2d(stream, in, w.view(), y, same);
     });
+  }
+  SUBCASE("separable, and its sums") {
+    const View images = view_of(x.view.data, {8, 129, 512, 16}, DType::f32);
+    Array<float> pointwise({1, 1, 16, 16}, std::vector<float>(256));
+    for (size_t i = 0; i < 256; i++)
+      pointwise.values[i] = static_cast<float>(uniform_value(3, static_cast<int64_t>(i), -1, 1));
+    const View e = each.view(), kernel = w.view(), products = pointwise.view();
+    Memory all(stream, {3, 16}, DType::f64), one(stream, {3, 16}, DType::f64);
+    std::vector<double> sums(48, 0.0);
+    check_equal(stream, images, images.shape, [&](const View& in, const View& y) {
+      const bool whole = in.shape.images() > 1;
+      const Loaded loaded{in, e, e, e, e, 1e-3};
+      const View& to = whole ? all.view : one.view;
+      const FusedKernels& fused = *device.fused;
+      std::vector<char> work(
+          fused.separable_workspace(stream, loaded, kernel, products, e, e, y, to));
+      fused.separable(stream, loaded, kernel, products, e, e, y, to, work.data());
+      for (size_t i = 0; i < 48 && !whole; i++) sums[i] += to.as<double>()[i];
+    });
+    // In another order.
+    for (size_t i = 0; i < 48; i++)
+      CHECK(all.view.as<double>()[i] == doctest::Approx(sums[i]).epsilon(1e-6));
   }
   SUBCASE("resize") {
     check_equal(stream, half.view, shape,

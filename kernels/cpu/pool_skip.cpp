@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/past_caches.h"
 #include "kernels/cpu/scratch.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -296,7 +297,7 @@ bool pools_past_caches(const Shape& z, const View& y, const View& pooled, const 
   const bool pairs = 2 * channels == lanes() && z.width() % 4 == 0;
   const bool whole = std::is_same_v<T, float> ? pairs || channels % lanes() == 0
                                               : channels >= 8 && (pairs || channels == lanes());
-  return whole && writes_past_caches(y) && writes_past_caches(pooled) &&
+  return whole && streams_between_work(y) && streams_between_work(pooled) &&
          reinterpret_cast<uintptr_t>(argmax.data) % line_bytes == 0;
 }
 

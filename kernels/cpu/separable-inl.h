@@ -14,6 +14,7 @@
 #include "kernels/cpu/columns-inl.h"
 #include "kernels/cpu/loaded-inl.h"
 #include "kernels/cpu/pack-inl.h"
+#include "kernels/cpu/past_caches.h"
 #include "kernels/cpu/stores-inl.h"
 #include "kernels/thread_pool.h"
 
@@ -30,7 +31,9 @@ HWY_INLINE int64_t rounded_up(int64_t value, int64_t to) { return (value + to - 
 struct Pace {
   int64_t step, segment;
 
-  Pace(const Shape& x, const Channels& channels) {
+  Pace(const Shape& x, const Channels& channels) : Pace(x, channels, channels.stride) {}
+  // widest: floats of a pixel in the widest tensor of which a segment lies in L1.
+  Pace(const Shape& x, const Channels& channels, int64_t widest) {
     // Of 8 channels with AVX-512 the gradient took 0.89 of its time with 64 pixels at a time
     // instead of 128; of 16 channels it took longer with 32 instead of 64 (Zen 5).
     const int64_t l1_floats = channels.stride < lanes() ? 1024 : 2048;
@@ -38,7 +41,7 @@ struct Pace {
     const int64_t width = x.width();
     step = 2 * std::clamp<int64_t>((least_pixels / 2 + width - 1) / width, 1, 16);
     step = std::min(step, rounded_up(x.height(), 2));
-    const int64_t pixels = std::max(l1_floats / channels.stride, least_pixels) / step;
+    const int64_t pixels = std::max(l1_floats / widest, least_pixels) / step;
     segment = std::min(width, rounded_up(pixels, 16));
   }
 };
@@ -237,7 +240,7 @@ HWY_INLINE bool streams(const View& y, int64_t run_pixels) {
   // Less than a line at a time would be worse than none.
   const int64_t channels = y.shape.channels();
   if (lanes() < line && channels > lanes()) return false;
-  return writes_past_caches(y) && y.shape.width() * channels % line == 0 &&
+  return streams_between_work(y) && y.shape.width() * channels % line == 0 &&
          run_pixels * channels % line == 0;
 }
 

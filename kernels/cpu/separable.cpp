@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <type_traits>
 
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/ops.h"
@@ -61,6 +62,29 @@ class ChannelSumming {
     constexpr int64_t most_pixels = 1024;
     pixels_ += pixels;
     if (pixels_ >= most_pixels) flush();
+  }
+
+  // Adds a tile of a product with whole vectors of channels, from channel c on: once the centre is
+  // chosen. count() is the caller's.
+  template <class DX, int rows, int vectors>
+  HWY_INLINE void add_tile(DX d, const hn::Vec<DX> (&y)[rows][vectors], int64_t c) const {
+    const int64_t period = channels_.period;
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++) {
+      float* const at = centre_ + c + v * static_cast<int64_t>(hn::Lanes(d));
+      const auto centre = hn::LoadU(d, at);
+      auto s0 = hn::LoadU(d, at + period), s1 = hn::LoadU(d, at + 2 * period);
+      auto t0 = hn::Zero(d), t1 = hn::Zero(d);  // a second chain: additions wait for each other
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; r++) {
+        const auto x = hn::Sub(y[r][v], centre);
+        auto &sum = r % 2 == 0 ? s0 : t0, &square = r % 2 == 0 ? s1 : t1;
+        sum = hn::Add(sum, x);
+        square = hn::MulAdd(x, x, square);
+      }
+      hn::StoreU(hn::Add(s0, t0), d, at + period);
+      hn::StoreU(hn::Add(s1, t1), d, at + 2 * period);
+    }
   }
 
   // Adds pixels, which follow one another in scratch memory from a whole vector on, and calls
@@ -146,6 +170,32 @@ class ChannelSumming {
   double* total_;
   int64_t pixels_ = 0;
   bool first_ = true;
+};
+
+// What a product does with its sums where it stores them in y itself: stores past the caches that
+// come in a burst, after many products, wait for memory (Zen 4: 0.86 of the time with 16 channels).
+struct AddUp {
+  using SeesTiles = void;
+  AddBias add_bias;
+  const ChannelSumming& summing;
+  template <class DX, class VX>
+  HWY_INLINE VX operator()(DX d, VX sum, int64_t m, int64_t c) const {
+    return add_bias(d, sum, m, c);
+  }
+  HWY_INLINE void fetch(const float*, int) const {}
+  template <class DX, class VX, int rows, int vectors, class Place, class Load>
+  HWY_INLINE void tile(DX d, VX (&y)[rows][vectors], const Place&, const Load&, int64_t c) const {
+    summing.add_tile(d, y, c);
+  }
+};
+
+// Where pixels of parts of two rows lie.
+struct TwoRows {
+  float *first, *second;
+  int64_t stride, pixels;  // of a part
+  float* operator()(int64_t m) const {
+    return m < pixels ? first + m * stride : second + (m - pixels) * stride;
+  }
 };
 
 struct Forward {
@@ -255,6 +305,7 @@ void separable_band(const Forward& f, const RowLoader<T>& load, const ForwardTab
   float* const segment = memory + sizes.ring;
   float* const product = segment + sizes.segment;
   ring.clear_edges(width * in.stride);
+  constexpr bool past_caches = std::is_same_v<Store, Streamed>;
   std::optional<ChannelSumming> summing;
   if (totals) summing.emplace(out, f.shift.as<float>(), product + sizes.product, totals);
 
@@ -289,6 +340,21 @@ void separable_band(const Forward& f, const RowLoader<T>& load, const ForwardTab
             multiply_run(0, rows * width);
           else
             for (int64_t r = 0; r < rows; r++) multiply_run(r, s.pixels);
+          continue;
+        }
+        if (past_caches && summing->centred() && out.count % lanes() == 0 &&
+            in_row == s.pixels * in.stride && (s.pixels == width || rows <= 2)) {
+          const auto multiply_run = [&](int64_t pixels, const auto& to) HWY_ATTR {
+            multiply<Left::rows>(
+                Block{pixels, 0, out.count, 0, in.count, {true, true}, past_caches},
+                LeftBlock{segment, in.stride}, Panels{tables.pointwise.data, in.count, out.count},
+                AheadByTile{next, 0, 0}, to, AddUp{{tables.bias}, *summing});
+          };
+          if (s.pixels == width)
+            multiply_run(rows * width, EvenRows{place(0), out.count});
+          else
+            multiply_run(rows * s.pixels, TwoRows{place(0), place(rows - 1), out.count, s.pixels});
+          summing->count(rows * s.pixels);
           continue;
         }
       }

@@ -32,6 +32,12 @@ struct Backward {
   Channels in() const { return Channels(x.x.shape.channels()); }
   Channels out() const { return Channels(pointwise.shape.channels()); }
   bool weights() const { return d.dpointwise.shape.rank() > 0; }
+  // From 8 channels to 16 it took 0.88 of its time with 32 pixels at a time instead of 64 (Zen 4).
+  Pace pace() const {
+    const Channels from = in();
+    const int64_t both = std::max(from.stride, out().stride);
+    return {x.x.shape, from, from.stride < lanes() ? both : from.stride};
+  }
 
   // Partial sums of weight gradients are kept for every task: as many as take 8 MiB, where bands of
   // an image would be more, and then a task takes several images.
@@ -118,7 +124,7 @@ class BackwardBand {
         store_(store),
         in_(b.in()),
         out_(b.out()),
-        pace_(b.x.x.shape, in_),
+        pace_(b.pace()),
         height_(b.x.x.shape.height()),
         width_(b.x.x.shape.width()),
         rows_(memory, pace_.step + 2, width_, in_),
@@ -478,8 +484,7 @@ void run_backward(Stream& stream, const Backward& b, void* work) {
   const RowLoader<T> load{elements<T>(b.x.x), shape.height(), shape.width(), in,
                           b.x.normalised(),   tables.affine()};
   const CotangentRows<T> cotangent(b.dy, Shape{shape[0], shape[1], shape[2], out.count}, out);
-  const Pace pace(shape, in);
-  const size_t bytes = BackwardScratch(b, pace).bytes();
+  const size_t bytes = BackwardScratch(b, b.pace()).bytes();
   Scratch<float> pairs;
 #if HWY_TARGET == HWY_AVX3
   if (in_pairs(in, out)) {
