@@ -348,8 +348,8 @@ TEST_CASE("batches are the same bits for any threads, epochs differ, files equal
 
 TEST_CASE("patches to evaluate on count every pixel once, with a halo around their own") {
   const Scenes scenes;
-  for (const std::array<int64_t, 2>& patch : std::vector<std::array<int64_t, 2>>{
-           {16, 0}, {16, 3}, {16, 7}, {40, 4}, {64, 8}, {53, 0}}) {
+  for (const std::array<int64_t, 2>& patch :
+       std::vector<std::array<int64_t, 2>>{{16, 0}, {16, 3}, {16, 7}, {40, 4}, {64, 8}, {53, 0}}) {
     const int64_t side = patch[0], halo = patch[1];
     CAPTURE(side);
     CAPTURE(halo);

@@ -8,8 +8,8 @@ namespace fulmar::cpu {
 
 // Whether a kernel that stores vectors between much other work writes them past the caches: that
 // pays for smaller tensors than where stores are all there is (stores-inl.h). Zen 4, against plain
-// stores: the forward pass of `separable` takes 0.75 to 0.85 of its time from 16 MiB on and 0.9 from
-// 8 MiB on, `pool_skip` 0.91 to 0.96.
+// stores: the forward pass of `separable` takes 0.75 to 0.85 of its time from 16 MiB on and 0.9
+// from 8 MiB on, `pool_skip` 0.91 to 0.96.
 inline bool streams_between_work(const View& y) {
   constexpr int64_t least_bytes = int64_t{8} << 20;
   constexpr uintptr_t line = 64;
