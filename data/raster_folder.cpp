@@ -290,6 +290,9 @@ Dataset scan_labelled(const std::string& folder, const LabelFiles& labels,
   require_folder(folder, layout);
   if (!pictures.empty()) check_pattern(pictures, "--pictures");
   const Parts parts = find_parts(folder);
+  if (parts.train && !parts.test)
+    file_error(folder + ": there is no test part; give the folder of one of its parts, such as " +
+               parts.validation.value_or(*parts.train).string());
   Folder found;
   Dataset dataset =
       scan_part(parts.test ? parts.test->string() : folder, {labels, pictures, rule, bands}, found);

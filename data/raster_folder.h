@@ -46,7 +46,8 @@ Folder scan_rasters(const std::string& folder, const LabelFiles& labels,
                     const std::string& pictures = "", SceneRule rule = SceneRule::name,
                     const BandFiles& bands = {});
 
-// For evaluation: the test part where there is one, else all of the folder. Error(file).
+// For evaluation: the test part where there is one, else all of a folder without parts.
+// Error(file).
 Dataset scan_labelled(const std::string& folder, const LabelFiles& labels,
                       const std::string& pictures = "", SceneRule rule = SceneRule::name,
                       const BandFiles& bands = {});

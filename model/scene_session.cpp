@@ -88,6 +88,7 @@ SceneSession::SceneSession(std::shared_ptr<const LoadedModel> model, Context& co
     : model_(std::move(model)),
       context_(&context),
       device_(&device),
+      stride_(coarsest_stride(model_->info().network)),
       arena_(std::make_shared<Arena>()) {
   const ModelInfo& info = model_->info();
   if (info.network.inputs().size() != 1 || info.preprocess.size() != 1)
@@ -99,6 +100,11 @@ SceneSession::SceneSession(std::shared_ptr<const LoadedModel> model, Context& co
 
 SceneSession::~SceneSession() = default;
 
+// A part that is smaller than the coarsest stride has fill at its bottom and right.
+std::array<int64_t, 2> SceneSession::seen(const Shape& part) const {
+  return {std::max(part.height(), stride_), std::max(part.width(), stride_)};
+}
+
 SceneSession::Prepared& SceneSession::prepare(const View& part) {
   const std::array<int64_t, 2> extents{part.shape.height(), part.shape.width()};
   const auto found = prepared_.find(extents);
@@ -106,7 +112,7 @@ SceneSession::Prepared& SceneSession::prepare(const View& part) {
   if (prepared_.size() >= most_prepared) prepared_.clear();
   const std::string input = model_->info().network.inputs()[0];
   ProgramOptions options;
-  options.extents = extents;
+  options.extents = seen(part.shape);
   const std::vector<TensorSpec> tensors{{input, part.type, part.shape, false, true},
                                         samples_spec(input, 1)};
   const Program program = fused(record_program(model_->info(), model_->heads(), tensors, options),
@@ -130,12 +136,17 @@ std::vector<std::vector<uint8_t>> SceneSession::call(const View& part) {
   p.session.set_bytes(p.program.inputs[0], part.data, part.bytes());
   p.session.set_bytes(p.program.inputs[1], &whole, sizeof whole);
   p.session.run();
+  const std::array<int64_t, 2> extents = seen(part.shape);
+  const int64_t height = part.shape.height(), width = part.shape.width();
   std::vector<std::vector<uint8_t>> classes;
   for (const Recorded& head : p.program.heads) {
-    classes.emplace_back(static_cast<size_t>(part.shape.height() * part.shape.width()));
+    std::vector<uint8_t> all(static_cast<size_t>(extents[0] * extents[1]));
     for (const auto& [name, value] : head.results)
-      if (name == "classes")
-        p.session.read_bytes(value, std::as_writable_bytes(std::span(classes.back())));
+      if (name == "classes") p.session.read_bytes(value, std::as_writable_bytes(std::span(all)));
+    for (int64_t row = 1; row < height && width < extents[1]; row++)
+      std::copy_n(all.begin() + row * extents[1], width, all.begin() + row * width);
+    all.resize(static_cast<size_t>(height * width));
+    classes.push_back(std::move(all));
   }
   return classes;
 }

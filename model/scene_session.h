@@ -42,12 +42,14 @@ class FULMAR_API SceneSession {
  private:
   struct Prepared;
   Prepared& prepare(const View& part);
+  std::array<int64_t, 2> seen(const Shape& part) const;
 
   std::shared_ptr<const LoadedModel> model_;
   Context* context_;
   Device* device_;
+  int64_t stride_;
   std::shared_ptr<Arena> arena_;
-  std::map<std::array<int64_t, 2>, std::unique_ptr<Prepared>> prepared_;  // by height and width
+  std::map<std::array<int64_t, 2>, std::unique_ptr<Prepared>> prepared_;  // by a part's extents
 };
 
 }  // namespace fulmar::model

@@ -16,6 +16,7 @@
 #include "tests/support/program.h"
 #include "tests/support/raster.h"
 #include "tests/support/temp_folder.h"
+#include "tools/run/pixel_evaluation.h"
 
 // The program on labels by pixel: train, eval, predict, check.
 
@@ -222,6 +223,55 @@ TEST_CASE("a pyramid on folders of images and labels, whose classes nobody named
   const Json info =
       json_of(fulmar_program({"info", folder.path("run/best.safetensors"), "--json"}));
   CHECK(info["heads"][0]["settings"]["numbers"] == Json::parse("[0,2,5]"));
+  const Ended whole =
+      fulmar_program({"eval", folder.path("run/best.safetensors"), folder.path("sets")});
+  CHECK(whole.code == 3);
+  CHECK(has(whole.err, "there is no test part; give the folder of one of its parts"));
+  const Json part = json_of(fulmar_program(
+      {"eval", folder.path("run/best.safetensors"), folder.path("sets/val"), "--json"}));
+  CHECK(part["tasks"]["labels"]["pixels"].get<int64_t>() > 1000);
+}
+
+TEST_CASE("with a halo of the receptive field, tiles give what the whole scene gives") {
+  const TempFolder folder;
+  write_scenes(folder, 2);
+  const Ended trained = fulmar_program(train(folder, "run", {"--epochs", "1"}));
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const std::string scene = folder.path("scene.tif");
+  constexpr int64_t rows = 131, columns = 118;
+  write_raster(scene, rows, columns, 2, [](int64_t row, int64_t column, int64_t band) {
+    return -20 + 3.0 * kind(1, row, column) * (band == 0 ? 1 : 0.4) +
+           uniform_value(8, (row * columns + column) * 2 + band, -1.5, 1.5);
+  });
+  const auto map = [&](const std::string& out, const Words& more) {
+    Words words{"predict", folder.path("run/best.safetensors"), scene, "--out", folder.path(out)};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended predicted = fulmar_program(words);
+    REQUIRE_MESSAGE(predicted.code == 0, predicted.err);
+    return image_of(folder.path(out + "/scene.kind.tif")).data;
+  };
+  const std::vector<uint8_t> whole = map("whole", {"--tile", "256"});
+  // Two levels reach 2 + 4 pixels down, 8 below and as far up again, and one for each doubling.
+  CHECK(map("tiled", {"--tile", "80", "--halo", "28"}) == whole);
+  CHECK(map("narrow", {"--tile", "16", "--halo", "0"}) != whole);
+  // Scenes smaller than a tile, and than the network's coarsest stride.
+  write_raster(folder.path("tiny.tif"), 3, 5, 2, [](auto...) { return -20.0; });
+  const Ended tiny = fulmar_program({"predict", folder.path("run/best.safetensors"),
+                                     folder.path("tiny.tif"), "--out", folder.path("tiny")});
+  CHECK_MESSAGE(tiny.code == 0, tiny.err);
+  CHECK(image_of(folder.path("tiny/tiny.kind.tif")).data.size() == 15);
+  const Ended small =
+      fulmar_program({"predict", folder.path("run/best.safetensors"), scene, "--out",
+                      folder.path("none"), "--tile", "32", "--halo", "16"});
+  CHECK(small.code == 2);
+  CHECK(has(small.err, "has no room for a halo of 16"));
+}
+
+TEST_CASE("the challenge's combined score") {
+  CHECK(tools::combined_score(92.0, 88.6, 70.3) == 86.3);
+  CHECK(tools::combined_score(100, 100, 100) == 100);
+  CHECK(tools::combined_score(12.34567, 0, 0) == 4.938);  // 2 times 12.346 over 5
+  CHECK(std::isnan(tools::combined_score(std::nan(""), 1, 1)));
 }
 
 TEST_CASE("class weights balance, and the losses are the model's") {
@@ -249,6 +299,10 @@ TEST_CASE("class weights balance, and the losses are the model's") {
   for (const auto& [number, count] : counts)
     CHECK(heads[0]["settings"]["class_weights"][k++].get<double>() ==
           doctest::Approx(all / (3 * count)));
+  // Another run begins with these weights.
+  const Ended on = fulmar_program(
+      train(folder, "on", {"--init", folder.path("run/best.safetensors"), "--epochs", "1"}));
+  CHECK_MESSAGE(on.code == 0, on.err);
   // The same again from what the configuration keeps.
   const Ended again = fulmar_program({"train", "--out", folder.path("run"), "--resume"});
   CHECK_MESSAGE(again.code == 0, again.err);

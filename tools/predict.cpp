@@ -208,7 +208,13 @@ class Printer {
 };
 
 int run(const Options& options, const SharedOptions& shared) {
-  if (!calls_pixels(options.pictures.model)) return Printer(options, shared).run();
+  if (!calls_pixels(options.pictures.model)) {
+    if (!options.pixels.out.empty())
+      usage_error(
+          "--out gets the maps of a model that gives each pixel a class; this one gives a "
+          "picture one, of which --csv FILE writes a table");
+    return Printer(options, shared).run();
+  }
   if (!options.csv.empty()) usage_error("--csv goes with models that give a picture one class");
   PredictPixelsOptions pixels = options.pixels;
   pixels.model = options.pictures.model;

@@ -152,7 +152,6 @@ class ScenePredictor {
     return called;
   }
 
-  // The network sees fill beyond a scene that is smaller than its coarsest stride.
   void call_part(const data::Image& band, const model::SceneSpan& row,
                  const model::SceneSpan& column, Called& called) {
     const int64_t height = row.end - row.start, width = column.end - column.start;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/raster_folder.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
 #include "tools/run/text.h"
@@ -74,6 +75,8 @@ std::optional<ModelInfo> foreign_model(const std::string& path) {
 
 void take_from_init(TrainConfig& config) {
   if (!config.init) return;
+  // Networks of pixels are the configuration's; the file gives weights alone.
+  if (config.by_pixel() || data::has_label_folders(config.dataset)) return;
   const std::optional<ModelInfo> foreign = foreign_model(*config.init);
   if (!foreign) return;
   const Preprocess& p = foreign->picture();

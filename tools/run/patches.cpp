@@ -105,7 +105,7 @@ Json evaluate_test_pixels(const model::RunFolder& folder, const Samples& test,
       evaluate_pixels(best, *source, context, device, "testing the best", observer);
   observer.on_note("test, on " + counted(test.count(), "picture", "pictures") +
                    " that nothing was trained or chosen on: " + one_line(evaluation));
-  const Json numbers = numbers_json(evaluation);
+  Json numbers = numbers_json(evaluation);
   write_file(folder.path() + "/pixels-test.json", numbers.dump(2) + "\n");
   return numbers;
 }
