@@ -231,8 +231,8 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
   double* const to = a.partials + static_cast<int64_t>(blockIdx.x) * 2 * a.outputs;
   for (int i = 0; i < lanes && i < valid; i++) {
     const int o = first_output + k + i;
-    const Sum<2> moved = moved_to(a.shift[o], centre[k + i], pixels, static_cast<double>(both[i]),
-                                  static_cast<double>(both[lanes + i]));
+    const Sum<2> sum{{static_cast<double>(both[i]), static_cast<double>(both[lanes + i])}};
+    const Sum<2> moved = moved_to(a.shift[o], centre[k + i], pixels, sum);
     to[o] = moved.of[0];
     to[a.outputs + o] = moved.of[1];
   }
