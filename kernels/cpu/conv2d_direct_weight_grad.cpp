@@ -46,9 +46,9 @@ HWY_NOINLINE void gradient_tile(const GradientRow& row, int64_t k, int64_t o) {
   const float* dy = row.dy + o * lanes();
   Fetch next_x = row.next_x, next_dy = row.next_dy, next_z = row.next_z;
   for (int64_t column = 0; column < row.conv.columns; column++, dy += all) {
-    next_x.step();
-    next_dy.step();
-    next_z.step();
+    next_x.step_far();
+    next_dy.step_far();
+    next_z.step_far();
     V value[inputs];
 #pragma GCC unroll 8
     for (int i = 0; i < inputs; i++) {

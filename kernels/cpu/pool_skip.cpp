@@ -164,7 +164,6 @@ HWY_NOINLINE void find_keys(const PoolCall<T>& call, const T* z, bool inside, co
 // they are read, and the next even row of u while a row is pooled.
 constexpr int64_t in_row_ahead = 512;
 constexpr int64_t near_floats = 4096;  // what is asked for beside this stays in L1
-HWY_INLINE void prefetch_far(const float* p) { __builtin_prefetch(p, 0, 2); }  // into L2
 
 // One row of y. `keys` are those of the window's first row, and then of its last. z: the window's
 // second row, and skip what is added to the maxima. `ahead`: what each vector asks for.
