@@ -51,6 +51,15 @@ TEST_CASE("cpu: a mean far from 0 does not spoil the variance") {
   });
 }
 
+TEST_CASE("cpu: sums of few pixels of many channels") {
+  constexpr int64_t channels = 8192;
+  const Shape shape{1, 27, 19, channels};
+  Parity p;
+  const int x = p.in(shape, 2, 4), sums = p.raw({3, channels}, DType::f64);
+  const int shift = p.in({channels}, std::vector<double>(channels, 1.0));
+  p.check([&](const Backend& d) { d.channel_sums(p.stream(), p[x], p[shift], p[sums]); });
+}
+
 TEST_CASE("cpu: the variance of a constant channel is 0, never less, and of NaN it is NaN") {
   // Sums over n equal values, as rounding leaves them: on either side of what is exact.
   const std::vector<double> value{1e-3, 0.1, 1.7, 1000.1, 3e5, 0, nan, 0.1};

@@ -89,13 +89,17 @@ void check(Block& b, bool normalised) {
   Results expected = run(b, normalised, cpu_backend(), {&pool, nullptr});
   Results found = run(b, normalised, simt_backend(), owner.stream());
   int64_t wrong = 0;
+  bool same_mask = true;
   for (int64_t i = 0; i < expected.y.shape.elements(); i++) {
     wrong += !same(found.y[i], expected.y[i], 1e-5);
     wrong += !same(found.pooled[i], expected.pooled[i], 0);
     // Rounding may decide on which side of 0 a value lies.
     const bool at_zero = (found.argmax[i] == pool_off) != (expected.argmax[i] == pool_off);
     wrong += found.argmax[i] != expected.argmax[i] && !at_zero;
+    same_mask = same_mask && !at_zero;
   }
+  for (int64_t i = 0; same_mask && i < expected.sums.shape.elements(); i++)
+    wrong += !same(found.sums[i], expected.sums[i], 1e-5);
   for (int64_t i = 0; i < b.w.shape.elements(); i++)
     wrong += !same(found.dw[i], expected.dw[i], 1e-5);
   CHECK(wrong == 0);

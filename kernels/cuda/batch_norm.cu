@@ -21,6 +21,7 @@ struct AddDeviations {
   FULMAR_DEVICE Kept<lanes> keep(int64_t channel) const {
     Kept<lanes> kept;
     kept.shift = channel_values<lanes>(shift, channel);
+    kept.origin = kept.shift;
     return kept;
   }
   template <int lanes>

@@ -110,8 +110,10 @@ void sum_channels(const Stream& stream, const char* name, const SumShape& shape,
   constexpr int64_t least_pixels = 8, most_chunks = 1024;
   const int64_t room = most_partials / (shape.groups * channels * count);
   const int64_t wanted = (pixels + walk.tall * least_pixels - 1) / (walk.tall * least_pixels);
-  const int64_t chunks = std::max<int64_t>(1, std::min({wanted, room, most_chunks}));
-  const int64_t chunk_pixels = (pixels + chunks - 1) / chunks;
+  const int64_t most = std::max<int64_t>(1, std::min({wanted, room, most_chunks}));
+  const int64_t chunk_pixels = std::max<int64_t>(1, (pixels + most - 1) / most);
+  // None is empty: a block's sums are about its first pixel.
+  const int64_t chunks = std::max<int64_t>(1, (pixels + chunk_pixels - 1) / chunk_pixels);
   const Queue& queue = queue_of(stream);
   const Launch how{
       name, dim3(static_cast<unsigned>(chunks), walk.tiles(), static_cast<unsigned>(shape.groups)),

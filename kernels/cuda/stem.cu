@@ -47,13 +47,22 @@ struct StemShape {
         apart{static_cast<int>(window.dilation[0]), static_cast<int>(window.dilation[1])},
         before{static_cast<int>(window.padding[0]), static_cast<int>(window.padding[2])},
         tile_height(height) {
-    rows = (tile_height - 1) * down + (taps_down - 1) * apart[0] + 1;
-    columns = (tile_width - 1) * across + (taps_across - 1) * apart[1] + 1;
+    rows = static_cast<int>(reach(window, 0, height, w.images()));
+    columns = static_cast<int>(reach(window, 1, tile_width, w.height()));
     plane = (columns + across - 1) / across;
-    tile_size = rows * bands * across * plane;
+    tile_size = static_cast<int>(tile_floats(w, window, height));
     tiles_down = (out.height + tile_height - 1) / tile_height;
     tiles_across = (out.width + tile_width - 1) / tile_width;
     tiles = out.images * tiles_down * tiles_across;
+  }
+  // Rows or columns of x that so many of y read.
+  static int64_t reach(const Window& window, size_t axis, int64_t extent, int64_t taps) {
+    return (extent - 1) * window.stride[axis] + (taps - 1) * window.dilation[axis] + 1;
+  }
+  // Of the tile of x: any window's, where a StemShape is of one that fits.
+  static int64_t tile_floats(const Shape& w, const Window& window, int64_t height) {
+    const int64_t step = window.stride[1], wide = reach(window, 1, tile_width, w.height());
+    return reach(window, 0, height, w.images()) * w.width() * ((wide + step - 1) / step * step);
   }
   int64_t shared_words() const { return int64_t{tile_size} + rows * raw_words; }
   int64_t blocks(int64_t room) const {
@@ -209,8 +218,8 @@ __global__ void __launch_bounds__(each_threads)
   const int64_t begin = blockIdx.x * per_block;
   const int64_t end = begin + per_block < shape.tiles ? begin + per_block : shape.tiles;
   int64_t image = -1;
-  for (int64_t number = begin; number < end; number++) {
-    const StemTile tile = tile_of(shape, number);
+  for (int64_t i = begin; i < end; i++) {
+    const StemTile tile = tile_of(shape, i);
     load_tile(shape, source, tile, tile.image != image, map, x);
     image = tile.image;
     const float* const from = x + warp * shape.row_step() + lane;
@@ -250,6 +259,7 @@ __global__ void __launch_bounds__(each_threads)
       }
       if (!sums.shift) continue;
 
+      // Sums are of y before it is rounded, as the CPU's.
       float* const origin = origins[first / some % 2];
       if (thread == 0)
         for (int k = 0; k < some; k++) {
@@ -413,12 +423,11 @@ void require_stem(const Loaded& x, const View& w, const View& y, const Window& w
 
 }  // namespace
 
-bool convolution_samples(const View& w, const View& y, const Window& window, int64_t groups) {
+bool convolution_samples(const View& w, const View&, const Window& window, int64_t groups) {
   if (groups != 1 || w.shape.elements() > most_products || w.shape.channels() > most_outputs ||
       w.shape.width() > 4)
     return false;
-  const StemShape shape(y.shape, w.shape, y.shape, window, forward_rows * forward_pixels);
-  return shape.tile_size <= most_tile;
+  return StemShape::tile_floats(w.shape, window, forward_rows * forward_pixels) <= most_tile;
 }
 
 size_t convolution_workspace(Stream&, const Loaded&, const View&, const View&, const View&,
