@@ -124,7 +124,8 @@ TEST_CASE("a divergence that is told one run late has changed nothing, nor has t
     const std::vector<double> moments = t.model.read("/adamw/moment1");
     CHECK(t.run());  // the last good one's
     const std::string message = error_of(ErrorKind::diverged, [&] { t.run(); });
-    CHECK(message.find("batch_norm_train 'batch_normalization' (stem)") == 0);
+    // The first value that is kept of those that gamma spoils: it is applied on load.
+    CHECK(message.find("separable 'separable_conv2d' (block 1)") == 0);
     CHECK(t.model.read("dense/kernel") == before);
     CHECK(t.model.read("/adamw/moment1") == moments);
     // Mended, the training goes on.
