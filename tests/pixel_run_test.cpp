@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "tests/support/raster.h"
 #include "tests/support/temp_folder.h"
 #include "tools/run/pixel_evaluation.h"
+#include "tools/run/stems.h"
 
 // The program on labels by pixel: train, eval, predict, check.
 
@@ -265,6 +267,47 @@ TEST_CASE("with a halo of the receptive field, tiles give what the whole scene g
                       folder.path("none"), "--tile", "32", "--halo", "16"});
   CHECK(small.code == 2);
   CHECK(has(small.err, "has no room for a halo of 16"));
+}
+
+TEST_CASE("maps: none takes another's place, fill is 255, the default tile fits coarse strides") {
+  const TempFolder folder;
+  write_scenes(folder, 1);
+  // 8 bits, 7 in the first rows.
+  const auto write = [&](const std::string& path, std::optional<double> nodata) {
+    data::Image image;
+    static_cast<data::ImageHeader&>(image) = {height, width, 1, DType::u8};
+    for (int64_t i = 0; i < height * width; i++)
+      image.data.push_back(static_cast<uint8_t>(i < 2 * width ? 7 : 40 + i % 90));
+    data::write_geotiff(path, image, {}, nodata);
+  };
+  write(folder.path("data/s0_sar.tif"), 7);
+  // Its features are 32 pixels apart, as many as a patch has.
+  const Ended trained = fulmar_program(
+      train(folder, "run", {"--epochs", "1", "--epoch-batches", "1", "--widths", "2,2,2,2,2"}));
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const std::string model = folder.path("run/best.safetensors"), out = folder.path("maps");
+  make_folders(folder.path("a"));
+  make_folders(folder.path("b"));
+  write(folder.path("a/x.tif"), {});  // says nothing of what the training pictures declared
+  std::filesystem::copy(folder.path("data/s0_sar.tif"), folder.path("b/x.tif"));
+  const Ended predicted =
+      fulmar_program({"predict", model, folder.path("a"), folder.path("b"), "--out", out});
+  REQUIRE_MESSAGE(predicted.code == 0, predicted.err);
+  const std::vector<uint8_t> map = image_of(out + "/x.kind.tif").data;
+  CHECK(std::count(map.begin(), map.end(), 255) == 2 * width);
+  CHECK(image_of(out + "/x-2.kind.tif").data == map);
+  const Ended blocked = fulmar_program({"predict", model, folder.path("a"), "--out", model});
+  CHECK(blocked.code == 3);
+  CHECK_MESSAGE(has(blocked.err, "cannot create the folder"), blocked.err);
+}
+
+TEST_CASE("what is written is called by pictures without extensions, by samples as they are") {
+  using Names = std::vector<std::string>;
+  CHECK(tools::stems_of({"a/x.tif", "b/x.tif", "b/x.png", "b/x-2.tif"}) ==
+        Names{"x", "x-2", "x-3", "x-2-2"});
+  CHECK(tools::stems_of({"a/2020.01_VV.tif", "b/2020.02_VV.tif"},
+                        data::BandFiles::parse("*_VV.tif,*_VH.tif")) ==
+        Names{"2020.01", "2020.02"});
 }
 
 TEST_CASE("the challenge's combined score") {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "data/dataset.h"
 #include "data/encode_png.h"
@@ -20,6 +20,7 @@
 #include "tools/run/pixel_classes.h"
 #include "tools/run/pixel_evaluation.h"
 #include "tools/run/results.h"
+#include "tools/run/stems.h"
 #include "tools/run/text.h"
 #include "tools/signals.h"
 
@@ -46,15 +47,18 @@ std::array<uint8_t, 3> colour_of(size_t k) {
   return colour;
 }
 
-// Whether no band of a pixel was measured.
-bool is_missing(const data::Image& image, int64_t pixel) {
+// Whether no band of a pixel was measured, by the file or as the network reads it: the pictures that
+// it was trained on may have declared a nodata value that this file only has.
+bool is_missing(const data::Image& image, int64_t pixel, const WarpOptions& read) {
   for (int64_t band = 0; band < image.bands; band++) {
     const int64_t at = pixel * image.bands + band;
-    const double value =
+    const float value =
         image.type == DType::f32   ? reinterpret_cast<const float*>(image.data.data())[at]
         : image.type == DType::u16 ? reinterpret_cast<const uint16_t*>(image.data.data())[at]
                                    : image.data[static_cast<size_t>(at)];
-    if (std::isfinite(value) && value != image.nodata) return false;
+    const bool is_fill =
+        !std::isfinite(value) || image.nodata == value || (read.has_nodata && value == read.nodata);
+    if (!is_fill) return false;
   }
   return true;
 }
@@ -76,17 +80,20 @@ class ScenePredictor {
         classes_(classes_of(model_->heads())),
         bands_(band_files_of(options.bands, preprocess())),
         limits_(image_limits(options.max_pixels)),
-        stride_(model::coarsest_stride(model_->info().network)) {
+        stride_(model::coarsest_stride(model_->info().network)),
+        warp_(preprocess().warp_options()) {
     for (const std::string& note : model_->notes()) say(note);
   }
 
   int run() {
     const std::vector<std::string> paths = data::list_pictures(options_.paths, bands_);
-    std::filesystem::create_directories(options_.out);
+    const std::vector<std::string> stems = stems_of(paths, bands_);
+    make_folders(options_.out);
     int64_t failed = 0;
-    for (const std::string& path : paths) {
+    for (size_t i = 0; i < paths.size(); i++) {
+      const std::string& path = paths[i];
       try {
-        predict(path);
+        predict(path, stems[i]);
       } catch (const Error& error) {
         if (error.kind() != ErrorKind::file) throw;
         failed++;
@@ -106,14 +113,12 @@ class ScenePredictor {
  private:
   const Preprocess& preprocess() const { return model_->info().picture(); }
 
-  void predict(const std::string& path) {
+  void predict(const std::string& path, const std::string& stem) {
     const data::ImageHeader header = data::probe_sample(path, bands_, limits_);
     if (const std::string reason = data::kind_misfit(preprocess(), header); !reason.empty())
       file_error(path + ": " + reason);
     const Called called = call(path, header);
     const data::Georeference place = data::read_georeference(path);
-    const std::string stem =
-        std::filesystem::path(bands_.name_of_sample(path)).filename().replace_extension().string();
     Json tasks = Json::object();
     for (size_t task = 0; task < classes_.size(); task++) {
       const std::string base = options_.out + "/" + stem + "." + classes_[task].task;
@@ -127,13 +132,22 @@ class ScenePredictor {
       print_shares(path, tasks);
   }
 
+  // The model's crop, or more where the network's coarsest stride asks for it.
+  int64_t default_tile() const {
+    const int64_t crop = preprocess().crop;
+    const int64_t halo = options_.halo.value_or(customary_halo(crop));
+    const int64_t around = (halo + stride_ - 1) / stride_ * stride_;
+    return std::max(crop, 2 * around + stride_);
+  }
+
   // A row of parts at a time is read.
   Called call(const std::string& path, const data::ImageHeader& header) {
     Called called{header.height, header.width, {}};
     called.tasks.assign(classes_.size(),
                         std::vector<uint8_t>(static_cast<size_t>(header.pixels())));
-    const int64_t tile = options_.tile > 0 ? options_.tile : preprocess().crop;
-    const int64_t halo = options_.halo.value_or(customary_halo(tile));
+    const int64_t tile = options_.tile > 0 ? options_.tile : default_tile();
+    const int64_t halo =
+        options_.halo.value_or(customary_halo(options_.tile > 0 ? tile : preprocess().crop));
     const auto rows = model::scene_spans(header.height, tile, halo, stride_);
     const auto columns = model::scene_spans(header.width, tile, halo, stride_);
     Progress progress(std::ssize(rows) * std::ssize(columns), "tiles");
@@ -165,7 +179,7 @@ class ScenePredictor {
         session_.call(view_of(part_.data(), {1, height, width, band.bands}, band.type));
     for (int64_t y = row.own_start; y < row.own_end; y++)
       for (int64_t x = column.own_start; x < column.own_end; x++) {
-        const bool missing = is_missing(band, (y - row.start) * band.width + x);
+        const bool missing = is_missing(band, (y - row.start) * band.width + x, warp_);
         const auto at = static_cast<size_t>((y - row.start) * width + x - column.start);
         for (size_t task = 0; task < classes.size(); task++)
           called.tasks[task][static_cast<size_t>(y * called.width + x)] =
@@ -236,6 +250,7 @@ class ScenePredictor {
   data::BandFiles bands_;
   data::ImageLimits limits_;
   int64_t stride_;
+  WarpOptions warp_;
   std::vector<uint8_t> part_;
 };
 

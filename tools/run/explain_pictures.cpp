@@ -5,7 +5,6 @@
 #include <cmath>
 #include <filesystem>
 #include <new>
-#include <set>
 #include <utility>
 
 #include "data/dataset.h"
@@ -20,6 +19,7 @@
 #include "tools/run/mask_truth.h"
 #include "tools/run/npy.h"
 #include "tools/run/results.h"
+#include "tools/run/stems.h"
 
 namespace fulmar::tools {
 
@@ -32,20 +32,6 @@ constexpr int64_t small_side = 640;  // of pictures in a report
 // Of checks.
 constexpr int64_t curve_steps = 32, random_orders = 5, moves = 4;
 constexpr double move_radius = 0.02;  // of the input's range
-
-// The names of files without their extensions; those that are there twice get a number.
-std::vector<std::string> stems_of(const std::vector<std::string>& paths) {
-  std::set<std::string> taken;
-  std::vector<std::string> stems;
-  for (const std::string& path : paths) {
-    const std::string stem = std::filesystem::path(path).stem().string();
-    std::string name = stem;
-    for (int number = 2; !taken.insert(name).second; number++)
-      name = stem + "-" + std::to_string(number);
-    stems.push_back(name);
-  }
-  return stems;
-}
 
 int64_t class_of(const model::Classification& task, const std::string& name) {
   const auto found = std::find(task.classes.begin(), task.classes.end(), name);
