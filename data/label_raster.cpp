@@ -34,9 +34,20 @@ Image read_stored(const std::string& path, const ImageLimits& limits, const Pict
   return image;
 }
 
+// Where a pixel of a part lies in its file.
+std::string place_of(int64_t pixel, const Image& image, const PicturePart& part) {
+  const auto row = static_cast<size_t>(pixel / image.width);
+  const auto column = static_cast<size_t>(pixel % image.width);
+  const auto in_file = [](const std::vector<int64_t>& lines, size_t at) {
+    return std::to_string(lines.empty() ? static_cast<int64_t>(at) : lines[at]);
+  };
+  return "row " + in_file(part.rows, row) + ", column " + in_file(part.columns, column);
+}
+
 // Calls each(number or nothing, pixel) for every pixel. Error(file): one that isn't whole.
 template <class Each>
-void each_number(const Image& image, const std::string& path, const Each& each) {
+void each_number(const Image& image, const std::string& path, const PicturePart& part,
+                 const Each& each) {
   const auto visit = [&](const auto* values) {
     for (int64_t i = 0; i < image.pixels(); i++) {
       const auto value = static_cast<double>(values[i]);
@@ -44,10 +55,9 @@ void each_number(const Image& image, const std::string& path, const Each& each) 
         each(std::optional<int64_t>(), i);
         continue;
       }
-      if (std::floor(value) != value || std::abs(value) > 1e15)
-        file_error(path + ": the number " + std::to_string(value) + " at row " +
-                   std::to_string(i / image.width) + ", column " + std::to_string(i % image.width) +
-                   " is no whole number, as labels are");
+      if (std::floor(value) != value || std::abs(value) > most_number)
+        file_error(path + ": the number " + std::to_string(value) + " at " +
+                   place_of(i, image, part) + " is no whole number, as labels are");
       each(std::optional<int64_t>(static_cast<int64_t>(value)), i);
     }
   };
@@ -62,6 +72,11 @@ void each_number(const Image& image, const std::string& path, const Each& each) 
 }
 
 }  // namespace
+
+bool means_unlabelled(int64_t number, const std::vector<int64_t>& ignored) {
+  return number < 0 || number == unlabelled ||
+         std::count(ignored.begin(), ignored.end(), number) > 0;
+}
 
 LabelValues LabelValues::counted(size_t classes) {
   LabelValues values;
@@ -81,8 +96,6 @@ Image read_labels(const std::string& path, const LabelValues& values, const Imag
                   const PicturePart& part) {
   Image stored = read_stored(path, limits, part);
   std::map<int64_t, uint8_t> place;
-  for (const int64_t ignored : values.ignored) place[ignored] = unlabelled;
-  place[unlabelled] = unlabelled;
   for (size_t k = 0; k < values.of_class.size(); k++)
     place[values.of_class[k]] = static_cast<uint8_t>(k);
   Image image;
@@ -90,20 +103,14 @@ Image read_labels(const std::string& path, const LabelValues& values, const Imag
   image.data.resize(static_cast<size_t>(image.pixels()));
   std::optional<int64_t> latest;  // neighbours are alike
   uint8_t latest_place = unlabelled;
-  each_number(stored, path, [&](std::optional<int64_t> number, int64_t pixel) {
+  each_number(stored, path, part, [&](std::optional<int64_t> number, int64_t pixel) {
     if (number != latest) {
       const auto found = number ? place.find(*number) : place.end();
-      if (number && found == place.end() && *number >= 0) {
-        const auto row = static_cast<size_t>(pixel / stored.width);
-        const auto column = static_cast<size_t>(pixel % stored.width);
-        const bool whole = part.whole();
-        file_error(path + ": the number " + std::to_string(*number) + " at row " +
-                   std::to_string(whole ? static_cast<int64_t>(row) : part.rows[row]) +
-                   ", column " +
-                   std::to_string(whole ? static_cast<int64_t>(column) : part.columns[column]) +
+      if (number && found == place.end() && !means_unlabelled(*number, values.ignored))
+        file_error(path + ": the number " + std::to_string(*number) + " at " +
+                   place_of(pixel, stored, part) +
                    " is no class's; name its class, or leave it out with --ignore " +
                    std::to_string(*number));
-      }
       latest = number;
       latest_place = found == place.end() ? unlabelled : found->second;
     }
@@ -115,7 +122,7 @@ Image read_labels(const std::string& path, const LabelValues& values, const Imag
 LabelCounts count_labels(const std::string& path, const ImageLimits& limits) {
   LabelCounts counts;
   std::map<int64_t, int64_t> of_number;
-  each_number(read_stored(path, limits, {}), path, [&](std::optional<int64_t> number, int64_t) {
+  each_number(read_stored(path, limits, {}), path, {}, [&](std::optional<int64_t> number, int64_t) {
     if (number)
       of_number[*number]++;
     else

@@ -11,9 +11,15 @@ namespace fulmar::data {
 
 // What a pixel without a label has in place of a class.
 constexpr uint8_t unlabelled = 255;
+// Numbers of label rasters are whole, and no further from 0.
+constexpr double most_number = 1e15;
+
+// Whether a number in a label raster, of no class, means a pixel without a label: 255, a negative
+// number, or one of `ignored`.
+bool means_unlabelled(int64_t number, const std::vector<int64_t>& ignored);
 
 // Which numbers of a label raster mean which class. A pixel without a label has the file's nodata
-// value, NaN, or, unless a class has that number, 255, a negative number or one of `ignored`.
+// value, NaN or infinity, or a number of no class that means_unlabelled().
 struct LabelValues {
   std::vector<int64_t> of_class;  // the number of each class, no two alike; at most 255
   std::vector<int64_t> ignored{};
@@ -34,7 +40,7 @@ Image read_labels(const std::string& path, const LabelValues& values,
 // 255 or negative ones) count as `nothing`. For `fulmar check`, and where nobody named classes.
 struct LabelCounts {
   std::vector<std::pair<int64_t, int64_t>> pixels;  // number and count, by number
-  int64_t nothing = 0;                              // NaN or nodata
+  int64_t nothing = 0;                              // NaN, infinity or nodata
 };
 LabelCounts count_labels(const std::string& path, const ImageLimits& limits = {});
 

@@ -192,6 +192,11 @@ TEST_CASE("what is no label raster is refused with the reason") {
   CHECK(refused(folder.path("two.tif"), values).find("it has 2 bands") != std::string::npos);
   write_raster(folder.path("half.tif"), 4, 4, 1, [](auto...) { return 0.5; });
   CHECK(refused(folder.path("half.tif"), values).find("is no whole number") != std::string::npos);
+  write_raster(folder.path("late.tif"), 4, 4, 1,
+               [](int64_t row, int64_t column, ...) { return row == 3 && column == 2 ? 0.5 : 1; });
+  CHECK(error_of(ErrorKind::file, [&] {
+          read_labels(folder.path("late.tif"), values, {}, window(2, 1, 2, 3));
+        }).find("0.500000 at row 3, column 2 is no whole") != std::string::npos);
   CHECK(refused(golden("images/colour.png"), values).find("it has 3 bands") != std::string::npos);
   CHECK(refused(golden("images/grey.jpg"), values).find("read from PNG and TIFF") !=
         std::string::npos);

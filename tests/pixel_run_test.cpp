@@ -17,6 +17,7 @@
 #include "tests/support/program.h"
 #include "tests/support/raster.h"
 #include "tests/support/temp_folder.h"
+#include "tools/run/pixel_classes.h"
 #include "tools/run/pixel_evaluation.h"
 #include "tools/run/stems.h"
 
@@ -394,13 +395,63 @@ TEST_CASE("labels that make no sense are refused with the reason") {
   refused({"--network", "polar-low"}, 2, "take unet or deeplab");
   refused({"--task-weights", "1"}, 2, "1 weights for 2 tasks");
   refused({"--class-weights", "1,2"}, 2, "--class-weights takes balanced");
-  refused({"--class-weights", R"({"kind":[1,2]})"}, 2, "2 class weights for 3 classes");
+  const auto weights = [&](const std::string& json, const std::string& reason) {
+    refused({"--class-weights", json}, 2, reason);
+  };
+  weights(R"({"kind":[1,2],"any":[1,1]})", "2 class weights for 3 classes");
+  weights(R"({"kind":[1,2,3],"ice":[1,1]})", "there is no task 'ice'");
+  weights(R"({"kind":[1,2,3]})", "it says nothing of the task 'any'");
+  weights(R"({"kind":[1,2,3],"any":7})", "--class-weights takes balanced");
+  weights(R"({"kind":[1,2,3],"any":[]})", "--class-weights takes balanced");
+  refused({"--ignore", "3,1.5"}, 2, "--ignore: 1.5 is no whole number");
+  refused({"--ignore", "1e20"}, 2, "--ignore: 1e+20 is no whole number up to 1e15");
   refused({"--size", "64"}, 2, "--size goes with pictures that have one label each");
   // A number of no class: named with its place.
   const Ended stray = fulmar_program(train(
       folder, "run", {"--classes", R"({"kind":{"0":"water","2":"thin"},"any":["no","yes"]})"}));
   CHECK(stray.code == 3);
   CHECK_MESSAGE(has(stray.err, "the number 5 at row"), stray.err);
+}
+
+TEST_CASE("numbers that only labels held out hold are told of before anything is trained") {
+  const TempFolder folder;
+  write_scenes(folder, 2);
+  for (const int scene : {0, 1})  // 7 and 8 each in one of them
+    write_raster(folder.path("data/s" + std::to_string(scene) + "_kind.tif"), height, width, 1,
+                 [&](int64_t row, int64_t, int64_t) {
+                   return row < 20 ? 1.0 : row < 40 ? 7.0 + scene : 9.0;
+                 });
+  for (const char* part : {"--validation", "--test"}) {
+    Words words = train(
+        folder, "run",
+        {part, "0.5", "--scenes", "file", "--labels", "*_kind.tif", "--pictures", "*_sar.tif"});
+    const auto named = std::find(words.begin(), words.end(), "--classes");
+    words.erase(named, named + 2);
+    const Ended e = fulmar_program(words);
+    CHECK(e.code == 2);
+    CHECK_MESSAGE(has(e.err, "the labels of 'labels' that are held out hold the number"), e.err);
+    CHECK_FALSE(std::filesystem::exists(folder.path("run/config.json")));
+  }
+}
+
+TEST_CASE("weights that balance classes stay within what a loss takes") {
+  const TempFolder folder;
+  constexpr int64_t side = 1450;  // of two classes and one pixel, side² / 2 > 1e6
+  write_raster(folder.path("labels.tif"), side, side, 1,
+               [](int64_t row, int64_t column, int64_t) { return row + column > 0 ? 0.0 : 1.0; });
+  data::Dataset dataset;
+  dataset.layers = {"ice"};
+  dataset.samples.resize(1);
+  dataset.samples[0].label_files = {folder.path("labels.tif")};
+  tools::TrainConfig config;
+  config.class_weights = "balanced";
+  Context context;
+  tools::Observer observer;
+  tools::choose_classes(config, dataset, {}, side * side, context, observer);
+  constexpr double pixels = side * side;
+  CHECK(Json::parse(*config.class_weights)["ice"] == Json({pixels / (2 * (pixels - 1)), 1e6}));
+  CHECK(tools::pixel_heads(tools::read_classes(*config.classes, dataset.layers), config).size() ==
+        1);
 }
 
 TEST_CASE("a real pair of Sen1Floods11 is trained on, and its map lies where it lies") {

@@ -13,6 +13,7 @@
 #include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/run/audit_text.h"
+#include "tools/run/pixel_classes.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
 #include "tools/signals.h"
@@ -52,7 +53,10 @@ std::string format_of(const data::ImageHeader& h) {
 class Auditor {
  public:
   Auditor(const CheckPixelsOptions& options, ThreadPool& pool)
-      : options_(options), pool_(pool), limits_(image_limits(options.max_pixels)) {}
+      : options_(options),
+        pool_(pool),
+        limits_(image_limits(options.max_pixels)),
+        ignored_(ignored_numbers(options.ignore)) {}
 
   Audit run() {
     const data::BandFiles bands = data::BandFiles::parse(options_.bands.value_or(""));
@@ -122,19 +126,13 @@ class Auditor {
   void add(const data::LabelCounts& found, int64_t pixels, LayerCounts& to) const {
     int64_t labelled = 0;
     for (const auto& [number, count] : found.pixels) {
-      if (ignores(number)) continue;
+      if (data::means_unlabelled(number, ignored_)) continue;
       to.pixels[number] += count;
       labelled += count;
     }
     to.all += pixels;
     to.unlabelled += pixels - labelled;
     to.without += labelled == 0;
-  }
-
-  bool ignores(int64_t number) const {
-    return number < 0 || number == data::unlabelled ||
-           (options_.ignore && std::count(options_.ignore->begin(), options_.ignore->end(),
-                                          static_cast<double>(number)) > 0);
   }
 
   // Type and bands must be the same, extents need not.
@@ -151,6 +149,7 @@ class Auditor {
   const CheckPixelsOptions& options_;
   ThreadPool& pool_;
   data::ImageLimits limits_;
+  std::vector<int64_t> ignored_;
   Audit audit_;
 };
 

@@ -47,8 +47,8 @@ std::array<uint8_t, 3> colour_of(size_t k) {
   return colour;
 }
 
-// Whether no band of a pixel was measured, by the file or as the network reads it: the pictures that
-// it was trained on may have declared a nodata value that this file only has.
+// Whether no band of a pixel was measured, by the file or as the network reads it: the pictures of
+// its training may have declared a nodata value that this file only has.
 bool is_missing(const data::Image& image, int64_t pixel, const WarpOptions& read) {
   for (int64_t band = 0; band < image.bands; band++) {
     const int64_t at = pixel * image.bands + band;

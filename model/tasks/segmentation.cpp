@@ -50,7 +50,7 @@ void check_loss(const PixelLoss& loss, int64_t classes) {
                 std::to_string(classes) + " classes of pixels");
   double sum = 0;
   for (const double weight : loss.class_weights) {
-    if (!(weight >= 0 && weight <= 1e6))
+    if (!(weight >= 0 && weight <= most_class_weight))
       usage_error("a class weight is outside 0 to 1000000: " + std::to_string(weight));
     sum += weight;
   }
@@ -85,11 +85,11 @@ bool counted(const std::vector<int64_t>& numbers) {
 }  // namespace
 
 Segmentation::Segmentation(std::vector<std::string> class_names, int64_t unlabelled,
-                           std::vector<int64_t> of_rasters, PixelLoss how)
+                           std::vector<int64_t> of_rasters, const PixelLoss& how)
     : classes(std::move(class_names)),
       ignore(unlabelled),
       numbers(std::move(of_rasters)),
-      loss(std::move(how)) {
+      loss(how) {
   const auto count = static_cast<int64_t>(classes.size());
   if (count < 2 || count > 255)
     usage_error("the description of a model: it names " + std::to_string(count) +

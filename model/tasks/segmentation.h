@@ -10,6 +10,8 @@
 
 namespace fulmar::model {
 
+constexpr double most_class_weight = 1e6;
+
 // What a wrong pixel costs, with p the probability of its own class and c that class's weight; the
 // mean over pixels with a label is by c:
 //   cross-entropy  -c log p
@@ -18,7 +20,7 @@ namespace fulmar::model {
 struct PixelLoss {
   std::string kind = "cross-entropy";
   int64_t gamma = 2;                    // of focal; 1 to 10
-  std::vector<double> class_weights{};  // c, by class; none: 1
+  std::vector<double> class_weights{};  // c, by class, 0 to most_class_weight; none: 1
 };
 
 // One of several classes a pixel: logits [N,H,W,K], labels u8 [N,H,W,1], or a label raster of any
@@ -30,7 +32,7 @@ struct FULMAR_API Segmentation final : Task {
   // Error(usage): not 2 to 255 classes, a pixel without a label looks like one of them, not a
   // number or a weight for each, or a loss that there isn't.
   explicit Segmentation(std::vector<std::string> class_names, int64_t unlabelled = 255,
-                        std::vector<int64_t> of_rasters = {}, PixelLoss how = {});
+                        std::vector<int64_t> of_rasters = {}, const PixelLoss& how = {});
 
   std::string kind() const override { return "segmentation"; }
   std::string to_json() const override;

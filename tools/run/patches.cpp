@@ -41,12 +41,14 @@ data::PatchOptions patch_options(const TrainConfig& config, const TrainRuntime& 
 
 }  // namespace
 
-void choose_patches(TrainConfig& config, const Samples& train, const TrainRuntime& runtime,
+void choose_patches(TrainConfig& config, const RunSamples& samples, const TrainRuntime& runtime,
                     Context& context, Observer& observer) {
-  choose_classes(config, train.dataset, runtime.max_pixels, context, observer);
+  choose_classes(config, samples.train.dataset,
+                 {&samples.validation.dataset, &samples.test.dataset}, runtime.max_pixels, context,
+                 observer);
   if (config.epoch_batches) return;
   int64_t pixels = 0;
-  for (const data::ImageHeader& header : train.headers) pixels += header.pixels();
+  for (const data::ImageHeader& header : samples.train.headers) pixels += header.pixels();
   const int64_t of_batch = config.crop * config.crop * config.batch;
   config.epoch_batches = std::max(least_batches, (pixels + of_batch - 1) / of_batch);
 }

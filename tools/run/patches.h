@@ -18,7 +18,7 @@
 namespace fulmar::tools {
 
 // Fills in classes and batches of an epoch. Errors as choose_classes().
-void choose_patches(TrainConfig& config, const Samples& train, const TrainRuntime& runtime,
+void choose_patches(TrainConfig& config, const RunSamples& samples, const TrainRuntime& runtime,
                     Context& context, Observer& observer);
 
 // Network, preprocessing and heads of a new model.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -138,17 +139,13 @@ Counts count_numbers(const data::Dataset& dataset, int64_t max_pixels, Context& 
 
 // The classes that the labels hold.
 std::vector<PixelClasses> found_classes(const data::Dataset& dataset, const Counts& counts,
-                                        const std::optional<std::vector<double>>& ignore,
-                                        Observer& observer) {
+                                        const std::vector<int64_t>& ignored, Observer& observer) {
   std::vector<PixelClasses> all;
   for (size_t layer = 0; layer < counts.size(); layer++) {
     PixelClasses classes{dataset.layers[layer], {}, {}};
     std::string list;
     for (const auto& [number, pixels] : counts[layer]) {
-      const bool ignored =
-          number < 0 || number == data::unlabelled ||
-          (ignore && std::count(ignore->begin(), ignore->end(), static_cast<double>(number)) > 0);
-      if (ignored) continue;
+      if (data::means_unlabelled(number, ignored)) continue;
       classes.numbers.push_back(number);
       classes.names.push_back(std::to_string(number));
       list += (list.empty() ? "" : ", ") + classes.names.back();
@@ -165,7 +162,27 @@ std::vector<PixelClasses> found_classes(const data::Dataset& dataset, const Coun
   return all;
 }
 
-// As scikit-learn's class_weight="balanced"; 0 for a class that no label has.
+// Labels that are not trained on may hold no other numbers: a run would end at its first
+// validation, or at the test after it.
+void require_classes(const std::vector<PixelClasses>& classes, const data::Dataset& dataset,
+                     const Counts& counts, const std::vector<int64_t>& ignored) {
+  for (size_t layer = 0; layer < counts.size(); layer++)
+    for (const auto& [number, pixels] : counts[layer]) {
+      const std::vector<int64_t>& known = classes.at(layer).numbers;
+      if (data::means_unlabelled(number, ignored) ||
+          std::count(known.begin(), known.end(), number) > 0)
+        continue;
+      const std::string text = std::to_string(number);
+      usage_error(dataset.folder + ": the labels of '" + classes[layer].task +
+                  "' that are held out hold the number " + text +
+                  ", and those to train on don't; say with --classes which classes there are, or "
+                  "leave it out with --ignore " +
+                  text);
+    }
+}
+
+// As scikit-learn's class_weight="balanced"; 0 for a class that no label has. A class of a few
+// pixels among billions gets the most that a loss takes, not an error about a number nobody gave.
 Json balanced_weights(const std::vector<PixelClasses>& classes, const Counts& counts) {
   Json weights = Json::object();
   for (size_t i = 0; i < classes.size(); i++) {
@@ -180,42 +197,71 @@ Json balanced_weights(const std::vector<PixelClasses>& classes, const Counts& co
     }
     Json list = Json::array();
     for (const int64_t number : classes[i].numbers)
-      list.push_back(pixels_of(number) > 0 ? all / (present * pixels_of(number)) : 0.0);
+      list.push_back(pixels_of(number) > 0
+                         ? std::min(all / (present * pixels_of(number)), model::most_class_weight)
+                         : 0.0);
     weights[classes[i].task] = list;
   }
   return weights;
 }
 
-// Of a task; none where nobody gave any.
-std::vector<double> weights_of(const TrainConfig& config, const std::string& task, size_t tasks) {
-  if (!config.class_weights) return {};
+// By task; none where nobody gave any.
+std::vector<std::vector<double>> class_weights(const TrainConfig& config,
+                                               const std::vector<PixelClasses>& classes) {
+  std::vector<std::vector<double>> all(classes.size());
+  if (!config.class_weights) return all;
   const auto fail = [] {
     usage_error("--class-weights takes balanced, X,X,... or JSON {TASK: [X, ...]}");
   };
   const std::string& text = *config.class_weights;
-  const Json json = begins_json(text) ? Json::parse(text, nullptr, false)
-                                      : Json::parse("[" + text + "]", nullptr, false);
-  if (json.is_discarded() || (json.is_array() && tasks > 1)) fail();
-  const Json list = json.is_array() ? json : json.value(task, Json::array());
-  std::vector<double> weights;
-  for (const Json& weight : list) {
-    if (!weight.is_number()) fail();
-    weights.push_back(weight.get<double>());
+  Json json = begins_json(text) ? Json::parse(text, nullptr, false)
+                                : Json::parse("[" + text + "]", nullptr, false);
+  if (json.is_discarded() || (json.is_array() && classes.size() > 1)) fail();
+  if (json.is_array()) json = {{classes[0].task, json}};
+  for (const auto& entry : json.items())
+    if (std::none_of(classes.begin(), classes.end(),
+                     [&](const PixelClasses& of_task) { return of_task.task == entry.key(); }))
+      usage_error("--class-weights: there is no task '" + entry.key() + "'");
+  for (size_t i = 0; i < classes.size(); i++) {
+    if (!json.contains(classes[i].task))
+      usage_error("--class-weights: it says nothing of the task '" + classes[i].task + "'");
+    const Json& list = json.at(classes[i].task);
+    if (!list.is_array() || list.empty()) fail();
+    for (const Json& weight : list) {
+      if (!weight.is_number()) fail();
+      all[i].push_back(weight.get<double>());
+    }
   }
-  return weights;
+  return all;
 }
 
 }  // namespace
 
-void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t max_pixels,
+std::vector<int64_t> ignored_numbers(const std::optional<std::vector<double>>& given) {
+  std::vector<int64_t> numbers;
+  for (const double number : given.value_or(std::vector<double>())) {
+    if (std::floor(number) != number || !(std::abs(number) <= data::most_number))
+      usage_error("--ignore: " + number_text(number) +
+                  " is no whole number up to 1e15, as labels are");
+    numbers.push_back(static_cast<int64_t>(number));
+  }
+  return numbers;
+}
+
+void choose_classes(TrainConfig& config, const data::Dataset& dataset,
+                    const std::vector<const data::Dataset*>& held_out, int64_t max_pixels,
                     Context& context, Observer& observer) {
+  const std::vector<int64_t> ignored = ignored_numbers(config.ignore);
   const bool balances = config.class_weights == "balanced";
   const Counts counts = config.classes && !balances
                             ? Counts()
                             : count_numbers(dataset, max_pixels, context, observer);
-  const std::vector<PixelClasses> classes =
-      config.classes ? read_classes(*config.classes, dataset.layers)
-                     : found_classes(dataset, counts, config.ignore, observer);
+  const std::vector<PixelClasses> classes = config.classes
+                                                ? read_classes(*config.classes, dataset.layers)
+                                                : found_classes(dataset, counts, ignored, observer);
+  for (const data::Dataset* part : held_out)
+    if (!config.classes && !part->samples.empty())
+      require_classes(classes, *part, count_numbers(*part, max_pixels, context, observer), ignored);
   config.classes = classes_text(classes);
   if (balances) config.class_weights = balanced_weights(classes, counts).dump();
 }
@@ -224,15 +270,14 @@ std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
                                            const std::vector<PixelClasses>& classes,
                                            const std::optional<std::vector<double>>& ignore) {
   std::vector<data::LabelLayer> layers;
+  const std::vector<int64_t> ignored = ignored_numbers(ignore);
   for (const PixelClasses& of_task : classes) {
     const auto found = std::find(dataset.layers.begin(), dataset.layers.end(), of_task.task);
     if (found == dataset.layers.end())
       usage_error(dataset.folder + ": it has no labels of the task '" + of_task.task +
                   "'; say with --labels where they are, as " + of_task.task + "=*_" + of_task.task +
                   ".tif");
-    data::LabelLayer layer{of_task.task, {of_task.numbers, {}}, {}};
-    for (const double number : ignore.value_or(std::vector<double>()))
-      layer.values.ignored.push_back(static_cast<int64_t>(number));
+    data::LabelLayer layer{of_task.task, {of_task.numbers, ignored}, {}};
     for (const data::Sample& sample : dataset.samples)
       layer.files.push_back(
           sample.label_files[static_cast<size_t>(found - dataset.layers.begin())]);
@@ -253,10 +298,10 @@ model::Heads pixel_heads(const std::vector<PixelClasses>& classes, const TrainCo
   if (weights && weights->size() != classes.size())
     usage_error("--task-weights: " + std::to_string(weights->size()) + " weights for " +
                 std::to_string(classes.size()) + (classes.size() == 1 ? " task" : " tasks"));
+  const std::vector<std::vector<double>> of_classes = class_weights(config, classes);
   model::Heads heads;
   for (size_t i = 0; i < classes.size(); i++) {
-    const model::PixelLoss loss{config.loss, config.focal_gamma,
-                                weights_of(config, classes[i].task, classes.size())};
+    const model::PixelLoss loss{config.loss, config.focal_gamma, of_classes[i]};
     heads.push_back({std::make_shared<model::Segmentation>(classes[i].names, data::unlabelled,
                                                            classes[i].numbers, loss),
                      classes[i].task, data::PatchLoader::label_tensor(classes[i].task), "weight",

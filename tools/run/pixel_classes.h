@@ -28,21 +28,25 @@ std::vector<PixelClasses> read_classes(const std::string& text,
 // As read_classes() takes it.
 std::string classes_text(const std::vector<PixelClasses>& classes);
 
+// What --ignore says. Error(usage): a number that no label raster can hold.
+std::vector<int64_t> ignored_numbers(const std::optional<std::vector<double>>& given);
+
 // Fills in the classes of a dataset that nobody named: the numbers that its labels hold; and class
 // weights that are to balance them.
 // Error(file) for a label raster that can't be read; Error(usage) where they hold fewer than two
-// numbers, or more than classes can be.
-void choose_classes(TrainConfig& config, const data::Dataset& dataset, int64_t max_pixels,
+// numbers, or more than classes can be, or where parts that are held out hold others.
+void choose_classes(TrainConfig& config, const data::Dataset& dataset,
+                    const std::vector<const data::Dataset*>& held_out, int64_t max_pixels,
                     Context& context, Observer& observer);
 
-// The label rasters of a dataset, by the layers of `classes`.
+// The label rasters of a dataset, by the layers of `classes`. Errors as ignored_numbers().
 std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
                                            const std::vector<PixelClasses>& classes,
                                            const std::optional<std::vector<double>>& ignore);
 
 // The network's outputs and their tasks.
 model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes);
-// Error(usage): weights of another number of tasks or classes.
+// Error(usage): weights of other tasks than these, or of another number of classes.
 model::Heads pixel_heads(const std::vector<PixelClasses>& classes, const TrainConfig& config);
 
 // Whether a model gives each pixel a class, by all of its heads.

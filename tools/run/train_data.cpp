@@ -321,7 +321,7 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
   note_remarks(samples, observer);
   samples.digests = digest(samples, config, runtime, known, context, observer);
   choose_scale(samples.train, samples.digests, config, runtime, context, observer);
-  if (config.by_pixel()) choose_patches(config, samples.train, runtime, context, observer);
+  if (config.by_pixel()) choose_patches(config, samples, runtime, context, observer);
   return samples;
 }
 
