@@ -44,6 +44,12 @@ bool is_word(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+// Tasks give tensors, columns and files their names.
+std::string fault_of_task(const std::string& name) {
+  if (!name.empty() && std::all_of(name.begin(), name.end(), is_word)) return "";
+  return "a task is called by letters and digits, not '" + name + "'";
+}
+
 // Whether a picture called so goes with labels called so.
 bool belongs(const std::string& picture, const std::string& label) {
   return picture == label || (picture.size() > label.size() && picture.rfind(label, 0) == 0 &&
@@ -138,8 +144,11 @@ Found find_in_folders(const std::string& folder, const Scan& scan, LeftOut& left
   if (tasks.empty() || alike)
     found.layers.emplace_back(only_layer, by_place(labels, left, faults));
   else
-    for (const fs::path& path : tasks)
-      found.layers.emplace_back(path.filename().string(), by_place(path, left, faults));
+    for (const fs::path& path : tasks) {
+      const std::string name = path.filename().string(), fault = fault_of_task(name);
+      if (!fault.empty()) faults.push_back(path.string() + ": " + fault + "; rename the folder");
+      found.layers.emplace_back(name, by_place(path, left, faults));
+    }
   return found;
 }
 
@@ -238,8 +247,8 @@ LabelFiles LabelFiles::parse(const std::string& text) {
     Layer layer{only_layer, entry};
     if (equals != std::string::npos) layer = {entry.substr(0, equals), entry.substr(equals + 1)};
     check_pattern(layer.pattern, "--labels");
-    if (layer.name.empty() || !std::all_of(layer.name.begin(), layer.name.end(), is_word))
-      usage_error("--labels: a task is called by letters and digits, not '" + layer.name + "'");
+    if (const std::string fault = fault_of_task(layer.name); !fault.empty())
+      usage_error("--labels: " + fault);
     if (!names.insert(layer.name).second)
       usage_error("--labels: two tasks are called '" + layer.name +
                   "'; give each a name, as SIC=*_SIC.tif,SOD=*_SOD.tif");

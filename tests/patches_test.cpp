@@ -264,6 +264,14 @@ TEST_CASE("labels go with the pictures whose names begin alike, in folders or by
   REQUIRE(lacking.faults.size() == 1);
   CHECK(lacking.faults[0].find("labels of 1 of 2 tasks") != std::string::npos);
 
+  touch("c/images/x.png");
+  touch("c/labels/sea ice/x.png");
+  const Folder spaced = survey_rasters(folder.path("c"), LabelFiles::parse("folders"));
+  REQUIRE(spaced.faults.size() == 1);
+  CHECK(spaced.faults[0] == folder.path("c/labels/sea ice") +
+                                ": a task is called by letters and digits, not 'sea ice'; rename "
+                                "the folder");
+
   CHECK(error_of(ErrorKind::usage, [] { LabelFiles::parse("a.tif"); }).find("with one *") !=
         std::string::npos);
   CHECK(error_of(ErrorKind::usage, [] {
