@@ -413,6 +413,38 @@ TEST_CASE("labels that make no sense are refused with the reason") {
   CHECK_MESSAGE(has(stray.err, "the number 5 at row"), stray.err);
 }
 
+TEST_CASE("options of labels by pixel, or of another network, are refused where they do nothing") {
+  const TempFolder folder;
+  const auto refused = [&](Words words, const Words& more, const std::string& reason) {
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended e = fulmar_program(words);
+    CHECK(e.code == 2);
+    CHECK_MESSAGE(has(e.err, reason), e.err);
+  };
+  const Words pictures{"train", folder.path("data"), "--out", folder.path("run"), "--crop", "32"};
+  for (const Words& more : std::vector<Words>{{"--pictures", "*.tif"},
+                                              {"--classes", "a,b"},
+                                              {"--ignore", "3"},
+                                              {"--epoch-batches", "2"},
+                                              {"--labelled", "0.5"},
+                                              {"--loss", "dice"},
+                                              {"--focal-gamma", "3"},
+                                              {"--class-weights", "1,2"},
+                                              {"--task-weights", "1"}})
+    refused(pictures, more, more[0] + " goes with labels by pixel (--labels)");
+  const std::vector<Words> deeplab{
+      {"--encoder", "resnet34"}, {"--stages", "2"}, {"--output-stride", "8"}, {"--rates", "1,2"},
+      {"--decoder-width", "8"},  {"--pool", "2"},   {"--shared-decoder"}};
+  for (const Words& more : deeplab) {
+    refused(pictures, more, more[0] + " goes with --network deeplab, not with polar-low");
+    refused(train(folder, "run", {}), more,
+            more[0] + " goes with --network deeplab, not with unet");
+  }
+  refused(train(folder, "run", {}), {"--network", "deeplab"}, "--widths goes with unet");
+  refused({"resolution", folder.path("data"), "--out", folder.path("run")},
+          {"--labels", "*_kind.tif"}, "--labels: resolutions are compared on pictures");
+}
+
 TEST_CASE("numbers that only labels held out hold are told of before anything is trained") {
   const TempFolder folder;
   write_scenes(folder, 2);

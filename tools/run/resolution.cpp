@@ -437,6 +437,8 @@ ResolutionStudy compare_resolutions(const ResolutionOptions& options, Context& c
                                     Device& device, ResolutionObserver& observer) {
   check_list(options.factors, "--factors");
   check_list(options.seeds, "--seeds");
+  if (options.config.by_pixel())
+    usage_error("--labels: resolutions are compared on pictures that have one label each");
   ResolutionOptions sorted = options;  // the finest first
   std::sort(sorted.factors.begin(), sorted.factors.end());
   return Study(sorted, context, device, observer).run();

@@ -1,13 +1,16 @@
 #include "tools/run/train_config.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
+#include <span>
 
 #include "data/dataset.h"
 #include "data/raster_folder.h"
 #include "kernels/error.h"
 #include "model/unet.h"
+#include "tools/run/pixel_classes.h"
 
 namespace fulmar::tools {
 namespace {
@@ -143,9 +146,35 @@ int64_t pixels_of(const std::string& size) {
 
 namespace {
 
+constexpr std::array of_pixels{"pictures",      "classes",       "ignore",
+                               "epoch_batches", "labelled",      "loss",
+                               "focal_gamma",   "class_weights", "task_weights"};
+constexpr std::array of_deeplab{"encoder",       "stages", "output_stride", "rates",
+                                "decoder_width", "pool",   "shared_decoder"};
+
+// The first of these entries that isn't as it is where nobody gives it; "": none.
+std::string first_given(const TrainConfig& c, std::span<const char* const> entries) {
+  const Json given = c.to_json(), usual = TrainConfig().to_json();
+  for (const char* entry : entries)
+    if (given.at(entry) != usual.at(entry)) return option_of(entry);
+  return "";
+}
+
+void refuse_misfits(const TrainConfig& c) {
+  if (!c.by_pixel())
+    if (const std::string option = first_given(c, of_pixels); !option.empty())
+      usage_error(option + " goes with labels by pixel (--labels)");
+  if (*c.network != "deeplab")
+    if (const std::string option = first_given(c, of_deeplab); !option.empty())
+      usage_error(option + " goes with --network deeplab, not with " + *c.network);
+  if (*c.network == "deeplab" && (c.widths_given || c.widths != TrainConfig().widths))
+    usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
+}
+
 // What patches with a label for each pixel want otherwise than pictures with one.
 void resolve_by_pixel(TrainConfig& c) {
   data::LabelFiles::parse(*c.labels);
+  ignored_numbers(c.ignore);
   if (c.size != "native")
     usage_error("--size goes with pictures that have one label each; patches keep their pixels");
   if (c.positive || c.sampling != "balanced" || c.protocol == "paper")
@@ -179,6 +208,7 @@ void TrainConfig::resolve() {
   if (!network) network = "polar-low";
   if (*network != "polar-low" && !by_pixel())
     usage_error("--network " + *network + " goes with labels by pixel (--labels)");
+  refuse_misfits(*this);
   if (*network == "unet" && !widths_given && widths == model::PolarLowOptions{}.widths)
     widths = model::UnetOptions{}.widths;
   if (!augment) augment = "published";
@@ -232,11 +262,12 @@ TrainConfig TrainConfig::from_json(const Json& given) {
   TrainConfig config;
   // Runs that began before there were labels by pixel.
   const Json usual = config.to_json();
-  for (const char* entry :
-       {"labels", "pictures", "classes", "ignore", "epoch_batches", "labelled", "loss",
-        "focal_gamma", "class_weights", "task_weights", "encoder", "stages", "output_stride",
-        "rates", "decoder_width", "pool", "shared_decoder"})
+  const auto as_usual = [&](const char* entry) {
     if (!json.contains(entry)) json[entry] = usual.at(entry);
+  };
+  as_usual("labels");
+  for (const char* entry : of_pixels) as_usual(entry);
+  for (const char* entry : of_deeplab) as_usual(entry);
   json.emplace("network", "polar-low");
   each_entry(config, [&](const char* name, auto& value) {
     const auto found = json.find(name);
