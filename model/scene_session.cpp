@@ -74,6 +74,12 @@ std::vector<SceneSpan> scene_spans(int64_t extent, int64_t tile, int64_t halo, i
   return spans;
 }
 
+std::vector<TensorSpec> scene_tensors(const std::string& input, const View& part) {
+  TensorSpec samples = samples_spec(input, 1);
+  samples.cuts = true;
+  return {{input, part.type, part.shape}, samples};
+}
+
 struct SceneSession::Prepared {
   Prepared(Context& context, Device& device, const Program& p, const std::vector<Val>& outputs,
            Model* weights, const std::shared_ptr<Arena>& arena)
@@ -113,10 +119,9 @@ SceneSession::Prepared& SceneSession::prepare(const View& part) {
   const std::string input = model_->info().network.inputs()[0];
   ProgramOptions options;
   options.extents = seen(part.shape);
-  const std::vector<TensorSpec> tensors{{input, part.type, part.shape, false, true},
-                                        samples_spec(input, 1)};
-  const Program program = fused(record_program(model_->info(), model_->heads(), tensors, options),
-                                *device_, FuseFor::inference);
+  const Program program =
+      fused(record_program(model_->info(), model_->heads(), scene_tensors(input, part), options),
+            *device_, FuseFor::inference);
   std::vector<Val> outputs;
   for (const Recorded& head : program.heads)
     for (const auto& [name, value] : head.results)

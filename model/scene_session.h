@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "engine/batch_source.h"
 #include "engine/session.h"
 #include "model/loaded_model.h"
 
@@ -26,6 +28,10 @@ struct SceneSpan {
 // room for a halo and `stride` pixels of its own.
 FULMAR_API std::vector<SceneSpan> scene_spans(int64_t extent, int64_t tile, int64_t halo,
                                               int64_t stride);
+
+// What a network's input is made of, of a part [1,h,w,bands] of a scene: the picture, and how it is
+// sampled, by whole pixels.
+FULMAR_API std::vector<TensorSpec> scene_tensors(const std::string& input, const View& part);
 
 // One thread's use of a model that gives each pixel of a picture a class, on parts of scenes of any
 // extents. Model, context and device must outlive it.

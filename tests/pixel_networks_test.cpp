@@ -217,6 +217,27 @@ TEST_CASE("pixel networks keep any extents, and know their coarsest stride") {
     }
 }
 
+TEST_CASE("parts of a scene are cut out by whole pixels, and a network's first layer may do so") {
+  ModelInfo info;
+  info.network = unet({1, {{"labels", 2}}, {2, 3}, false});
+  info.preprocess["input"] = Preprocess::of_pictures(0, 16, 1);
+  set_heads(info,
+            {{std::make_shared<Segmentation>(std::vector<std::string>{"sea", "ice"}), "labels"}});
+  const View part = view_of(nullptr, {1, 24, 20, 1}, DType::u8);
+  ProgramOptions options;
+  options.extents = {24, 20};
+  const Program program =
+      record_program(info, heads_of(info), scene_tensors("input", part), options);
+  int64_t warps = 0;
+  for (int node = 0; node < program.tape->size(); node++) {
+    const Op& op = *program.tape->node(node).op;
+    if (op.name() != "warp") continue;
+    CHECK(op.attributes().count("cuts") == 1);
+    warps++;
+  }
+  CHECK(warps == 1);
+}
+
 TEST_CASE("what can't be a network of pixels is refused with the reason") {
   CHECK(refusal([] {
           unet({1, {}, {4}, false});
