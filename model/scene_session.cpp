@@ -106,9 +106,11 @@ SceneSession::SceneSession(std::shared_ptr<const LoadedModel> model, Context& co
 
 SceneSession::~SceneSession() = default;
 
-// A part that is smaller than the coarsest stride has fill at its bottom and right.
+// Fill at a part's bottom and right makes its extents multiples of the coarsest stride: features
+// are that far apart then, in a part that ends with the scene as in all others.
 std::array<int64_t, 2> SceneSession::seen(const Shape& part) const {
-  return {std::max(part.height(), stride_), std::max(part.width(), stride_)};
+  return {(part.height() + stride_ - 1) / stride_ * stride_,
+          (part.width() + stride_ - 1) / stride_ * stride_};
 }
 
 SceneSession::Prepared& SceneSession::prepare(const View& part) {

@@ -240,14 +240,22 @@ TEST_CASE("with a halo of the receptive field, tiles give what the whole scene g
   write_scenes(folder, 2);
   const Ended trained = fulmar_program(train(folder, "run", {"--epochs", "1"}));
   REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  Words pyramid = train(folder, "pyramid",
+                        {"--epochs", "1", "--network", "deeplab", "--stages", "1", "--rates", "1,2",
+                         "--pool", "2", "--decoder-width", "4"});
+  const auto widths = std::find(pyramid.begin(), pyramid.end(), "--widths");
+  pyramid.erase(widths, widths + 2);
+  const Ended other = fulmar_program(pyramid);
+  REQUIRE_MESSAGE(other.code == 0, other.err);
   const std::string scene = folder.path("scene.tif");
   constexpr int64_t rows = 131, columns = 118;
   write_raster(scene, rows, columns, 2, [](int64_t row, int64_t column, int64_t band) {
     return -20 + 3.0 * kind(1, row, column) * (band == 0 ? 1 : 0.4) +
            uniform_value(8, (row * columns + column) * 2 + band, -1.5, 1.5);
   });
-  const auto map = [&](const std::string& out, const Words& more) {
-    Words words{"predict", folder.path("run/best.safetensors"), scene, "--out", folder.path(out)};
+  const auto map = [&](const std::string& out, const Words& more, const std::string& run = "run") {
+    Words words{"predict", folder.path(run + "/best.safetensors"), scene, "--out",
+                folder.path(out)};
     words.insert(words.end(), more.begin(), more.end());
     const Ended predicted = fulmar_program(words);
     REQUIRE_MESSAGE(predicted.code == 0, predicted.err);
@@ -257,6 +265,9 @@ TEST_CASE("with a halo of the receptive field, tiles give what the whole scene g
   // Two levels reach 2 + 4 pixels down, 8 below and as far up again, and one for each doubling.
   CHECK(map("tiled", {"--tile", "80", "--halo", "28"}) == whole);
   CHECK(map("narrow", {"--tile", "16", "--halo", "0"}) != whole);
+  // Features 8 pixels apart, though the scene's extents are no multiple of that.
+  CHECK(map("pieces", {"--tile", "120", "--halo", "48"}, "pyramid") ==
+        map("one", {"--tile", "256"}, "pyramid"));
   // Scenes smaller than a tile, and than the network's coarsest stride.
   write_raster(folder.path("tiny.tif"), 3, 5, 2, [](auto...) { return -20.0; });
   const Ended tiny = fulmar_program({"predict", folder.path("run/best.safetensors"),
