@@ -242,9 +242,11 @@ void add_predict(Cli& cli) {
            "DIR");
   add_integer(command, "--tile", options->pixels.tile, 16, 1 << 16,
               "Of a model of pixels: side of the parts that go through the network (default: the "
-              "crop)");
-  add_integer(command, "--halo", options->pixels.halo, 0, 1 << 15,
-              "Of a model of pixels: how far parts overlap, pixels (default: an eighth of a part)");
+              "crop,\nor what a coarse network asks for)");
+  add_integer(
+      command, "--halo", options->pixels.halo, 0, 1 << 15,
+      "Of a model of pixels: what parts see around their own on every side, pixels, rounded up\nto "
+      "the network's coarsest stride (default: an eighth of a part)");
   add_path(command, "--csv", options->csv, "Also write a table to this file", "FILE");
   add_bands(command, options->pictures.bands, "(default: as the model's pictures)");
   add_number(command, "--threshold", options->threshold, 0, 1,

@@ -14,8 +14,8 @@ struct PredictPixelsOptions {
   std::vector<std::string> paths;  // scenes, and folders of scenes
   std::optional<std::string> bands;
   std::string out;              // folder
-  int64_t tile = 0;             // side of the parts of a scene; 0: the model's crop
-  std::optional<int64_t> halo;  // pixels that they overlap by on every side
+  int64_t tile = 0;             // side of the parts of a scene; 0: the crop, or what must be
+  std::optional<int64_t> halo;  // pixels that they see around their own
   int64_t max_pixels = 0;
 };
 
