@@ -171,7 +171,7 @@ TEST_CASE("bench --counters: what kernels ask of a GPU, and a time that is calle
   CHECK(adamw->at("launches") == 1);
   CHECK(adamw->at("counts").at("lane_fma32") > 0);
 
-  // Twice the side: the first convolution's outputs are four times as many, the weights as many.
+  // Twice the side: pooled pixels are four times as many, the weights as many.
   json.insert(json.end(), {"--scale-to", "64"});
   const Ended larger = fulmar_program(json);
   REQUIRE(larger.code == 0);
@@ -179,8 +179,8 @@ TEST_CASE("bench --counters: what kernels ask of a GPU, and a time that is calle
   CHECK(scaled.at("scaled_to") == 64);
   CHECK(find_kernel(scaled, "adamw")->at("counts").at("store_sectors") ==
         adamw->at("counts").at("store_sectors"));
-  CHECK(find_kernel(scaled, "warp")->at("counts").at("store_sectors") ==
-        4 * find_kernel(result, "warp")->at("counts").at("store_sectors").get<int>());
+  CHECK(find_kernel(scaled, "pool_skip")->at("counts").at("store_sectors") ==
+        4 * find_kernel(result, "pool_skip")->at("counts").at("store_sectors").get<int>());
 }
 
 TEST_CASE("bench --counters: the kernels of rows, whose counts are known") {

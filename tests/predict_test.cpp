@@ -11,6 +11,7 @@
 #include "engine/context.h"
 #include "engine/io/file.h"
 #include "model/classifier.h"
+#include "model/tasks/regression.h"
 #include "model/tasks/segmentation.h"
 #include "tests/support/built.h"
 #include "tests/support/paths.h"
@@ -315,6 +316,8 @@ TEST_CASE("info tells the tasks of a model that is no classifier; predict and ev
   const auto json = nlohmann::json::parse(fulmar_program({"info", path, "--json"}).out);
   CHECK(json["heads"][0]["settings"]["classes"][1] == "ice");
 
+  model::set_heads(info, {{std::make_shared<model::Regression>(), "surface"}});
+  save_checkpoint(path, info, weights);
   save_picture(data + "/sea/1.bmp", 16, 1);
   for (const std::vector<std::string>& command :
        {std::vector<std::string>{"predict", path, data + "/sea/1.bmp"},
@@ -322,6 +325,6 @@ TEST_CASE("info tells the tasks of a model that is no classifier; predict and ev
     const Ended refused = fulmar_program(command);
     CHECK(refused.code == 3);
     CHECK(refused.err.find(path + ": not a usable model: it is no classifier (surface: "
-                                  "segmentation)") != std::string::npos);
+                                  "regression)") != std::string::npos);
   }
 }

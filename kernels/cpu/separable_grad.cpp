@@ -318,10 +318,10 @@ class BackwardBand {
 
   template <int rows>
   void make_rows(int64_t r, int64_t first_even) {
-    if (is_direct())
-      make_rows_in<rows, T>(r, first_even);
-    else
-      make_rows_in<rows, float>(r, first_even);
+    if constexpr (!std::is_same_v<T, float>) {
+      if (!is_direct()) return make_rows_in<rows, float>(r, first_even);
+    }
+    make_rows_in<rows, T>(r, first_even);
   }
   // Place: elements of the rows that the kernel reads x from and writes dx to.
   template <int rows, class Place>

@@ -52,7 +52,7 @@ void complete_product(const WarpCall::Lanes& lanes, uint32_t present) {
     }
   }
   if (Observer* watching = observer())
-    watching->matrix_operation(static_cast<uint64_t>(16 * 8 * depth));
+    watching->matrix_operation(16 * 8 * static_cast<uint64_t>(depth));
 }
 
 // PTX ISA, "Warp-level matrix load instruction: ldmatrix"
