@@ -25,7 +25,8 @@ Confusion of(const Json& golden) {
 
 TEST_CASE("metrics of pixels equal scikit-learn's") {
   std::ifstream file(test::golden("pixels_sklearn.json"));
-  for (const Json& golden : Json::parse(file).at("cases")) {
+  const Json all = Json::parse(file);
+  for (const Json& golden : all.at("cases")) {
     const Confusion c = of(golden);
     const auto equal = [&](double value, const Json& expected) {
       CHECK(std::abs(value - expected.get<double>()) <= 1e-12);
