@@ -66,7 +66,7 @@ bool BackendLibrary::is_expected() const {
   return !switched_off(*this) && (asked_for(*this) || !find().empty());
 }
 
-BackendLibrary::Loaded BackendLibrary::load() const {
+BackendLibrary::Function BackendLibrary::load_function() const {
   if (switched_off(*this))
     fail(*this, std::string("switched off by ") + variable + "=none: take it out");
   const std::string path = find();
@@ -89,13 +89,12 @@ BackendLibrary::Loaded BackendLibrary::load() const {
     fail(*this, path + " can't be loaded: " + (why ? why : "no reason given") + "; " +
                     how_to_install + ", or add the folder that holds it to LD_LIBRARY_PATH");
   }
-  const auto function = reinterpret_cast<const void* (*)()>(::dlsym(handle, symbol));
-  const void* interface = function ? function() : nullptr;
-  if (!interface) {
+  void* const address = ::dlsym(handle, symbol);
+  if (!address) {
     ::dlclose(handle);
     fail(*this, path + " is no backend of Fulmar's: it has no function " + symbol);
   }
-  return {interface, path};
+  return {address, path};
 }
 
 void require_version(const BackendLibrary& library, const std::string& path, const char* what,

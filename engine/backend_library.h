@@ -25,13 +25,25 @@ struct FULMAR_API BackendLibrary {
   // Whether the library is there, or the variable names a path.
   bool is_expected() const;
 
-  // What its function returns, not null, for as long as the process lives. Error(device) names the
-  // missing part: the library, a library that it needs, or its function.
+  // What its function, `const Interface* ()`, returns, for as long as the process lives.
+  // Error(device) names the missing part: the library, a library that it needs, or its function.
+  template <class Interface>
   struct Loaded {
-    const void* interface;
+    const Interface* interface;
     std::string path;
   };
-  Loaded load() const;
+  template <class Interface>
+  Loaded<Interface> load() const {
+    const auto [address, path] = load_function();
+    return {reinterpret_cast<const Interface* (*)()>(address)(), path};
+  }
+
+ private:
+  struct Function {
+    void* address;
+    std::string path;  // of the library
+  };
+  Function load_function() const;
 };
 
 // Error(device) where a version found in the library at `path` is not the one that this program

@@ -17,8 +17,7 @@ const BackendLibrary& cuda_backend_library() {
 
 LoadedCuda load_cuda() {
   const BackendLibrary& file = cuda_backend_library();
-  const auto [interface, path] = file.load();
-  const auto* library = static_cast<const CudaLibrary*>(interface);
+  const auto [library, path] = file.load<CudaLibrary>();
   require_version(file, path, "library's interface", library->version,
                   CudaLibrary::current_version);
   require_layout(file, path, library->layout, layout_of_shared_types());

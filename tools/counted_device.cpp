@@ -14,8 +14,7 @@ constexpr BackendLibrary counted_library{
     "build it anew"};
 
 const CountedLibrary* load() {
-  const auto [interface, path] = counted_library.load();
-  const auto* library = static_cast<const CountedLibrary*>(interface);
+  const auto [library, path] = counted_library.load<CountedLibrary>();
   require_version(counted_library, path, "library's interface", library->version,
                   CountedLibrary::current_version);
   require_layout(counted_library, path, library->layout, CountedLibrary::current_layout);

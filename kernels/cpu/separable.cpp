@@ -342,21 +342,28 @@ void separable_band(const Forward& f, const RowLoader<T>& load, const ForwardTab
             for (int64_t r = 0; r < rows; r++) multiply_run(r, s.pixels);
           continue;
         }
-        if (past_caches && summing->centred() && out.count % lanes() == 0 &&
-            in_row == s.pixels * in.stride && (s.pixels == width || rows <= 2)) {
-          const auto multiply_run = [&](int64_t pixels, const auto& to) HWY_ATTR {
-            multiply<Left::rows>(
-                Block{pixels, 0, out.count, 0, in.count, {true, true}, past_caches},
-                LeftBlock{segment, in.stride}, Panels{tables.pointwise.data, in.count, out.count},
-                AheadByTile{next, 0, 0}, to, AddUp{{tables.bias}, *summing});
-          };
-          if (s.pixels == width)
-            multiply_run(rows * width, EvenRows{place(0), out.count});
-          else
-            multiply_run(rows * s.pixels, TwoRows{place(0), place(rows - 1), out.count, s.pixels});
-          summing->count(rows * s.pixels);
-          continue;
+      }
+      // Whether tiles are added up depends on the shape alone, as the order of additions does.
+      if (summing && summing->centred() && out.count % lanes() == 0 &&
+          in_row == s.pixels * in.stride && (s.pixels == width || rows <= 2)) {
+        const auto multiply_run = [&](bool past, const auto& to) HWY_ATTR {
+          multiply<Left::rows>(
+              Block{rows * s.pixels, 0, out.count, 0, in.count, {true, true}, past},
+              LeftBlock{segment, in.stride}, Panels{tables.pointwise.data, in.count, out.count},
+              AheadByTile{asked_at(next), 0, 0}, to, AddUp{{tables.bias}, *summing});
+        };
+        if constexpr (!std::is_same_v<T, float>) {
+          multiply_run(false, EvenRows{product, out.count});
+          for (int64_t r = 0; r < rows; r++)
+            for (int64_t e = 0; e < out_row; e += lanes())
+              store(hn::LoadU(D(), product + r * out_row + e), place(r) + e);
+        } else if (s.pixels == width) {
+          multiply_run(past_caches, EvenRows{place(0), out.count});
+        } else {
+          multiply_run(past_caches, TwoRows{place(0), place(rows - 1), out.count, s.pixels});
         }
+        summing->count(rows * s.pixels);
+        continue;
       }
       s.for_runs(in, out, [&](int64_t r, int64_t pixels) HWY_ATTR {
         multiply_weight(pixels, {segment + r * in_row, in.stride}, tables.pointwise, tables.bias,
