@@ -80,7 +80,7 @@ struct MemoryInfo {
 struct Backend {
   // Other names or another order of kernels are another version; `revision` counts changes of what
   // they take.
-  static constexpr uint32_t revision = 5;
+  static constexpr uint32_t revision = 6;
 #define FULMAR_NAME(name, ...) #name " "
   static constexpr uint32_t current_version =
       static_cast<uint32_t>(fnv1a(FULMAR_KERNELS(FULMAR_NAME) FULMAR_FUSED_KERNELS(FULMAR_NAME))) +

@@ -144,6 +144,9 @@ constexpr int64_t packed_elements(int64_t inputs, int64_t outputs) {
   X(convolution_weight_grad)              \
   X(packed_convolution)
 
+// What a kernel takes is asked by its `_takes`, where there is one; without one it takes all. fuse
+// leaves the rest alone: the device does better one op at a time there.
+
 // Windows are 3x3. A separable one has stride 1 and padding 1 on all sides, a pooling one stride 2
 // and the padding of 'same': 1 before an odd extent and none before an even one.
 struct FusedKernels {
@@ -155,6 +158,7 @@ struct FusedKernels {
   size_t (*separable_workspace)(Stream&, const Loaded& x, const View& depthwise,
                                 const View& pointwise, const View& bias, const View& shift,
                                 const View& y, const View& sums);
+  bool (*separable_takes)(const View& x, const View& y);  // their shapes
   void (*separable_grad)(Stream&, const Cotangent& dy, const Loaded& x, const View& depthwise,
                          const View& pointwise, const SkipGrad& skip, const SeparableGrad& d,
                          void* work);
@@ -190,6 +194,8 @@ struct FusedKernels {
   void (*norm_relu_grad)(Stream&, const View& dy, const Loaded& z, const Loaded& skip,
                          const View& y, const NormReluGrad& d);
 
+  bool (*convolution_takes)(const View& w, const View& y, const Window&, int64_t groups,
+                            bool normalised);  // w's and y's shapes; x is to be normalised
   // Whether convolution and convolution_weight_grad take an x of w's inputs that is sampled.
   bool (*convolution_samples)(const View& w, const View& y, const Window&, int64_t groups);
   // y = conv2d(x, w, bias); sums? f64 [3,Co] = channel_sums(y, shift), shift? [Co]

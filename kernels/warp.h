@@ -42,7 +42,7 @@ struct WarpSample {
 
 // Options that all images of a tape share; part of a model's preprocessing record.
 struct WarpOptions {
-  static constexpr int max_bands = 16;
+  static constexpr int max_bands = 32;
   Interpolation interpolation = Interpolation::bilinear;
   Border border = Border::fill;
   std::array<float, max_bands> scale{};  // value = source * scale + offset

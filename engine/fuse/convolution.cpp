@@ -178,11 +178,18 @@ void FusedConvWeightGrad::run(Device& device, const RunArgs& args) const {
 namespace fulmar {
 namespace {
 
+bool takes(const Graph& graph, const ops::Conv& conv, const Shape& w, const Shape& y,
+           bool normalised) {
+  const FusedKernels& kernels = *graph.device().backend().fused;
+  return !kernels.convolution_takes ||
+         kernels.convolution_takes(shaped(w), shaped(y), conv.how.window, conv.how.groups,
+                                   normalised);
+}
+
 bool samples(const Graph& graph, const ops::Conv& conv, const Shape& w, const Shape& y) {
   const FusedKernels& kernels = *graph.device().backend().fused;
-  const auto view = [](const Shape& shape) { return view_of(nullptr, shape, DType::f32); };
   return kernels.convolution_samples &&
-         kernels.convolution_samples(view(w), view(y), conv.how.window, conv.how.groups);
+         kernels.convolution_samples(shaped(w), shaped(y), conv.how.window, conv.how.groups);
 }
 
 // The warp that makes a convolution's x, where nobody else reads that, and sampling it twice, for
@@ -209,10 +216,9 @@ std::optional<Match> fuse_convolution(const Graph& graph, int node) {
   match.at = node;
   match.nodes = {node};
   const Val x = product.inputs[0], y{node, 0};
-  const bool begins = samples(graph, *conv, w, graph.tape().shape(y));
-  // A device without a kernel for the gradient by x leaves other convolutions to a library.
-  if (!input_grad && (!begins || graph.normalised(x))) return {};
-  const auto warp = begins ? sampled_by(graph, x) : nullptr;
+  const Shape& made = graph.tape().shape(y);
+  if (!takes(graph, *conv, w, made, graph.normalised(x).has_value())) return {};
+  const auto warp = samples(graph, *conv, w, made) ? sampled_by(graph, x) : nullptr;
   const std::vector<Val> picture = warp ? graph.node(x).inputs : std::vector<Val>{};
   if (warp) {
     match.nodes.push_back(x.node);

@@ -17,6 +17,9 @@
 // place.
 namespace fulmar {
 
+// A view of no memory, where a device is asked about shapes.
+inline View shaped(const Shape& shape) { return view_of(nullptr, shape, DType::f32); }
+
 // A batch normalisation of z, and with an activation its relu; without sums by given mean and
 // variance (batch_norm in place of batch_norm_train).
 struct Normalised {

@@ -192,6 +192,9 @@ std::optional<Match> fuse_separable(const Graph& graph, int node) {
   if (!kernels || !kernels->separable) return {};
   const auto run = separable_run(graph, node);
   if (!run) return {};
+  const auto shape = [&](Val v) { return shaped(graph.tape().shape(v)); };
+  if (kernels->separable_takes && !kernels->separable_takes(shape(run->x), shape({node, 0})))
+    return {};
   Match match;
   match.at = node;
   match.nodes.assign(run->nodes.begin(), run->nodes.end());

@@ -34,14 +34,15 @@ DType type_called(const std::string& name) {
 bool fits_f32(double value) { return std::abs(value) <= std::numeric_limits<float>::max(); }
 
 void check_preprocess(const Preprocess& p) {
-  const auto require = [](bool condition, const char* message) {
-    if (!condition) usage_error(std::string("preprocessing: ") + message);
+  const auto require = [](bool condition, const std::string& message) {
+    if (!condition) usage_error("preprocessing: " + message);
   };
   constexpr int64_t max_side = 1 << 20;
   require(p.size >= 0 && p.size <= max_side, "the size must be 0 (native) to 1048576");
   require(p.crop >= 1 && p.crop <= max_side, "the crop must be 1 to 1048576");
   require(p.size == 0 || p.pad || p.crop <= p.size, "the crop is larger than the size");
-  require(p.bands >= 1 && p.bands <= WarpOptions::max_bands, "there must be 1 to 16 bands");
+  require(p.bands >= 1 && p.bands <= WarpOptions::max_bands,
+          "there must be 1 to " + std::to_string(WarpOptions::max_bands) + " bands");
   require(std::count(std::begin(picture_types), std::end(picture_types), p.type) == 1,
           "the type must be u8, u16 or f32");
   const auto bands = static_cast<size_t>(p.bands);

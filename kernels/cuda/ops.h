@@ -31,6 +31,7 @@ FULMAR_KERNELS(FULMAR_DECLARE)
   X(skip_weight_grad)                \
   X(norm_relu)                       \
   X(norm_relu_grad)                  \
+  X(convolution_takes)               \
   X(convolution_samples)             \
   X(convolution)                     \
   X(convolution_weight_grad)

@@ -416,12 +416,17 @@ void for_stem_source(const Loaded& x, const Body& body) {
 
 void require_stem(const Loaded& x, const View& w, const View& y, const Window& window,
                   int64_t groups) {
-  if (!x.normalised() && convolution_samples(w, y, window, groups)) return;
+  if (convolution_takes(w, y, window, groups, x.normalised())) return;
   usage_error("cuda: convolution: only of few channels that are not normalised, not " +
               w.shape.to_string());
 }
 
 }  // namespace
+
+bool convolution_takes(const View& w, const View& y, const Window& window, int64_t groups,
+                       bool normalised) {
+  return !normalised && convolution_samples(w, y, window, groups);
+}
 
 bool convolution_samples(const View& w, const View&, const Window& window, int64_t groups) {
   if (groups != 1 || w.shape.elements() > most_products || w.shape.channels() > most_outputs ||
