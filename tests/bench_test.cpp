@@ -86,7 +86,7 @@ TEST_CASE("bench step: time, memory and floor of a training step and of an infer
       ops += stage.at("floor_ms").get<double>();
     CHECK(blocks == doctest::Approx(floor));
     CHECK(ops == doctest::Approx(floor));
-    if (slow_build || address_sanitizer) continue;  // a sanitizer takes memory of its own
+    if (sanitized) continue;  // a sanitizer takes memory of its own
     // Beside the plan there are a few MB of code and scratch memory.
     const double planned = result.at("planned_bytes"), peak = result.at("peak_bytes");
     CHECK(planned > 1e5);
@@ -96,7 +96,7 @@ TEST_CASE("bench step: time, memory and floor of a training step and of an infer
 }
 
 TEST_CASE("bench step: pictures are read where they lie") {
-  if (slow_build || address_sanitizer) return;  // a sanitizer takes memory of its own
+  if (sanitized) return;  // a sanitizer takes memory of its own
   const Ended ended = fulmar_program({"bench", "step", "--size", "2048", "--crop", "64", "--batch",
                                       "4", "--runs", "1", "--json", "--device", "cpu"});
   REQUIRE(ended.code == 0);

@@ -152,7 +152,7 @@ TEST_CASE("fuse: a device without fused kernels gets the tape as it was, without
 // Where a sum meets the zeros outside of a picture NaN makes them NaN: the gradient of a depthwise
 // kernel may hold it in more taps than met it. A bias before a normalisation has gradient 0.
 TEST_CASE("fuse: no NaN is hidden") {
-  for_each_instruction_set([] {
+  for_each_fast_instruction_set([] {
     Device& cpu = context().device("cpu");
     for (Case c : fused_cases()) {
       std::vector<double>& x =
@@ -221,7 +221,7 @@ TEST_CASE("fuse: the bits are the same for any number of threads") {
   for (const Case& c : fused_cases()) {
     CAPTURE(c.name());
     std::vector<Result> one;
-    for (const int threads : {1, 2, 3, 7}) {
+    for (const int threads : thread_counts()) {
       Context some({threads, {}});
       Device& cpu = some.device("cpu");
       const std::vector<Result> results = run(record_fused(c, true, cpu), some, cpu);
@@ -236,7 +236,7 @@ TEST_CASE("fuse: the bits are the same for any number of threads") {
 }
 
 TEST_CASE("fuse: what fuses agrees with what it replaces, and stays in its memory") {
-  for_each_instruction_set([] {
+  for_each_fast_instruction_set([] {
     Device& cpu = context().device("cpu");
     for (const Case& c : fused_cases()) {
       const Recording r = record_fused(c, true, cpu);
@@ -244,7 +244,7 @@ TEST_CASE("fuse: what fuses agrees with what it replaces, and stays in its memor
       CHECK(count_ops(*r.tape, c.op) > 0);
       // A sanitizer looks at memory and threads; numbers are the same, and the reference is slow.
       Complaints complaints;
-      if (!slow_build && !address_sanitizer) complaints = check_parity(c, r, context(), cpu);
+      if (!sanitized) complaints = check_parity(c, r, context(), cpu);
       const Complaints guards = check_guards(c, r, context(), cpu);
       complaints.insert(complaints.end(), guards.begin(), guards.end());
       CHECK_MESSAGE(complaints.empty(), text(complaints));

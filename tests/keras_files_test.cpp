@@ -214,7 +214,7 @@ TEST_CASE("keras files: cut short or with bytes turned, they end with an error o
   const std::string out = place.folder.path("out.safetensors");
   for (const char* name : {"polar_low_2_15.h5", "classifier_3.keras"}) {
     const std::string whole = read_file(keras_file(name), 1 << 20);
-    for (uint64_t i = 0; i < (slow_build || address_sanitizer ? 10 : 40); i++) {
+    for (uint64_t i = 0; i < (sanitized ? 10 : 40); i++) {
       CAPTURE(name);
       CAPTURE(i);
       std::string damaged = whole;

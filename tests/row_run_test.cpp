@@ -19,6 +19,7 @@
 #include "tests/support/count_ops.h"
 #include "tests/support/inference_network.h"
 #include "tests/support/instruction_sets.h"
+#include "tests/support/slow_build.h"
 
 // Inference fused: batch normalisation in weights, layers in bands of rows; beside the same tape on
 // the float64 reference.
@@ -138,7 +139,7 @@ TEST_CASE("row_run: agrees with the reference, with every instruction set") {
   const std::vector<NamedNetwork> all = networks();
   std::vector<std::vector<double>> expected;
   for (const NamedNetwork& n : all) expected.push_back(n.network.reference(n.output));
-  for_each_instruction_set([&] {
+  for_each_fast_instruction_set([&] {
     Context context;
     for (size_t i = 0; i < all.size(); i++) {
       const NamedNetwork& n = all[i];
@@ -153,11 +154,11 @@ TEST_CASE("row_run: agrees with the reference, with every instruction set") {
 }
 
 TEST_CASE("row_run: the bits are the same for any number of threads") {
-  for_each_instruction_set([] {
+  for_each_fast_instruction_set([] {
     for (const NamedNetwork& n : networks()) {
       CAPTURE(n.name);
       std::vector<double> one;
-      for (const int threads : {1, 2, 3, 7}) {
+      for (const int threads : thread_counts()) {
         Context context({threads, {}});
         const std::vector<double> found = n.network.fused(n.output, context);
         if (one.empty()) one = found;
@@ -171,12 +172,12 @@ TEST_CASE("row_run: in bf16 what differs is the rounding of inputs, weights and 
   const std::vector<NamedNetwork> all = networks();
   std::vector<std::vector<double>> expected;
   for (const NamedNetwork& n : all) expected.push_back(n.network.reference(n.output));
-  for_each_instruction_set([&] {
+  for_each_fast_instruction_set([&] {
     for (size_t i = 0; i < all.size(); i++) {
       const NamedNetwork& n = all[i];
       CAPTURE(n.name);
       std::vector<double> one;
-      for (const int threads : {1, 2, 3, 7}) {
+      for (const int threads : thread_counts()) {
         Context context({threads, {}});
         std::shared_ptr<Tape> tape;
         const std::vector<double> found =
@@ -195,7 +196,7 @@ TEST_CASE("row_run: in bf16 what differs is the rounding of inputs, weights and 
 
 TEST_CASE("row_run: no NaN is hidden, and none spreads") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for_each_instruction_set([&] {
+  for_each_fast_instruction_set([&] {
     Context context;
     for (const Shape& x : {Shape{1, 12, 16, 8}, Shape{1, 70, 64, 8}, Shape{1, 9, 11, 5}}) {
       Network n;

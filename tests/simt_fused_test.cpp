@@ -180,7 +180,7 @@ TEST_CASE("simt fused: results have the same bits in every order of threads and 
               CHECK(same_values(now[i], first[i]));
             }
           },
-          slow_build || address_sanitizer ? 2 : 3);
+          sanitized ? 2 : 3);
     }
 }
 

@@ -30,8 +30,8 @@ constexpr size_t orders = slow_build ? 2 : 3;
 
 // What is run most often: both types, or the one that is checked least elsewhere.
 std::vector<Device*> devices() {
-  return slow_build || address_sanitizer ? std::vector{&emulated().bf16}
-                                         : std::vector{&emulated().fp32, &emulated().bf16};
+  return sanitized ? std::vector{&emulated().bf16}
+                   : std::vector{&emulated().fp32, &emulated().bf16};
 }
 
 }  // namespace

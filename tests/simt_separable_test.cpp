@@ -277,7 +277,7 @@ TEST_CASE("simt separable: a skip of other channels than the gradient's") {
 }
 
 TEST_CASE("simt separable: runs of several tiles, with one chunk of outputs and with several") {
-  if (slow_build || address_sanitizer) return;
+  if (sanitized) return;
   check_call({{1, 8 * 1100, 3, 3}, 3}, {});
   check_call({{20, 2, 2, 80}, 900}, {});
 }

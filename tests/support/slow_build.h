@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 namespace fulmar::test {
 
 // Whether this build runs code many times slower than a release, as ThreadSanitizer makes it. Tests
@@ -20,5 +22,11 @@ constexpr bool address_sanitizer = __has_feature(address_sanitizer);
 #else
 constexpr bool address_sanitizer = false;
 #endif
+constexpr bool sanitized = slow_build || address_sanitizer;
+
+// Numbers of threads whose results are compared.
+inline std::vector<int> thread_counts() {
+  return sanitized ? std::vector{1, 3} : std::vector{1, 2, 3, 7};
+}
 
 }  // namespace fulmar::test
