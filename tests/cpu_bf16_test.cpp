@@ -156,8 +156,8 @@ TEST_CASE("cpu bf16: outputs larger than the caches have the bits of float kerne
   Context& context = devices().context;
   for (const int64_t channels : {8, 16}) {
     CAPTURE(channels);
-    // 32 MiB and some rows, from which on all kernels stream, and 8 MiB and some rows, from which on
-    // those stream that do much else.
+    // 32 MiB and some rows, from which on all kernels stream, and 8 MiB and some rows, from which
+    // on those stream that do much else.
     const Shape shape{1, 1032, 16384 / channels, channels}, each{channels};
     const Shape half{1, 516, 8192 / channels, channels};
     const auto run = [&](const Backend& backend) {
