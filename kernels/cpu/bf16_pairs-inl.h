@@ -29,14 +29,17 @@ inline bool multiplies_pairs([[maybe_unused]] int64_t inputs) {
 #endif
 }
 
+HWY_INLINE uint32_t pair_of(float first, float second) {
+  return uint32_t{to_bf16(first).bits} | uint32_t{to_bf16(second).bits} << 16;
+}
+
 // A panel as pack_panel makes it, of pairs: columns [c, c + width) of w [depth, columns].
 inline void pack_panel_of_pairs(const float* w, int64_t depth, int64_t columns, int64_t c,
                                 uint32_t* to) {
   const int64_t width = panel_width(columns - c), used = std::min(width, columns - c);
-  const auto bits = [](float value) { return uint32_t{to_bf16(value).bits}; };
   for (int64_t k = 0; k < depth; k += 2, to += width) {
     const float* const row = w + k * columns + c;
-    for (int64_t i = 0; i < used; i++) to[i] = bits(row[i]) | bits(row[columns + i]) << 16;
+    for (int64_t i = 0; i < used; i++) to[i] = pair_of(row[i], row[columns + i]);
     std::fill(to + used, to + width, 0);
   }
 }
@@ -78,6 +81,27 @@ HWY_NOINLINE inline void round_pixels(const float* from, int64_t step, int64_t p
                                       int64_t inputs, uint16_t* to) {
   if (step == inputs) return round_run(from, pixels * inputs, to);
   for (int64_t p = 0; p < pixels; p++) round_run(from + p * step, inputs, to + p * inputs);
+}
+
+// Zipped columns of an even number of channels, `step` floats apart, as pairs of channels without
+// gaps.
+HWY_NOINLINE inline void round_columns(const float* from, int64_t step, int64_t columns,
+                                       int64_t channels, uint32_t* to) {
+  const D d;
+  const hn::Repartition<uint16_t, D> halves;
+  HWY_ALIGN static constexpr uint16_t by_turns[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                      21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const auto order = hn::Load(halves, by_turns);
+  for (int64_t i = 0; i < columns; i++, from += step)
+    for (int64_t c = 0; c < channels; c += 2, to += lanes()) {
+      const V low = hn::Load(d, from + c * lanes()), high = hn::Load(d, from + (c + 1) * lanes());
+      hn::Vec<decltype(halves)> both;
+      asm("vcvtne2ps2bf16 %1, %2, %0\n\tvpermw %0, %3, %0"
+          : "=&v"(both.raw)
+          : "v"(low.raw), "v"(high.raw), "v"(order.raw));
+      hn::Store(both, halves, reinterpret_cast<uint16_t*>(to));
+    }
 }
 
 #endif

@@ -7,6 +7,7 @@
 #define FULMAR_KERNELS_CPU_DIRECT_ROW_INL_H
 #endif
 
+#include "kernels/cpu/bf16_pairs-inl.h"
 #include "kernels/cpu/stores-inl.h"
 #include "kernels/cpu/zipped-inl.h"
 
@@ -23,7 +24,7 @@ constexpr int direct_columns(int outputs) {
 }
 
 // y[column][o] = bias[o] + sum over k of taps[k][column] w[k][o], all but w and bias vectors of
-// zipped rows; T: of floats, or of bytes.
+// zipped rows; T: of floats, of bytes, or of pairs of bf16, as which weights lie too.
 template <class T>
 struct DirectRowOf {
   const T* const* taps;  // where the first column's value k lies
@@ -32,7 +33,8 @@ struct DirectRowOf {
   int64_t outputs, columns;
   int64_t x_step, y_step;  // elements from a column to the next
   float* y;
-  Fetch next;  // a step for each column pair and weight of one channel tile
+  Fetch next;                // a step for each column pair and weight of one channel tile
+  int64_t w_step = outputs;  // from a k to the next
 };
 using DirectRow = DirectRowOf<float>;
 
@@ -41,6 +43,20 @@ HWY_INLINE V load_value(const uint8_t* p) {
   const hn::Rebind<uint8_t, D> narrow;
   return hn::ConvertTo(D(), hn::PromoteTo(hn::RebindToSigned<D>(), hn::Load(narrow, p)));
 }
+HWY_INLINE V load_value(const uint32_t* p) {
+  return hn::BitCast(D(), hn::Load(hn::RebindToUnsigned<D>(), p));
+}
+
+template <class T>
+struct DirectMultiply {
+  using type = MultiplyFloats;
+};
+#if HWY_TARGET == HWY_AVX3
+template <>
+struct DirectMultiply<uint32_t> {
+  using type = MultiplyPairs;
+};
+#endif
 
 // What becomes of a sum.
 struct KeepSum {
@@ -66,7 +82,7 @@ HWY_INLINE void direct_tile(const DirectRowOf<T>& row, int64_t i, int64_t o, con
     for (int c = 0; c < columns; c++) sum[c][j] = bias;
   }
   const float* w = row.w + o;
-  for (int64_t k = 0; k < row.depth; k++, w += row.outputs) {
+  for (int64_t k = 0; k < row.depth; k++, w += row.w_step) {
     for (int c = 0; c < columns; c += 2) next.step();
     const T* const x = row.taps[k] + i * row.x_step;
     V value[columns];
@@ -76,7 +92,8 @@ HWY_INLINE void direct_tile(const DirectRowOf<T>& row, int64_t i, int64_t o, con
     for (int j = 0; j < outputs; j++) {
       const V weight = hn::Set(d, w[j]);
 #pragma GCC unroll 8
-      for (int c = 0; c < columns; c++) sum[c][j] = hn::MulAdd(value[c], weight, sum[c][j]);
+      for (int c = 0; c < columns; c++)
+        sum[c][j] = DirectMultiply<T>::type::add(value[c], weight, sum[c][j]);
     }
   }
   float* const y = row.y + i * row.y_step + o * lanes();

@@ -47,7 +47,7 @@ struct RowWeight {
   Weight plain;
   const float *w, *bias;
   int64_t inputs, outputs;
-  bool pairs = false;  // of bf16
+  bool zipped = false, pairs = false;  // of zipped rows; of pairs of bf16
 
   static int64_t bias_floats(int64_t outputs) { return padded_columns(outputs) + 2 * max_lanes; }
   static int64_t floats(const View& w) {
@@ -55,7 +55,10 @@ struct RowWeight {
   }
 
   HWY_INLINE RowWeight(ThreadPool& pool, const RowLayer& layer, bool of_zipped, float* memory)
-      : w(layer.w.as<float>()), inputs(layer.w.shape.width()), outputs(layer.w.shape.channels()) {
+      : w(layer.w.as<float>()),
+        inputs(layer.w.shape.width()),
+        outputs(layer.w.shape.channels()),
+        zipped(of_zipped) {
     float* const table = memory + packed_elements(inputs, outputs);
     std::memset(table, 0, static_cast<size_t>(bias_floats(outputs)) * sizeof(float));
     if (layer.bias) std::memcpy(table, layer.bias.data, layer.bias.bytes());
@@ -65,7 +68,7 @@ struct RowWeight {
       return;
     }
     const bool bf16 = layer.packed && layer.packed.type == DType::bf16;
-    pairs = bf16 && !of_zipped && multiplies_pairs(inputs);
+    pairs = bf16 && multiplies_pairs(inputs);
     // What is packed in pairs serves no other product.
     const bool packed = layer.packed && (pairs || !bf16);
     if (!packed) pack_weights(pool, layer.w, 1, memory);
@@ -81,8 +84,9 @@ struct RowWeight {
       pack_panel_of_pairs(w.as<float>(), depth, columns, c, to + c * (depth / 2));
     });
   }
-  // Floats of memory that plain_to_plain of so many pixels needs.
-  int64_t pairs_floats(int64_t pixels) const {
+  // Floats of memory that a product of so many pixels, or zipped columns, needs.
+  int64_t pairs_floats(int64_t columns) const {
+    const int64_t pixels = columns * (zipped ? lanes() : 1);
     return pairs ? rounded_up(pixels * plain.depth, max_lanes) + 2 * max_lanes : 0;
   }
 
@@ -110,25 +114,55 @@ struct RowWeight {
   }
   // From zipped columns, `step` floats apart, to zipped columns.
   HWY_INLINE void zipped_to_zipped(const float* x, int64_t step, int64_t columns, bool relu,
-                                   float* y, const float** taps) const {
-    for (int64_t k = 0; k < inputs; k++) taps[k] = x + k * lanes();
-    const DirectRow row{taps, inputs, w, bias, outputs, columns, step, outputs * lanes(), y, {}};
-    if (relu)
-      direct_row(row, RectifySum());
-    else
-      direct_row(row, KeepSum());
+                                   float* y, const float** taps,
+                                   [[maybe_unused]] float* memory) const {
+#if HWY_TARGET == HWY_AVX3
+    if (pairs) {
+      const auto rounded = reinterpret_cast<uint32_t*>(memory);
+      round_columns(x, step, columns, inputs, rounded);
+      const auto at = reinterpret_cast<const uint32_t**>(taps);
+      return columns_to_columns(rounded, inputs / 2 * lanes(), columns, relu, y, at, plain.data,
+                                panel_width(outputs));
+    }
+#endif
+    columns_to_columns(x, step, columns, relu, y, taps, w, outputs);
   }
   // From zipped columns to pixels `stride` floats apart; lanes are `segment` pixels apart.
   HWY_INLINE void zipped_to_plain(const float* x, int64_t step, int64_t columns, bool relu,
-                                  float* y, int64_t stride, int64_t segment) const {
-    if (relu)
-      columns_to_pixels(x, step, columns, y, stride, segment, AddBiasRectify{bias});
-    else
-      columns_to_pixels(x, step, columns, y, stride, segment, AddBias{bias});
+                                  float* y, int64_t stride, int64_t segment,
+                                  [[maybe_unused]] float* memory) const {
+#if HWY_TARGET == HWY_AVX3
+    if (pairs) {
+      round_columns(x, step, columns, inputs, reinterpret_cast<uint32_t*>(memory));
+      return columns_to_pixels<MultiplyPairs>(memory, inputs / 2 * lanes(), columns, relu, y,
+                                              stride, segment);
+    }
+#endif
+    columns_to_pixels<MultiplyFloats>(x, step, columns, relu, y, stride, segment);
   }
 
  private:
-  template <class Epilogue>
+  template <class T>
+  HWY_INLINE void columns_to_columns(const T* x, int64_t step, int64_t columns, bool relu, float* y,
+                                     const T** taps, const float* weight,
+                                     int64_t weight_step) const {
+    for (int64_t k = 0; k < plain.depth; k++) taps[k] = x + k * lanes();
+    const DirectRowOf<T> row{taps, plain.depth,       weight, bias, outputs,    columns,
+                             step, outputs * lanes(), y,      {},   weight_step};
+    if (relu)
+      direct_row_of(row, RectifySum());
+    else
+      direct_row_of(row, KeepSum());
+  }
+  template <class Multiply>
+  HWY_INLINE void columns_to_pixels(const float* x, int64_t step, int64_t columns, bool relu,
+                                    float* y, int64_t stride, int64_t segment) const {
+    if (relu)
+      columns_to_pixels<Multiply>(x, step, columns, y, stride, segment, AddBiasRectify{bias});
+    else
+      columns_to_pixels<Multiply>(x, step, columns, y, stride, segment, AddBias{bias});
+  }
+  template <class Multiply, class Epilogue>
   HWY_INLINE void columns_to_pixels(const float* x, int64_t step, int64_t columns, float* y,
                                     int64_t stride, int64_t segment,
                                     const Epilogue& epilogue) const {
@@ -137,22 +171,22 @@ struct RowWeight {
         // A column's pixels at once, where the registers hold their sums.
         constexpr int v = decltype(vectors)::value;
         constexpr int rows = v == 1 ? max_lanes : (max_lanes + 1) / 2;
-        pixels_of_columns<rows, v>(d, c, x, step, columns, y, stride, segment, epilogue);
+        pixels_of_columns<rows, v, Multiply>(d, c, x, step, columns, y, stride, segment, epilogue);
       });
   }
-  template <int rows, int vectors, class DX, class Epilogue>
+  template <int rows, int vectors, class Multiply, class DX, class Epilogue>
   HWY_NOINLINE void pixels_of_columns(DX d, int64_t c, const float* x, int64_t step,
                                       int64_t columns, float* y, int64_t stride, int64_t segment,
                                       const Epilogue& epilogue) const {
-    const Panels panels{plain.data, inputs, outputs};
+    const Panels panels{plain.data, plain.depth, outputs};
     for (int64_t i = 0; i < columns; i++)
       for (int64_t m = 0; m < lanes(); m += rows) {
         const EvenRows out{y + i * stride, segment * stride};
         const StoreTile<EvenRows, Epilogue> store{out, epilogue, {true, true}, false, 0,
                                                   m,   c,        outputs - c};
-        tile<Left::columns, rows, vectors, MultiplyFloats>(d, x + i * step + m, lanes(),
-                                                           panels.panel(c, 0), panels.step(c),
-                                                           inputs, Ahead{x, 0}, store);
+        tile<Left::columns, rows, vectors, Multiply>(d, x + i * step + m, lanes(),
+                                                     panels.panel(c, 0), panels.step(c),
+                                                     plain.depth, Ahead{x, 0}, store);
       }
   }
 };

@@ -205,11 +205,18 @@ class RowBand {
 #if HWY_TARGET == HWY_AVX3
     if (x.layer < 0) return;
     const RowLayer& warp = *call_.layers[static_cast<size_t>(x.layer)].of;
-    bytes_ = ByteRows::of(call_.x[static_cast<size_t>(warp.x)], warp, task_.image, *conv.conv,
-                          conv_, weight_);
-    if (bytes_) ByteRows::scale_weight(conv.of->w, warp, task_.image, weight_);
+    if (call_.y.type == DType::bf16) prepare(conv, warp, byte_pairs_);
+    if (!byte_pairs_) prepare(conv, warp, bytes_);
 #endif
   }
+#if HWY_TARGET == HWY_AVX3
+  template <class T>
+  void prepare(const PreparedLayer& conv, const RowLayer& warp, std::optional<ByteRows<T>>& rows) {
+    rows = ByteRows<T>::of(call_.x[static_cast<size_t>(warp.x)], warp, task_.image, *conv.conv,
+                           conv_, weight_);
+    if (rows) ByteRows<T>::scale_weight(conv.of->w, warp, task_.image, weight_);
+  }
+#endif
 
   const RowRing& ring(int t) const { return rings_[static_cast<size_t>(t)]; }
 
@@ -334,6 +341,7 @@ class RowBand {
     row.y = in_place ? ring(t).at(r) : row_;
     const auto finished = [&](const auto& finish) HWY_ATTR {
 #if HWY_TARGET == HWY_AVX3
+      if (byte_pairs_) return byte_pairs_->convolve(line, row, taps_, finish);
       if (bytes_) return bytes_->convolve(line, row, taps_, finish);
 #endif
       if (x.layer >= 0)
@@ -387,10 +395,10 @@ class RowBand {
                                 task_last(t, layer), pairs_);
         else if (made.zipped)
           weight.zipped_to_zipped(from, in.lie.stride, s.pixels, layer.relu, out + first * stride,
-                                  taps_);
+                                  taps_, pairs_);
         else
           weight.zipped_to_plain(from, in.lie.stride, s.pixels, layer.relu, out + first * stride,
-                                 stride, in.columns);
+                                 stride, in.columns, pairs_);
       }
     }
     for (int64_t r = 0; r < rows; r++) settle(t, made, first_row + r, to(r));
@@ -428,10 +436,10 @@ class RowBand {
         weight.plain_to_plain(made.columns, {even, step}, false, EvenRows{added, stride}, begin,
                               end, pairs_);
       else if (u.format.zipped && made.zipped)
-        weight.zipped_to_zipped(even, step, made.columns, false, added, taps_);
+        weight.zipped_to_zipped(even, step, made.columns, false, added, taps_, pairs_);
       else if (u.format.zipped)
         weight.zipped_to_plain(even, step, u.format.columns / 2, false, added, stride,
-                               u.format.columns / 2);
+                               u.format.columns / 2, pairs_);
       const float* from[3];
       for (int i = 0; i < 3; i++)
         from[i] = ring(layer.x).at(2 * q - before + i) - left * z.format.lie.stride;
@@ -450,7 +458,8 @@ class RowBand {
   float *segment_, *row_, *other_row_, *conv_, *picture_, *weight_, *pairs_;
   std::optional<ZippedRows> zipped_;
 #if HWY_TARGET == HWY_AVX3
-  std::optional<ByteRows> bytes_;  // in place of them
+  std::optional<ByteRows<uint8_t>> bytes_;  // in place of them
+  std::optional<ByteRows<uint32_t>> byte_pairs_;
 #endif
   WarpColumns columns_;
 };

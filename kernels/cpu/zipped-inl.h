@@ -212,8 +212,8 @@ struct ZippedConv {
   }
 };
 
-// The zipped rows of x that a row of y reads, kept for the next row of y; as floats or
-// as bytes.
+// The zipped rows of x that a row of y reads, kept for the next row of y; as floats, as bytes, or
+// as pairs of bf16.
 template <class T>
 class ZippedRowsOf {
  public:
@@ -236,6 +236,15 @@ class ZippedRowsOf {
   // The same of rows that fill(image, iy, to) zips.
   template <class Fill>
   HWY_INLINE void find_taps(int64_t line, const T** taps, const Fill& fill) {
+    for_tap_rows(line, fill, [&](const T* row) HWY_ATTR {
+      for (int64_t j = 0; j < conv_.kernel_width; j++)
+        for (int64_t c = 0; c < conv_.inputs; c++)
+          *taps++ = row + (j * conv_.window.dilation[1] * conv_.inputs + c) * max_lanes;
+    });
+  }
+  // body(row of x) for each row of taps.
+  template <class Fill, class Body>
+  HWY_INLINE void for_tap_rows(int64_t line, const Fill& fill, const Body& body) {
     const int64_t image = line / conv_.out_height;
     if (image != image_) have_ = -conv_.window.padding[0];
     image_ = image;
@@ -248,10 +257,7 @@ class ZippedRowsOf {
     have_ = first + conv_.row_span;
     for (int64_t i = 0; i < conv_.kernel_height; i++) {
       const int64_t iy = first + i * conv_.window.dilation[0];
-      const T* const row = iy < 0 || iy >= conv_.height ? zeros_ : at(iy);
-      for (int64_t j = 0; j < conv_.kernel_width; j++)
-        for (int64_t c = 0; c < conv_.inputs; c++)
-          *taps++ = row + (j * conv_.window.dilation[1] * conv_.inputs + c) * max_lanes;
+      body(iy < 0 || iy >= conv_.height ? zeros_ : at(iy));
     }
   }
 

@@ -1,4 +1,4 @@
-// Zipped rows of floats or bytes straight from bytes, where vectors have 16 lanes. Compiled once
+// Zipped rows of floats, bytes or pairs of bf16 straight from bytes, where vectors have 16 lanes. Compiled once
 // per instruction set, inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
@@ -45,6 +45,7 @@ class StoreScaled {
     to_ += 16;
   }
   using Element = float;
+  static void clear(float* to, int64_t t, int64_t l) { to[t * 16 + l] = 0; }
 
  private:
   const ByteScale& how_;
@@ -60,9 +61,35 @@ class StoreBytes {
     to_ += 16;
   }
   using Element = uint8_t;
+  static void clear(uint8_t* to, int64_t t, int64_t l) { to[t * 16 + l] = 0; }
 
  private:
   uint8_t* to_;
+};
+// Bytes 2 i and 2 i + 1 of a segment as a pair of bf16, which holds them exactly.
+class StorePairs {
+ public:
+  explicit StorePairs(uint32_t* to) : to_(to) {}
+  HWY_INLINE void operator()(ZippedByte bytes) {
+    const D d;
+    const hn::RebindToUnsigned<D> bits;
+    const auto value =
+        hn::BitCast(bits, hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), bytes)));
+    if (odd_)
+      hn::Store(hn::Or(hn::Load(bits, to_), value), bits, to_);
+    else
+      hn::Store(hn::ShiftRight<16>(value), bits, to_);
+    if (odd_) to_ += 16;
+    odd_ = !odd_;
+  }
+  using Element = uint32_t;
+  static void clear(uint32_t* to, int64_t t, int64_t l) {
+    to[t / 2 * 16 + l] &= t % 2 == 0 ? 0xFFFF0000 : 0xFFFF;
+  }
+
+ private:
+  uint32_t* to_;
+  bool odd_ = false;
 };
 
 // Bytes [16 block, 16 block + 16) of v.
@@ -153,8 +180,8 @@ void zip_byte_row(const uint8_t* row, int64_t size, int64_t first, int64_t step,
   zip_bytes(segments, count, store);
   // Outside of the row are zeros, not what scaling makes of them.
   for (int64_t l = 0; l < 16; l++) {
-    for (int64_t t = 0; t < low(l); t++) to[t * 16 + l] = 0;
-    for (int64_t t = high(l); t < count; t++) to[t * 16 + l] = 0;
+    for (int64_t t = 0; t < low(l); t++) Store::clear(to, t, l);
+    for (int64_t t = high(l); t < count; t++) Store::clear(to, t, l);
   }
 }
 
