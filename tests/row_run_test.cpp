@@ -96,6 +96,13 @@ std::vector<NamedNetwork> networks() {
           [&](Network& n) {
             return n.block(n.stem(n.picture({2, 160, 170, 3}, 150, true, down, offset), 8), 8);
           });
+  // Two blocks in one run where the first one's output has many rows; a third begins another.
+  for (const Shape& x : {Shape{1, 515, 128, 8}, Shape{1, 511, 37, 4}, Shape{2, 516, 64, 16}})
+    add("blocks of " + x.to_string(), 6,
+        [&](Network& n) { return n.block(n.block(n.block(n.input(x), 8), 12), 5); });
+  add("blocks of few rows", 3, [](Network& n) {
+    return n.block(n.block(n.input({1, 510, 16, 4}), 4), 4);
+  });
   add("a pooled sum of zipped and plain rows", 3, [](Network& n) {
     const Val z = n.normalised(n.separable(n.input({1, 64, 64, 8}), 8));
     return n.pool_skip(z, n.normalised(n.separable(n.input({1, 64, 64, 16}), 16)));

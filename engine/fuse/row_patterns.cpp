@@ -142,7 +142,7 @@ class Joined {
   // of its own of what it reads: of a picture that is warped, or of what lies in memory.
   bool joins(Val x) const {
     // More layers would make more rows of the first ones twice, at the edges of bands.
-    constexpr size_t most_layers = 5;
+    constexpr size_t most_layers = 8;
     const Node& node = graph_.node(x);
     const std::vector<int>& readers = graph_.readers(x);
     if (nodes_.size() >= most_layers || graph_.kept(x) ||
@@ -155,17 +155,21 @@ class Joined {
              graph_.tape().info(node.inputs[0]).type != DType::f64;
     const auto* run = as<RowRun>(node);
     if (!run || run->layers.size() != 1 || by_conv > 0) return false;
-    // A run has one conv.
-    const auto has_conv = [&] {
-      return std::any_of(nodes_.begin(), nodes_.end(),
-                         [&](int n) { return is_kind(n, Kind::conv); });
+    const auto count = [&](Kind kind) {
+      return std::count_if(nodes_.begin(), nodes_.end(), [&](int n) { return is_kind(n, kind); });
     };
-    // Behind a pool, where rows get fewer, a run begins: what lies before would be made twice as
-    // often.
-    constexpr int64_t least_rows = 64;
-    const Kind kind = run->layers[0].kind;
-    return kind != Kind::pool_skip && !(kind == Kind::conv && has_conv()) &&
-           graph_.tape().shape(x).height() >= least_rows;
+    // Behind a pool rows get fewer, so what lies before is made twice more often: it pays once,
+    // where rows are many.
+    constexpr int64_t least_rows = 64, least_pooled_rows = 256;
+    const int64_t rows = graph_.tape().shape(x).height();
+    switch (run->layers[0].kind) {
+      case Kind::pool_skip:
+        return count(Kind::pool_skip) <= 1 && rows >= least_pooled_rows;
+      case Kind::conv:
+        return count(Kind::conv) == 0 && rows >= least_rows;
+      default:
+        return rows >= least_rows;
+    }
   }
   bool is_kind(int n, Kind kind) const {
     const auto* run = as<RowRun>(graph_.node(n));

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "kernels/cpu/scratch.h"
 
@@ -15,32 +16,45 @@ class NearTasks {
  public:
   NearTasks(int64_t tasks, int workers) : left_(static_cast<size_t>(workers)) {
     for (int64_t w = 0; w < workers; w++)
-      left_[static_cast<size_t>(w)].tasks.store({static_cast<uint32_t>(w * tasks / workers),
-                                                 static_cast<uint32_t>((w + 1) * tasks / workers)},
+      left_[static_cast<size_t>(w)].tasks.store(share(tasks, workers, w),
                                                 std::memory_order_relaxed);
   }
 
-  // As often as there are tasks.
-  int64_t take(int worker) {
-    const size_t workers = left_.size();
-    for (size_t i = 0;; i++) {
-      std::atomic<Span>& of = left_[(static_cast<size_t>(worker) + i) % workers].tasks;
-      Span span = of.load(std::memory_order_relaxed);
-      while (span.begin < span.end) {
-        const Span rest = i == 0 ? Span{span.begin + 1, span.end} : Span{span.begin, span.end - 1};
-        if (of.compare_exchange_weak(span, rest, std::memory_order_relaxed))
-          return i == 0 ? span.begin : rest.end;
-      }
-    }
-  }
-
- private:
   struct alignas(8) Span {
     uint32_t begin, end;
   };
+  // Of `worker`, before any is taken.
+  static Span share(int64_t tasks, int64_t workers, int64_t worker) {
+    return {static_cast<uint32_t>(worker * tasks / workers),
+            static_cast<uint32_t>((worker + 1) * tasks / workers)};
+  }
+
+  // None, where all are taken.
+  std::optional<int64_t> take(int worker) {
+    for (size_t i = 0; i < left_.size(); i++)
+      if (const auto task = take_of((static_cast<size_t>(worker) + i) % left_.size(), i == 0))
+        return task;
+    return {};
+  }
+  // The next of the worker's own share: the neighbour of what it took from there before.
+  std::optional<int64_t> take_own(int worker) { return take_of(static_cast<size_t>(worker), true); }
+
+ private:
   struct alignas(64) Share {
     std::atomic<Span> tasks;
   };
+
+  std::optional<int64_t> take_of(size_t worker, bool first) {
+    std::atomic<Span>& of = left_[worker].tasks;
+    Span span = of.load(std::memory_order_relaxed);
+    while (span.begin < span.end) {
+      const Span rest = first ? Span{span.begin + 1, span.end} : Span{span.begin, span.end - 1};
+      if (of.compare_exchange_weak(span, rest, std::memory_order_relaxed))
+        return first ? span.begin : rest.end;
+    }
+    return {};
+  }
+
   Scratch<Share> left_;
 };
 

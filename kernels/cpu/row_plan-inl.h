@@ -115,8 +115,9 @@ class RowPlan {
     return rows;
   }
 
-  // Finds how many rows of each tensor must be kept, by going through bands without making them.
-  void find_slots(int64_t band_rows);
+  // Finds how many rows of each tensor must be kept, by going through bands [first, last) without
+  // making them, each behind the one before.
+  void find_slots(int64_t band_rows, int64_t first, int64_t last);
 
  private:
   bool lay_out(std::span<const View> x, bool zip) {
@@ -176,6 +177,12 @@ class RowSchedule {
     }
   }
   void run() { need(plan_.last(), rows_.back().end); }
+  // Goes on to the band that follows: rows at its edge are there.
+  void run_next(RowRange band) {
+    const Scratch<RowRange> more = plan_.rows_of(band);
+    for (size_t t = 0; t < more.size(); t++) rows_[t].end = std::max(rows_[t].end, more[t].end);
+    run();
+  }
   int64_t made(int t) const { return made_[static_cast<size_t>(t)]; }
   RowRange rows(int t) const { return rows_[static_cast<size_t>(t)]; }
 
@@ -186,30 +193,32 @@ class RowSchedule {
   const Make& make_;
 };
 
-inline void RowPlan::find_slots(int64_t band_rows) {
+inline void RowPlan::find_slots(int64_t band_rows, int64_t first, int64_t last) {
+  if (first >= last) return;
   const int64_t height = tensors_.back().shape.height();
-  for (int64_t begin = 0; begin < height; begin += band_rows) {
-    const RowRange band{begin, std::min(height, begin + band_rows)};
-    struct Look {
-      RowPlan& plan;
-      RowSchedule<Look>* schedule = nullptr;
-      void operator()(int t, int64_t first, int64_t rows) const {
-        RowTensor& tensor = plan.tensors_[static_cast<size_t>(t)];
-        tensor.slots = std::max(tensor.slots, rows);
-        if (tensor.layer < 0) return;
-        plan.for_reads(plan.layers_[static_cast<size_t>(tensor.layer)], first, first + rows,
-                       [&](int from, int64_t begin, int64_t) {
-                         int64_t& slots = plan.tensors_[static_cast<size_t>(from)].slots;
-                         const int64_t low = std::max(begin, schedule->rows(from).begin);
-                         slots = std::max(slots, schedule->made(from) - low);
-                       });
-      }
-    };
-    Look look{*this};
-    RowSchedule<Look> schedule(*this, band, look);
-    look.schedule = &schedule;
-    schedule.run();
-  }
+  struct Look {
+    RowPlan& plan;
+    RowSchedule<Look>* schedule = nullptr;
+    void operator()(int t, int64_t row, int64_t rows) const {
+      RowTensor& tensor = plan.tensors_[static_cast<size_t>(t)];
+      tensor.slots = std::max(tensor.slots, rows);
+      if (tensor.layer < 0) return;
+      plan.for_reads(plan.layers_[static_cast<size_t>(tensor.layer)], row, row + rows,
+                     [&](int from, int64_t begin, int64_t) {
+                       int64_t& slots = plan.tensors_[static_cast<size_t>(from)].slots;
+                       const int64_t low = std::max(begin, schedule->rows(from).begin);
+                       slots = std::max(slots, schedule->made(from) - low);
+                     });
+    }
+  };
+  const auto rows_of_band = [&](int64_t band) {
+    return RowRange{band * band_rows, std::min(height, (band + 1) * band_rows)};
+  };
+  Look look{*this};
+  RowSchedule<Look> schedule(*this, rows_of_band(first), look);
+  look.schedule = &schedule;
+  schedule.run();
+  for (int64_t band = first + 1; band < last; band++) schedule.run_next(rows_of_band(band));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -71,6 +71,20 @@ struct RowTasks {
     parts = plan.shares_channels() ? std::clamp<int64_t>(idle, 1, most) : 1;
   }
   int64_t count() const { return images * bands * parts; }
+  // Whether the task behind makes the rows behind.
+  bool goes_on(int64_t number) const { return parts == 1 && (number + 1) % bands != 0; }
+  // Of every band alone, and of those that a worker makes one behind the other.
+  void find_slots(RowPlan& plan, int64_t threads) const {
+    for (int64_t band = 0; band < bands; band++) plan.find_slots(band_rows, band, band + 1);
+    for (int64_t w = 0; w < threads && parts == 1; w++) {
+      const NearTasks::Span share = NearTasks::share(count(), threads, w);
+      for (int64_t task = share.begin; task < share.end;) {
+        const int64_t band = task % bands, more = std::min(bands - band, share.end - task);
+        if (more > 1) plan.find_slots(band_rows, band, band + more);
+        task += more;
+      }
+    }
+  }
   RowTask at(int64_t number) const {
     const int64_t band = number / parts, part = number % parts;
     const int64_t begin = band % bands * band_rows;
@@ -192,9 +206,14 @@ class RowBand {
       if (p.conv) prepare(p);
   }
 
-  void run() {
+  // next(): the task behind the one before, while there is one; of its rows, which it has in part,
+  // none is made twice.
+  template <class Next>
+  void run(const Next& next) {
     const auto make = [&](int t, int64_t first, int64_t rows) { make_rows(t, first, rows); };
-    RowSchedule<decltype(make)>(plan_, {task_.begin, task_.end}, make).run();
+    RowSchedule<decltype(make)> schedule(plan_, {task_.begin, task_.end}, make);
+    schedule.run();
+    while (const auto task = next()) schedule.run_next({task->begin, task->end});
   }
 
  private:
@@ -515,14 +534,23 @@ void row_run_target(Stream& stream, std::span<const View> x, std::span<const Row
     prepared.push_back(std::move(p));
   }
   const RowTasks tasks(plan, pool.threads());
-  plan.find_slots(tasks.band_rows);
+  tasks.find_slots(plan, pool.threads());
   const RowCall call{plan, prepared, x, y, pictures};
   const size_t bytes = RowScratch(plan, prepared).bytes();
   NearTasks near(tasks.count(), pool.threads());
-  pool.run(tasks.count(), [&](int64_t, int worker) HWY_ATTR {
-    const RowTask part = tasks.at(near.take(worker));
-    if (part.first_channel < part.last_channel)
-      RowBand(call, part, static_cast<float*>(pool.scratch(worker, bytes))).run();
+  pool.run(std::min<int64_t>(pool.threads(), tasks.count()), [&](int64_t, int worker) HWY_ATTR {
+    auto* const scratch = static_cast<float*>(pool.scratch(worker, bytes));
+    while (const auto taken = near.take(worker)) {
+      int64_t number = *taken;
+      const RowTask part = tasks.at(number);
+      if (part.first_channel >= part.last_channel) continue;
+      RowBand(call, part, scratch).run([&]() -> std::optional<RowTask> {
+        const auto next = tasks.goes_on(number) ? near.take_own(worker) : std::nullopt;
+        if (!next) return {};
+        number = *next;
+        return tasks.at(number);
+      });
+    }
   });
 }
 
