@@ -81,7 +81,7 @@ std::vector<NamedNetwork> networks() {
       return n.pool_skip(z, u);
     });
   }
-  for (const int64_t side : {128, 150, 257})
+  for (const int64_t side : {128, 149, 150, 257})
     for (const bool whole : {true, false})
       for (const int64_t outputs : {8, 5, 20})
         add("stem and block " + std::to_string(side) + " to " + std::to_string(outputs), 5,

@@ -104,6 +104,50 @@ HWY_NOINLINE inline void round_columns(const float* from, int64_t step, int64_t 
     }
 }
 
+// y of 16 outputs = bias + x w for `rows` pixels of `depth` pairs; of a zipped column, whose pairs
+// are vectors apart, or of pixels that follow one another. place(m): where pixel m goes.
+template <int rows, int depth, bool zipped, class Place>
+HWY_INLINE void multiply_to_16(const float* x, const V (&w)[depth], V bias, bool relu,
+                               const Place& place) {
+  const D d;
+  V sum[rows];
+#pragma GCC unroll 8
+  for (int m = 0; m < rows; m++) sum[m] = bias;
+#pragma GCC unroll 8
+  for (int k = 0; k < depth; k++) {
+#pragma GCC unroll 8
+    for (int m = 0; m < rows; m++)
+      asm("vdpbf16ps %2%{1to16%}, %1, %0"
+          : "+v"(sum[m].raw)
+          : "v"(w[k].raw), "m"(x[zipped ? k * 16 + m : m * depth + k]));
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < rows; m++) {
+    const V y = relu ? hn::IfThenZeroElse(hn::Le(sum[m], hn::Zero(d)), sum[m]) : sum[m];
+    hn::StoreU(y, d, place(m));
+  }
+}
+
+// The same for any number of pixels. Weights stay in registers, so a pair is an operand in memory:
+// a load apart for each product took as long as the product (Zen 4).
+template <int depth, bool zipped, class Place>
+HWY_NOINLINE void multiply_all_to_16(const float* x, int64_t pixels, const float* weight,
+                                     const float* bias, bool relu, const Place& place) {
+  constexpr int wide = 8;
+  const V b = hn::LoadU(D(), bias);
+  V w[depth];
+#pragma GCC unroll 8
+  for (int k = 0; k < depth; k++) w[k] = hn::LoadU(D(), weight + k * 16);
+  const auto at = [&](int64_t p) {
+    return zipped ? x + p / 16 * (16 * depth) + p % 16 : x + p * depth;
+  };
+  int64_t p = 0;
+  for (; p + wide <= pixels; p += wide)
+    multiply_to_16<wide, depth, zipped>(at(p), w, b, relu, [&](int m) { return place(p + m); });
+  for (; p < pixels; p++)
+    multiply_to_16<1, depth, zipped>(at(p), w, b, relu, [&](int) { return place(p); });
+}
+
 #endif
 
 }  // namespace HWY_NAMESPACE

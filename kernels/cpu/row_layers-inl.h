@@ -99,6 +99,7 @@ struct RowWeight {
 #if HWY_TARGET == HWY_AVX3
     if (pairs) {
       round_pixels(left.data, left.stride, pixels, inputs, reinterpret_cast<uint16_t*>(memory));
+      if (to_16<false>(memory, pixels, relu, out)) return;
       const Block block{pixels, first_column, last_column, 0, plain.depth, {true, true}};
       const Panels panels{plain.data, plain.depth, plain.columns};
       const LeftBlock rounded{memory, plain.depth};
@@ -134,6 +135,8 @@ struct RowWeight {
 #if HWY_TARGET == HWY_AVX3
     if (pairs) {
       round_columns(x, step, columns, inputs, reinterpret_cast<uint32_t*>(memory));
+      const auto place = [&](int64_t p) { return y + p / 16 * stride + p % 16 * segment * stride; };
+      if (to_16<true>(memory, columns * 16, relu, place)) return;
       return columns_to_pixels<MultiplyPairs>(memory, inputs / 2 * lanes(), columns, relu, y,
                                               stride, segment);
     }
@@ -142,6 +145,18 @@ struct RowWeight {
   }
 
  private:
+#if HWY_TARGET == HWY_AVX3
+  // Of pairs in memory; whether there is a kernel for so many.
+  template <bool of_zipped, class Place>
+  HWY_INLINE bool to_16(const float* x, int64_t pixels, bool relu, const Place& place) const {
+    if (outputs != 16 || (inputs != 8 && inputs != 16)) return false;
+    if (inputs == 8)
+      multiply_all_to_16<4, of_zipped>(x, pixels, plain.data, bias, relu, place);
+    else
+      multiply_all_to_16<8, of_zipped>(x, pixels, plain.data, bias, relu, place);
+    return true;
+  }
+#endif
   template <class T>
   HWY_INLINE void columns_to_columns(const T* x, int64_t step, int64_t columns, bool relu, float* y,
                                      const T** taps, const float* weight,
