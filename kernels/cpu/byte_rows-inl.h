@@ -1,6 +1,7 @@
 // A convolution of a picture's bytes as they are: what scaling makes of them is done to its
 // weights. So a ring of rows takes a quarter of the memory, which stays in L1. Or they are pairs of
-// bf16, of half the memory, and two products are one. Where vectors have 16 lanes. Compiled once per instruction set, inside its namespace.
+// bf16, of half the memory, and two products are one. Where vectors have 16 lanes. Compiled once
+// per instruction set, inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_BYTE_ROWS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_BYTE_ROWS_INL_H
 #undef FULMAR_KERNELS_CPU_BYTE_ROWS_INL_H

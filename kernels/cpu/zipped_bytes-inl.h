@@ -1,5 +1,5 @@
-// Zipped rows of floats, bytes or pairs of bf16 straight from bytes, where vectors have 16 lanes. Compiled once
-// per instruction set, inside its namespace.
+// Zipped rows of floats, bytes or pairs of bf16 straight from bytes, where vectors have 16 lanes.
+// Compiled once per instruction set, inside its namespace.
 #if defined(FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
 #undef FULMAR_KERNELS_CPU_ZIPPED_BYTES_INL_H
