@@ -101,9 +101,13 @@ TEST_CASE("fuse stem: a picture that is kept, standardised, or read by many chan
 }
 
 // As a GPU's, whose dense convolutions are the vendor's.
-TEST_CASE("fuse stem: without a kernel for the gradient by x only a network's beginning fuses") {
+TEST_CASE("fuse stem: of a device that takes only a network's beginning the rest stays") {
   FusedKernels kernels = *cpu_backend().fused;
   kernels.convolution_input_grad = nullptr;
+  kernels.convolution_takes = [](const View& w, const View& y, const Window& window, int64_t groups,
+                                 bool normalised) {
+    return !normalised && cpu_backend().fused->convolution_samples(w, y, window, groups);
+  };
   Backend backend = cpu_backend();
   backend.fused = &kernels;
   const Device device(backend, context().device("cpu").stream());
