@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "engine/context.h"
 #include "engine/ops.h"
 #include "kernels/cuda/emulated.h"
 #include "tests/support/bf16_training.h"
+#include "tests/support/count_ops.h"
 #include "tests/support/emulated_bf16.h"
 #include "tests/support/slow_build.h"
 #include "tests/support/teacher.h"
@@ -37,6 +39,26 @@ constexpr double flipped_gradient_bound = 0.75;  // relative, by norm, of all gr
 constexpr double flipped_loss_bound = 0.03;
 
 }  // namespace
+
+// Wider layers are left to one op at a time: kernels/cuda/README.md has the numbers.
+TEST_CASE("simt training: of the published network the first four blocks' convolutions are fused") {
+  const simt::StreamOwner owner;
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    Device device(simt_backend(precision), owner.stream());
+    GoldenNetwork network(Golden("polar_low_torch_64_published"), Mode::train);
+    network.fuse(device);
+    const Tape& tape = *network.tape;
+    std::vector<int64_t> fused, alone;
+    for (int n = 0; n < tape.size(); n++) {
+      const Node& node = tape.node(n);
+      if (node.op->name() == "separable") fused.push_back(node.outputs[0].shape.channels());
+      if (node.op->name() == "depthwise_conv2d") alone.push_back(node.outputs[0].shape.channels());
+    }
+    CHECK(fused == std::vector<int64_t>{8, 8, 16, 16, 32, 32, 64, 64});      // outputs
+    CHECK(alone == std::vector<int64_t>{64, 128, 128, 256, 256, 512, 512});  // inputs
+    CHECK(count_ops(tape, "pool_skip") == 7);
+  }
+}
 
 TEST_CASE("simt training: at five float64 states, loss and gradients are those of float64") {
   const simt::StreamOwner owner;

@@ -25,6 +25,7 @@ FULMAR_KERNELS(FULMAR_DECLARE)
 // The fused kernels that are here; fuse leaves alone what needs another one.
 #define FULMAR_CUDA_FUSED_KERNELS(X) \
   X(separable)                       \
+  X(separable_takes)                 \
   X(separable_grad)                  \
   X(pool_skip)                       \
   X(pool_grad_sums)                  \

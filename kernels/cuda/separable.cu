@@ -11,6 +11,9 @@ namespace {
 // processors.
 constexpr int64_t most_groups = 1056;
 
+// Wider layers are left to one op at a time: the README's "Wide layers" has the numbers.
+constexpr int64_t widest_layer = 64;
+
 template <class T>
 struct Forward {
   Source<T> x;
@@ -278,6 +281,10 @@ void run_forward(Stream& stream, const Loaded& x, const View& depthwise, const V
 
 }  // namespace
 }  // namespace sep
+
+bool separable_takes(const View& x, const View& y) {
+  return std::max(x.shape.channels(), y.shape.channels()) <= sep::widest_layer;
+}
 
 size_t separable_workspace(Stream&, const Loaded& x, const View&, const View&, const View&,
                            const View&, const View& y, const View& sums) {
