@@ -181,6 +181,19 @@ TEST_CASE("bench --counters: what kernels ask of a GPU, and a time that is calle
         adamw->at("counts").at("store_sectors"));
   CHECK(find_kernel(scaled, "pool_skip")->at("counts").at("store_sectors") ==
         4 * find_kernel(result, "pool_skip")->at("counts").at("store_sectors").get<int>());
+
+  // A few blocks for all: their numbers are others', what they move isn't.
+  json.erase(json.end() - 2, json.end());
+  json.insert(json.end(), {"--blocks", "4"});
+  const Ended few = fulmar_program(json);
+  REQUIRE(few.code == 0);
+  const Json sampled = Json::parse(few.out);
+  CHECK(sampled.at("blocks") == 4);
+  for (const char* name : {"adamw", "pool_skip"})
+    CHECK(find_kernel(sampled, name)->at("counts").at("store_used_bytes").get<double>() ==
+          doctest::Approx(
+              find_kernel(result, name)->at("counts").at("store_used_bytes").get<double>())
+              .epsilon(0.1));
 }
 
 TEST_CASE("bench --counters: the kernels of rows, whose counts are known") {
@@ -213,6 +226,7 @@ TEST_CASE("bench --counters: what is missing or does not go together is named") 
   expect({"--counters"}, 4, "switched off by FULMAR_COUNTED_LIBRARY=none");
   expect({"--device", "simt"}, 2, "goes with --counters");
   expect({"--device", "cpu", "--counters"}, 2, "not cpu");
+  expect({"--blocks", "64"}, 2, "--blocks goes with --counters");
   expect({"--scale-to", "64"}, 2, "--scale-to goes with --counters");
   expect({"--counters", "--gpu", "h300"}, 2, "'h300' is none of h100|h200|a100|rtx-4090");
 }

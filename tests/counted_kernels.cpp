@@ -21,6 +21,11 @@ __global__ void copy_by_16_kernel(const float* x, float* y, int count) {
   if (i < count) cuda::store<4>(y + i, cuda::load<4>(x + i));
 }
 
+__global__ void round_by_8_kernel(const float* x, bf16* y, int count) {
+  const int i = 8 * index();
+  if (i < count) cuda::store<8>(y + i, cuda::load<8>(x + i));
+}
+
 __global__ void copy_bytes_kernel(const unsigned char* x, unsigned char* y, int count) {
   const int i = index();
   if (i < count) y[i] = x[i];
@@ -97,6 +102,9 @@ void copy(const float* x, float* y, int count, int stride, int offset) {
 void copy_by_16(const float* x, float* y, int count) {
   launch({"copy by 16", blocks_of(count / 4), block}, copy_by_16_kernel, x, y, count);
 }
+void round_by_8(const float* x, bf16* y, int count) {
+  launch({"round by 8", blocks_of(count / 8), block}, round_by_8_kernel, x, y, count);
+}
 void copy_bytes(const unsigned char* x, unsigned char* y, int count) {
   launch({"copy bytes", blocks_of(count), block}, copy_bytes_kernel, x, y, count);
 }
@@ -108,6 +116,9 @@ void transpose(const float* x, float* y, int side, bool padded) {
 void shared_by_16(float* y, int stride) {
   launch({"shared by 16", 1, 32, nullptr, static_cast<size_t>(32 * stride + 4) * sizeof(float)},
          shared_by_16_kernel, y, stride);
+}
+void multiply_matrices(const MatrixCall& call, int depth) {
+  (depth == 16 ? launch_multiply_matrices<16> : launch_multiply_matrices<8>)(call);
 }
 void sum(const float* x, float* out, int count, int blocks) {
   launch({"sum", static_cast<unsigned>(blocks), 64}, block_sums<64>, x, out, count);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "tests/matrix_kernels.h"
+
 // Kernels whose counts are known, compiled as counted ones are; each function launches one.
 namespace fulmar::test::counted_kernels {
 
@@ -7,11 +9,15 @@ namespace fulmar::test::counted_kernels {
 void copy(const float* x, float* y, int count, int stride = 1, int offset = 0);
 // The same by 16 bytes a thread; `count` is a multiple of 4.
 void copy_by_16(const float* x, float* y, int count);
+// y[i] = x[i] as bf16, 8 a thread.
+void round_by_8(const float* x, bf16* y, int count);
 void copy_bytes(const unsigned char* x, unsigned char* y, int count);
 // y[column][row] = x[row][column] by tiles of 32x32 in shared memory, whose rows are `pad` longer.
 void transpose(const float* x, float* y, int side, bool padded);
 // 16 bytes a thread into shared memory and back, `stride` elements apart.
 void shared_by_16(float* y, int stride);
+// d += a b by a warp's tensor cores, of a depth of 16 or 8; tests/matrix_kernels.h has the operands.
+void multiply_matrices(const MatrixCall& call, int depth);
 // out[block] = sum, by 64 threads: registers, shuffles, shared memory.
 void sum(const float* x, float* out, int count, int blocks);
 // Lane l of a warp stores l times.

@@ -309,6 +309,76 @@ TEST_CASE("counted: L2 of a stated size, from one launch to the next") {
   }
 }
 
+TEST_CASE("counted: operations of tensor cores") {
+  in_every_order([] {
+    Counted counted;
+    Array<bf16> a(counted.memory, 256), b(counted.memory, 128);
+    Array<float> d(counted.memory, 128);
+    Array<uint32_t> a_fragment(counted.memory, 128), b_fragment(counted.memory, 64);
+    for (const int depth : {8, 16}) {
+      CAPTURE(depth);
+      const Launch l = counted.of([&] {
+        counted_kernels::multiply_matrices(
+            {a.get(), b.get(), d.get(), a_fragment.get(), b_fragment.get()}, depth);
+      });
+      const auto k = static_cast<uint64_t>(depth);
+      CHECK(l.matrix_operations == 1);
+      CHECK(l.matrix_multiply_adds == 16 * 8 * k);
+      CHECK(l.warp_operations == 3);  // two of ldmatrix
+      // Stores of what is copied there, 2 bytes a lane; ldmatrix takes 16 a lane, of 16 rows of 8
+      // or of 32, then of as many rows as is deep.
+      CHECK(l.shared.requests == 16 * k / 32 + 8 * k / 32 + 2);
+      CHECK(l.shared.wavefronts == l.shared.phases);
+      CHECK(l.lanes.fma32 == 0);  // what the emulator computes isn't counted
+    }
+  });
+}
+
+TEST_CASE("counted: a few blocks stand for all, what all of them read is read once") {
+  in_every_order([] {
+    Counted counted;
+    counted.machine.most_run = 8;
+    Array<float> x(counted.memory, 8192), y(counted.memory, 4096);
+    const auto of = [&](int count, int stride, int offset) {
+      return counted.of([&] { counted_kernels::copy(x.get(), y.get(), count, stride, offset); });
+    };
+    const Launch whole = of(4096, 1, 0);  // 32 blocks
+    CHECK(whole.blocks() == 32);
+    CHECK(whole.loads.requests == 128);
+    CHECK(whole.loads.unique_sectors == 512);
+    CHECK(whole.stores.unique_sectors == 512);
+    CHECK(whole.caches.read == 512);
+    CHECK(whole.caches.written == 512);
+    CHECK(whole.lane_runs == whole.lane_slots);
+    const Launch one = of(4096, 0, 5);
+    CHECK(one.loads.sectors == 128);
+    CHECK(one.loads.unique_sectors == 1);
+    CHECK(one.stores.unique_sectors == 512);
+    // Neighbours share a sector: four windows of two blocks see five of six more than their own.
+    CHECK(of(4096, 1, 1).loads.unique_sectors == 512 + 4 * 4);
+    CHECK(of(1000, 1, 0).loads.used_bytes == 4000);  // all 8 run
+  });
+}
+
+TEST_CASE("counted: a rounding to bf16 is one instruction, of two as of one") {
+  const counted::Operations one = counted::operations_of("call", "1c1 <fulmar_to_bf16@plt>"),
+                            two = counted::operations_of("call", "1c1 <fulmar_to_bf16x2>");
+  for (const counted::Operations& o : {one, two}) {
+    CHECK(o.integer == 1);
+    CHECK(o.all() == 1);
+  }
+  Counted counted;
+  Array<float> x(counted.memory, 1024);
+  Array<bf16> y(counted.memory, 1024);
+  const Launch l = counted.of([&] { counted_kernels::round_by_8(x.get(), y.get(), 1024); });
+  CHECK(l.stores.requests == 4);
+  CHECK(l.stores.sectors == 64);
+  for (int i = 0; i < 1024; i++) CHECK(y.get()[i].bits == to_bf16(x.get()[i]).bits);
+  // 4 pairs a lane, and where it reads and writes.
+  CHECK(l.warps.integer >= 4 * 4);
+  CHECK(l.warps.integer <= 4 * (4 + 10));
+}
+
 TEST_CASE("counted: nothing is counted outside of launches, or without an observer") {
   Counted counted;
   Array<float> x(counted.memory, 128), y(counted.memory, 128);
@@ -322,6 +392,14 @@ TEST_CASE("counted: the kernel's function is known by its name") {
   Array<float> y(counted.memory, 1024);
   const Launch l = counted.of([&] { counted_kernels::triangle(y.get()); });
   CHECK(l.symbol.find("triangle_kernel") != std::string::npos);
+}
+
+TEST_CASE("counted: an address with a constant costs nothing, as a GPU's accesses add it") {
+  CHECK(counted::operations_of("lea", "0x8(%rax),%rbx").all() == 0);
+  CHECK(counted::operations_of("lea", "0x8(%rax,%rcx,2),%rbx").integer == 1);
+  CHECK(counted::operations_of("lea", "0x0(,%rax,8),%rbx").integer == 1);
+  CHECK(counted::operations_of("call", "1c1 <_ZN6fulmar4simt13moved_at_onceEPKvm>").all() == 0);
+  CHECK(counted::operations_of("call", "1c1 <_ZN6fulmar4cuda4someEv>").control == 1);
 }
 
 TEST_CASE("counted: a whole division is many instructions, of 64 bits more") {

@@ -32,12 +32,13 @@ double share(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : number(part) / number(whole);
 }
 
-counted::Machine machine_of(const Gpu& gpu) {
+counted::Machine machine_of(const Gpu& gpu, const CountersOptions& options) {
   counted::Machine machine;
   machine.l2_bytes = gpu.l2_bytes;
   machine.l1_bytes = gpu.l1_bytes;
   machine.threads = gpu.threads;
   machine.max_blocks = static_cast<int>(4 * gpu.processors * number(gpu.threads / 256));
+  machine.most_run = static_cast<uint64_t>(options.blocks.value_or(0));
   return machine;
 }
 
@@ -100,8 +101,8 @@ uint64_t bytes(uint64_t sectors) { return sectors * counted::sector_bytes; }
 
 Json json_of(const Kernel& kernel) {
   Json counts;
-  bench::for_each_count(kernel.sum,
-                        [&](const std::string& name, uint64_t count) { counts[name] = count; });
+  for_each_count(kernel.sum,
+                 [&](const std::string& name, uint64_t count) { counts[name] = count; });
   counts["shared_worst_conflict"] = kernel.sum.shared.worst;
   Json json{{"kernel", kernel.name},
             {"launches", kernel.launches},
@@ -268,6 +269,8 @@ void add_counters(CLI::App& command, CountersOptions& options, bool scales) {
                    "time\n(--device simt; sizes that take the emulator seconds)");
   add_choice(command, "--gpu", options.gpu, bench::gpu_names(),
              "The GPU that --counters predicts for (default h200)");
+  add_integer(command, "--blocks", options.blocks, 4, 1 << 20,
+              "With --counters: of a launch with more blocks so many run, and count for all");
   if (scales)
     add_integer(command, "--scale-to", options.scale_to, 8, 32768,
                 "With --counters: the crop that is meant; counts at --crop and at half of it go "
@@ -279,6 +282,7 @@ void check_counters(const CountersOptions& options, const SharedOptions& shared)
     usage_error("the emulator has no speed to measure: --device simt goes with --counters");
   if (options.on && shared.device != "simt" && shared.device != "auto")
     usage_error("--counters counts on the emulator: --device simt, not " + shared.device);
+  if (!options.on && options.blocks) usage_error("--blocks goes with --counters");
   if (!options.on && options.scale_to) usage_error("--scale-to goes with --counters");
 }
 
@@ -286,16 +290,18 @@ int count_step(const CountersOptions& options, const bench::StepOptions& step,
                const SharedOptions& shared) {
   const Gpu& gpu = bench::gpu_named(options.gpu);
   Context context(context_options(shared));
-  CountedDevice device(machine_of(gpu), precision_of(shared));
+  CountedDevice device(machine_of(gpu, options), precision_of(shared));
   std::string rule;
+  if (options.blocks)
+    rule = ", of a launch's blocks " + std::to_string(*options.blocks) + " for all";
   std::vector<Launch> launches = launches_of(context, device, step);
   if (options.scale_to) {
     const bench::StepOptions half = resized(step, step.noise.crop / 2);
     launches = bench::scaled_to(pixels_of(resized(step, *options.scale_to)),
                                 {pixels_of(half), launches_of(context, device, half)},
                                 {pixels_of(step), launches});
-    rule = ", scaled along a line from crops " + std::to_string(half.noise.crop) + " and " +
-           std::to_string(step.noise.crop) + " to " + std::to_string(*options.scale_to);
+    rule += ", scaled along a line from crops " + std::to_string(half.noise.crop) + " and " +
+            std::to_string(step.noise.crop) + " to " + std::to_string(*options.scale_to);
   }
   const Report report = report_of(by_own_name(launches), gpu, device.missing());
   const std::string what = step.inference ? "inference" : "step";
@@ -307,6 +313,7 @@ int count_step(const CountersOptions& options, const bench::StepOptions& step,
         {"what", what},
         {"batch", step.noise.batch},
         {"crop", step.noise.crop},
+        {"blocks", options.blocks ? Json(*options.blocks) : Json(nullptr)},
         {"scaled_to", options.scale_to ? Json(*options.scale_to) : Json(nullptr)},
         {"precision", name_of(precision_of(shared))}},
        shared.json);
@@ -317,7 +324,7 @@ int count_ops(const CountersOptions& options, const std::string& filter, int64_t
               int64_t crop, const SharedOptions& shared) {
   const Gpu& gpu = bench::gpu_named(options.gpu);
   Context context(context_options(shared));
-  CountedDevice counted(machine_of(gpu), precision_of(shared));
+  CountedDevice counted(machine_of(gpu, options), precision_of(shared));
   bench::Selection selection(filter);
   std::vector<std::pair<std::string, Launch>> named;
   for (const op_table::Case& row : op_table::benchmark_cases({batch, crop})) {

@@ -14,6 +14,7 @@ struct CountersOptions {
   bool on = false;
   std::string gpu = "h200";
   std::optional<int64_t> scale_to;
+  std::optional<int64_t> blocks;  // of a launch that run; all where none is given
 };
 
 void add_counters(CLI::App& command, CountersOptions& options, bool scales);

@@ -1,6 +1,8 @@
 #include "kernels/counted/counter.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <string>
 
 #include "kernels/counted/machine_code.h"
@@ -26,6 +28,9 @@ uint32_t bits_from(uint64_t first, unsigned count) {
   return static_cast<uint32_t>(((uint64_t{1} << count) - 1) << first);
 }
 
+// Runs of neighbours among the blocks that run, as far apart as they can be.
+constexpr uint64_t windows = 4;
+
 std::array<uint32_t, 3> extents(const dim3& d) { return {d.x, d.y, d.z}; }
 
 }  // namespace
@@ -50,6 +55,8 @@ void Counter::launch_begins(const simt::Work& work) {
   // A processor's L1 is shared by the blocks that are resident on it.
   l1_.emplace(machine_.l1_bytes * launch_->threads() / machine_.threads);
   memory_.begin();
+  blocks_run_ = 0;
+  std::fill(std::begin(common_), std::end(common_), 0);
   std::fill(runs_.begin(), runs_.end(), Runs{});
 }
 
@@ -62,8 +69,38 @@ void Counter::launch_ends() {
     launch_->lanes.add(operations, runs_[i].lanes);
     launch_->warps.add(operations, runs_[i].warps);
   }
+  if (machine_.most_run > 0) stand_for_all();
   done_.push_back(std::move(*launch_));
   launch_.reset();
+}
+
+bool Counter::runs_block(uint64_t block, uint64_t blocks) {
+  window_ = 0;
+  if (machine_.most_run > 0 && blocks > machine_.most_run) {
+    const uint64_t wide = std::max<uint64_t>(machine_.most_run / windows, 1);
+    const auto begin = [&](uint64_t w) { return w * (blocks - wide) / (windows - 1); };
+    while (window_ + 1u < windows && block >= begin(window_ + 1u)) window_++;
+    if (block >= begin(window_) + wide) return false;
+  }
+  blocks_run_++;
+  return true;
+}
+
+// What several windows touch, all blocks do; the rest grows as blocks do. What L2 kept says nothing
+// then: memory is read and written once for each sector.
+void Counter::stand_for_all() {
+  Launch& l = *launch_;
+  const double share =
+      static_cast<double>(l.blocks()) / static_cast<double>(std::max<uint64_t>(blocks_run_, 1));
+  if (blocks_run_ < l.blocks())
+    for_each_count(l, [&](const std::string&, uint64_t& count) {
+      count = static_cast<uint64_t>(std::llround(static_cast<double>(count) * share));
+    });
+  l.loads.unique_sectors += common_[0];
+  l.stores.unique_sectors += common_[1];
+  l.caches.read = l.loads.unique_sectors;
+  l.caches.written = l.stores.unique_sectors;
+  l.caches.l2_hits = l.caches.l2_sectors - std::min(l.caches.l2_sectors, l.caches.read);
 }
 
 void Counter::block_begins(unsigned threads) {
@@ -101,18 +138,22 @@ std::optional<Space> Counter::space_of(uint64_t address) {
 }
 
 void Counter::moved_at_once(uint64_t at, uint64_t address, unsigned bytes) {
-  moved_[next_moved_++ % moved_.size()] = {at, address, bytes, 0};
+  moved_[next_moved_++ % moved_.size()] = {at, address, bytes};
 }
 
 // Whether an access is a part of what is moved at once; then it becomes the whole. `first`: whether
 // no other part came before.
-bool Counter::is_part_of_a_move(uint64_t& at, uint64_t& address, unsigned& bytes, bool& first) {
+bool Counter::is_part_of_a_move(Kind kind, uint64_t& at, uint64_t& address, unsigned& bytes,
+                                bool& first) {
   for (size_t back = 1; back <= moved_.size(); back++) {
     Moved& m = moved_[(next_moved_ - back) % moved_.size()];
     if (address < m.address || address + bytes > m.address + m.bytes) continue;
     const uint32_t part = bits_from(address - m.address, bytes);
-    if (m.done & part) continue;
+    // The compiler may report the bytes both as a whole and one by one.
+    const bool told_twice = back == 1 && kind == Kind::load && m.kind == kind;
+    if ((m.done & part) && !told_twice) continue;
     first = m.done == 0;
+    if (first) m.kind = kind;
     m.done |= part;
     at = m.at;
     address = m.address;
@@ -128,7 +169,7 @@ uint32_t Counter::place_of(uint64_t at) {
 
 void Counter::access(uint64_t at, Kind kind, uint64_t address, unsigned bytes) {
   bool first = true;
-  if (is_part_of_a_move(at, address, bytes, first) && !first) return;
+  if (is_part_of_a_move(kind, at, address, bytes, first) && !first) return;
   const std::optional<Space> space = space_of(address);
   if (!space) return;
   // What is larger than a register takes several accesses, as large as its address allows.
@@ -201,8 +242,17 @@ void Counter::count_global(const Request& request) {
   for (size_t i = 0; i < sectors.count; i++) {
     const auto& [number, bytes] = sectors.list[i];
     const uint64_t first_byte = number * sector_bytes + static_cast<uint64_t>(__builtin_ctz(bytes));
-    traffic.unique_sectors +=
-        writes ? memory_.first_write(first_byte) : memory_.first_read(first_byte);
+    switch (writes ? memory_.write(first_byte, window_) : memory_.read(first_byte, window_)) {
+      case GlobalMemory::Touch::first:
+        traffic.unique_sectors++;
+        break;
+      case GlobalMemory::Touch::again:
+        break;
+      case GlobalMemory::Touch::shared:
+        traffic.unique_sectors--;
+        common_[writes]++;
+        break;
+    }
     if (!writes && l1_->read(number)) {
       caches.l1_hits++;
       continue;

@@ -49,6 +49,7 @@ class Counter : public simt::Observer {
  private:
   void launch_begins(const simt::Work& work) override;
   void launch_ends() override;
+  bool runs_block(uint64_t block, uint64_t blocks) override;
   void block_begins(unsigned threads) override;
   void thread_runs(unsigned thread) override;
   void lanes_meet(unsigned warp) override;
@@ -65,6 +66,7 @@ class Counter : public simt::Observer {
     uint64_t at = 0, address = 0;
     unsigned bytes = 0;
     uint32_t done = 0;
+    Kind kind = Kind::load;  // of the first
   };
   // How often a basic block ran: by lanes, and by warps.
   struct Runs {
@@ -72,15 +74,19 @@ class Counter : public simt::Observer {
   };
 
   std::optional<Space> space_of(uint64_t address);
-  bool is_part_of_a_move(uint64_t& at, uint64_t& address, unsigned& bytes, bool& first);
+  bool is_part_of_a_move(Kind kind, uint64_t& at, uint64_t& address, unsigned& bytes, bool& first);
   uint32_t place_of(uint64_t at);
   void count(const Request& request);
   void count_global(const Request& request);
+  void stand_for_all();
 
   GlobalMemory& memory_;
   Machine machine_;
   std::vector<Launch> done_;
   std::optional<Launch> launch_;  // that runs
+  uint64_t blocks_run_ = 0;       // of it
+  uint8_t window_ = 0;            // in which the block lies that runs
+  uint64_t common_[2] = {};       // sectors that several windows read, and write
 
   SectorCache l2_;
   std::optional<SectorCache> l1_;

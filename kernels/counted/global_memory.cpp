@@ -12,7 +12,7 @@ void GlobalMemory::add(const void* memory, size_t bytes) {
   range.begin = reinterpret_cast<uint64_t>(memory);
   range.end = range.begin + bytes;
   const uint64_t sectors = (range.end - 1) / sector_bytes - range.begin / sector_bytes + 1;
-  for (std::vector<bool>& touched : range.touched) touched.resize(sectors);
+  for (std::vector<uint8_t>& touched : range.touched) touched.resize(sectors);
   ranges_[range.end] = std::move(range);
   latest_ = nullptr;
 }
@@ -31,23 +31,29 @@ GlobalMemory::Range* GlobalMemory::find(uint64_t address) {
 
 bool GlobalMemory::holds(uint64_t address) { return find(address) != nullptr; }
 
-bool GlobalMemory::first(uint64_t address, int direction) {
+GlobalMemory::Touch GlobalMemory::touch(uint64_t address, int direction, uint8_t part) {
+  constexpr uint8_t several = 255;
   Range* const range = find(address);
-  if (!range) return true;
-  range->clean = false;
-  std::vector<bool>& touched = range->touched[direction];
+  if (!range) return Touch::first;
   const uint64_t at = address / sector_bytes - range->begin / sector_bytes;
-  const bool before = touched[at];
-  touched[at] = true;
-  return !before;
+  range->from = std::min(range->from, at);
+  range->past = std::max(range->past, at + 1);
+  uint8_t& touched = range->touched[direction][at];
+  const auto own = static_cast<uint8_t>(part + 1);
+  const uint8_t before = touched;
+  if (before == own || before == several) return Touch::again;
+  touched = before == 0 ? own : several;
+  return before == 0 ? Touch::first : Touch::shared;
 }
 
 void GlobalMemory::begin() {
   for (auto& [end, range] : ranges_) {
-    if (range.clean) continue;
-    for (std::vector<bool>& touched : range.touched)
-      std::fill(touched.begin(), touched.end(), false);
-    range.clean = true;
+    if (range.from >= range.past) continue;
+    for (std::vector<uint8_t>& touched : range.touched)
+      std::fill(touched.begin() + static_cast<std::ptrdiff_t>(range.from),
+                touched.begin() + static_cast<std::ptrdiff_t>(range.past), uint8_t{0});
+    range.from = ~uint64_t{0};
+    range.past = 0;
   }
 }
 

@@ -1,7 +1,9 @@
 // What the compiler calls from the kernels' code: -fsanitize=thread reports accesses to memory and
 // calls, -fsanitize-coverage=trace-pc the basic blocks. These functions stand in place of the
 // sanitizers' own.
+#include "kernels/bf16.h"
 #include "kernels/counted/counter.h"
+#include "kernels/simt/intrinsics.h"
 
 namespace {
 
@@ -22,6 +24,7 @@ namespace fulmar::simt {
 
 void moved_at_once(const void* address, size_t bytes);
 void moved_at_once(const void* address, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(address) % bytes != 0) misaligned(address, bytes);
   if (const Counter::Turn counter; counter)
     counter->moved_at_once(FULMAR_HERE, reinterpret_cast<uint64_t>(address),
                            static_cast<unsigned>(bytes));
@@ -30,6 +33,12 @@ void moved_at_once(const void* address, size_t bytes) {
 }  // namespace fulmar::simt
 
 extern "C" {
+
+// Roundings to bf16, out of line so that each is one instruction (kernels/cuda/vectors.cuh).
+uint16_t fulmar_to_bf16(float value) noexcept { return fulmar::to_bf16(value).bits; }
+uint32_t fulmar_to_bf16x2(float low, float high) noexcept {
+  return fulmar_to_bf16(low) | static_cast<uint32_t>(fulmar_to_bf16(high)) << 16;
+}
 
 #define FULMAR_ACCESS(bytes)                                                                    \
   void __tsan_read##bytes(void* address) { access(FULMAR_HERE, Kind::load, address, bytes); }   \

@@ -16,6 +16,7 @@
 
 #define FULMAR_DEVICE __device__ __forceinline__
 #define FULMAR_UNROLL _Pragma("unroll")
+#define FULMAR_UNROLL_TWICE _Pragma("unroll 2")  // where registers are dear
 #define FULMAR_NO_UNROLL _Pragma("unroll 1")
 #define FULMAR_CHECK_ALIGNED(address, bytes)
 // FULMAR_SHARED(float, tile, [18][33]): an array of the block
@@ -36,7 +37,18 @@
 #include "kernels/simt/types.h"
 
 #define FULMAR_DEVICE inline
+// What is counted is unrolled as nvcc does, so that no whole numbers are counted that it doesn't
+// compute. Elsewhere that would only take the compiler's time.
+#if !defined(FULMAR_COUNTED)
 #define FULMAR_UNROLL
+#define FULMAR_UNROLL_TWICE
+#elif defined(__clang__)
+#define FULMAR_UNROLL _Pragma("unroll")
+#define FULMAR_UNROLL_TWICE _Pragma("unroll 2")
+#else
+#define FULMAR_UNROLL _Pragma("GCC unroll 64")
+#define FULMAR_UNROLL_TWICE _Pragma("GCC unroll 2")
+#endif
 #define FULMAR_NO_UNROLL
 #define FULMAR_CHECK_ALIGNED(address, bytes) ::fulmar::simt::check_aligned(address, bytes)
 #define FULMAR_SHARED(T, name, extents)             \

@@ -34,7 +34,7 @@ struct ForwardLayout {
   explicit constexpr FULMAR_HOST_DEVICE ForwardLayout(int columns)
       : stage_row(operand_row<T>(columns)), weight(0), tile(0), depthwise(0), bytes(0) {
     constexpr int size = static_cast<int>(sizeof(T));
-    weight = ((3 + taps) * KC + columns) * 4;
+    weight = ((3 + taps) * KC + 2 * columns) * 4;
     tile = weight + KC * stage_row * size;
     const int x = Shape::halo * KC * size, y = Shape::pixels * stage_row * size;
     depthwise = tile + (x > y ? x : y);  // y takes the place of x
@@ -61,7 +61,7 @@ FULMAR_DEVICE void depthwise_part(const T* x, const float* w, T* d) {
   Vec<float, 2> k[taps], sum[3];
   FULMAR_UNROLL
   for (int t = 0; t < taps; t++) k[t] = load<2>(w + t * KC + 2 * at.word);
-  const T* from = x + (at.row * Shape::halo_width + at.across) * KC + 2 * at.word;
+  const T* from = x + at.first_tap() * KC + 2 * at.word;
   T* to = d + (at.row * Shape::width + at.across) * operand_row<T>(KC) + 2 * at.word;
   FULMAR_UNROLL
   for (int r = 0; r < Shape::column + 2; r++) {
@@ -77,7 +77,7 @@ FULMAR_DEVICE void depthwise_part(const T* x, const float* w, T* d) {
         for (int i = 0; i < 2; i++) sum[o % 3].v[i] += v.v[i] * k[3 * up + c].v[i];
       }
     }
-    if (r >= 2) put<2>(to + (r - 2) * Shape::width * operand_row<T>(KC), sum[(r - 2) % 3]);
+    if (r >= 2) store<2>(to + (r - 2) * Shape::width * operand_row<T>(KC), sum[(r - 2) % 3]);
   }
 }
 
@@ -103,17 +103,15 @@ FULMAR_DEVICE void load_pixels(A* a, const T* d, int tile) {
 
 // A fragment of y, with the bias, into its place.
 template <class T>
-FULMAR_DEVICE void put_fragment(const Forward<T>& a, const FragmentD& y, int tile, int column,
-                                int first_output, int row, T* stage) {
+FULMAR_DEVICE void put_fragment(const FragmentD& y, const float* bias, int tile, int column,
+                                int row, T* stage) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   FULMAR_UNROLL
   for (int i = 0; i < 4; i += 2) {
     const int o = column + FragmentD::column(lane, i);
-    Vec<float, 2> pair{{y.v[i], y.v[i + 1]}};
-    FULMAR_UNROLL
-    for (int j = 0; j < 2; j++)
-      if (a.bias && first_output + o + j < a.outputs) pair.v[j] += a.bias[first_output + o + j];
-    put<2>(stage + (tile * 16 + FragmentD::row(lane, i)) * row + o, pair);
+    const auto added = load<2>(bias + o);
+    store<2>(stage + (tile * 16 + FragmentD::row(lane, i)) * row + o,
+             Vec<float, 2>{{y.v[i] + added.v[0], y.v[i + 1] + added.v[1]}});
   }
 }
 
@@ -144,6 +142,7 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
   const ForwardLayout<T, KC> layout(a.columns);
   auto* const tables = reinterpret_cast<float*>(memory);
   float* const centre = tables + (3 + taps) * KC;
+  float* const bias = centre + a.columns;
   auto* const weight = reinterpret_cast<T*>(memory + layout.weight);
   auto* const x = reinterpret_cast<T*>(memory + layout.tile);
   auto* const d = reinterpret_cast<T*>(memory + layout.depthwise);
@@ -156,9 +155,13 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
   const int k = thread % parts * lanes, valid = a.outputs - first_output - k;
   ChannelSums<lanes> sums;
 
+  if (thread < a.columns)
+    bias[thread] = a.bias && first_output + thread < a.outputs ? a.bias[first_output + thread] : 0;
   if (chunks == 1) load_chunk<T, KC>(a, 0, first_output, tables, weight);
-  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++) {
-    const Place place(a.tiling, tile);
+  Place place(a.tiling, a.tiling.begin());
+  int pixels = 0;
+  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++, place.advance(a.tiling)) {
+    pixels += place.pixels(Shape::height, Shape::width);
     FragmentD y[4];
     for (int chunk = 0; chunk < chunks; chunk++) {
       __syncthreads();
@@ -184,8 +187,7 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
       for (int n = 0; n < 4; n++) {
         const int column = (2 * n + warp / Shape::row_tiles) * 8;
         if (column < a.columns)
-          put_fragment(a, y[n], warp % Shape::row_tiles, column, first_output, layout.stage_row,
-                       stage);
+          put_fragment(y[n], bias, warp % Shape::row_tiles, column, layout.stage_row, stage);
       }
     } else {
       FULMAR_NO_UNROLL
@@ -196,7 +198,7 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
         for (int column = 0; column < a.columns; column += 8) {
           FragmentD one;
           multiply<T, KC>(one, pixels, weight, layout.stage_row, column);
-          put_fragment(a, one, m, column, first_output, layout.stage_row, stage);
+          put_fragment(one, bias, m, column, layout.stage_row, stage);
         }
       }
     }
@@ -219,9 +221,6 @@ __global__ void __launch_bounds__(threads, sizeof(T) == 4 || Tile<T, KC>::widest
     }
   }
   if (!a.partials) return;
-  int pixels = 0;
-  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++)
-    pixels += Place(a.tiling, tile).pixels(Shape::height, Shape::width);
   __syncthreads();
   float both[2 * lanes];
   FULMAR_UNROLL

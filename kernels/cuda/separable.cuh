@@ -5,13 +5,6 @@
 #include "kernels/cuda/loaded.cuh"
 #include "kernels/cuda/mma.cuh"
 
-// A loop that is unrolled by two: registers are dearer there.
-#ifdef __CUDACC__
-#define FULMAR_TWICE _Pragma("unroll 2")
-#else
-#define FULMAR_TWICE
-#endif
-
 // What both directions of the fused separable convolution share: tiles of pixels with a halo of one
 // in shared memory, how they are loaded, products of their rows, and sums over a block's threads.
 //
@@ -38,7 +31,10 @@ struct Tile {
                                            : bytes <= 64 ? 16
                                                          : 8;
   static constexpr int pixels = height * width;
-  static constexpr int halo_width = width + 2, halo = (height + 2) * halo_width;
+  // Columns before and behind: where a pixel is half a sector of memory, one more than the taps
+  // want, so that a row's loads begin with a sector.
+  static constexpr int before = bytes < 32 ? 2 : 1;
+  static constexpr int halo_width = width + 2 * before, halo = (height + 2) * halo_width;
   // Tiles of 16 rows of a product.
   static constexpr int row_tiles = pixels / 16, halo_tiles = (halo + 15) / 16;
   // A thread takes two channels of a column of so many pixels.
@@ -113,6 +109,16 @@ struct Place {
     row = (line - of_image * t.down) * t.height;
     image = of_image;
   }
+  // To the next tile: divisions of whole numbers are dear.
+  FULMAR_DEVICE void advance(const Tiling& t) {
+    column += t.width;
+    if (column < width) return;
+    column = 0;
+    row += t.height;
+    if (row < height) return;
+    row = 0;
+    image++;
+  }
   // Those of a tile that lie in the picture.
   FULMAR_DEVICE int pixels(int high, int wide) const {
     return (height - row < high ? height - row : high) *
@@ -123,37 +129,6 @@ struct Place {
   }
   FULMAR_DEVICE int64_t pixel(int r, int c) const { return (image * height + r) * width + c; }
 };
-
-// N neighbours into shared memory, rounded where T is bf16.
-template <int N, class T>
-FULMAR_DEVICE void put(T* to, const Vec<float, N>& value) {
-  constexpr int at_once = moved_of<T, N>;
-  FULMAR_UNROLL
-  for (int first = 0; first < N; first += at_once) {
-    FULMAR_CHECK_ALIGNED(to + first, sizeof(Moved<T, at_once>));
-    Moved<T, at_once> some;
-    FULMAR_UNROLL
-    for (int k = 0; k < at_once; k++) some.v[k] = rounded<T>(value.v[first + k]);
-#ifdef __CUDA_ARCH__
-    // nvcc would store one by one.
-    if constexpr (sizeof some == 16) {
-      uint4 word;
-      memcpy(&word, &some, sizeof word);
-      *reinterpret_cast<uint4*>(to + first) = word;
-    } else if constexpr (sizeof some == 8) {
-      uint2 word;
-      memcpy(&word, &some, sizeof word);
-      *reinterpret_cast<uint2*>(to + first) = word;
-    } else {
-      uint32_t word;
-      memcpy(&word, &some, sizeof word);
-      *reinterpret_cast<uint32_t*>(to + first) = word;
-    }
-#else
-    *reinterpret_cast<Moved<T, at_once>*>(to + first) = some;
-#endif
-  }
-}
 
 // N channels of a pixel from memory, of which `valid` exist; at once where memory is aligned.
 template <int N, class T>
@@ -210,17 +185,17 @@ struct Source {
     constexpr int lanes = lanes_of<T>, parts = KC / lanes, step = threads / parts;
     const int thread = static_cast<int>(threadIdx.x);
     const int k = thread % parts * lanes, valid = channels - first - k;
-    FULMAR_TWICE
+    FULMAR_UNROLL_TWICE
     for (int turn = 0; turn < (Shape::halo + step - 1) / step; turn++) {
       const int i = thread / parts + turn * step;
       if (i >= Shape::halo) break;
-      const int across = i % Shape::halo_width - 1, down = i / Shape::halo_width - 1;
+      const int across = i % Shape::halo_width - Shape::before, down = i / Shape::halo_width - 1;
       const int r = place.row + down, c = place.column + across;
       Vec<float, lanes> value{};
       if (place.holds(r, c)) {
         value = load_some<lanes>(x + place.pixel(r, c) * channels + first + k, valid, aligned);
         if (raw && down >= 0 && down < Shape::height && across >= 0 && across < Shape::width)
-          put<lanes>(raw + (down * Shape::width + across) * KC + k, value);
+          store<lanes>(raw + (down * Shape::width + across) * KC + k, value);
         if (normalised()) {
           // Read for each pixel: registers are dearer.
           const ChannelNorm<lanes> of{load<lanes>(tables + k), load<lanes>(tables + KC + k),
@@ -229,7 +204,7 @@ struct Source {
           for (int j = 0; j < lanes; j++) value.v[j] = rectified(of(value.v[j], j));
         }
       }
-      put<lanes>(to + i * KC + k, value);
+      store<lanes>(to + i * KC + k, value);
     }
   }
 };
@@ -267,6 +242,10 @@ struct Column {
     word = thread % Shape::words;
     across = thread / Shape::words % Shape::width;
     row = thread / (Shape::words * Shape::width) * Shape::column;
+  }
+  // Of the first pixel's first tap in a halo.
+  FULMAR_DEVICE int first_tap() const {
+    return row * Shape::halo_width + across + Shape::before - 1;
   }
 };
 
@@ -404,13 +383,15 @@ FULMAR_DEVICE void add_members(float* red, float (&v)[N], int member, int member
   for (int k = 0; k < N; k++) v[k] = red[k * threads + thread];
 }
 
-// to[column] = sum over rows of from[row][column], in double: 32 threads a column, each its rows in
-// order, then a tree. finish(column, sum)
+// to[column] = sum over rows of from[row][column], in double: up to 128 threads a column, so that
+// rows are few for each, which takes them in order; then a tree. finish(column, sum)
+constexpr int join_threads = 1024, join_width = 8;
 template <class P, class Finish>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(join_threads)
     join_partials(const P* from, int64_t rows, int64_t columns, Finish finish) {
-  constexpr int height = 32, width = threads / height;
-  FULMAR_SHARED(double, part, [threads]);
+  constexpr int width = join_width;
+  const int height = static_cast<int>(blockDim.x) / width;  // a power of two
+  FULMAR_SHARED(double, part, [join_threads]);
   const int thread = static_cast<int>(threadIdx.x), x = thread % width, y = thread / width;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * width + x;
   double sum = 0;
@@ -429,9 +410,11 @@ __global__ void __launch_bounds__(threads)
 template <class P, class Finish>
 void join(const Stream& stream, const char* name, const P* from, int64_t rows, int64_t columns,
           const Finish& finish) {
-  constexpr int64_t width = threads / 32;
   if (columns == 0) return;
-  launch({name, static_cast<unsigned>((columns + width - 1) / width), threads,
+  constexpr int64_t width = join_width;
+  unsigned height = 4;
+  while (height < rows && height < join_threads / width) height *= 2;
+  launch({name, static_cast<unsigned>((columns + width - 1) / width), height * join_width,
           queue_of(stream).stream},
          join_partials<P, Finish>, from, rows, columns, finish);
 }

@@ -83,7 +83,7 @@ struct Incoming {
     FULMAR_NO_UNROLL
     for (int i = thread / parts; i < Shape::halo; i += step) {
       const int r = place.row + i / Shape::halo_width - 1;
-      const int c = place.column + i % Shape::halo_width - 1;
+      const int c = place.column + i % Shape::halo_width - Shape::before;
       Vec<float, lanes> value{};
       if (place.holds(r, c)) {
         const int64_t at = place.pixel(r, c) * channels + first + k;
@@ -100,7 +100,7 @@ struct Incoming {
           for (int j = 0; j < lanes; j++) value.v[j] = of(value.v[j], in.v[j], j);
         }
       }
-      put<lanes>(to + i * row + k, value);
+      store<lanes>(to + i * row + k, value);
     }
   }
 };
@@ -137,7 +137,7 @@ struct Skip {
       if (r < height && c < width)
         value = load_some<lanes>(
             dy + ((place.image * height + r) * width + c) * channels + first + k, valid, aligned);
-      put<lanes>(to + i * operand_row<T>(columns) + k, value);
+      store<lanes>(to + i * operand_row<T>(columns) + k, value);
     }
   }
 };

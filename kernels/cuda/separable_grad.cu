@@ -41,8 +41,11 @@ struct BackwardLayout {
   // Rows of dd: of many channels padded, so that fragments meet few banks.
   static constexpr int dd_row = KC >= 32 ? KC + 8 : KC;
   static constexpr int d_row = operand_row<T>(KC);
+  static constexpr int skip_dx_row = KC >= 16 ? KC + 8 : KC;  // so that fragments meet few banks
   // Fragments of the pointwise gradient that a warp has.
   static constexpr int fragments = ((most_columns<T, KC> + 15) / 16 * (KC / 8) + warps - 1) / warps;
+  // A fragment of it as 8 inputs of 16 outputs, whose rows are so long that lanes share no bank.
+  static constexpr int flushed_row = 20, flushed = 8 * flushed_row;
 
   int row, skip_row, norm, cotangent, weight, skip_weight, x, dd, dz, d, raw, bytes;
 
@@ -59,7 +62,7 @@ struct BackwardLayout {
         dz(dd + Shape::halo * dd_row * size),
         d(dz +
           larger(larger(Shape::halo_tiles * 16 * row * size, Shape::pixels / 4 * skip_row * size),
-                 fragments * warps * 32 * 16)),
+                 fragments * warps * flushed * 4)),
         raw(d + Shape::pixels * d_row * size),
         bytes(larger(raw + (normalised ? Shape::pixels * KC * size : 0),
                      x + thread_sums * threads * 4)) {}
@@ -105,7 +108,7 @@ struct HaloProduct {
     for (; k + 16 <= columns; k += 16) add_depth<16>(dz, weight, row, k);
     if (k < columns) add_depth<8>(dz, weight, row, k);
   }
-  FULMAR_DEVICE void store(T* to) const {
+  FULMAR_DEVICE void write(T* to) const {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     FULMAR_UNROLL
     for (int m = 0; m < tiles; m++) FULMAR_UNROLL
@@ -113,8 +116,8 @@ struct HaloProduct {
     for (int i = 0; i < 4; i += 2) {
       const int pixel = (warp + m * warps) * 16 + FragmentD::row(lane, i);
       if (pixel >= Shape::halo) continue;
-      put<2>(to + pixel * BackwardLayout<T, KC>::dd_row + 8 * n + FragmentD::column(lane, i),
-             Vec<float, 2>{{dd[m][n].v[i], dd[m][n].v[i + 1]}});
+      store<2>(to + pixel * BackwardLayout<T, KC>::dd_row + 8 * n + FragmentD::column(lane, i),
+               Vec<float, 2>{{dd[m][n].v[i], dd[m][n].v[i + 1]}});
     }
   }
 };
@@ -130,7 +133,7 @@ FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const 
   Vec<float, 2> k[taps], sum[3], cotangent[3];
   FULMAR_UNROLL
   for (int t = 0; t < taps; t++) k[t] = load<2>(w + t * KC + 2 * at.word);
-  const int first = at.row * Shape::halo_width + at.across;
+  const int first = at.first_tap();
   const T* from = x + first * KC + 2 * at.word;
   const T* from_dd = dd + (first + Shape::halo_width + 1) * Layout::dd_row + 2 * at.word;
   T* to = d + (at.row * Shape::width + at.across) * Layout::d_row + 2 * at.word;
@@ -157,7 +160,7 @@ FULMAR_DEVICE void depthwise_and_gradient(const Place& place, const T* x, const 
     if (r < 2) continue;
     const int o = r - 2;
     if (!place.holds(place.row + at.row + o, place.column + at.across)) sum[o % 3] = {};
-    put<2>(to + o * Shape::width * Layout::d_row, sum[o % 3]);
+    store<2>(to + o * Shape::width * Layout::d_row, sum[o % 3]);
   }
 }
 
@@ -173,7 +176,7 @@ FULMAR_DEVICE void input_gradient(const Place& place, const T* dd, const float* 
   Vec<float, 2> k[taps], sum[3];
   FULMAR_UNROLL
   for (int t = 0; t < taps; t++) k[t] = load<2>(w + (taps - 1 - t) * KC + 2 * at.word);
-  const int first = at.row * Shape::halo_width + at.across;
+  const int first = at.first_tap();
   const T* from = dd + first * Layout::dd_row + 2 * at.word;
   T* to = x + (first + Shape::halo_width + 1) * KC + 2 * at.word;
   Vec<float, 2> centre{};
@@ -183,8 +186,9 @@ FULMAR_DEVICE void input_gradient(const Place& place, const T* dd, const float* 
     if (r < Shape::column) {
       sum[r % 3] = {};
       if (skip && (at.row + r) % 2 == 0 && at.across % 2 == 0)
-        sum[r % 3] = load<2>(skip + ((at.row + r) / 2 * (Shape::width / 2) + at.across / 2) * KC +
-                             2 * at.word);
+        sum[r % 3] = load<2>(
+            skip + ((at.row + r) / 2 * (Shape::width / 2) + at.across / 2) * Layout::skip_dx_row +
+            2 * at.word);
     }
     FULMAR_UNROLL
     for (int c = 0; c < 3; c++) {
@@ -216,7 +220,7 @@ FULMAR_DEVICE void input_gradient(const Place& place, const T* dd, const float* 
         }
       }
     }
-    put<2>(own, value);
+    store<2>(own, value);
   }
 }
 
@@ -247,8 +251,9 @@ struct WeightProduct {
       for (int k = part; k < Shape::row_tiles; k += parts) {
         const auto of_dz = [&](int i) {
           const int pixel = k * 16 + i;
-          return dz +
-                 ((pixel / Shape::width + 1) * Shape::halo_width + pixel % Shape::width + 1) * row;
+          return dz + ((pixel / Shape::width + 1) * Shape::halo_width + pixel % Shape::width +
+                       Shape::before) *
+                          row;
         };
         const auto of_d = [&](int i) { return d + (k * 16 + i) * Layout::d_row; };
         P::template add<16>(dw[f], P::a_across(of_dz, output, output + 16 <= columns),
@@ -264,20 +269,22 @@ struct WeightProduct {
     const int thread = static_cast<int>(threadIdx.x);
     FULMAR_UNROLL
     for (int f = 0; f < Layout::fragments; f++) {
-      put<4>(room + (thread / 32 * Layout::fragments + f) * 128 + thread % 32 * 4,
-             Vec<float, 4>{{dw[f].v[0], dw[f].v[1], dw[f].v[2], dw[f].v[3]}});
+      float* const to = room + (thread / 32 * Layout::fragments + f) * Layout::flushed;
+      FULMAR_UNROLL
+      for (int i = 0; i < 4; i++)
+        to[FragmentD::column(thread % 32, i) * Layout::flushed_row +
+           FragmentD::row(thread % 32, i)] = dw[f].v[i];
       dw[f] = {};
     }
     __syncthreads();
     for (int i = thread; i < KC * a.columns; i += threads) {
       const int input = i / a.columns, output = i - input * a.columns;
       const int fragment = output / 16 * blocks + input / 8;
-      const int row = output % 16, column = input % 8;
-      const int element = (row % 8 * 4 + column / 2) * 4 + row / 8 * 2 + column % 2;
+      const int element = input % 8 * Layout::flushed_row + output % 16;
       const int slot = fragment % warps * Layout::fragments + fragment / warps;
       float sum = 0;
       for (int part = 0; part < parts; part++)
-        sum += room[(slot + part * fragments * Layout::fragments) * 128 + element];
+        sum += room[(slot + part * fragments * Layout::fragments) * Layout::flushed + element];
       if (first_input + input >= a.inputs || first_output + output >= a.outputs) continue;
       float* const to = a.weights_of_group() +
                         static_cast<int64_t>(first_input + input) * a.outputs + first_output +
@@ -313,14 +320,14 @@ struct SkipProduct {
     for (; k + 16 <= columns; k += 16) add_depth<16>(dy, weight, row, k);
     if (k < columns) add_depth<8>(dy, weight, row, k);
   }
-  FULMAR_DEVICE void store(float* to) const {
+  FULMAR_DEVICE void write(float* to) const {
     if (block >= blocks) return;
     const int lane = static_cast<int>(threadIdx.x) % 32;
     FULMAR_UNROLL
     for (int i = 0; i < 4; i += 2)
-      put<2>(
-          to + (tile * 16 + FragmentD::row(lane, i)) * KC + 8 * block + FragmentD::column(lane, i),
-          Vec<float, 2>{{dx.v[i], dx.v[i + 1]}});
+      store<2>(to + (tile * 16 + FragmentD::row(lane, i)) * BackwardLayout<T, KC>::skip_dx_row +
+                   8 * block + FragmentD::column(lane, i),
+               Vec<float, 2>{{dx.v[i], dx.v[i + 1]}});
   }
 };
 
@@ -366,8 +373,8 @@ __global__ void __launch_bounds__(threads, chunked ? 1 : 2) separable_grad_kerne
   if (!chunked) load_chunk(0);
   if (skip_chunks == 1) load_skip(0);
 
-  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++) {
-    const Place place(a.tiling, tile);
+  Place place(a.tiling, a.tiling.begin());
+  for (int tile = a.tiling.begin(); tile < a.tiling.end(); tile++, place.advance(a.tiling)) {
     HaloProduct<T, KC> halo;
     for (int chunk = 0; chunk < chunks; chunk++) {
       __syncthreads();
@@ -380,7 +387,7 @@ __global__ void __launch_bounds__(threads, chunked ? 1 : 2) separable_grad_kerne
       __syncthreads();
       halo.add(dz, weight, layout.row, a.columns);
     }
-    halo.store(dd);
+    halo.write(dd);
     __syncthreads();
     if (a.weights) {
       depthwise_and_gradient<T, KC>(place, x, dd, depthwise, d, sums);
@@ -407,7 +414,7 @@ __global__ void __launch_bounds__(threads, chunked ? 1 : 2) separable_grad_kerne
         skip.add(dz, skip_weight, layout.skip_row, a.skip.columns);
         __syncthreads();
       }
-      skip.store(skip_dx);
+      skip.write(skip_dx);
       __syncthreads();
     }
     input_gradient<T, KC>(place, dd, depthwise, a.skip.dy ? skip_dx : nullptr, raw, norm, x, sums);
@@ -416,7 +423,8 @@ __global__ void __launch_bounds__(threads, chunked ? 1 : 2) separable_grad_kerne
     for (int i = member; i < Shape::pixels; i += step) {
       const int r = i / Shape::width, c = i % Shape::width;
       if (!place.holds(place.row + r, place.column + c)) continue;
-      const auto value = load<lanes>(x + ((r + 1) * Shape::halo_width + c + 1) * KC + k);
+      const auto value =
+          load<lanes>(x + ((r + 1) * Shape::halo_width + c + Shape::before) * KC + k);
       const int64_t at = place.pixel(place.row + r, place.column + c) * a.inputs + first + k;
       store_some(a.dx + at, value, valid, a.x.aligned);
     }

@@ -5,6 +5,12 @@
 #include "kernels/bf16.h"
 #include "kernels/cuda/launch.h"
 
+#ifdef FULMAR_COUNTED
+// The same bits as to_bf16's. The counter takes a call for one instruction, as a GPU has it.
+extern "C" uint16_t fulmar_to_bf16(float value) noexcept;
+extern "C" uint32_t fulmar_to_bf16x2(float low, float high) noexcept;
+#endif
+
 namespace fulmar::cuda {
 
 // The type that a kernel computes with: float where memory holds bf16.
@@ -22,9 +28,25 @@ FULMAR_DEVICE Number<T> number(T value) {
 template <class T>
 FULMAR_DEVICE T rounded(Number<T> value) {
   if constexpr (std::is_same_v<T, bf16>)
+#ifdef FULMAR_COUNTED
+    return {fulmar_to_bf16(value)};
+#else
     return to_bf16(value);
+#endif
   else
     return value;
+}
+// Two of bf16, the first in the lower half.
+FULMAR_DEVICE uint32_t rounded_pair(float low, float high) {
+#ifdef __CUDA_ARCH__
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#elif defined(FULMAR_COUNTED)
+  return fulmar_to_bf16x2(low, high);
+#else
+  return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16;
+#endif
 }
 
 // N numbers in registers.
@@ -62,16 +84,19 @@ FULMAR_DEVICE Vec<Number<T>, N> load(const T* from) {
   }
   return value;
 }
+template <class Word, class T, int N>
+FULMAR_DEVICE void store_word(T* to, const Moved<T, N>& some) {
+  Word word;
+  memcpy(&word, &some, sizeof word);
+  *reinterpret_cast<Word*>(to) = word;
+}
 template <class T, int N>
 FULMAR_DEVICE void store_at_once(T* to, const Moved<T, N>& some) {
 #ifdef __CUDA_ARCH__
-  // Behind a loop nvcc forgets the alignment, and would store one by one.
-  if constexpr (sizeof some == 16) {
-    uint4 word;
-    memcpy(&word, &some, sizeof word);
-    __stwb(reinterpret_cast<uint4*>(to), word);
-    return;
-  }
+  // nvcc would store one by one, as it forgets the alignment behind a loop.
+  if constexpr (sizeof some == 16) return store_word<uint4>(to, some);
+  if constexpr (sizeof some == 8) return store_word<uint2>(to, some);
+  if constexpr (sizeof some == 4) return store_word<uint32_t>(to, some);
 #endif
   *reinterpret_cast<Moved<T, N>*>(to) = some;
 }
@@ -83,8 +108,17 @@ FULMAR_DEVICE void store(T* to, const Vec<Number<T>, N>& value) {
   for (int first = 0; first < N; first += at_once) {
     FULMAR_CHECK_ALIGNED(to + first, sizeof(Moved<T, at_once>));
     Moved<T, at_once> some;
-    FULMAR_UNROLL
-    for (int k = 0; k < at_once; k++) some.v[k] = rounded<T>(value.v[first + k]);
+    if constexpr (std::is_same_v<T, bf16> && at_once % 2 == 0) {
+      FULMAR_UNROLL
+      for (int k = 0; k < at_once; k += 2) {
+        const uint32_t pair = rounded_pair(value.v[first + k], value.v[first + k + 1]);
+        some.v[k].bits = static_cast<uint16_t>(pair);
+        some.v[k + 1].bits = static_cast<uint16_t>(pair >> 16);
+      }
+    } else {
+      FULMAR_UNROLL
+      for (int k = 0; k < at_once; k++) some.v[k] = rounded<T>(value.v[first + k]);
+    }
     store_at_once(to + first, some);
   }
 }

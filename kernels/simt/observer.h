@@ -17,6 +17,8 @@ class Observer {
 
   virtual void launch_begins(const Work& work) = 0;
   virtual void launch_ends() = 0;  // also of one that fails
+  // Whether this block of so many runs: one who counts may let a few stand for all.
+  virtual bool runs_block(uint64_t block, uint64_t blocks) = 0;
   virtual void block_begins(unsigned threads) = 0;
   // What runs from now on is this thread of the block.
   virtual void thread_runs(unsigned thread) = 0;

@@ -48,6 +48,10 @@ class Observed {
   Observed(const Observed&) = delete;
   Observed& operator=(const Observed&) = delete;
 
+  bool runs_block(uint64_t block, uint64_t blocks) const {
+    return !observer_ || observer_->runs_block(block, blocks);
+  }
+
  private:
   Observer* observer_;
 };
@@ -64,6 +68,7 @@ void run(const Work& work) {
   Strides block_turns(order(), blocks);
   for (uint64_t i = 0; i < blocks; i++) {
     const uint64_t id = block_turns.next();
+    if (!observed.runs_block(id, blocks)) continue;
     const uint64_t x = work.grid.x, y = work.grid.y;
     block.run({static_cast<unsigned>(id % x), static_cast<unsigned>(id / x % y),
                static_cast<unsigned>(id / x / y)});
