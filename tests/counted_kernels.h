@@ -16,7 +16,7 @@ void copy_bytes(const unsigned char* x, unsigned char* y, int count);
 void transpose(const float* x, float* y, int side, bool padded);
 // 16 bytes a thread into shared memory and back, `stride` elements apart.
 void shared_by_16(float* y, int stride);
-// d += a b by a warp's tensor cores, of a depth of 16 or 8; tests/matrix_kernels.h has the operands.
+// d += a b by a warp's tensor cores, of a depth of 16 or 8 (tests/matrix_kernels.h).
 void multiply_matrices(const MatrixCall& call, int depth);
 // out[block] = sum, by 64 threads: registers, shuffles, shared memory.
 void sum(const float* x, float* out, int count, int blocks);
