@@ -114,6 +114,18 @@ TEST_CASE("simt fused: a tape has no fused op that the backend lacks, and rows f
   }
 }
 
+TEST_CASE("simt fused: a convolution's tile fits into the shared memory of sm_86 and sm_89") {
+  const FusedKernels& kernels = *simt_backend().fused;
+  const View w = view_of(nullptr, {5, 1, 3, 64}, DType::f32);
+  const View y = view_of(nullptr, {1, 64, 64, 64}, DType::f32);
+  Window window;
+  window.stride = {1, 2};
+  CHECK(kernels.convolution_takes(w, y, window, 1, false));
+  window.dilation = {6, 1};  // 106 KB for the weights' gradient
+  CHECK_FALSE(kernels.convolution_takes(w, y, window, 1, false));
+  CHECK_FALSE(kernels.convolution_samples(w, y, window, 1));
+}
+
 TEST_CASE("simt fused: what fuses agrees with what it replaces, forward and gradients") {
   for (const FusedCase& c : cases_on(emulated().fp32)) {
     const Complaints complaints =

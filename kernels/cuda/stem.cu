@@ -13,6 +13,8 @@ namespace {
 constexpr int tile_width = 32;
 // So few products that tensor cores have nothing to win, and tiles that every GPU has room for.
 constexpr int64_t most_products = 1024, most_outputs = 64, most_tile = 8192;
+// Shared memory that every GPU since sm_80 gives a block: sm_86 and sm_89 have 99 KB.
+constexpr int64_t most_shared = 99 * 1024;
 
 // Channels of y that are made at a time.
 constexpr int some = 8;
@@ -64,6 +66,9 @@ struct StemShape {
     const int64_t step = window.stride[1], wide = reach(window, 1, tile_width, w.height());
     return reach(window, 0, height, w.images()) * w.width() * ((wide + step - 1) / step * step);
   }
+  // Of a block's shared memory, at most, of both kernels: 16-bit pictures' words are the most that
+  // is kept beside the tile.
+  static int64_t shared_bytes(const Shape& w, const Window& window);
   int64_t shared_words() const { return int64_t{tile_size} + rows * raw_words; }
   int64_t blocks(int64_t room) const {
     return std::max<int64_t>(1, std::min({tiles, room, most_blocks}));
@@ -314,6 +319,21 @@ struct StemCotangent {
   NormGrad norm;
 };
 
+int64_t StemShape::shared_bytes(const Shape& w, const Window& window) {
+  const int64_t products = w.elements() / w.channels();
+  const int64_t padded = (w.channels() + some - 1) / some * some;
+  const auto tile = [&](int64_t height) {
+    const int64_t wide = reach(window, 1, tile_width, w.height()) * w.width();
+    const int64_t words = Warp<uint16_t>::raw_words(static_cast<int>(wide), 1);
+    return tile_floats(w, window, height) + reach(window, 0, height, w.images()) * words;
+  };
+  const int64_t forward = (products + 1) * padded + tile(forward_rows * forward_pixels);
+  const int64_t backward = padded * each_threads + tile(forward_rows);
+  // Behind the two: offsets, and the arrays of a kernel's own, rounded up.
+  constexpr int64_t own = 4096;
+  return (std::max(forward, backward) + products) * 4 + own;
+}
+
 using Tiles = WeightTiles<4>;  // more sums would leave too few registers for sampling
 constexpr int tile_rows = 4;
 
@@ -432,7 +452,8 @@ bool convolution_samples(const View& w, const View&, const Window& window, int64
   if (groups != 1 || w.shape.elements() > most_products || w.shape.channels() > most_outputs ||
       w.shape.width() > 4)
     return false;
-  return StemShape::tile_floats(w.shape, window, forward_rows * forward_pixels) <= most_tile;
+  return StemShape::tile_floats(w.shape, window, forward_rows * forward_pixels) <= most_tile &&
+         StemShape::shared_bytes(w.shape, window) <= most_shared;
 }
 
 size_t convolution_workspace(Stream&, const Loaded&, const View&, const View&, const View&,
