@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/random.h"
@@ -11,7 +13,7 @@ struct Dropout {
   const T* x;
   T* y;
   const StepState* state;
-  double rate;
+  float rate;  // the least float that isn't below the rate: draws compare with it as with the rate
   uint64_t id;
   float scale;
   template <int lanes>
@@ -24,7 +26,7 @@ struct Dropout {
           philox(state->seed, state->draw, id << 40 | static_cast<uint64_t>((i + first) / 4));
       FULMAR_UNROLL
       for (int k = first; k < first + drawn; k++) {
-        const bool keep = static_cast<double>(uniform(bits.word[(i + k) % 4])) >= rate;
+        const bool keep = uniform(bits.word[(i + k) % 4]) >= rate;
         value.v[k] = keep ? value.v[k] * scale : 0;
       }
     }
@@ -55,7 +57,9 @@ void dropout(Stream& stream, const View& x, const View& y, const StepState* stat
   for_type_of(x, [&](auto zero) {
     using T = decltype(zero);
     const float scale = static_cast<float>(1 / (1 - rate));
-    const Dropout<T> body{elements<T>(x), elements<T>(y), state, rate, id, scale};
+    float least = static_cast<float>(rate);
+    if (static_cast<double>(least) < rate) least = std::nextafter(least, 2.0F);
+    const Dropout<T> body{elements<T>(x), elements<T>(y), state, least, id, scale};
     each_several<T>(stream, "dropout", x.shape.elements(), body, body.x, body.y);
   });
 }
