@@ -62,3 +62,14 @@ else()
   message(STATUS "Keras: fulmar import is built without its reader, fulmar-hdf5: hdf5.h or zip.h, "
     "or their libraries, not found (packages libhdf5-dev and libzip-dev; tools/setup.sh)")
 endif()
+
+# For scenes in NetCDF alone: without it the program says what is missing.
+find_path(netcdf_INCLUDE_DIR netcdf.h)
+find_library(netcdf_LIBRARY NAMES netcdf)
+mark_as_advanced(netcdf_INCLUDE_DIR netcdf_LIBRARY)
+if(netcdf_INCLUDE_DIR AND netcdf_LIBRARY)
+  fulmar_find_library(netcdf netcdf.h netcdf libnetcdf-dev)
+else()
+  message(STATUS "NetCDF: scenes in it are built without their reader, fulmar-netcdf: netcdf.h or "
+    "its library not found (package libnetcdf-dev; tools/setup.sh)")
+endif()

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "data/dataset.h"
+#include "data/ice_bands.h"
+#include "data/ice_scene.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {
@@ -55,9 +57,27 @@ void require_partners(const std::vector<std::string>& files, const std::string& 
   }
 }
 
+// Whether a file is a scene in NetCDF. Error(file): bands of one are asked of another file.
+bool is_scene(const std::string& path, const BandFiles& bands) {
+  if (is_netcdf(path)) return true;
+  if (!bands.of_scenes().empty())
+    file_error(path + ": no scene in NetCDF (.nc), of which --bands " + bands.to_string() +
+               " names the variables");
+  return false;
+}
+
+const std::vector<std::string>& bands_of_scenes(const BandFiles& bands) {
+  return bands.of_scenes().empty() ? usual_ice_bands() : bands.of_scenes();
+}
+
 }  // namespace
 
 BandFiles::BandFiles(std::vector<std::string> patterns) : patterns_(std::move(patterns)) {
+  if (std::any_of(patterns_.begin(), patterns_.end(), names_ice_bands)) {
+    of_scenes_ = ice_bands(patterns_);
+    patterns_.clear();
+    return;
+  }
   if (patterns_.size() == 1)
     usage_error(
         "--bands takes a pattern for each file of a sample, two or more with commas "
@@ -90,7 +110,7 @@ BandFiles BandFiles::parse(const std::string& list) {
 
 std::string BandFiles::to_string() const {
   std::string text;
-  for (const std::string& pattern : patterns_) text += (text.empty() ? "" : ",") + pattern;
+  for (const std::string& word : words()) text += (text.empty() ? "" : ",") + word;
   return text.empty() ? "none" : text;
 }
 
@@ -131,6 +151,7 @@ std::string BandFiles::name_of_sample(const std::string& path) const {
 
 ImageHeader probe_sample(const std::string& path, const BandFiles& bands,
                          const ImageLimits& limits) {
+  if (is_scene(path, bands)) return probe_ice_scene(path, bands_of_scenes(bands), limits);
   const std::vector<std::string> files = bands.files_of(path);
   if (files.size() == 1) return probe_image(path, limits);
   require_partners(files, path, bands);
@@ -141,6 +162,7 @@ ImageHeader probe_sample(const std::string& path, const BandFiles& bands,
 
 Image read_sample(const std::string& path, const BandFiles& bands, const ImageLimits& limits,
                   const PicturePart& part) {
+  if (is_scene(path, bands)) return read_ice_scene(path, bands_of_scenes(bands), limits, part);
   const std::vector<std::string> files = bands.files_of(path);
   if (files.size() == 1) return read_image(path, limits, part);
   require_partners(files, path, bands);

@@ -11,18 +11,25 @@ namespace fulmar::data {
 
 // Samples of several files, each with some of the bands: "*_VV.tif,*_VH.tif". The files of a sample
 // lie in one folder and share what the * stands for; their bands are put one behind the other in
-// the order of the patterns. Without patterns every file is a sample.
+// the order of the patterns. Without patterns every file is a sample; of sea-ice scenes, which are
+// files with many variables, the bands that are taken can be named instead (ice_bands.h).
 class BandFiles {
  public:
   BandFiles() = default;
-  // Error(usage): a single pattern, one without or with several *, with a folder, or a
-  // pattern twice.
+  // Of patterns, or of words for bands of sea-ice scenes. Error(usage): a single pattern, one
+  // without or with several *, with a folder, or a pattern twice; words that ice_bands() refuses.
   explicit BandFiles(std::vector<std::string> patterns);
   // "A,B,..."; "none" and "" are no patterns.
   static BandFiles parse(const std::string& list);
 
   bool empty() const { return patterns_.empty(); }
   const std::vector<std::string>& patterns() const { return patterns_; }
+  // Of sea-ice scenes the names of the bands taken; empty where nobody named any.
+  const std::vector<std::string>& of_scenes() const { return of_scenes_; }
+  // What the constructor takes to be the same: patterns or bands.
+  const std::vector<std::string>& words() const {
+    return of_scenes_.empty() ? patterns_ : of_scenes_;
+  }
   std::string to_string() const;  // as parse() takes it; "none" without patterns
 
   struct Match {
@@ -38,7 +45,7 @@ class BandFiles {
   std::string name_of_sample(const std::string& path) const;
 
  private:
-  std::vector<std::string> patterns_;
+  std::vector<std::string> patterns_, of_scenes_;
 };
 
 // The picture of the sample that `path` belongs to, or a part of it as read_image() takes it.

@@ -394,7 +394,10 @@ std::vector<std::string> list_pictures(std::span<const std::string> paths, const
     }
     std::vector<std::string> pictures;
     LeftOut left;
-    collect_files(path, 0, pictures, left);
+    if (bands.of_scenes().empty())
+      collect_files(path, 0, pictures, left);
+    else
+      pictures = scene_files(path);
     if (!bands.empty()) {
       pictures.erase(std::remove_if(pictures.begin(), pictures.end(),
                                     [&](const std::string& file) { return !bands.match(file); }),
@@ -405,7 +408,9 @@ std::vector<std::string> list_pictures(std::span<const std::string> paths, const
     }
     if (pictures.empty())
       file_error(path + ": the folder holds no pictures (" +
-                 (bands.empty() ? image_formats() : "such as " + bands.to_string()) +
+                 (!bands.of_scenes().empty() ? ".nc"
+                  : bands.empty()            ? image_formats()
+                                             : "such as " + bands.to_string()) +
                  "); check the path");
     for (const std::string& picture : pictures) add(picture);
   }

@@ -21,6 +21,10 @@ void collect_files(const std::filesystem::path& folder, int depth,
 void keep_first_files(std::vector<std::string>& pictures, const BandFiles& bands,
                       std::vector<std::string>& stray, std::vector<std::string>& faults);
 
+// The sea-ice scenes (NetCDF) under a folder, by name, without files of charts alone
+// (*_reference.nc). Error(file).
+std::vector<std::string> scene_files(const std::filesystem::path& folder);
+
 // Error(file): not a folder; `layout` says what is expected.
 void require_folder(const std::string& folder, const std::string& layout);
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "data/ice_scene.h"
 #include "data/image_format.h"
 #include "data/tiff_file.h"
 #include "engine/io/file.h"
@@ -134,6 +135,7 @@ Georeference read_georeference(const TiffFile& file) {
 }
 
 Georeference read_georeference(const std::string& path) {
+  if (is_netcdf(path)) return ice_georeference(path);
   const ImageFile file(path);
   if (!tiff_format.matches(file.start(16))) return {};
   return read_georeference(TiffFile(file));

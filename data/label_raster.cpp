@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "data/ice_scene.h"
 #include "data/image_file.h"
 #include "data/image_format.h"
 #include "kernels/error.h"
@@ -14,7 +15,9 @@ namespace fulmar::data {
 namespace {
 
 // The numbers as they are stored, of one band.
-Image read_stored(const std::string& path, const ImageLimits& limits, const PicturePart& part) {
+Image read_stored(const std::string& path, const ImageLimits& limits, const PicturePart& part,
+                  const std::string& chart) {
+  if (is_netcdf(path)) return read_ice_chart(path, chart, limits, part);
   const ImageHeader header = probe_image(path, limits);  // checks the limits
   for (const std::vector<int64_t>* lines : {&part.rows, &part.columns}) {
     const int64_t extent = lines == &part.rows ? header.height : header.width;
@@ -94,7 +97,7 @@ void LabelValues::check() const {
 
 Image read_labels(const std::string& path, const LabelValues& values, const ImageLimits& limits,
                   const PicturePart& part) {
-  Image stored = read_stored(path, limits, part);
+  Image stored = read_stored(path, limits, part, values.chart);
   std::map<int64_t, uint8_t> place;
   for (size_t k = 0; k < values.of_class.size(); k++)
     place[values.of_class[k]] = static_cast<uint8_t>(k);
@@ -119,15 +122,22 @@ Image read_labels(const std::string& path, const LabelValues& values, const Imag
   return image;
 }
 
-LabelCounts count_labels(const std::string& path, const ImageLimits& limits) {
+ImageHeader probe_labels(const std::string& path, const ImageLimits& limits,
+                         const std::string& chart) {
+  return is_netcdf(path) ? probe_ice_chart(path, chart, limits) : probe_image(path, limits);
+}
+
+LabelCounts count_labels(const std::string& path, const ImageLimits& limits,
+                         const std::string& chart) {
   LabelCounts counts;
   std::map<int64_t, int64_t> of_number;
-  each_number(read_stored(path, limits, {}), path, {}, [&](std::optional<int64_t> number, int64_t) {
-    if (number)
-      of_number[*number]++;
-    else
-      counts.nothing++;
-  });
+  each_number(read_stored(path, limits, {}, chart), path, {},
+              [&](std::optional<int64_t> number, int64_t) {
+                if (number)
+                  of_number[*number]++;
+                else
+                  counts.nothing++;
+              });
   counts.pixels.assign(of_number.begin(), of_number.end());
   return counts;
 }

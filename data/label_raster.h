@@ -23,6 +23,7 @@ bool means_unlabelled(int64_t number, const std::vector<int64_t>& ignored);
 struct LabelValues {
   std::vector<int64_t> of_class;  // the number of each class, no two alike; at most 255
   std::vector<int64_t> ignored{};
+  std::string chart{};  // of a sea-ice scene in NetCDF, the variable that holds them
 
   static LabelValues counted(size_t classes);  // 0, 1, 2, …
   // Error(usage): too many classes, or two of one number.
@@ -42,6 +43,11 @@ struct LabelCounts {
   std::vector<std::pair<int64_t, int64_t>> pixels;  // number and count, by number
   int64_t nothing = 0;                              // NaN, infinity or nodata
 };
-LabelCounts count_labels(const std::string& path, const ImageLimits& limits = {});
+LabelCounts count_labels(const std::string& path, const ImageLimits& limits = {},
+                         const std::string& chart = "");
+
+// The header of a file of labels: of its picture, or of a scene's chart.
+ImageHeader probe_labels(const std::string& path, const ImageLimits& limits = {},
+                         const std::string& chart = "");
 
 }  // namespace fulmar::data

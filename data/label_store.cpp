@@ -35,7 +35,7 @@ LabelStore::LabelStore(std::vector<LabelLayer> layers, std::vector<ImageHeader> 
 void LabelStore::require_extents(size_t layer, int64_t picture) const {
   const ImageHeader& expected = extent(picture);
   const std::string& file = layers_[layer].files[static_cast<size_t>(picture)];
-  const ImageHeader header = probe_image(file, limits_);
+  const ImageHeader header = probe_labels(file, limits_, layers_[layer].values.chart);
   if (header.height != expected.height || header.width != expected.width)
     file_error(file + ": it has " + std::to_string(header.width) + " x " +
                std::to_string(header.height) + " pixels, and its picture " +

@@ -7,6 +7,8 @@
 
 #include "data/dataset_scan.h"
 #include "data/folder_layout.h"
+#include "data/ice_bands.h"
+#include "data/ice_scene.h"
 #include "kernels/error.h"
 
 namespace fulmar::data {
@@ -16,6 +18,11 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* only_layer = "labels";
+constexpr std::string_view of_reference = "_reference.nc";
+
+bool ends_with(const std::string& text, std::string_view end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
 
 const char* const layout =
     "expected are pictures and label rasters (--labels \"*_label.tif\"), or FOLDER/images beside "
@@ -152,6 +159,28 @@ Found find_in_folders(const std::string& folder, const Scan& scan, LeftOut& left
   return found;
 }
 
+// Charts lie in the scene's own file, or, of scenes to test on, in NAME_reference.nc beside it.
+Found find_charts(const std::string& folder, const Scan& scan, std::vector<std::string>& faults) {
+  Found found;
+  for (const LabelFiles::Layer& layer : scan.labels.layers())
+    found.layers.emplace_back(layer.name, Files());
+  std::vector<std::string> files;
+  keep_fault(faults, [&] { files = scene_files(folder); });
+  for (const std::string& path : files) {
+    if (!scan.pictures.empty() && stem_by(scan.pictures, path).empty()) continue;
+    found.pictures.push_back(path);
+    found.names.push_back(path);
+    const std::string reference = path.substr(0, path.size() - 3) + std::string(of_reference);
+    std::error_code error;
+    const std::string& labels = fs::exists(reference, error) ? reference : path;
+    keep_fault(faults, [&] {
+      for (auto& [chart, of_layer] : found.layers)
+        if (has_ice_chart(labels, chart)) of_layer.emplace(path, labels);
+    });
+  }
+  return found;
+}
+
 // The labels of a picture in a layer: of all whose name fits, those of the longest.
 const std::string* labels_of(const std::string& picture, const Files& files, bool whole_names) {
   const auto exact = files.find(picture);
@@ -182,9 +211,9 @@ Dataset pair_up(const std::string& folder, const Found& found, const Scan& scan,
                       .lexically_relative(folder)
                       .generic_string();
     for (const auto& layer : found.layers) {
-      const std::string* file =
-          labels_of(found.names[i], layer.second,
-                    scan.labels.in_folders() || !scan.pictures.empty() || !scan.bands.empty());
+      const std::string* file = labels_of(found.names[i], layer.second,
+                                          scan.labels.in_folders() || scan.labels.charts() ||
+                                              !scan.pictures.empty() || !scan.bands.empty());
       if (file) sample.label_files.push_back(*file);
     }
     if (sample.label_files.empty()) {
@@ -200,7 +229,7 @@ Dataset pair_up(const std::string& folder, const Found& found, const Scan& scan,
     }
     for (const std::string& file : sample.label_files) {
       const auto [at, added] = used.emplace(file, sample.path);
-      if (!added)
+      if (!added && at->second != sample.path)
         faults.push_back(file + ": it goes with two pictures, " + at->second + " and " +
                          sample.path + "; say with --pictures which are meant, as *_VV.tif");
     }
@@ -220,8 +249,10 @@ Dataset pair_up(const std::string& folder, const Found& found, const Scan& scan,
 }
 
 Dataset scan_part(const std::string& folder, const Scan& scan, Folder& found) {
-  const Found files = scan.labels.in_folders() ? find_in_folders(folder, scan, found, found.faults)
-                                               : find_by_pattern(folder, scan, found, found.faults);
+  const Found files = scan.labels.charts() ? find_charts(folder, scan, found.faults)
+                      : scan.labels.in_folders()
+                          ? find_in_folders(folder, scan, found, found.faults)
+                          : find_by_pattern(folder, scan, found, found.faults);
   return pair_up(folder, files, scan, found, found.notes, found.faults);
 }
 
@@ -231,6 +262,24 @@ void require_layers(const Dataset& part, const Dataset& train, std::vector<std::
 }
 
 }  // namespace
+
+std::vector<std::string> scene_files(const fs::path& folder) {
+  std::vector<std::string> files;
+  std::error_code error;
+  fs::recursive_directory_iterator at(folder, error), end;
+  for (; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name.rfind('.', 0) == 0) {
+      if (at->is_directory(error)) at.disable_recursion_pending();
+      continue;
+    }
+    if (is_netcdf(name) && !ends_with(name, of_reference) && at->is_regular_file(error))
+      files.push_back(at->path().string());
+  }
+  if (error) file_error(folder.string() + ": can't be read: " + error.message());
+  std::sort(files.begin(), files.end());
+  return files;
+}
 
 LabelFiles LabelFiles::parse(const std::string& text) {
   LabelFiles files;
@@ -246,6 +295,12 @@ LabelFiles LabelFiles::parse(const std::string& text) {
     const size_t equals = entry.find('=');
     Layer layer{only_layer, entry};
     if (equals != std::string::npos) layer = {entry.substr(0, equals), entry.substr(equals + 1)};
+    if (is_ice_chart(entry)) {
+      if (!names.insert(entry).second) usage_error("--labels: " + entry + " stands there twice");
+      files.charts_ = true;
+      files.layers_.push_back({entry, entry});
+      continue;
+    }
     check_pattern(layer.pattern, "--labels");
     if (const std::string fault = fault_of_task(layer.name); !fault.empty())
       usage_error("--labels: " + fault);
@@ -254,6 +309,10 @@ LabelFiles LabelFiles::parse(const std::string& text) {
                   "'; give each a name, as SIC=*_SIC.tif,SOD=*_SOD.tif");
     files.layers_.push_back(layer);
   }
+  for (const Layer& layer : files.layers_)
+    if (files.charts_ && !is_ice_chart(layer.pattern))
+      usage_error("--labels: " + layer.pattern +
+                  " doesn't go with charts of scenes, which are SIC, SOD and FLOE");
   return files;
 }
 
@@ -262,6 +321,16 @@ bool has_label_folders(const std::string& folder) {
     return is_folder(path / "images") && is_folder(path / "labels");
   };
   return has(folder) || has(fs::path(folder) / "train");
+}
+
+std::string usual_label_files(const std::string& folder) {
+  if (has_label_folders(folder)) return "folders";
+  for (const fs::path& place : {fs::path(folder), fs::path(folder) / "train"}) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(place, error))
+      if (ends_with(entry.path().string(), "_prep.nc")) return "SIC,SOD,FLOE";
+  }
+  return "";
 }
 
 Folder survey_rasters(const std::string& folder, const LabelFiles& labels,

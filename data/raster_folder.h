@@ -16,21 +16,27 @@ class LabelFiles {
   };
   LabelFiles() = default;
   // "*_LabelHand.tif"; "SIC=*_SIC.tif,SOD=*_SOD.tif"; or "folders": DIR/images beside DIR/labels,
-  // which holds files of the pictures' names, or a folder of them for each task. "": none.
+  // which holds files of the pictures' names, or a folder of them for each task; or "SIC,SOD,FLOE":
+  // charts of sea-ice scenes in NetCDF. "": none.
   // Error(usage): a pattern without or with several *, with a folder, or a name twice.
   static LabelFiles parse(const std::string& text);
 
   bool empty() const { return layers_.empty() && !folders_; }
   bool in_folders() const { return folders_; }
+  bool charts() const { return charts_; }  // layers are called as the variables
   const std::vector<Layer>& layers() const { return layers_; }
 
  private:
-  bool folders_ = false;
+  bool folders_ = false, charts_ = false;
   std::vector<Layer> layers_;
 };
 
 // Whether a dataset's folder is one of images and labels, or its training part is.
 bool has_label_folders(const std::string& folder);
+// What LabelFiles::parse() takes where nobody says: "folders" where has_label_folders(),
+// "SIC,SOD,FLOE" where there are ready-to-train scenes (*_prep.nc) in the folder or in its training
+// part, else "".
+std::string usual_label_files(const std::string& folder);
 
 // The pictures of a folder with their label rasters, in parts as find_parts() tells them, or all of
 // it for training. A label goes with the picture whose name is its own, or begins with it

@@ -207,9 +207,10 @@ void note_what_splits_refuse(data::Folder& folder) {
 }
 
 int run(const Options& options, const SharedOptions& shared) {
-  if (options.labels || data::has_label_folders(options.folder))
+  const std::string usual = data::usual_label_files(options.folder);
+  if (options.labels || !usual.empty())
     return check_pixels(
-        {options.folder, options.scenes, options.labels.value_or("folders"),
+        {options.folder, options.scenes, options.labels.value_or(usual),
          options.pictures.value_or(""), options.bands, options.ignore, options.max_pixels},
         shared);
   data::Folder folder = data::survey_folder(options.folder, data::scene_rule_named(options.scenes),

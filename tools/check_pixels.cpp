@@ -108,14 +108,15 @@ class Auditor {
                std::mutex& mutex) {
     const data::ImageHeader header = data::probe_sample(sample.path, dataset.bands, limits_);
     std::vector<data::LabelCounts> found;
-    for (const std::string& file : sample.label_files) {
-      const data::ImageHeader labels = data::probe_image(file, limits_);
+    for (size_t layer = 0; layer < sample.label_files.size(); layer++) {
+      const std::string &file = sample.label_files[layer], &task = dataset.layers[layer];
+      const data::ImageHeader labels = data::probe_labels(file, limits_, task);
       if (labels.height != header.height || labels.width != header.width)
         file_error(file + ": it has " + std::to_string(labels.width) + " x " +
                    std::to_string(labels.height) + " pixels, and its picture " +
                    std::to_string(header.width) + " x " + std::to_string(header.height) +
                    "; labels must lie on the picture's pixels");
-      found.push_back(data::count_labels(file, limits_));
+      found.push_back(data::count_labels(file, limits_, task));
     }
     const std::lock_guard lock(mutex);
     audit_.formats[format_of(header)]++;

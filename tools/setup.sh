@@ -13,7 +13,7 @@ set -euo pipefail
 
 packages=(g++ binutils cmake ninja-build ccache git ca-certificates
   libhwy-dev libjpeg-dev libspng-dev libdeflate-dev libstb-dev libtiff-dev nlohmann-json3-dev
-  libcli11-dev libhdf5-dev libzip-dev doctest-dev libbenchmark-dev
+  libcli11-dev libhdf5-dev libnetcdf-dev libzip-dev doctest-dev libbenchmark-dev
   curl jq unzip python3)  # tools/fetch_dataset.sh, and its test
 # The library's older name, in Ubuntu 22.04.
 geographic=libgeographiclib-dev
@@ -49,8 +49,8 @@ fi
 unpack() {
   local triplet package field name
   local wanted=(libhwy-dev libjpeg-dev libspng-dev libdeflate-dev libstb-dev libtiff-dev
-    nlohmann-json3-dev libcli11-dev libhdf5-dev libzip-dev doctest-dev libbenchmark-dev
-    "$geographic")
+    nlohmann-json3-dev libcli11-dev libhdf5-dev libnetcdf-dev libzip-dev doctest-dev
+    libbenchmark-dev "$geographic")
   local options=(-qq -o APT::Sandbox::User=root)
   declare -A seen=()
   mkdir -p "$1"
@@ -78,7 +78,7 @@ unpack() {
       name=$(sed 's/^ *//; s/[ (:|].*//' <<<"$field")
       case $name in
         libc6* | libgcc* | libstdc++* | libgomp* | libgtest* | libstb0) ;;
-        libhdf5-cpp* | libhdf5-fortran* | libhdf5-hl*) ;;  # HDF5 for other languages
+        libhdf5-cpp* | libhdf5*-fortran* | libhdf5-hl-cpp*) ;;  # HDF5 for other languages
         libjpeg*-dev) wanted+=("$name") ;;
         *-dev) ;;
         lib* | zlib1g*) wanted+=("$name") ;;
@@ -91,7 +91,7 @@ unpack() {
   [ ! -d unpacked/lib ] || cp -a unpacked/lib/. unpacked/usr/lib/
   triplet=$(basename "$(dirname "$(find unpacked/usr/lib -name libhwy.so)")")
   find unpacked/usr/lib \( -name '*.a' ! -name 'libbenchmark*' -o -name 'libhwy_test.so*' \
-    -o -name 'libhdf5*_cpp.*' -o -name 'libhdf5*fortran.*' -o -name 'libhdf5*_hl.*' \
+    -o -name 'libhdf5*_cpp.*' -o -name 'libhdf5*fortran.*' \
     -o -name 'libhwy_contrib.so*' -o -name 'libtiffxx.so*' -o -name 'libstb.so*' \) -delete
   # Some of CMake's files name the place that packages are installed to.
   # shellcheck disable=SC2016  # CMake expands it

@@ -19,9 +19,10 @@
 #include "tools/console.h"
 #include "tools/output.h"
 #include "tools/progress.h"
-#include "tools/run/memory.h"
 #include "tools/run/results.h"
 #include "tools/run/text.h"
+#include "tools/synth_folder.h"
+#include "tools/synth_ice.h"
 
 namespace fulmar::tools {
 namespace {
@@ -30,7 +31,9 @@ namespace fs = std::filesystem;
 using data::scenes::SceneParameters;
 
 struct Options {
+  std::string kind = "polar-low";
   std::string folder;
+  std::optional<int64_t> train_given, test_given, size_given;
   int64_t train = 1000, test = 200;
   double positives = 0.5;
   data::scenes::SceneOptions scene{768, 1000};
@@ -51,11 +54,6 @@ struct Order {
 
   std::string place() const { return part + "/" + classes[vortex] + "/" + id; }
 };
-
-uint64_t scene_seed(uint64_t seed, int64_t number) {
-  const RandomBits bits = philox(seed, 0x53594e5448ull, static_cast<uint64_t>(number));  // "SYNTH"
-  return uint64_t{bits.word[0]} << 32 | bits.word[1];
-}
 
 std::string digits(uint64_t value, int count, int base) {
   std::string text(static_cast<size_t>(count), '0');
@@ -106,26 +104,6 @@ Json json_of(const Options& options, uint64_t seed) {
           {"masks", !options.no_masks},
           {"seed", seed},
           {"version", version()}};
-}
-
-// A scene of an earlier run with the same options is kept; others' files are not touched.
-void prepare(const std::string& folder, const Json& options) {
-  const std::string record = folder + "/synth.json";
-  std::error_code error;
-  if (fs::exists(record, error)) {
-    const Json before = Json::parse(read_file(record, 1 << 20), nullptr, false);
-    if (before == options) {
-      note("going on with " + folder + ": scenes that are there are kept");
-      return;
-    }
-    file_error(folder + ": holds scenes made with other options (synth.json); name another folder");
-  }
-  if (fs::exists(folder, error) &&
-      (!fs::is_directory(folder, error) || !fs::is_empty(folder, error)))
-    file_error(folder + ": holds something else; name a new or empty folder");
-  fs::create_directories(folder, error);
-  if (error) file_error(folder + ": can't be made: " + error.message() + "; name another folder");
-  write_file(record, options.dump(2) + "\n");
 }
 
 void make_folders(const std::string& folder, const std::vector<Order>& list, bool masks) {
@@ -188,16 +166,6 @@ class Maker {
   const Options& options_;
 };
 
-// As many scenes at a time as half of the memory holds: one takes some 80 bytes a pixel.
-int threads_for(int64_t size, int asked) {
-  const double bytes = 80 * static_cast<double>(size) * static_cast<double>(size);
-  require_memory(2 * bytes,
-                 "a scene of " + std::to_string(size) + " x " + std::to_string(size) + " pixels",
-                 "make smaller ones (--size)");
-  return std::max(
-      1, std::min(asked, static_cast<int>(static_cast<double>(memory_here()) / 2 / bytes)));
-}
-
 std::string index_row(const Order& order, const SceneParameters& parameters) {
   const auto pixel = [&](double km) {
     return number_text(std::round(parameters.pixel(km) * 10) / 10);
@@ -212,16 +180,28 @@ std::string index_row(const Order& order, const SceneParameters& parameters) {
 }
 
 int run(Options options, const SharedOptions& shared) {
+  if (options.folder.empty()) usage_error("OUT: an empty path is none");
+  if (options.kind == "sea-ice") {
+    SynthIceOptions ice;
+    ice.folder = options.folder;
+    ice.train = options.train_given.value_or(ice.train);
+    ice.test = options.test_given.value_or(ice.test);
+    ice.size = options.size_given.value_or(ice.size);
+    if (ice.train + ice.test == 0) usage_error("no scenes to make: raise --train or --test");
+    return synth_ice(ice, shared);
+  }
+  options.train = options.train_given.value_or(options.train);
+  options.test = options.test_given.value_or(options.test);
+  options.scene.size = options.size_given.value_or(options.scene.size);
   options.scene.resolution = static_cast<double>(options.resolution);
   if (options.band_files && options.format != "geotiff")
     usage_error("--band-files goes with --format geotiff");
-  if (options.folder.empty()) usage_error("OUT: an empty path is none");
   if (options.train + options.test == 0) usage_error("no scenes to make: raise --train or --test");
   data::scenes::draw_scene(0, options.scene, 1);  // options that can't be are said here
   const std::vector<Order> list = orders(options, shared.seed);
   const Json record = json_of(options, shared.seed);
   CommandContext command(shared);
-  prepare(options.folder, record);
+  prepare_folder(options.folder, record);
   make_folders(options.folder, list, !options.no_masks);
 
   const Maker maker(options);
@@ -229,7 +209,9 @@ int run(Options options, const SharedOptions& shared) {
   Progress progress(static_cast<int64_t>(list.size()), "scenes");
   std::mutex mutex;
   int64_t done = 0;
-  ThreadPool pool(threads_for(options.scene.size, command.context().pool().threads()));
+  ThreadPool pool(
+      threads_within(80.0 * static_cast<double>(options.scene.size * options.scene.size),
+                     options.scene.size, command.context().pool().threads()));
   pool.run(static_cast<int64_t>(list.size()), [&](int64_t i, int) {
     stop_if_interrupted();
     const Order& order = list[static_cast<size_t>(i)];
@@ -253,21 +235,26 @@ int run(Options options, const SharedOptions& shared) {
 
 void add_synth(Cli& cli) {
   auto options = std::make_shared<Options>();
-  CLI::App& command =
-      add_command(cli, "synth", "Make scenes like Sentinel-1's, with and without a polar low",
-                  [options, &cli] { return run(*options, cli.shared); });
+  CLI::App& command = add_command(
+      cli, "synth", "Make scenes like Sentinel-1's: with and without a polar low, or of sea ice",
+      [options, &cli] { return run(*options, cli.shared); });
   command
       .add_option("OUT", options->folder,
                   "New folder: train/ and test/ with neg/ and pos/, parameters/ and masks/ with a\n"
                   "file for each scene, index.csv")
       ->required();
-  add_integer(command, "--train", options->train, 0, 1'000'000,
-              "Scenes to train on (default 1000)");
-  add_integer(command, "--test", options->test, 0, 1'000'000, "Scenes to test on (default 200)");
+  add_choice(command, "--kind", options->kind, {"polar-low", "sea-ice"},
+             "polar-low; or sea-ice: ready-to-train scenes of the AI4Arctic challenge's form in\n"
+             "NetCDF-4, of which --train, --test and --size alone decide (default polar-low)");
+  add_integer(command, "--train", options->train_given, 0, 1'000'000,
+              "Scenes to train on (default 1000; of sea ice 40)");
+  add_integer(command, "--test", options->test_given, 0, 1'000'000,
+              "Scenes to test on (default 200; of sea ice 10)");
   add_number(command, "--positives", options->positives, 0, 1,
              "Share of them with a vortex (default 0.5; the published set has 0.16)");
-  add_integer(command, "--size", options->scene.size, 32, 6000,
-              "Pixels of a side (default 768); 50 to 3000 km with --resolution");
+  add_integer(command, "--size", options->size_given, 32, 6000,
+              "Pixels of a side (default 768; of sea ice 512, of 80 m each); 50 to 3000 km with\n"
+              "--resolution");
   add_choice(command, "--resolution", options->resolution, {500, 1000, 2000},
              "Metres of a pixel (default 1000)");
   add_number(command, "--swath-edge", options->scene.swath_edge, 0, 0.4,

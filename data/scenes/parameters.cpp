@@ -4,7 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "data/draws.h"
+#include "data/scenes/dice.h"
 #include "data/scenes/noise.h"
 #include "data/scenes/surface.h"
 #include "kernels/error.h"
@@ -15,24 +15,6 @@ namespace scenes {
 namespace {
 
 constexpr double pi = 3.14159265358979323846;
-
-// The draws of one scene, in the order in which they are asked for.
-class Dice {
- public:
-  explicit Dice(uint64_t seed) : seed_(seed) {}
-
-  double uniform(double low, double high) {
-    return low + (high - low) * fulmar::uniform(draw(seed_, Draw::scene, 0, count_++).word[0]);
-  }
-  bool chance(double p) { return uniform(0, 1) < p; }
-  int64_t integer(int64_t low, int64_t high) {  // both included
-    return low + below(draw(seed_, Draw::scene, 0, count_++).word[0], high - low + 1);
-  }
-
- private:
-  uint64_t seed_;
-  uint64_t count_ = 0;
-};
 
 // A share whose mean is `mean` (at most 0.4): none in some scenes, much in a few.
 double draw_share(Dice& dice, double mean) {

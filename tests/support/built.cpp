@@ -13,6 +13,11 @@ const std::string hdf5 = FULMAR_HDF5;
 #else
 const std::string hdf5;
 #endif
+#ifdef FULMAR_NETCDF
+const std::string netcdf = FULMAR_NETCDF;
+#else
+const std::string netcdf;
+#endif
 #ifdef FULMAR_COUNTED
 const std::string counted = FULMAR_COUNTED;
 #else

@@ -8,6 +8,7 @@ namespace fulmar::test::built {
 // stand in one small source, so that a test compiles alike wherever the build folder lies.
 extern const std::string program;        // fulmar
 extern const std::string hdf5;           // fulmar-hdf5; empty: not built
+extern const std::string netcdf;         // fulmar-netcdf; empty: not built
 extern const std::string no_space;       // to be preloaded: writing fails as on a full disk
 extern const std::string failing_calls;  // to be preloaded: system calls fail as told
 extern const std::string fake_cuda;      // the CUDA backend's library on the emulator

@@ -7,11 +7,10 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <system_error>
 
+#include "data/helper_program.h"
 #include "kernels/error.h"
 #include "tools/keras/keras_file.h"
 
@@ -22,29 +21,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* program_name = "fulmar-hdf5";
-constexpr const char* variable = "FULMAR_HDF5_PROGRAM";
+constexpr data::HelperProgram helper{
+    "fulmar-hdf5", "FULMAR_HDF5_PROGRAM", "Keras files",
+    "HDF5 and libzip are found (packages libhdf5-dev and libzip-dev"};
 constexpr int longest_silence_ms = 120'000;
-
-// Beside the program, or in the folder where programs that only programs call are installed.
-std::string find_program() {
-  if (const char* given = std::getenv(variable); given && *given) {
-    if (!fs::exists(given))
-      file_error(std::string(given) + ", which " + variable +
-                 " names, is not there: correct the variable or take it out");
-    return given;
-  }
-  std::error_code error;
-  const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
-  const fs::path beside = folder / program_name,
-                 installed = (folder / FULMAR_LIBEXEC_FOLDER / program_name).lexically_normal();
-  for (const fs::path& place : {beside, installed})
-    if (fs::exists(place, error)) return place.string();
-  file_error("reading Keras files takes the program " + std::string(program_name) +
-             ", which is neither at " + beside.string() + " nor at " + installed.string() +
-             ": it is built where HDF5 and libzip are found (packages libhdf5-dev and " +
-             "libzip-dev; tools/setup.sh installs them)");
-}
 
 // A running child, whose standard output is read here. It is gone at the end, however that comes.
 class Child {
@@ -109,7 +89,7 @@ class Child {
 void read_through_child(KerasFile& file) {
   if (!fs::exists(file.path)) file_error("no such file");
   if (!fs::is_regular_file(file.path)) file_error("it is no file");
-  Child child(find_program(), file.path);
+  Child child(data::find_program(helper), file.path);
   MessageReader messages(file);
   std::string bytes;
   while (child.read(bytes)) messages.take(bytes);

@@ -124,8 +124,8 @@ Counts count_numbers(const data::Dataset& dataset, int64_t max_pixels, Context& 
       [&](int64_t i) {
         const data::Sample& sample = dataset.samples[static_cast<size_t>(i)];
         for (size_t layer = 0; layer < counts.size(); layer++) {
-          const data::LabelCounts found =
-              data::count_labels(sample.label_files[layer], image_limits(max_pixels));
+          const data::LabelCounts found = data::count_labels(
+              sample.label_files[layer], image_limits(max_pixels), dataset.layers[layer]);
           const std::lock_guard lock(mutex);
           for (const auto& [number, pixels] : found.pixels) counts[layer][number] += pixels;
         }
@@ -277,7 +277,7 @@ std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
       usage_error(dataset.folder + ": it has no labels of the task '" + of_task.task +
                   "'; say with --labels where they are, as " + of_task.task + "=*_" + of_task.task +
                   ".tif");
-    data::LabelLayer layer{of_task.task, {of_task.numbers, ignored}, {}};
+    data::LabelLayer layer{of_task.task, {of_task.numbers, ignored, of_task.task}, {}};
     for (const data::Sample& sample : dataset.samples)
       layer.files.push_back(
           sample.label_files[static_cast<size_t>(found - dataset.layers.begin())]);

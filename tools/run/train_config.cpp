@@ -7,6 +7,7 @@
 #include <span>
 
 #include "data/dataset.h"
+#include "data/ice_bands.h"
 #include "data/raster_folder.h"
 #include "kernels/error.h"
 #include "model/unet.h"
@@ -171,9 +172,24 @@ void refuse_misfits(const TrainConfig& c) {
     usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
 }
 
+// Scenes of which everything is known: variables and classes.
+void resolve_charts(TrainConfig& c, const data::LabelFiles& files) {
+  if (!c.bands || *c.bands == "none") {
+    std::string all;
+    for (const std::string& band : data::usual_ice_bands()) all += (all.empty() ? "" : ",") + band;
+    c.bands = all;
+  }
+  if (c.classes) return;
+  Json classes = Json::object();
+  for (const data::LabelFiles::Layer& layer : files.layers())
+    classes[layer.name] = data::ice_chart_classes(layer.name);
+  c.classes = classes.dump();
+}
+
 // What patches with a label for each pixel want otherwise than pictures with one.
 void resolve_by_pixel(TrainConfig& c) {
-  data::LabelFiles::parse(*c.labels);
+  const data::LabelFiles files = data::LabelFiles::parse(*c.labels);
+  if (files.charts()) resolve_charts(c, files);
   ignored_numbers(c.ignore);
   if (c.size != "native")
     usage_error("--size goes with pictures that have one label each; patches keep their pixels");
@@ -203,7 +219,8 @@ void TrainConfig::resolve() {
   resolve_paths();
   if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
   if (!bn_statistics) bn_statistics = protocol == "paper" ? "running" : "estimated";
-  if (!labels && data::has_label_folders(dataset)) labels = "folders";
+  if (const std::string usual = data::usual_label_files(dataset); !labels && !usual.empty())
+    labels = usual;
   if (by_pixel()) resolve_by_pixel(*this);
   if (!network) network = "polar-low";
   if (*network != "polar-low" && !by_pixel())
@@ -284,7 +301,7 @@ Preprocess TrainConfig::preprocess(DType type) const {
   p.crop = crop;
   p.bands = channels.value_or(3);
   p.nodata = nodata;
-  p.files = band_files().patterns();
+  p.files = band_files().words();
   const auto n = static_cast<size_t>(p.bands);
   if (band_mean && band_deviation) {
     p.fill = *band_mean;

@@ -63,6 +63,8 @@ data::FileDigests digest(const RunSamples& samples, const TrainConfig& config,
   for (const Samples* part : {&samples.train, &samples.validation})
     for (const data::Sample& sample : part->dataset.samples)
       files.insert(files.end(), sample.label_files.begin(), sample.label_files.end());
+  std::sort(files.begin(), files.end());  // charts lie in the scenes' own files
+  files.erase(std::unique(files.begin(), files.end()), files.end());
   if (!runtime.cache_folder.empty()) {
     const data::FileDigests kept = data::read_cached_digests(runtime.cache_folder);
     known.insert(kept.begin(), kept.end());
@@ -193,6 +195,12 @@ bool uses_16_bits(const std::vector<data::BandStatistics>& bands) {
 void choose_scale(const Samples& samples, const data::FileDigests& digests, TrainConfig& config,
                   const TrainRuntime& runtime, Context& context, Observer& observer) {
   if (samples.type() == DType::u8 || config.range || config.band_mean) return;
+  // Scenes that are ready to train are normalised, and masked pixels are 0.
+  if (!config.band_files().of_scenes().empty()) {
+    config.band_mean = std::vector<double>(static_cast<size_t>(*config.channels), 0);
+    config.band_deviation = std::vector<double>(static_cast<size_t>(*config.channels), 1);
+    return;
+  }
   const auto bands = measure(samples, digests, config, runtime, context, observer);
   const bool integers = samples.type() == DType::u16;
   if (integers && uses_16_bits(bands)) {
@@ -299,6 +307,10 @@ data::Folder scan(const TrainConfig& config) {
 
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                         const data::FileDigests& known, Context& context, Observer& observer) {
+  if (!config.band_files().of_scenes().empty() && !runtime.cache_folder.empty())
+    usage_error(
+        "--cache: scenes in NetCDF are read in parts where they don't fit --memory; no "
+        "cache is made of them");
   data::Folder folder = scan(config);
   for (const std::string& text : left_out_notes(folder)) observer.on_note(text);
   for (const std::string& text : folder.notes) observer.on_note(text);

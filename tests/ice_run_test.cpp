@@ -1,0 +1,146 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/io/file.h"
+#include "tests/support/program.h"
+#include "tests/support/refusal.h"
+#include "tests/support/temp_folder.h"
+
+// The program on made sea-ice scenes in NetCDF.
+
+using namespace fulmar;
+using namespace fulmar::test;
+using Json = nlohmann::ordered_json;
+using Words = std::vector<std::string>;
+namespace fs = std::filesystem;
+
+namespace {
+
+Json json_of(const Ended& ended) {
+  CHECK_MESSAGE(ended.code == 0, ended.err);
+  return Json::parse(ended.out, nullptr, false);
+}
+
+void make(const std::string& out, const Words& more = {}) {
+  Words words{"synth",  out, "--kind", "sea-ice", "--train", "3",
+              "--test", "1", "--size", "120",     "--seed",  "4"};
+  words.insert(words.end(), more.begin(), more.end());
+  const Ended made = fulmar_program(words);
+  REQUIRE_MESSAGE(made.code == 0, made.err);
+}
+
+Words train(const std::string& data, const std::string& run, const Words& more = {}) {
+  Words words{"train",           data, "--out",   run,    "--widths",     "4,4",
+              "--crop",          "32", "--batch", "4",    "--epochs",     "2",
+              "--epoch-batches", "6",  "--lr",    "1e-2", "--validation", "0.34"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+}  // namespace
+
+TEST_CASE("sea ice: made, checked, trained on, evaluated and mapped by commands alone") {
+  const TempFolder folder;
+  const std::string scenes = folder.path("scenes"), run = folder.path("run");
+  make(scenes, {"--threads", "1"});
+  make(folder.path("again"), {"--threads", "2"});
+  std::set<std::string> names;
+  for (const auto& entry : fs::recursive_directory_iterator(scenes))
+    if (entry.path().extension() == ".nc") {
+      const std::string name = fs::relative(entry.path(), scenes);
+      names.insert(name);
+      CHECK(read_file(entry.path(), 1 << 24) == read_file(folder.path("again/" + name), 1 << 24));
+    }
+  CHECK(names.size() == 5);  // a test's charts lie beside it
+
+  const Json checked = json_of(fulmar_program({"check", scenes, "--json"}));
+  CHECK(checked["faults"].empty());
+  CHECK(checked["parts"][0]["tasks"].size() == 3);
+  CHECK(checked["parts"][0]["tasks"]["SIC"]["pixels"] == 3 * 120 * 120);
+  CHECK(checked["parts"][1]["pictures"] == 1);
+  CHECK(checked["formats"].begin().key() == "120x120, 24 bands, f32");
+
+  const Ended trained = fulmar_program(train(scenes, run, {"--bands", "sar,18.7,location,month"}));
+  REQUIRE_MESSAGE(trained.code == 0, trained.err);
+  const std::string model = run + "/best.safetensors";
+  const Json info = json_of(fulmar_program({"info", model, "--json"}));
+  CHECK(info["preprocess"]["bands"] == 10);
+  CHECK(info["preprocess"]["scale"][0] == 1);  // as the files are
+  CHECK(info["preprocess"]["offset"][9] == 0);
+  const Json config = Json::parse(read_file(run + "/config.json", 1 << 20));
+  const Json classes = Json::parse(config["classes"].get<std::string>());
+  CHECK(classes["SIC"].size() == 12);
+  CHECK(classes["SOD"].size() == 7);
+  CHECK(classes["FLOE"].size() == 8);
+
+  const Json scores = json_of(fulmar_program({"eval", model, scenes, "--json"}));
+  CHECK(scores.contains("combined_score"));
+  std::string scene;
+  for (const std::string& name : names)
+    if (name.rfind("test/", 0) == 0 && name.find("reference") == std::string::npos)
+      scene = scenes + "/" + name;
+  const Ended mapped = fulmar_program({"predict", model, scene, "--out", folder.path("maps")});
+  REQUIRE_MESSAGE(mapped.code == 0, mapped.err);
+  const std::string stem = folder.path("maps/" + fs::path(scene).stem().string());
+  for (const char* task : {"SIC", "SOD", "FLOE"}) CHECK(fs::exists(stem + "." + task + ".tif"));
+  CHECK(fulmar_program({"predict", model, scenes + "/test", "--out", folder.path("all")}).code ==
+        0);
+}
+
+TEST_CASE("sea ice read in parts of the files gives the bits of scenes in memory") {
+  const TempFolder folder;
+  const std::string scenes = folder.path("scenes");
+  make(scenes);
+  const Words same{"--bands", "hh,distance,36.5", "--seed", "3", "--rotate", "0.2"};
+  const auto of = [&](const std::string& run, Words more) {
+    more.insert(more.end(), same.begin(), same.end());
+    const Ended trained = fulmar_program(train(scenes, folder.path(run), more));
+    REQUIRE_MESSAGE(trained.code == 0, trained.err);
+    return read_file(folder.path(run + "/metrics.csv"), 1 << 20);
+  };
+  const auto without_time = [](const std::string& csv) { return csv.substr(0, csv.find('\n')); };
+  const std::string memory = of("memory", {"--threads", "2"});
+  const std::string files = of("files", {"--memory", "0.00001", "--threads", "1"});
+  CHECK(without_time(memory) == without_time(files));
+  const auto weights = [&](const std::string& run) {
+    return json_of(
+        fulmar_program({"eval", folder.path(run + "/best.safetensors"), scenes, "--json"}));
+  };
+  Json a = weights("memory"), b = weights("files");
+  CHECK(a["combined_score"] == b["combined_score"]);
+  CHECK(a["tasks"] == b["tasks"]);
+}
+
+TEST_CASE("sea ice: what can't be is refused, and named") {
+  const TempFolder folder;
+  const std::string scenes = folder.path("scenes");
+  make(scenes);
+  check_refused({train(scenes, folder.path("run"), {"--bands", "sar,19.7"}),
+                 2,
+                 {"'19.7' is no band", "18.7"}},
+                folder.path());
+  check_refused(
+      {train(scenes, folder.path("run"), {"--cache", folder.path("cache")}), 2, {"--cache"}},
+      folder.path());
+  check_refused(
+      {{"synth", folder.path("large"), "--kind", "sea-ice", "--size", "50"}, 2, {"100 to 6000"}},
+      folder.path());
+  const std::string path = [&] {
+    for (const auto& entry : fs::directory_iterator(scenes + "/train"))
+      return entry.path().string();
+    return std::string();
+  }();
+  std::string bytes = read_file(path, 1 << 24);
+  bytes.resize(bytes.size() / 2);
+  std::ofstream(path, std::ios::binary) << bytes;
+  check_refused({train(scenes, folder.path("run")), 3, {path}}, folder.path());
+  const Ended checked = fulmar_program({"check", scenes});
+  CHECK(checked.code == 3);
+  CHECK(has(checked.out, path));
+}
