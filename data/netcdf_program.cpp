@@ -3,6 +3,7 @@
 // own because the HDF5 library below netcdf-c crashes on some damaged files (see
 // tools/keras/read_hdf5.cpp) and has one lock for all threads, and because both bring 40 shared
 // libraries that take longer to load than fulmar does. Each thread that reads has one of these.
+#include <fcntl.h>
 #include <netcdf.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -235,6 +236,10 @@ void write_file(const Json& request, const std::vector<uint8_t>& data) {
     throw;
   }
   require(nc_close(file), "it can't be written");
+  const int written = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool kept = written >= 0 && ::fsync(written) == 0;
+  if (written >= 0) ::close(written);
+  if (!kept) refuse("it can't be written");
 }
 
 // ---- serving

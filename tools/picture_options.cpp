@@ -16,10 +16,13 @@ CLI::Option* add_scenes(CLI::App& app, std::string& value) {
 CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
                        const std::string& otherwise) {
   return app
-      .add_option("--bands", value,
-                  "The files of a sample, which share what * stands for and lie in one folder:\n"
-                  "\"*_VV.tif,*_VH.tif\"; none: a file is a sample " +
-                      otherwise)
+      .add_option(
+          "--bands", value,
+          "The files of a sample, which share what * stands for and lie in one folder:\n"
+          "\"*_VV.tif,*_VH.tif\"; none: a file is a sample. Of sea-ice scenes in NetCDF what is\n"
+          "taken of them: sar (hh, hv, incidence), distance, amsr2 or its frequencies (6.9, 7.3,\n"
+          "10.7, 18.7, 23.8, 36.5, 89), era5, location, month, or names of variables " +
+              otherwise)
       ->type_name("A,B,...");
 }
 

@@ -39,10 +39,11 @@ void add_band_options(CLI::App& app, TrainConfig& c) {
 
 void add_label_options(CLI::App& app, TrainConfig& c) {
   const char* group = "Labels by pixel";
-  app.add_option("--labels", c.labels,
-                 "Label rasters beside the pictures, as *_label.tif; of several tasks\n"
-                 "SIC=*_SIC.tif,SOD=*_SOD.tif; or folders: DIR/images and DIR/labels (taken where\n"
-                 "they are there)")
+  app.add_option(
+         "--labels", c.labels,
+         "Label rasters beside the pictures, as *_label.tif; of several tasks\n"
+         "SIC=*_SIC.tif,SOD=*_SOD.tif; or folders: DIR/images and DIR/labels; or SIC,SOD,FLOE:\n"
+         "charts of sea-ice scenes, *_prep.nc (these two are taken where they are there)")
       ->type_name("PATTERN")
       ->group(group);
   add_pictures(app, c.pictures)->group(group);
@@ -75,8 +76,10 @@ void add_label_options(CLI::App& app, TrainConfig& c) {
   add_numbers(app, "--task-weights", c.task_weights, 0,
               "Of the tasks' losses, in the order of --labels (default 1 each)", "X,X,...")
       ->group(group);
-  add_choice(app, "--network", c.network, {"polar-low", "unet", "deeplab"},
-             "Of labels by pixel unet (the default) or deeplab; else polar-low")
+  add_choice(
+      app, "--network", c.network, {"polar-low", "unet", "deeplab", "pixel"},
+      "Of labels by pixel unet (the default), deeplab, or pixel: logistic regression of each\n"
+      "pixel by itself, to compare with; else polar-low")
       ->group(group);
   add_deeplab(app, c.deeplab, group);
 }

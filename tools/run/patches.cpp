@@ -5,6 +5,7 @@
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
+#include "model/pixel_regression.h"
 #include "model/unet.h"
 #include "tools/run/pixel_classes.h"
 #include "tools/run/results.h"
@@ -63,6 +64,8 @@ ModelInfo pixel_model(const TrainConfig& config, const std::vector<std::string>&
     options.outputs = pixel_outputs(classes);
     options.dropout = config.dropout;
     info.network = model::deeplab(options);
+  } else if (config.network == "pixel") {
+    info.network = model::pixel_regression(*config.channels, pixel_outputs(classes));
   } else {
     model::UnetOptions options;
     options.channels = *config.channels;

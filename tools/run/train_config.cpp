@@ -170,6 +170,8 @@ void refuse_misfits(const TrainConfig& c) {
       usage_error(option + " goes with --network deeplab, not with " + *c.network);
   if (*c.network == "deeplab" && (c.widths_given || c.widths != TrainConfig().widths))
     usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
+  if (*c.network == "pixel" && (c.widths_given || c.widths != TrainConfig().widths))
+    usage_error("--widths goes with unet and polar-low; pixel has no layers but the last");
 }
 
 // Scenes of which everything is known: variables and classes.

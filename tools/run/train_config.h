@@ -61,7 +61,7 @@ struct TrainConfig {
   // Network
   std::optional<std::string> init;         // model file that gives the first weights
   std::optional<std::string> init_crc32c;  // of that file, eight hexadecimal digits
-  std::optional<std::string> network;      // polar-low, unet, deeplab
+  std::optional<std::string> network;      // polar-low, unet, deeplab, pixel
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   bool widths_given = false;      // no entry: else the network's own are taken
   model::DeeplabOptions deeplab;  // without channels, outputs and dropout
