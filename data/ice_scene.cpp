@@ -295,7 +295,7 @@ bool is_netcdf(const std::string& path) { return extension_of(path) == ".nc"; }
 
 ImageHeader probe_ice_scene(const std::string& path, const std::vector<std::string>& bands,
                             const ImageLimits& limits) {
-  const ImageHeader header = header_of(scene_of(path, describe_netcdf(path), bands), bands.size());
+  ImageHeader header = header_of(scene_of(path, describe_netcdf(path), bands), bands.size());
   check_pixels(path, header, limits);
   return header;
 }
@@ -314,7 +314,7 @@ Image read_ice_scene(const std::string& path, const std::vector<std::string>& ba
 ImageHeader probe_ice_chart(const std::string& path, const std::string& chart,
                             const ImageLimits& limits) {
   const Extents extents = extents_of(path, describe_netcdf(path), chart);
-  const ImageHeader header{extents.height, extents.width, 1, DType::u8};
+  ImageHeader header{extents.height, extents.width, 1, DType::u8};
   check_pixels(path, header, limits);
   return header;
 }
