@@ -13,6 +13,7 @@ LearningRate::LearningRate(const Schedule& schedule) : schedule_(schedule) {
 double LearningRate::rate(int64_t step) const {
   if (plateau_) return plateau_->rate();
   if (const auto* cycle = std::get_if<OneCycle>(&schedule_)) return cycle->rate(step);
+  if (const auto* restarts = std::get_if<CosineRestarts>(&schedule_)) return restarts->rate(step);
   return std::get<WarmupCosine>(schedule_).rate(step);
 }
 

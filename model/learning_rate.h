@@ -15,7 +15,7 @@ struct PlateauSchedule {
   ReduceOnPlateau::Options options{};
 };
 
-using Schedule = std::variant<PlateauSchedule, OneCycle, WarmupCosine>;
+using Schedule = std::variant<PlateauSchedule, OneCycle, WarmupCosine, CosineRestarts>;
 
 // The learning rate of every optimiser step of a run, by one of the schedules.
 class FULMAR_API LearningRate {

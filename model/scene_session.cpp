@@ -74,18 +74,30 @@ std::vector<SceneSpan> scene_spans(int64_t extent, int64_t tile, int64_t halo, i
   return spans;
 }
 
-std::vector<TensorSpec> scene_tensors(const std::string& input, const View& part) {
+std::vector<TensorSpec> scene_tensors(const std::string& input, const TensorSpec& part) {
   TensorSpec samples = samples_spec(input, 1);
   samples.cuts = true;
   return {{input, part.type, part.shape}, samples};
 }
 
+struct SceneSession::Recorded {
+  Program program;
+  std::vector<Val> outputs;  // of the heads
+};
+
 struct SceneSession::Prepared {
-  Prepared(Context& context, Device& device, const Program& p, const std::vector<Val>& outputs,
-           Model* weights, const std::shared_ptr<Arena>& arena)
-      : program(p), session(context, device, p.tape, outputs, weights, arena) {}
+  Prepared(Context& context, Device& device, const Recorded& recorded, const Shape& shape,
+           Result which, Model* weights, const std::shared_ptr<Arena>& arena)
+      : program(recorded.program),
+        outputs(recorded.outputs),
+        extents{shape.height(), shape.width()},
+        result(which),
+        session(context, device, program.tape, outputs, weights, arena) {}
 
   Program program;
+  std::vector<Val> outputs;
+  std::array<int64_t, 2> extents;
+  Result result;
   Session session;
 };
 
@@ -113,49 +125,106 @@ std::array<int64_t, 2> SceneSession::seen(const Shape& part) const {
           (part.width() + stride_ - 1) / stride_ * stride_};
 }
 
-SceneSession::Prepared& SceneSession::prepare(const View& part) {
-  const std::array<int64_t, 2> extents{part.shape.height(), part.shape.width()};
-  const auto found = prepared_.find(extents);
-  if (found != prepared_.end()) return *found->second;
-  if (prepared_.size() >= most_prepared) prepared_.clear();
+SceneSession::Recorded SceneSession::record(const TensorSpec& part, Result result) const {
   const std::string input = model_->info().network.inputs()[0];
   ProgramOptions options;
   options.extents = seen(part.shape);
-  const Program program =
-      fused(record_program(model_->info(), model_->heads(), scene_tensors(input, part), options),
-            *device_, FuseFor::inference);
-  std::vector<Val> outputs;
-  for (const Recorded& head : program.heads)
+  Program program =
+      record_program(model_->info(), model_->heads(), scene_tensors(input, part), options);
+  const char* wanted = result == Result::classes ? "classes" : "probabilities";
+  for (size_t i = 0; i < program.heads.size() && result == Result::probabilities; i++) {
+    auto& results = program.heads[i].results;
+    const auto values = std::find_if(results.begin(), results.end(),
+                                     [](const auto& one) { return one.first == "values"; });
+    results.emplace_back(
+        wanted, values != results.end()
+                    ? values->second
+                    : ops::softmax(*program.tape, program.outputs.at(model_->heads()[i].output)));
+  }
+  Recorded recorded{fused(program, *device_, FuseFor::inference), {}};
+  for (const model::Recorded& head : recorded.program.heads) {
+    bool by_pixel = false;
+    for (const auto& [name, value] : head.results) by_pixel |= name == "classes";
     for (const auto& [name, value] : head.results)
-      if (name == "classes") outputs.push_back(value);
-  if (outputs.size() != model_->heads().size() || outputs.empty())
+      if (by_pixel && name == wanted) recorded.outputs.push_back(value);
+  }
+  if (recorded.outputs.size() != model_->heads().size() || recorded.outputs.empty())
     usage_error(model_->path() + ": not all of its outputs give each pixel a class");
-  auto prepared =
-      std::make_unique<Prepared>(*context_, *device_, program, outputs, &model_->weights(), arena_);
-  return *prepared_.emplace(extents, std::move(prepared)).first->second;
+  return recorded;
 }
 
-std::vector<std::vector<uint8_t>> SceneSession::call(const View& part) {
-  Prepared& p = prepare(part);
+uint64_t SceneSession::planned_bytes(const Shape& part, DType type, Result result) const {
+  const Recorded recorded = record({"", type, part}, result);
+  const Plan plan = make_plan(*recorded.program.tape, recorded.outputs, *device_);
+  const auto elements = static_cast<uint64_t>(part.elements());
+  return plan.arena_bytes + elements * size_of(type);
+}
+
+SceneSession::Prepared& SceneSession::prepare(const View& part, Result result) {
+  const std::array<int64_t, 2> extents{part.shape.height(), part.shape.width()};
+  const auto found = std::find_if(prepared_.begin(), prepared_.end(), [&](const auto& p) {
+    return p->extents == extents && p->result == result;
+  });
+  if (found != prepared_.end()) {
+    std::rotate(prepared_.begin(), found, found + 1);
+    return *prepared_.front();
+  }
+  if (prepared_.size() >= most_prepared) prepared_.pop_back();
+  auto prepared =
+      std::make_unique<Prepared>(*context_, *device_, record({"", part.type, part.shape}, result),
+                                 part.shape, result, &model_->weights(), arena_);
+  return **prepared_.insert(prepared_.begin(), std::move(prepared));
+}
+
+SceneSession::Prepared& SceneSession::run(const View& part, Result result) {
+  Prepared& p = prepare(part, result);
   WarpSample whole;
   whole.source_height = part.shape.height();
   whole.source_width = part.shape.width();
   p.session.set_bytes(p.program.inputs[0], part.data, part.bytes());
   p.session.set_bytes(p.program.inputs[1], &whole, sizeof whole);
   p.session.run();
+  return p;
+}
+
+namespace {
+
+// The first rows and columns of [rows,columns,channels], in place.
+template <class T>
+void keep_corner(std::vector<T>& values, int64_t height, int64_t width, int64_t columns,
+                 int64_t channels) {
+  for (int64_t row = 1; row < height && width < columns; row++)
+    std::copy_n(values.begin() + row * columns * channels, width * channels,
+                values.begin() + row * width * channels);
+  values.resize(static_cast<size_t>(height * width * channels));
+}
+
+}  // namespace
+
+std::vector<std::vector<uint8_t>> SceneSession::call(const View& part) {
+  Prepared& p = run(part, Result::classes);
   const std::array<int64_t, 2> extents = seen(part.shape);
-  const int64_t height = part.shape.height(), width = part.shape.width();
   std::vector<std::vector<uint8_t>> classes;
-  for (const Recorded& head : p.program.heads) {
+  for (const Val value : p.outputs) {
     std::vector<uint8_t> all(static_cast<size_t>(extents[0] * extents[1]));
-    for (const auto& [name, value] : head.results)
-      if (name == "classes") p.session.read_bytes(value, std::as_writable_bytes(std::span(all)));
-    for (int64_t row = 1; row < height && width < extents[1]; row++)
-      std::copy_n(all.begin() + row * extents[1], width, all.begin() + row * width);
-    all.resize(static_cast<size_t>(height * width));
+    p.session.read_bytes(value, std::as_writable_bytes(std::span(all)));
+    keep_corner(all, part.shape.height(), part.shape.width(), extents[1], 1);
     classes.push_back(std::move(all));
   }
   return classes;
+}
+
+std::vector<std::vector<float>> SceneSession::probabilities(const View& part) {
+  Prepared& p = run(part, Result::probabilities);
+  std::vector<std::vector<float>> probabilities;
+  for (const Val value : p.outputs) {
+    const Shape& shape = p.program.tape->shape(value);
+    std::vector<float> all(static_cast<size_t>(shape.elements()));
+    p.session.read(value, all);
+    keep_corner(all, part.shape.height(), part.shape.width(), shape.width(), shape.channels());
+    probabilities.push_back(std::move(all));
+  }
+  return probabilities;
 }
 
 }  // namespace fulmar::model

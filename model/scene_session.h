@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,7 +30,7 @@ FULMAR_API std::vector<SceneSpan> scene_spans(int64_t extent, int64_t tile, int6
 
 // What a network's input is made of, of a part [1,h,w,bands] of a scene: the picture, and how it is
 // sampled, by whole pixels.
-FULMAR_API std::vector<TensorSpec> scene_tensors(const std::string& input, const View& part);
+FULMAR_API std::vector<TensorSpec> scene_tensors(const std::string& input, const TensorSpec& part);
 
 // One thread's use of a model that gives each pixel of a picture a class, on parts of scenes of any
 // extents. Model, context and device must outlive it.
@@ -44,10 +43,19 @@ class FULMAR_API SceneSession {
   // The classes' places of a part [1,h,w,bands] of a picture, for each of the model's heads a byte
   // for each pixel. Errors as Session::run.
   std::vector<std::vector<uint8_t>> call(const View& part);
+  // Likewise the classes' probabilities, [h,w,classes]; of heads of numbers these, [h,w,1].
+  std::vector<std::vector<float>> probabilities(const View& part);
+
+  // What activations and inputs of such a part take, bytes; nothing is allocated.
+  enum class Result { classes, probabilities };
+  uint64_t planned_bytes(const Shape& part, DType type, Result result) const;
 
  private:
   struct Prepared;
-  Prepared& prepare(const View& part);
+  struct Recorded;
+  Recorded record(const TensorSpec& part, Result result) const;
+  Prepared& prepare(const View& part, Result result);
+  Prepared& run(const View& part, Result result);
   std::array<int64_t, 2> seen(const Shape& part) const;
 
   std::shared_ptr<const LoadedModel> model_;
@@ -55,7 +63,7 @@ class FULMAR_API SceneSession {
   Device* device_;
   int64_t stride_;
   std::shared_ptr<Arena> arena_;
-  std::map<std::array<int64_t, 2>, std::unique_ptr<Prepared>> prepared_;  // by a part's extents
+  std::vector<std::unique_ptr<Prepared>> prepared_;  // latest first
 };
 
 }  // namespace fulmar::model

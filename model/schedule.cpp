@@ -47,4 +47,16 @@ double WarmupCosine::rate(int64_t step) const {
       static_cast<double>(step - warmup_steps) / static_cast<double>(steps - warmup_steps));
 }
 
+double CosineRestarts::rate(int64_t step) const {
+  if (period < 1 || factor < 1)
+    usage_error(
+        "the periods of a cosine with restarts must have at least one step, and the next "
+        "at least as many");
+  int64_t length = period;
+  for (step = std::max<int64_t>(step, 0); step >= length && factor > 1; length *= factor)
+    step -= length;
+  return half_cosine(max_rate, end_rate,
+                     static_cast<double>(step % length) / static_cast<double>(length));
+}
+
 }  // namespace fulmar::model

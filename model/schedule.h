@@ -34,4 +34,16 @@ struct FULMAR_API WarmupCosine {
   double rate(int64_t step) const;
 };
 
+// Half a cosine from max_rate towards end_rate, begun anew each `period` steps, each period
+// `factor` times as long as the one before (Loshchilov & Hutter 2017, as PyTorch's
+// CosineAnnealingWarmRestarts stepped by batch). It has no last step.
+struct FULMAR_API CosineRestarts {
+  double max_rate = 1e-3;
+  int64_t period = 0;  // steps of the first
+  int64_t factor = 1;
+  double end_rate = 0;
+
+  double rate(int64_t step) const;
+};
+
 }  // namespace fulmar::model

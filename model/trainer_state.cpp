@@ -31,6 +31,12 @@ Json json_of(const Schedule& schedule) {
             {"warmup_share", cycle->warmup_share},
             {"start_divisor", cycle->start_divisor},
             {"end_divisor", cycle->end_divisor}};
+  if (const auto* restarts = std::get_if<CosineRestarts>(&schedule))
+    return {{"kind", "restarts"},
+            {"max_rate", restarts->max_rate},
+            {"period", restarts->period},
+            {"factor", restarts->factor},
+            {"end_rate", restarts->end_rate}};
   const auto& cosine = std::get<WarmupCosine>(schedule);
   return {{"kind", "cosine"},
           {"max_rate", cosine.max_rate},

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -98,44 +99,93 @@ ModelInfo described(const Case& c) {
   return info;
 }
 
-void check_step(const Case& c, const Golden& golden) {
-  constexpr double bound = 1e-9;
-  constexpr int64_t batch = 2;
-  const ModelInfo info = described(c);
-  const Heads heads = heads_of(info);
-  const int64_t channels = std::get<int64_t>(c.network.call("input").attributes.at("channels"));
-  std::vector<TensorSpec> tensors{{"input", DType::f32, {batch, c.height, c.width, channels}}};
-  for (const Head& head : heads)
-    tensors.push_back({head.label, DType::u8, {batch, c.height, c.width, 1}});
+// A network's step on the float64 device, as the script has it.
+struct Step {
+  static constexpr int64_t batch = 2;
+
+  explicit Step(const Case& c) : info(described(c)), heads(heads_of(info)) {
+    const int64_t channels = std::get<int64_t>(c.network.call("input").attributes.at("channels"));
+    std::vector<TensorSpec> tensors{{"input", DType::f32, {batch, c.height, c.width, channels}}};
+    for (const Head& head : heads)
+      tensors.push_back({head.label, DType::u8, {batch, c.height, c.width, 1}});
+    program = record_program(info, heads, tensors, {Mode::train});
+    model = std::make_unique<Model>(device, *program.tape, 1);
+    set_formula_weights(*model);
+    std::vector<Val> outputs = parameter_gradients(*program.tape, *model, program.loss);
+    gradients = outputs;
+    for (const Head& head : heads) outputs.push_back(program.outputs.at(head.output));
+    outputs.push_back(program.loss);
+    session = std::make_unique<Session>(context, device, program.tape, outputs, model.get());
+    session->set(program.inputs[0],
+                 formula_uniform("input/" + c.name, batch * c.height * c.width * channels));
+    for (size_t i = 0; i < heads.size(); i++) {
+      const auto* task = dynamic_cast<const Segmentation*>(heads[i].task.get());
+      const auto labels =
+          labels_of(heads[i].output, batch * c.height * c.width, std::ssize(task->classes));
+      session->set_bytes(program.inputs[1 + i], labels.data(), labels.size());
+    }
+  }
+
   Context context;
   Device& device = context.device("reference");
-  Program program = record_program(info, heads, tensors, {Mode::train});
-  Model model(device, *program.tape, 1);
-  set_formula_weights(model);
-  std::vector<Val> outputs = parameter_gradients(*program.tape, model, program.loss);
-  const size_t parameters = outputs.size();
-  for (const Head& head : heads) outputs.push_back(program.outputs.at(head.output));
-  outputs.push_back(program.loss);
-  Session session(context, device, program.tape, outputs, &model);
-  session.set(program.inputs[0],
-              formula_uniform("input/" + c.name, batch * c.height * c.width * channels));
-  for (size_t i = 0; i < heads.size(); i++) {
-    const auto* task = dynamic_cast<const Segmentation*>(heads[i].task.get());
-    const auto labels =
-        labels_of(heads[i].output, batch * c.height * c.width, std::ssize(task->classes));
-    session.set_bytes(program.inputs[1 + i], labels.data(), labels.size());
-  }
+  ModelInfo info;
+  Heads heads;
+  Program program;
+  std::unique_ptr<Model> model;
+  std::vector<Val> gradients;  // by parameter
+  std::unique_ptr<Session> session;
+};
+
+void check_step(const Case& c, const Golden& golden) {
+  constexpr double bound = 1e-9;
+  Step step(c);
+  Session& session = *step.session;
   session.run();
-  CHECK(difference(session.read(program.loss), golden.values(c.name + "/loss")) <= bound);
-  for (const Head& head : heads)
-    CHECK(summary_difference("logits/" + head.output, session.read(program.outputs.at(head.output)),
+  CHECK(difference(session.read(step.program.loss), golden.values(c.name + "/loss")) <= bound);
+  for (const Head& head : step.heads)
+    CHECK(summary_difference("logits/" + head.output,
+                             session.read(step.program.outputs.at(head.output)),
                              golden.values(c.name + "/logits/" + head.output)) <= bound);
-  REQUIRE(golden.names(c.name + "/gradient/").size() == parameters);
-  for (size_t i = 0; i < parameters; i++) {
-    const std::string& name = model.parameters()[i].name;
+  REQUIRE(golden.names(c.name + "/gradient/").size() == step.gradients.size());
+  for (size_t i = 0; i < step.gradients.size(); i++) {
+    const std::string& name = step.model->parameters()[i].name;
     CAPTURE(name);
-    CHECK(summary_difference(name, session.read(outputs[i]),
+    CHECK(summary_difference(name, session.read(step.gradients[i]),
                              golden.values(c.name + "/gradient/" + name)) <= bound);
+  }
+}
+
+// Ten steps of SGD with momentum and coupled decay, by hand; gradients are the program's.
+void check_training(const Case& c, const Golden& golden) {
+  constexpr double bound = 1e-9, rate = 0.02, momentum = 0.9, decay = 1e-2;
+  Step step(c);
+  const size_t count = step.gradients.size();
+  std::vector<std::vector<double>> weights(count), moments(count);
+  for (size_t i = 0; i < count; i++)
+    weights[i] = step.model->read(step.model->parameters()[i].name);
+  const std::vector<double> losses = golden.values(c.name + "/sgd/losses");
+  REQUIRE(losses.size() == 10);
+  for (size_t turn = 0; turn < losses.size(); turn++) {
+    step.session->run();
+    const double loss = step.session->read(step.program.loss)[0];
+    CAPTURE(turn);
+    CHECK(loss == doctest::Approx(losses[turn]).epsilon(bound));
+    for (size_t i = 0; i < count; i++) {
+      const std::vector<double> g = step.session->read(step.gradients[i]);
+      moments[i].resize(g.size(), 0.0);
+      for (size_t k = 0; k < g.size(); k++) {
+        moments[i][k] = momentum * moments[i][k] + g[k] + decay * weights[i][k];
+        weights[i][k] -= rate * moments[i][k];
+      }
+    }
+    for (size_t i = 0; i < count; i++)
+      step.model->write(step.model->parameters()[i].name, weights[i]);
+  }
+  for (size_t i = 0; i < count; i++) {
+    const std::string& name = step.model->parameters()[i].name;
+    CAPTURE(name);
+    CHECK(summary_difference(name, weights[i], golden.values(c.name + "/sgd/after/" + name)) <=
+          1e-8);
   }
 }
 
@@ -154,6 +204,18 @@ TEST_CASE("a step of pixel networks equals PyTorch's: logits, loss, every gradie
     CAPTURE(c.name);
     check_step(c, golden);
   }
+}
+
+TEST_CASE("ten steps of SGD of a U-Net and of atrous pyramids are PyTorch's") {
+  const Golden golden("pixel_networks_torch");
+  size_t trained = 0;
+  for (const Case& c : cases()) {
+    if (!golden.has(c.name + "/sgd/losses")) continue;
+    CAPTURE(c.name);
+    check_training(c, golden);
+    trained++;
+  }
+  CHECK(trained == 3);
 }
 
 TEST_CASE("parameters: the challenge's starter, two published pyramids, torchvision's encoders") {
@@ -226,8 +288,8 @@ TEST_CASE("parts of a scene are cut out by whole pixels, and a network's first l
   const View part = view_of(nullptr, {1, 24, 20, 1}, DType::u8);
   ProgramOptions options;
   options.extents = {24, 20};
-  const Program program =
-      record_program(info, heads_of(info), scene_tensors("input", part), options);
+  const Program program = record_program(
+      info, heads_of(info), scene_tensors("input", {"", part.type, part.shape}), options);
   int64_t warps = 0;
   for (int node = 0; node < program.tape->size(); node++) {
     const Op& op = *program.tape->node(node).op;

@@ -8,6 +8,7 @@
 #include "kernels/error.h"
 #include "tests/support/paths.h"
 
+using fulmar::model::CosineRestarts;
 using fulmar::model::OneCycle;
 using fulmar::model::WarmupCosine;
 
@@ -60,7 +61,19 @@ TEST_CASE("cosine rates are PyTorch's, after a linear warm-up") {
   CHECK(WarmupCosine{1, 3, 3, 0}.rate(2) == near(1));
 }
 
+TEST_CASE("a cosine with restarts has PyTorch's rates") {
+  const nlohmann::json all = goldens();
+  for (const auto& golden : all.at("restarts")) {
+    const CosineRestarts schedule{golden.at("max_rate"), golden.at("period"), golden.at("factor"),
+                                  golden.at("end_rate")};
+    for (size_t step = 0; step < golden.at("rates").size(); step++)
+      CHECK(schedule.rate(static_cast<int64_t>(step)) == near(golden.at("rates").at(step)));
+  }
+}
+
 TEST_CASE("schedules that make no sense are refused") {
+  CHECK_THROWS_AS((CosineRestarts{1, 0, 1, 0}.rate(0)), fulmar::Error);
+  CHECK_THROWS_AS((CosineRestarts{1, 5, 0, 0}.rate(0)), fulmar::Error);
   CHECK_THROWS_AS((OneCycle{1, 0, 0.3, 25, 1e4}.rate(0)), fulmar::Error);
   CHECK_THROWS_AS((OneCycle{1, 9, 1.5, 25, 1e4}.rate(0)), fulmar::Error);
   CHECK_THROWS_AS((WarmupCosine{1, 0, 0, 0}.rate(0)), fulmar::Error);

@@ -236,7 +236,7 @@ TEST_CASE(
   CHECK(r.watched[0] == Values{2, 0, 1, 0, 1, 0, 1, 0, 0});
   CHECK(refusal([&] {
           Segmentation(classes, 255, {}, {"hinge", 2, {}});
-        }).find("none of cross-entropy, focal, dice") != std::string::npos);
+        }).find("none of cross-entropy, focal, dice, tversky") != std::string::npos);
   CHECK(refusal([&] {
           Segmentation(classes, 255, {}, {"focal", 0, {}});
         }).find("a gamma of 1 to 10") != std::string::npos);

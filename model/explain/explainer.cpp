@@ -116,6 +116,18 @@ const LayerInfo& Explainer::last_map() const {
   return *last;
 }
 
+const LayerInfo& Explainer::features_of(const std::string& output) const {
+  const auto has_weights = [](const Call& call) {
+    return call.op == "conv2d" || call.op == "separable_conv2d" || call.op == "dense";
+  };
+  const Call* call = &info_.network.call(output);
+  while (!has_weights(*call) && !call->inputs.empty())
+    call = &info_.network.call(call->inputs.front());
+  if (call->inputs.empty())
+    usage_error("there is no layer with weights on the way to '" + output + "'");
+  return layer(call->inputs.front());
+}
+
 std::unique_ptr<Explainer::Program> Explainer::record(const Recipe& recipe, int64_t batch,
                                                       Fuse fuses) {
   auto made = std::make_unique<Program>(Program{recipe, batch});

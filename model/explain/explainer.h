@@ -83,6 +83,9 @@ class FULMAR_API Explainer {
   const LayerInfo& layer(const std::string& name) const;
   // The last layer that still has pixels: where the field's Grad-CAM looks.
   const LayerInfo& last_map() const;
+  // What the last layer with weights on the way to an output takes: where Grad-CAM looks of a
+  // network that gives each pixel a class.
+  const LayerInfo& features_of(const std::string& output) const;
 
   // A value of the network for one input.
   std::vector<float> value(const std::string& layer, std::span<const float> input);

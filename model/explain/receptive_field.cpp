@@ -3,10 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <variant>
 
+#include "engine/ops.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/shape.h"
+#include "kernels/error.h"
 
 namespace fulmar::model::explain {
 namespace {
@@ -78,6 +84,58 @@ std::vector<int64_t> receptive_fields(const Tape& tape, Val input) {
     all[static_cast<size_t>(n)] = none ? 0 : static_cast<int64_t>(std::ceil(seen));
   }
   return all;
+}
+
+int64_t widest_field(const Network& network) {
+  constexpr int64_t side = 1 << 14;  // larger than any window; nothing runs
+  Tape tape;
+  std::map<std::string, Val> inputs;
+  for (const std::string& name : network.inputs()) {
+    const auto& attributes = network.call(name).attributes;
+    const auto channels = attributes.find("channels");
+    const auto* count =
+        channels == attributes.end() ? nullptr : std::get_if<int64_t>(&channels->second);
+    if (!count) usage_error("the network's input '" + name + "' doesn't say its channels");
+    inputs[name] = ops::input(tape, "/" + name, {{1, side, side, *count}});
+  }
+  const std::map<std::string, Val> outputs = record(network, tape, inputs, {Mode::eval});
+  const std::vector<int64_t> seen = receptive_fields(tape, inputs.at(network.inputs()[0]));
+  int64_t widest = 0;
+  for (const auto& [name, value] : outputs) {
+    const int64_t own = seen[static_cast<size_t>(value.node)];
+    if (own == 0) return 0;
+    widest = std::max(widest, own);
+  }
+  return widest;
+}
+
+int64_t side_of_share(std::span<const float> map, int64_t height, int64_t width, int64_t row,
+                      int64_t column, double share) {
+  // The sum by distance: how far a square around the pixel must reach to have it.
+  std::vector<double> rings(static_cast<size_t>(std::max(height, width)), 0.0);
+  double all = 0;
+  for (int64_t y = 0; y < height; y++)
+    for (int64_t x = 0; x < width; x++) {
+      const auto value = static_cast<double>(map[static_cast<size_t>(y * width + x)]);
+      rings[static_cast<size_t>(std::max(std::abs(y - row), std::abs(x - column)))] += value;
+      all += value;
+    }
+  if (!(all > 0)) return 0;
+  double sum = 0;
+  for (size_t reach = 0; reach < rings.size(); reach++) {
+    sum += rings[reach];
+    if (sum >= share * all) return 2 * static_cast<int64_t>(reach) + 1;
+  }
+  return 2 * std::ssize(rings) - 1;
+}
+
+double effective_side(std::span<const float> map) {
+  constexpr double least = 1 - 0.9545;
+  const auto largest = static_cast<double>(*std::max_element(map.begin(), map.end()));
+  const auto above = std::count_if(map.begin(), map.end(), [&](float value) {
+    return static_cast<double>(value) > least * largest;
+  });
+  return std::sqrt(static_cast<double>(above));
 }
 
 }  // namespace fulmar::model::explain

@@ -1,10 +1,12 @@
 """Goldens of networks that give each pixel classes, from PyTorch in float64: U-Nets with either way
 of doubling, at odd extents, and atrous spatial pyramid pooling behind a residual encoder for several
 lists of rates, with global and with window pooling. One step in train mode: logits, loss over the
-pixels that have a label, and every gradient. Single-threaded, so that a rerun gives the same bits."""
+pixels that have a label, and every gradient. Of some also the losses of ten steps of SGD, and the
+parameters after them. Single-threaded, so that a rerun gives the same bits."""
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -13,6 +15,8 @@ from polar_low_net import nhwc
 
 torch.set_num_threads(1)
 BATCH, IGNORE = 2, 255
+LR, MOMENTUM, DECAY = 0.02, 0.9, 1e-2
+TRAINED = ("unet", "aspp_1_2", "aspp_2_4_6")
 VERSIONS = {"torch": torch.__version__}
 
 
@@ -139,16 +143,42 @@ def labels_of(name, classes, height, width):
     return torch.where(drawn < 0.25, IGNORE, ((drawn - 0.25) / 0.75 * classes).long())
 
 
-def step(case, net, extents, channels, weights):
-    height, width = extents
-    x = torch.tensor(u(f"input/{case}", BATCH, height, width, channels)).permute(0, 3, 1, 2)
-    logits = net(x)
+def input_of(case, extents, channels):
+    return torch.tensor(u(f"input/{case}", BATCH, *extents, channels)).permute(0, 3, 1, 2)
+
+
+def loss_of(logits, extents, weights):
     loss = 0
+    for name, y in logits.items():
+        labels = labels_of(name, y.shape[1], *extents)
+        loss = loss + weights[name] * F.cross_entropy(y, labels, ignore_index=IGNORE)
+    return loss
+
+
+def train(case, net, extents, channels, weights):
+    """Ten steps; with PyTorch's own optimiser: coupled decay of all parameters."""
+    x = input_of(case, extents, channels)
+    net(x)  # makes the parameters
+    optimizer = torch.optim.SGD(net.p.values(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = loss_of(net(x), extents, weights)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    out = {f"{case}/sgd/losses": np.array(losses)}
+    for name, p in net.p.items():
+        out[f"{case}/sgd/after/{name}"] = summary(name, p.detach().numpy())
+    return out
+
+
+def step(case, net, extents, channels, weights):
+    logits = net(input_of(case, extents, channels))
     out = {}
     for name, y in logits.items():
-        labels = labels_of(name, y.shape[1], height, width)
-        loss = loss + weights[name] * F.cross_entropy(y, labels, ignore_index=IGNORE)
         out[f"{case}/logits/{name}"] = summary(f"logits/{name}", nhwc(y))
+    loss = loss_of(logits, extents, weights)
     loss.backward()
     out[f"{case}/loss"] = loss.detach().numpy().reshape(1)
     for name, p in net.p.items():
@@ -172,7 +202,11 @@ def main():
     out = {}
     for case, (net, extents, channels, of_tasks) in cases.items():
         out |= step(case, net, extents, channels, of_tasks)
-    write("pixel_networks_torch.safetensors", out, __file__, VERSIONS)
+        if case in TRAINED:
+            net.p.clear()
+            out |= train(case, net, extents, channels, of_tasks)
+    write("pixel_networks_torch.safetensors", out, __file__, VERSIONS,
+          lr=LR, momentum=MOMENTUM, decay=DECAY)
 
 
 main()

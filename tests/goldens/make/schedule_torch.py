@@ -1,5 +1,5 @@
-"""Learning rates of PyTorch's OneCycleLR (cosine, two phases) and of a linear warm-up followed by
-CosineAnnealingLR, as JSON. Tried with torch 2.15.0.
+"""Learning rates of PyTorch's OneCycleLR (cosine, two phases), of a linear warm-up followed by
+CosineAnnealingLR, and of CosineAnnealingWarmRestarts, as JSON. Tried with torch 2.15.0.
 """
 
 import json
@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.optim.lr_scheduler import (CosineAnnealingLR, CosineAnnealingWarmRestarts,
+                                      OneCycleLR)
 
 OUT = Path(__file__).resolve().parent.parent
 warnings.simplefilter("ignore")  # the optimizer is never stepped
@@ -36,11 +37,19 @@ def cosine(max_rate, steps, end_rate):
             "rates": rates(scheduler, optimizer, steps)}
 
 
+def restarts(max_rate, period, factor, end_rate, steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=max_rate)
+    scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=period, T_mult=factor, eta_min=end_rate)
+    return {"max_rate": max_rate, "period": period, "factor": factor, "end_rate": end_rate,
+            "rates": rates(scheduler, optimizer, steps)}
+
+
 text = json.dumps({
     "made with": "torch " + torch.__version__,
     "one_cycle": [one_cycle(0.01, 20, 0.3, 25.0, 1e4), one_cycle(3e-3, 37, 0.25, 10.0, 100.0),
                   one_cycle(1.0, 5, 0.5, 25.0, 1e4)],
     "cosine": [cosine(1e-3, 20, 0.0), cosine(0.5, 11, 0.01)],
+    "restarts": [restarts(1e-3, 7, 1, 0.0, 20), restarts(0.5, 3, 2, 0.01, 25)],
 })
 (OUT / "schedule_torch.json").write_text(text + "\n")
 print(len(text), "bytes")
