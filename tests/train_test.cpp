@@ -84,6 +84,8 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"labelled", 0.25},
                       {"loss", "cross-entropy"},
                       {"focal_gamma", 2},
+                      {"tversky", nullptr},
+                      {"units", nullptr},
                       {"class_weights", nullptr},
                       {"task_weights", nullptr},
                       {"positive", "pos"},
@@ -120,6 +122,8 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"adamw", "torch"},
                       {"schedule", "one-cycle"},
                       {"warmup", 0.3},
+                      {"restart_epochs", nullptr},
+                      {"restart_factor", nullptr},
                       {"plateau_patience", nullptr},
                       {"stop_patience", 0},
                       {"label_smoothing", 0.0},
@@ -161,6 +165,7 @@ TEST_CASE("the protocol and the schedule fill in what is not given") {
   CHECK(own["translate"] == 0.0);
   CHECK(own["flip"] == "none");
   CHECK(config_of({"--schedule", "cosine"})["stop_patience"] == 0);
+  CHECK(config_of({"--schedule", "restarts"})["restart_epochs"] == 10);
   CHECK(config_of({"--schedule", "cosine", "--stop-patience", "7"})["stop_patience"] == 7);
 }
 
@@ -173,6 +178,7 @@ TEST_CASE("options that don't go together: exit 2 and both names") {
   const std::vector<Row> rows{
       {{"--warmup", "0.1"}, {"--warmup", "--schedule plateau"}},
       {{"--warmup", "0.1", "--schedule", "cosine"}, {"--warmup", "--schedule cosine"}},
+      {{"--restart-epochs", "3"}, {"--restart-epochs", "--schedule restarts"}},
       {{"--plateau-patience", "3", "--schedule", "one-cycle"},
        {"--plateau-patience", "--schedule one-cycle"}},
       {{"--channels", "17"}, {"--channels", "17 is not between 1 and 16"}},

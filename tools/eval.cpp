@@ -35,8 +35,6 @@ struct Options {
   std::string report_file;
 };
 
-std::string text_of(double value) { return std::isfinite(value) ? fixed(value, 4) : "-"; }
-
 bool wants_report(const Options& options) { return options.report || !options.report_file.empty(); }
 
 // The run folder that a model lies in.
@@ -82,7 +80,8 @@ std::string class_report(const model::Scores& scores, const model::Classificatio
                {"support", Align::right}});
   const auto add = [&](const std::string& name, double precision, double recall, double f1,
                        int64_t support) {
-    table.add({name, text_of(precision), text_of(recall), text_of(f1), with_separators(support)});
+    table.add({name, score_cell(precision), score_cell(recall), score_cell(f1),
+               with_separators(support)});
   };
   for (size_t k = 0; k < task.classes.size(); k++) {
     const model::ClassScores& s = scores.classes[k];
@@ -115,18 +114,18 @@ std::string totals(const Measured& measured, const model::Classification& task, 
   const auto line = [&](const std::string& name, const std::string& value) {
     text += name + std::string(name.size() < 16 ? 16 - name.size() : 1, ' ') + value + "\n";
   };
-  line("accuracy", text_of(scores.accuracy));
-  line("macro f1", text_of(scores.macro.f1));
+  line("accuracy", score_cell(scores.accuracy));
+  line("macro f1", score_cell(scores.macro.f1));
   if (task.two_classes()) {
     const std::string& name = task.classes[static_cast<size_t>(task.positive_class)];
-    line("f1", text_of(scores.f1) + " of " + name + " at the threshold");
+    line("f1", score_cell(scores.f1) + " of " + name + " at the threshold");
     line("threshold", fixed(threshold, 4) + ": " + name + " where its probability is no less");
   }
-  line("area under ROC", text_of(scores.roc_auc));
-  line("area under PR", text_of(scores.pr_auc));
-  line("cross-entropy", text_of(scores.loss));
-  line("Brier score", text_of(measured.calibration.brier));
-  line("calibration", text_of(measured.calibration.ece) + " expected calibration error");
+  line("area under ROC", score_cell(scores.roc_auc));
+  line("area under PR", score_cell(scores.pr_auc));
+  line("cross-entropy", score_cell(scores.loss));
+  line("Brier score", score_cell(measured.calibration.brier));
+  line("calibration", score_cell(measured.calibration.ece) + " expected calibration error");
   return text;
 }
 
@@ -134,15 +133,19 @@ int run(const Options& options, const SharedOptions& shared) {
   const Checkpoint checkpoint = Checkpoint::read(options.model);
   for (const std::string& note : checkpoint.notes()) say(note);
   if (is_by_pixel(model::heads_of(checkpoint))) {
-    if (wants_report(options))
-      usage_error("--report and --report-file go with models that give a picture one label");
+    require_places(options);
     EvalPixelsOptions pixels = options.pixels;
+    pixels.model = options.model;
     pixels.folder = options.folder;
+    if (options.report) pixels.run = run_of(options.model);
+    pixels.report_file = options.report_file;
     pixels.bands = options.bands;
     pixels.batch = options.pictures.batch;
     pixels.max_pixels = options.pictures.max_pixels;
     return eval_pixels(checkpoint, pixels, shared);
   }
+  if (!options.pixels.csv.empty())
+    usage_error("--csv goes with models that give each pixel a class");
   const model::Classification task = model::classification_of(checkpoint);
   const double threshold = threshold_of(task, options.pictures.threshold);
   require_places(options);
@@ -186,13 +189,11 @@ void add_eval(Cli& cli) {
                   "folder called test")
       ->required();
   add_bands(command, options->bands, "(default: as the model's pictures)");
-  command
-      .add_option("--labels", options->pixels.labels,
-                  "Of a model of pixels: the label rasters, as 'train' takes them (default: as in\n"
-                  "the model's training)")
-      ->type_name("PATTERN");
-  add_pictures(command, options->pixels.pictures);
-  add_ignore(command, options->pixels.ignore);
+  add_labels(command, options->pixels.choice.labels);
+  add_pictures(command, options->pixels.choice.pictures);
+  add_ignore(command, options->pixels.choice.ignore);
+  add_path(command, "--csv", options->pixels.csv,
+           "Of a model of pixels: also write the scores of each picture as a table", "FILE");
   add_number(command, "--threshold", options->pictures.threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");
   add_integer(command, "--batch", options->pictures.batch, 1, 4096,

@@ -6,13 +6,18 @@
 
 #include "data/patch_loader.h"
 #include "data/raster_folder.h"
+#include "engine/io/file.h"
+#include "engine/io/utc_now.h"
 #include "kernels/error.h"
 #include "tools/console.h"
 #include "tools/console_observer.h"
 #include "tools/output.h"
+#include "tools/report/report.h"
+#include "tools/run/chart_figures.h"
 #include "tools/run/pixel_classes.h"
 #include "tools/run/pixel_evaluation.h"
 #include "tools/run/results.h"
+#include "tools/run/scene_map.h"
 #include "tools/run/text.h"
 #include "tools/table.h"
 
@@ -20,27 +25,6 @@ namespace fulmar::tools {
 namespace {
 
 using Align = Table::Align;
-
-std::string text_of(double value) { return std::isfinite(value) ? fixed(value, 4) : "-"; }
-
-// Where labels are and which numbers count for nothing, as the training had it.
-void take_from_training(EvalPixelsOptions& options, const Checkpoint& checkpoint) {
-  const Json summary = Json::parse(checkpoint.info().summary, nullptr, false);
-  const Json config = summary.is_object() ? summary.value("config", Json::object()) : Json();
-  const auto text = [&](const char* entry) {
-    return config.is_object() && config.contains(entry) && config.at(entry).is_string()
-               ? config.at(entry).get<std::string>()
-               : std::string();
-  };
-  if (!options.labels)
-    options.labels = data::has_label_folders(options.folder) ? "folders" : text("labels");
-  if (options.labels->empty())
-    usage_error("which files are labels? --labels \"*_label.tif\", or DIR/images and DIR/labels");
-  if (!options.pictures) options.pictures = text("pictures");
-  if (!options.ignore && config.is_object() && config.contains("ignore") &&
-      config.at("ignore").is_array())
-    options.ignore = config.at("ignore").get<std::vector<double>>();
-}
 
 std::string class_table(const PixelEvaluation::Task& task) {
   const model::Confusion& c = task.confusion;
@@ -51,12 +35,12 @@ std::string class_table(const PixelEvaluation::Task& task) {
                {"IoU", Align::right},
                {"pixels", Align::right}});
   for (size_t k = 0; k < task.classes.size(); k++)
-    table.add({task.classes[k], text_of(c.precision(k)), text_of(c.recall(k)), text_of(c.f1(k)),
-               text_of(c.iou(k)), with_separators(c.labelled(k))});
+    table.add({task.classes[k], score_cell(c.precision(k)), score_cell(c.recall(k)),
+               score_cell(c.f1(k)), score_cell(c.iou(k)), with_separators(c.labelled(k))});
   table.add_rule();
-  table.add({"macro average", "", "", text_of(c.macro_f1()), text_of(c.mean_iou()),
+  table.add({"macro average", "", "", score_cell(c.macro_f1()), score_cell(c.mean_iou()),
              with_separators(c.pixels())});
-  table.add({"weighted average", "", "", text_of(c.weighted_f1()), "", ""});
+  table.add({"weighted average", "", "", score_cell(c.weighted_f1()), "", ""});
   return table.to_string();
 }
 
@@ -77,10 +61,73 @@ void print_tables(const PixelEvaluation& evaluation, const data::Dataset& datase
   print(counted(std::ssize(dataset.samples), "picture", "pictures") + " of " + dataset.folder +
         "\n");
   for (const PixelEvaluation::Task& task : evaluation.tasks)
-    print("\n" + task.name + ": accuracy " + text_of(task.confusion.accuracy()) +
-          "; taken as numbers, R2 " + text_of(task.confusion.r2()) + ", RMSE " +
-          text_of(task.confusion.rmse()) + "\n\n" + class_table(task) + "\n" +
+    print("\n" + task.name + ": accuracy " + score_cell(task.confusion.accuracy()) +
+          "; taken as numbers, R2 " + score_cell(task.confusion.r2()) + ", RMSE " +
+          score_cell(task.confusion.rmse()) + "\n\n" + class_table(task) + "\n" +
           confusion_table(task));
+}
+
+}  // namespace
+
+namespace {
+
+// Patches of one picture, each pixel once.
+std::unique_ptr<BatchSource> patches_of(const data::Dataset& dataset, size_t number,
+                                        const Checkpoint& checkpoint,
+                                        const EvalPixelsOptions& options, ThreadPool& pool) {
+  const Preprocess& preprocess = checkpoint.info().picture();
+  data::Dataset one = dataset;
+  one.samples = {dataset.samples[number]};
+  data::PictureOptions reading;
+  reading.bands = preprocess.bands;
+  reading.band_files = dataset.bands;
+  reading.limits = image_limits(options.max_pixels);
+  reading.when_wanted = true;
+  const std::shared_ptr<const data::Pictures> pictures =
+      data::open_pictures({one.samples[0].path}, reading, pool);
+  const auto labels = std::make_shared<const data::LabelStore>(
+      label_layers(one, classes_of(model::heads_of(checkpoint)), options.choice.ignore),
+      std::vector<data::ImageHeader>{pictures->header(0)}, reading.limits, reading.memory_bytes);
+  data::PatchOptions patches;
+  patches.batch =
+      options.batch > 0 ? options.batch : std::min<int64_t>(8, customary_batch(preprocess));
+  patches.threads = pool.threads();
+  patches.halo = customary_halo(preprocess.crop);
+  return std::make_unique<data::PatchLoader>(pictures, labels, preprocess, patches);
+}
+
+// What the report has of an evaluation.
+Json report_json(const PixelEvaluation& evaluation, const data::Dataset& dataset,
+                 const EvalPixelsOptions& options, const SharedOptions& shared,
+                 CommandContext& command) {
+  Json json = numbers_json(evaluation);
+  const auto model = std::make_shared<const model::LoadedModel>(options.model, command.device());
+  SceneMapOptions how;
+  how.max_pixels = options.max_pixels;
+  SceneMapper mapper(model, command.context(), command.device(), dataset.bands, how);
+  json["folder"] = dataset.folder;
+  json["model"] = options.model;
+  json["model_crc32c"] = crc32c_of_file(options.model);
+  json["time"] = utc_now();
+  json["command"] = shared.command;
+  json["colours"] = class_colours_json(mapper.classes());
+  json["figures"] =
+      chart_figures(mapper, dataset, options.choice, evaluation, image_limits(options.max_pixels));
+  return json;
+}
+
+void write_pages(const Json& json, const EvalPixelsOptions& options) {
+  if (!options.run.empty()) {
+    const std::string name = evaluation_name(json.at("folder").get<std::string>(), options.model);
+    write_file(options.run + "/pixels-" + name + ".json", json.dump() + "\n");
+    note("report: " + write_report(options.run));
+  }
+  if (options.report_file.empty()) return;
+  Report report;
+  report.name = options.model;
+  report.pixels.push_back(json);
+  write_file(options.report_file, report_html(report));
+  note("report: " + options.report_file);
 }
 
 }  // namespace
@@ -88,39 +135,34 @@ void print_tables(const PixelEvaluation& evaluation, const data::Dataset& datase
 int eval_pixels(const Checkpoint& checkpoint, const EvalPixelsOptions& given,
                 const SharedOptions& shared) {
   EvalPixelsOptions options = given;
-  take_from_training(options, checkpoint);
-  const Preprocess& preprocess = checkpoint.info().picture();
+  take_from_training(options.choice, checkpoint.info(), options.folder);
   const data::Dataset dataset = data::scan_labelled(
-      options.folder, data::LabelFiles::parse(*options.labels), *options.pictures,
-      data::SceneRule::name, band_files_of(options.bands, preprocess));
+      options.folder, data::LabelFiles::parse(*options.choice.labels), *options.choice.pictures,
+      data::SceneRule::name, band_files_of(options.bands, checkpoint.info().picture()));
   CommandContext command(shared);
-  std::vector<std::string> paths;
-  for (const data::Sample& sample : dataset.samples) paths.push_back(sample.path);
-  data::PictureOptions reading;
-  reading.bands = preprocess.bands;
-  reading.band_files = dataset.bands;
-  reading.limits = image_limits(options.max_pixels);
-  reading.when_wanted = true;
-  ThreadPool& pool = command.context().pool();
-  const std::shared_ptr<const data::Pictures> pictures = data::open_pictures(paths, reading, pool);
-  std::vector<data::ImageHeader> headers;
-  for (int64_t i = 0; i < pictures->count(); i++) headers.push_back(pictures->header(i));
-  const auto labels = std::make_shared<const data::LabelStore>(
-      label_layers(dataset, classes_of(model::heads_of(checkpoint)), options.ignore), headers,
-      reading.limits, reading.memory_bytes);
-  data::PatchOptions patches;
-  patches.batch =
-      options.batch > 0 ? options.batch : std::min<int64_t>(8, customary_batch(preprocess));
-  patches.threads = pool.threads();
-  patches.halo = customary_halo(preprocess.crop);
-  data::PatchLoader loader(pictures, labels, preprocess, patches);
+  std::optional<AtomicFile> csv;
+  if (!options.csv.empty()) csv.emplace(options.csv);
+  std::vector<PixelEvaluation::Scene> scenes;
+  for (const data::Sample& sample : dataset.samples) scenes.push_back({sample.path, sample.name});
   ConsoleObserver observer;
-  const PixelEvaluation evaluation =
-      evaluate_pixels(checkpoint, loader, command.context(), command.device(), "", observer);
+  const PixelEvaluation evaluation = evaluate_scenes(
+      checkpoint, std::move(scenes),
+      [&](size_t number) {
+        return patches_of(dataset, number, checkpoint, options, command.context().pool());
+      },
+      command.context(), command.device(), observer);
+  if (csv) {
+    const std::string text = scenes_csv(evaluation);
+    csv->write(text.data(), text.size());
+    csv->commit();
+  }
   if (shared.json)
     print_pretty(numbers_json(evaluation));
   else
     print_tables(evaluation, dataset);
+  flush_output();
+  if (!options.run.empty() || !options.report_file.empty())
+    write_pages(report_json(evaluation, dataset, options, shared, command), options);
   return exit_ok;
 }
 

@@ -68,9 +68,12 @@ double after_all(const MapCheck& check) {
   return check.randomisation.empty() ? NAN : check.randomisation.back().second;
 }
 
-void print_picture(const ExplainedPicture& p, const std::vector<std::string>& classes) {
+void print_picture(const ExplainedPicture& p, const ExplanationReport& report) {
   const auto target = static_cast<size_t>(p.target);
-  print(p.path + ": " + classes[target] + " " + fixed(p.probabilities[target], 4) + "\n");
+  print(p.path + ": " + (report.task.empty() ? "" : report.task + ":") + report.classes[target] +
+        (p.region.empty() ? " " + fixed(p.probabilities[target], 4)
+                          : ", " + counted(p.pixels, "pixel", "pixels") + ", " + p.region) +
+        "\n");
   for (const ShownMap& map : p.maps) {
     std::string line = "  " + std::string(map.method->name);
     line += std::string(line.size() < 24 ? 24 - line.size() : 1, ' ') + "strongest at column " +
@@ -112,6 +115,17 @@ void print_pointing(const std::vector<ExplainedPicture>& pictures) {
   print("\n" + table.to_string());
 }
 
+void print_field(const EffectiveField& field, bool json) {
+  if (field.pictures == 0) return;
+  if (json)
+    print_line({{"receptive_field", field_json(field)}});
+  else
+    print("effective receptive field" + (field.task.empty() ? "" : " of " + field.task) +
+          ", pixels a side: half of the gradient in " + std::to_string(field.half) + ", 90 % in " +
+          std::to_string(field.most) + "; Luo et al.'s measure " + fixed(field.effective, 1) +
+          "; possible " + (field.possible > 0 ? std::to_string(field.possible) : "all") + "\n");
+}
+
 // --layer list
 int list_layers(const PictureExplainer& explainer, bool json) {
   Table table({{"layer", Table::Align::left},
@@ -149,6 +163,7 @@ int run(const Options& given, const SharedOptions& shared) {
   ExplanationReport report;
   report.model = options.model;
   report.command = shared.command;
+  report.task = explainer.task().name;
   report.classes = explainer.task().classes;
   report.probability = options.probability;
   int64_t failed = 0;
@@ -158,15 +173,17 @@ int run(const Options& given, const SharedOptions& shared) {
     const ExplainedPicture& picture = report.pictures.back();
     if (!picture.error.empty()) failed++;
     if (shared.json)
-      print_line(explanation_json(picture, report.classes));
+      print_line(explanation_json(picture, report));
     else if (!picture.error.empty())
       say(picture.error);
     else
-      print_picture(picture, report.classes);
+      print_picture(picture, report);
     flush_output();
     progress.update(std::ssize(report.pictures));
   }
   if (!shared.json) print_pointing(report.pictures);
+  report.fields = explainer.fields();
+  for (const EffectiveField& field : report.fields) print_field(field, shared.json);
   flush_output();
   write_file(page, explanation_html(report));
   note("report: " + page);
@@ -207,16 +224,32 @@ void add_explain(Cli& cli) {
                       " (default: grad-cam,integrated-gradients)")
       ->type_name("M,...");
   command
-      .add_option("--target", o.target,
-                  "The class that is explained, by name or number (default: the one that the "
-                  "model finds likeliest)")
+      .add_option(
+          "--target", o.target,
+          "The class that is explained, by name or number; of several tasks TASK:CLASS, or\n"
+          "TASK (default: the class that the model finds likeliest, or calls most pixels)")
       ->type_name("CLASS");
+  command
+      .add_option("--region", o.region.what,
+                  "Of a model of pixels: over which pixels the class' logits are added up:\n"
+                  "predicted, labelled (called or labelled so), all, the file of a mask, or a\n"
+                  "folder of masks of the pictures' names (default predicted)")
+      ->type_name("WHAT");
+  add_labels(command, o.region.labels.labels);
+  add_pictures(command, o.region.labels.pictures);
+  add_ignore(command, o.region.labels.ignore);
+  add_integer(command, "--crop", o.crop, 1, 1 << 16,
+              "Of a model of pixels: the side of the pictures' centre that is explained (default: "
+              "the model's)");
+  command.add_flag("--receptive-field", o.field,
+                   "Of a model of pixels: also measure and draw how far the middle pixel's logit "
+                   "sees: receptive-field.TASK.npy and .png");
   add_choice(command, "--of", options->of, {"logit", "probability"},
              "Which number of the class is explained (default: logit)");
   command
       .add_option("--layer", o.settings.layer,
                   "Layer of class activation maps; list: name them all (default: the last one "
-                  "with pixels)")
+                  "with pixels; of a model of pixels, what the task's logits are made of)")
       ->type_name("NAME");
   command
       .add_option("--baseline", options->baseline,

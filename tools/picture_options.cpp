@@ -26,6 +26,14 @@ CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
       ->type_name("A,B,...");
 }
 
+CLI::Option* add_labels(CLI::App& app, std::optional<std::string>& value) {
+  return app
+      .add_option("--labels", value,
+                  "Of a model of pixels: the label rasters, as 'train' takes them (default: as in\n"
+                  "the model's training)")
+      ->type_name("PATTERN");
+}
+
 CLI::Option* add_pictures(CLI::App& app, std::optional<std::string>& value) {
   return app
       .add_option("--pictures", value,

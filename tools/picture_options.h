@@ -14,6 +14,8 @@ CLI::Option* add_bands(CLI::App& app, std::optional<std::string>& value,
                        const std::string& otherwise);
 // --scenes: which pictures belong together.
 CLI::Option* add_scenes(CLI::App& app, std::string& value);
+// --labels of a model of pixels, where its training tells them otherwise.
+CLI::Option* add_labels(CLI::App& app, std::optional<std::string>& value);
 // --pictures: which of a folder's files are pictures, beside label rasters.
 CLI::Option* add_pictures(CLI::App& app, std::optional<std::string>& value);
 // --ignore: numbers of pixels without a label.

@@ -213,13 +213,15 @@ int run(const Options& options, const SharedOptions& shared) {
       usage_error(
           "--out gets the maps of a model that gives each pixel a class; this one gives a "
           "picture one, of which --csv FILE writes a table");
+    if (options.pixels.probabilities || options.pixels.memory)
+      usage_error("--probabilities and --memory go with models that give each pixel a class");
     return Printer(options, shared).run();
   }
-  if (!options.csv.empty()) usage_error("--csv goes with models that give a picture one class");
   PredictPixelsOptions pixels = options.pixels;
   pixels.model = options.pictures.model;
   pixels.paths = options.pictures.paths;
   pixels.bands = options.pictures.bands;
+  pixels.csv = options.csv;
   pixels.max_pixels = options.pictures.max_pixels;
   return predict_pixels(pixels, shared);
 }
@@ -247,7 +249,13 @@ void add_predict(Cli& cli) {
       command, "--halo", options->pixels.halo, 0, 1 << 15,
       "Of a model of pixels: what parts see around their own on every side, pixels, rounded up\nto "
       "the network's coarsest stride (default: an eighth of a part)");
-  add_path(command, "--csv", options->csv, "Also write a table to this file", "FILE");
+  add_bytes(command, "--memory", options->pixels.memory,
+            "Of a model of pixels: bytes that choose the tile, as large as they allow");
+  command.add_flag("--probabilities", options->pixels.probabilities,
+                   "Of a model of pixels: also write STEM.TASK.probabilities.tif, a band for each\n"
+                   "class; of a task of numbers STEM.TASK.values.tif");
+  add_path(command, "--csv", options->csv,
+           "Also write a table to this file; of a model of pixels, the area of each class", "FILE");
   add_bands(command, options->pictures.bands, "(default: as the model's pictures)");
   add_number(command, "--threshold", options->threshold, 0, 1,
              "Of two classes: the positive one from this probability on (default: the model's)");

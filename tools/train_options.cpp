@@ -62,10 +62,22 @@ void add_label_options(CLI::App& app, TrainConfig& c) {
   add_number(app, "--labelled", c.labelled, 0, 1,
              "Draw patches of which this share has labels, where there are such (default 0.25)")
       ->group(group);
-  add_choice(app, "--loss", c.loss, {"cross-entropy", "focal", "dice"},
-             "Of pixels (default cross-entropy)")
+  app.add_option("--loss", c.loss,
+                 "Of pixels: cross-entropy, focal, dice, tversky; or mse, mae, where the network\n"
+                 "gives a number and a pixel is called the class whose own number is nearest; of\n"
+                 "several tasks also SIC=mse,SOD=focal (default cross-entropy)")
+      ->type_name("LOSS|TASK=LOSS,...")
       ->group(group);
   add_integer(app, "--focal-gamma", c.focal_gamma, 1, 10, "Of the focal loss (default 2)")
+      ->group(group);
+  add_numbers(app, "--tversky", c.tversky, 2,
+              "Of the Tversky loss: what false alarms and misses cost (default 0.5,0.5: Dice of "
+              "each class)",
+              "ALPHA,BETA")
+      ->group(group);
+  app.add_option("--units", c.units,
+                 "Of tasks of numbers, mse and mae: their unit, for people, as SIC=tenths")
+      ->type_name("TASK=UNIT,...")
       ->group(group);
   app.add_option("--class-weights", c.class_weights,
                  "balanced: by the training labels, pixels / (classes x pixels of the class); or\n"
@@ -134,7 +146,8 @@ void add_network_options(CLI::App& app, TrainConfig& c) {
   add_integers(app, "--widths", c.widths, 1, 1 << 16,
                "Filters of the blocks (default 8,16,32,64,128,256,512; of unet 16,32,64,64)")
       ->each([&c](const std::string&) { c.widths_given = true; });
-  add_number(app, "--dropout", c.dropout, 0, 0.99, "Dropout before the last layer (default 0.5)");
+  add_number(app, "--dropout", c.dropout, 0, 0.99,
+             "Dropout before the last layer; unet has none (default 0.5)");
 }
 
 void add_training_options(CLI::App& app, TrainConfig& c) {
@@ -148,8 +161,12 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
       app, "--adamw", c.adamw, {"torch", "keras", "tfa"},
       "AdamW's formula as in PyTorch, Keras or tensorflow-addons (default torch). Biases and "
       "batch normalisation are decayed with tfa only");
-  add_choice(app, "--schedule", c.schedule, {"plateau", "one-cycle", "cosine"},
-             "Of the learning rate (default plateau)");
+  add_choice(app, "--schedule", c.schedule, {"plateau", "one-cycle", "cosine", "restarts"},
+             "Of the learning rate; restarts: a cosine begun anew (default plateau)");
+  add_integer(app, "--restart-epochs", c.restart_epochs, 1, 1000000,
+              "Restarts: epochs of the first period (default 10)");
+  add_integer(app, "--restart-factor", c.restart_factor, 1, 1000,
+              "Restarts: each period is so many times as long as the one before (default 1)");
   add_number(app, "--warmup", c.warmup, 0, 1,
              "One-cycle: share of the steps in which the rate goes up (default 0.3)");
   add_integer(
@@ -159,7 +176,7 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
   add_integer(
       app, "--stop-patience", c.stop_patience, 0, 1000000,
       "Epochs without improvement before training stops; 0: never (default with plateau 20, or as "
-      "many as make 400 steps; 0 with one-cycle and cosine, whose rate falls to the last epoch)");
+      "many as make 400 steps; 0 with the others, whose rate falls to the last epoch)");
   add_choice(app, "--bn-statistics", c.bn_statistics, {"estimated", "running"},
              "What batch normalisation uses in validation and prediction: statistics measured "
              "after each epoch\nover its first 512 pictures, or running averages of the training "

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "model/curves.h"
@@ -60,23 +61,14 @@ std::string confusion_cell(int64_t count, int64_t support, bool right, bool with
   return cell + "</td>";
 }
 
-std::string confusion_table(const Evaluation& e, const model::Scores& scores) {
-  const size_t count = e.classes.size();
-  const bool many = count > 4;
-  std::string text = "<table class=\"confusion" + std::string(many ? " many" : "") +
-                     "\">\n<caption>Rows: true class. Columns: called "
-                     "so.</caption>\n<thead><tr><th scope=\"col\">true \\ called</th>";
-  for (const std::string& name : e.classes)
-    text += "<th scope=\"col\">" + element("span", name) + "</th>";
-  text += "</tr></thead>\n<tbody>\n";
-  for (size_t truth = 0; truth < count; truth++) {
-    text += "<tr>" + element("th", e.classes[truth], "scope=\"row\"");
-    for (size_t called = 0; called < count; called++)
-      text += confusion_cell(scores.confusion[truth * count + called],
-                             scores.classes[truth].support, truth == called, !many);
-    text += "</tr>\n";
+std::vector<ConfusionRow> confusion_rows(const Evaluation& e, const model::Scores& scores) {
+  std::vector<ConfusionRow> rows;
+  const auto count = static_cast<std::ptrdiff_t>(e.classes.size());
+  for (std::ptrdiff_t truth = 0; truth < count; truth++) {
+    const auto first = scores.confusion.begin() + truth * count;
+    rows.push_back({e.classes[static_cast<size_t>(truth)], {first, first + count}});
   }
-  return scrolling("Confusion matrix", text + "</tbody></table>\n");
+  return rows;
 }
 
 std::string class_table(const Evaluation& e, const model::Scores& scores) {
@@ -326,6 +318,25 @@ Facts facts_of(const Evaluation& e, const model::Scores& scores) {
 
 std::string score_text(double value) { return std::isfinite(value) ? fixed(value, 4) : "–"; }
 
+std::string confusion_table(const std::vector<ConfusionRow>& rows) {
+  const bool many = rows.size() > 4;
+  std::string text = "<table class=\"confusion" + std::string(many ? " many" : "") +
+                     "\">\n<caption>Rows: true class. Columns: called "
+                     "so.</caption>\n<thead><tr><th scope=\"col\">true \\ called</th>";
+  for (const ConfusionRow& row : rows)
+    text += "<th scope=\"col\">" + element("span", row.name) + "</th>";
+  text += "</tr></thead>\n<tbody>\n";
+  for (size_t truth = 0; truth < rows.size(); truth++) {
+    const std::vector<int64_t>& called = rows[truth].called;
+    const int64_t support = std::accumulate(called.begin(), called.end(), int64_t{0});
+    text += "<tr>" + element("th", rows[truth].name, "scope=\"row\"");
+    for (size_t k = 0; k < called.size(); k++)
+      text += confusion_cell(called[k], support, truth == k, !many);
+    text += "</tr>\n";
+  }
+  return scrolling("Confusion matrix", text + "</tbody></table>\n");
+}
+
 std::string picture_figure(const Evaluation& e, const Mistake& m, const std::string& more) {
   const auto at = static_cast<size_t>(m.sample);
   const int64_t truth = e.predictions.labels[at], called = e.decision(m.sample);
@@ -357,8 +368,8 @@ std::string evaluation_section(const Report::Part& part, const std::string& id) 
   const auto [scores, calibration] = measure(e);
   std::string text = "<section id=\"" + escaped(id) + "\">\n" + element("h2", set_name(e)) +
                      notes(part) + fact_table("What was evaluated", facts_of(e, scores));
-  text += "<h3>Confusion matrix</h3>\n<div class=\"tables\">\n" + confusion_table(e, scores) +
-          class_table(e, scores) + "</div>\n" +
+  text += "<h3>Confusion matrix</h3>\n<div class=\"tables\">\n" +
+          confusion_table(confusion_rows(e, scores)) + class_table(e, scores) + "</div>\n" +
           element("p",
                   "Blue: right, orange: wrong; the stronger, the larger the share of its row. ROC, "
                   "PR: areas under the curves of the class against the rest.",

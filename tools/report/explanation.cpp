@@ -110,8 +110,10 @@ std::string map_figure(const ExplainedPicture& p, const ShownMap& map) {
 std::string probability_table(const ExplanationReport& report, const ExplainedPicture& p) {
   std::string text =
       "<table class=\"probabilities\"><caption>What the model says</caption>\n<thead><tr><th "
-      "scope=\"col\">class</th><th scope=\"col\">probability</th><th "
-      "scope=\"col\">logit</th><th></th></tr></thead><tbody>\n";
+      "scope=\"col\">class</th><th scope=\"col\">" +
+      std::string(p.region.empty() ? "probability" : "share of the pixels") +
+      "</th><th scope=\"col\">" + (p.region.empty() ? "logit" : "mean logit of those explained") +
+      "</th><th></th></tr></thead><tbody>\n";
   for (size_t k = 0; k < report.classes.size(); k++)
     text += "<tr>" + element("th", report.classes[k], "scope=\"row\"") +
             element("td", fixed(p.probabilities[k], 4)) + element("td", fixed(p.logits[k], 3)) +
@@ -216,12 +218,53 @@ std::string checks(const ExplainedPicture& p) {
   return text + "</div>\n";
 }
 
+// Of which pixels numbers are added up.
+std::string over_pixels(const ExplanationReport& report, const ExplainedPicture& p) {
+  if (p.region.empty()) return "";
+  const bool of_class = p.region == "predicted" || p.region == "labelled";
+  return escaped(report.task.empty() ? "" : " (" + report.task + ")") + ", added up over " +
+         with_separators(p.pixels) + (p.pixels == 1 ? " pixel" : " pixels") +
+         (of_class            ? std::string(p.region == "predicted" ? " called so" : " labelled so")
+          : p.region == "all" ? std::string(", all that were measured")
+                              : " of the mask " + element("code", last_part(p.region)));
+}
+
+std::string fields_section(const ExplanationReport& report) {
+  std::string figures;
+  HtmlTable table;
+  table.caption = "Sides of squares, pixels";
+  table.columns = {"task", "half of the gradient", "90 %", "Luo et al.", "possible"};
+  for (const EffectiveField& field : report.fields) {
+    if (field.pictures == 0) continue;
+    const std::string name = field.task.empty() ? "its only one" : field.task;
+    table.rows.push_back({name, with_separators(field.half), with_separators(field.most),
+                          fixed(field.effective, 1),
+                          field.possible > 0 ? with_separators(field.possible) : "all"});
+    const std::string side = std::to_string(field.side);
+    figures += "<figure><div class=\"picture\"><img src=\"" + data_uri(field.png) + "\" width=\"" +
+               side + "\" height=\"" + side + "\" alt=\"" +
+               escaped("effective receptive field of " + name) + "\"></div>\n<figcaption>" +
+               element("strong", name) + ", mean of " +
+               counted(field.pictures, "picture", "pictures") + "</figcaption></figure>\n";
+  }
+  if (table.rows.empty()) return "";
+  return element("h2", "How far the middle pixel sees") + table.to_string() +
+         element("p",
+                 "The gradient of the logit that the middle pixel is called by, by the input: its "
+                 "size, added up over the bands. The line is the square around the pixel that "
+                 "holds 90 % of it; colours go with its root, so that what is far is visible. Luo "
+                 "et al. 2016 count the pixels with more than 4.55 % of the largest value. "
+                 "Possible is what the layers' windows let it see.",
+                 "class=\"quiet\"") +
+         "<div class=\"maps\">\n" + figures + "</div>\n";
+}
+
 std::string section(const ExplanationReport& report, const ExplainedPicture& p) {
   std::string text = "<section>\n" + element("h2", last_part(p.path));
   if (!p.error.empty()) return text + element("p", p.error, "class=\"warning\"") + "</section>\n";
   const std::string& name = report.classes[static_cast<size_t>(p.target)];
   text += "<p>Explained: the " + std::string(report.probability ? "probability" : "logit") +
-          " of " + element("strong", name) + ". " +
+          " of " + element("strong", name) + over_pixels(report, p) + ". " +
           (frame_of(p).empty() ? "" : "The dashed line frames what the network saw. ") + "</p>\n" +
           probability_table(report, p) + "<div class=\"maps\">\n<figure><div class=\"picture\">" +
           image(p, p.png, p.path) + frame_of(p) + "</div>\n<figcaption>" +
@@ -235,12 +278,16 @@ std::string section(const ExplanationReport& report, const ExplainedPicture& p) 
 
 }  // namespace
 
-Json explanation_json(const ExplainedPicture& p, const std::vector<std::string>& classes) {
+Json explanation_json(const ExplainedPicture& p, const ExplanationReport& report) {
   if (!p.error.empty()) return {{"path", p.path}, {"error", p.error}};
-  Json line{{"path", p.path}, {"target", classes[static_cast<size_t>(p.target)]}};
-  line["probabilities"] = Json::object();
-  for (size_t k = 0; k < classes.size(); k++)
-    line["probabilities"][classes[k]] = p.probabilities[k];
+  const std::vector<std::string>& classes = report.classes;
+  Json line{{"path", p.path}};
+  if (!report.task.empty()) line["task"] = report.task;
+  line["target"] = classes[static_cast<size_t>(p.target)];
+  if (!p.region.empty()) line["region"] = {{"what", p.region}, {"pixels", p.pixels}};
+  Json& numbers = line[p.region.empty() ? "probabilities" : "shares"];
+  numbers = Json::object();
+  for (size_t k = 0; k < classes.size(); k++) numbers[classes[k]] = p.probabilities[k];
   line["seen"] = {{"left", p.seen.left},
                   {"top", p.seen.top},
                   {"width", p.seen.width()},
@@ -323,9 +370,9 @@ std::string explanation_html(const ExplanationReport& report) {
   Json numbers = Json::array();
   for (const ExplainedPicture& picture : report.pictures) {
     text += section(report, picture);
-    numbers.push_back(explanation_json(picture, report.classes));
+    numbers.push_back(explanation_json(picture, report));
   }
-  text += pointing_section(report);
+  text += pointing_section(report) + fields_section(report);
   return text + "<h2>How it was made</h2>\n<pre>" + escaped(report.command) + "</pre>\n</main>\n" +
          element("footer",
                  std::string("Written by fulmar ") + version() + ", commit " + commit() + ".") +

@@ -11,9 +11,11 @@ namespace fulmar::tools {
 // What a page of explanations tells.
 struct ExplanationReport {
   std::string model, command;
+  std::string task;  // of a model of several
   std::vector<std::string> classes;
   bool probability = false;  // what is explained: a probability, else a logit
   std::vector<ExplainedPicture> pictures;
+  std::vector<EffectiveField> fields{};  // by task, where they were measured
 };
 
 // How often a method's maps lead into masks that were drawn, over the pictures that have one.
@@ -29,7 +31,7 @@ struct Pointing {
 std::vector<Pointing> pointing_of(const std::vector<ExplainedPicture>& pictures);
 
 // What `fulmar explain --json` prints of a picture, and the page holds for programs.
-Json explanation_json(const ExplainedPicture& picture, const std::vector<std::string>& classes);
+Json explanation_json(const ExplainedPicture& picture, const ExplanationReport& report);
 
 // A page by itself that needs no network and no other file, and whose opacity is chosen without a
 // script.

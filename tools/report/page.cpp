@@ -12,6 +12,8 @@ namespace {
 
 std::string id_of(size_t evaluation) { return "evaluation-" + std::to_string(evaluation + 1); }
 
+std::string pixel_id_of(size_t evaluation) { return "pixels-" + std::to_string(evaluation + 1); }
+
 std::string tiles(const Evaluation& e) {
   const auto [scores, calibration] = measure(e);
   Facts facts;
@@ -57,6 +59,8 @@ std::string contents(const Report& report) {
   };
   for (size_t i = 0; i < report.evaluations.size(); i++)
     add(id_of(i), set_name(report.evaluations[i].evaluation));
+  for (size_t i = 0; i < report.pixels.size(); i++)
+    add(pixel_id_of(i), pixel_set_name(report.pixels[i]));
   if (report.training) {
     add("training", "Training");
     add("data", "Data");
@@ -71,6 +75,7 @@ std::string top(const Report& report) {
   text += contents(report) + "</header>\n<main>\n";
   const std::vector<std::string> words = training_words(report);
   for (const std::string& word : words) text += element("p", word, "class=\"warning\"") + "\n";
+  if (report.evaluations.empty() && !report.pixels.empty()) return text;
   if (report.evaluations.empty())
     return text + element("p",
                           "No evaluation yet: no pictures were held out of training, or it did "
@@ -95,6 +100,8 @@ std::string report_html(const Report& report) {
   std::string body = top(report);
   for (size_t i = 0; i < report.evaluations.size(); i++)
     body += evaluation_section(report.evaluations[i], id_of(i));
+  for (size_t i = 0; i < report.pixels.size(); i++)
+    body += pixel_section(report.pixels[i], pixel_id_of(i));
   if (report.training) {
     body += training_section(*report.training);
     body += data_section(report.training->record.is_object() ? report.training->record.at("data")

@@ -61,6 +61,31 @@ std::vector<Report::Part> read_evaluations(const std::string& run) {
   return parts;
 }
 
+// Of models of pixels, by name.
+std::vector<Json> read_pixels(const std::string& run) {
+  std::vector<std::string> paths;
+  for (const auto& entry : fs::directory_iterator(run)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("pixels-", 0) == 0 && entry.path().extension() == ".json")
+      paths.push_back(run + "/" + name);
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<Json> all;
+  for (const std::string& path : paths) {
+    Json json = Json::parse(read_file(path, 1 << 28), nullptr, false);
+    if (!json.is_object() || !json.contains("tasks"))
+      file_error(path +
+                 ": not an evaluation that this version wrote; make it anew with 'fulmar "
+                 "eval --report', or remove it");
+    if (json.contains("model") && json.contains("model_crc32c")) {
+      const std::string model = run + "/" + last_part(json.at("model").get<std::string>());
+      json["outdated"] = !fs::exists(model) || crc32c_of_file(model) != json.at("model_crc32c");
+    }
+    all.push_back(std::move(json));
+  }
+  return all;
+}
+
 }  // namespace
 
 Report read_report(const std::string& run) {
@@ -78,6 +103,7 @@ Report read_report(const std::string& run) {
   if (fs::exists(folder.best())) training.best_epoch = best_epoch_of(folder.best());
   report.training = std::move(training);
   report.evaluations = read_evaluations(run);
+  report.pixels = read_pixels(run);
   return report;
 }
 
@@ -93,7 +119,12 @@ Json report_numbers(const Report& report) {
     for (size_t c = 0; c < table.columns.size() && row < table.rows.size(); c++)
       best[table.columns[c]] = number_json(table.rows[row][c]);
   }
-  return {{"evaluations", evaluations}, {"best", best}};
+  Json numbers{{"evaluations", evaluations}, {"best", best}};
+  for (Json pixels : report.pixels) {
+    pixels.erase("figures");
+    numbers["pixels"].push_back(std::move(pixels));
+  }
+  return numbers;
 }
 
 std::vector<std::string> training_words(const Report& report) {

@@ -26,6 +26,8 @@ struct Report {
   std::string name;
   std::optional<Training> training;  // none: of evaluations only
   std::vector<Part> evaluations;     // the first is the one that the page begins with
+  // Of models of pixels: numbers_json() with what `fulmar eval --report` puts beside it.
+  std::vector<Json> pixels{};
 };
 
 // From the files of a run folder. Error(file) naming one that is missing or damaged.
@@ -44,6 +46,8 @@ std::string write_report(const std::string& run);
 
 // Parts of the page.
 std::string evaluation_section(const Report::Part& part, const std::string& id);
+std::string pixel_section(const Json& evaluation, const std::string& id);
+std::string pixel_set_name(const Json& evaluation);
 std::string training_section(const Report::Training& training);
 std::string data_section(const Json& data);
 std::string making_section(const Report::Training& training);
@@ -51,6 +55,13 @@ std::string making_section(const Report::Training& training);
 // A picture of an evaluation with what it is, what it was called, and another line.
 std::string picture_figure(const Evaluation& evaluation, const Mistake& picture,
                            const std::string& more = "");
+
+// Rows of true classes, with how many were called each class in their order.
+struct ConfusionRow {
+  std::string name;
+  std::vector<int64_t> called;
+};
+std::string confusion_table(const std::vector<ConfusionRow>& rows);
 
 // "0.9435", "–" where it is undefined.
 std::string score_text(double value);

@@ -83,6 +83,8 @@ std::string evaluation_text(const Evaluation& evaluation);
 // Error(file) naming the file and what is wrong with it.
 Evaluation read_evaluation(const std::string& path);
 
+// What names the evaluation of a model file on a folder: "test-1a2b3c4d".
+std::string evaluation_name(const std::string& folder, const std::string& model);
 // The file of an evaluation in a run folder: one for each pair of a folder and a model file.
 std::string evaluation_path(const std::string& run, const Evaluation& evaluation);
 

@@ -144,21 +144,24 @@ Evaluation read_evaluation(const std::string& path) {
   }
 }
 
-std::string evaluation_path(const std::string& run, const Evaluation& evaluation) {
-  const model::RunFolder folder(run);
-  if (!evaluation.set.empty()) return folder.evaluation(evaluation.set);
-  const std::string folder_path =
-      std::filesystem::absolute(evaluation.folder).lexically_normal().string();
-  const std::string key = folder_path + "\n" + last_part(evaluation.model);
+std::string evaluation_name(const std::string& evaluated, const std::string& model) {
+  const std::string folder = std::filesystem::absolute(evaluated).lexically_normal().string();
+  const std::string key = folder + "\n" + last_part(model);
   char digits[9];
   std::snprintf(digits, sizeof digits, "%08x",
                 static_cast<unsigned>(crc32c(key.data(), key.size())));
   std::string name;
-  for (const char c : last_part(folder_path).substr(0, 40)) {
+  for (const char c : last_part(folder).substr(0, 40)) {
     const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     name += plain ? c : '-';
   }
-  return folder.evaluation(name + "-" + digits);
+  return name + "-" + digits;
+}
+
+std::string evaluation_path(const std::string& run, const Evaluation& evaluation) {
+  return model::RunFolder(run).evaluation(evaluation.set.empty()
+                                              ? evaluation_name(evaluation.folder, evaluation.model)
+                                              : evaluation.set);
 }
 
 }  // namespace fulmar::tools

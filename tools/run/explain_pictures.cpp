@@ -18,6 +18,7 @@
 #include "tools/run/heat.h"
 #include "tools/run/mask_truth.h"
 #include "tools/run/npy.h"
+#include "tools/run/pixel_classes.h"
 #include "tools/run/results.h"
 #include "tools/run/stems.h"
 
@@ -32,22 +33,6 @@ constexpr int64_t small_side = 640;  // of pictures in a report
 // Of checks.
 constexpr int64_t curve_steps = 32, random_orders = 5, moves = 4;
 constexpr double move_radius = 0.02;  // of the input's range
-
-int64_t class_of(const model::Classification& task, const std::string& name) {
-  const auto found = std::find(task.classes.begin(), task.classes.end(), name);
-  if (found != task.classes.end()) return found - task.classes.begin();
-  size_t read = 0;
-  int64_t number = -1;
-  try {
-    number = std::stoll(name, &read);
-  } catch (const std::logic_error&) {
-    read = 0;
-  }
-  if (read == name.size() && number >= 0 && number < std::ssize(task.classes)) return number;
-  std::string names;
-  for (const std::string& known : task.classes) names += (names.empty() ? "" : ", ") + known;
-  usage_error("--target " + name + ": the model's classes are " + names + ", or numbers from 0");
-}
 
 // A Gaussian of this standard deviation along rows, then columns; edges repeat.
 std::vector<float> blurred(std::span<const float> input, const Shape& shape, double deviation) {
@@ -140,18 +125,19 @@ PictureExplainer::PictureExplainer(Context& context, Device& device, const Expla
       device_(&device),
       options_(options),
       model_(std::make_shared<model::LoadedModel>(options.model, device)),
-      task_(model::classification_of(model_->info())),
+      task_(explained_task(*model_, options.target)),
       preprocess_(model_->info().picture()),
       bands_(band_files_of(options.bands, preprocess_)),
       paths_(data::list_pictures(options.paths, bands_)),
       stems_(stems_of(paths_)) {
   for (const std::string& name : options_.methods) method(name);
-  if (!options_.target.empty()) class_of(task_, options_.target);
+  if (options_.crop) preprocess_.crop = *options_.crop;
   const Shape shape{1, preprocess_.crop, preprocess_.crop, preprocess_.bands};
   explainer_ = std::make_unique<Explainer>(
       context, device, model_->info(), model_->weights(), shape,
       ExplainerOptions{.memory = options_.memory, .fuse = options_.fuse});
   if (!options_.settings.layer.empty()) explainer_->layer(options_.settings.layer);
+  prepare_pixels();
   make_folders(options_.out);
   if (options_.baseline == BaselineKind::given) {
     ExplainedPicture baseline;
@@ -162,6 +148,34 @@ PictureExplainer::PictureExplainer(Context& context, Device& device, const Expla
     given_baseline_ = input_of(context, device, preprocess_, image.view(),
                                centre_sample(preprocess_, image.height, image.width));
   }
+}
+
+// What is otherwise of models that give each pixel a class.
+void PictureExplainer::prepare_pixels() {
+  if (!task_.by_pixel()) {
+    if (options_.crop || options_.field || options_.region.what != RegionChoice{}.what)
+      usage_error(
+          "--crop, --region and --receptive-field are about models that give each pixel a "
+          "class, and " +
+          options_.model + " gives a picture one");
+    return;
+  }
+  if (task_.pixels->of_numbers && options_.probability)
+    usage_error("--of probability goes with classes; the task '" + task_.output +
+                "' gives pixels a number");
+  regions_ = std::make_unique<RegionFinder>(options_.region, task_, model_->info(), preprocess_,
+                                            bands_, image_limits(options_.max_pixels));
+  if (options_.settings.layer.empty())
+    options_.settings.layer = explainer_->features_of(task_.output).name;
+  if (!options_.field) return;
+  for (const PixelClasses& one : classes_of(model_->heads()))
+    fields_.emplace_back(task_.name.empty() ? "" : one.task, one.task);
+}
+
+std::vector<EffectiveField> PictureExplainer::fields() const {
+  std::vector<EffectiveField> all;
+  for (const FieldMeter& meter : fields_) all.push_back(meter.measure(*explainer_, options_.out));
+  return all;
 }
 
 PictureExplainer::~PictureExplainer() = default;
@@ -217,15 +231,7 @@ void PictureExplainer::explain(ExplainedPicture& picture) {
   picture.seen = seen_area(preprocess_, image.height, image.width);
   subject.input = input_of(*context_, *device_, preprocess_, image.view(),
                            centre_sample(preprocess_, image.height, image.width));
-  const std::vector<float> logits = explainer_->value("", subject.input);
-  picture.logits.assign(logits.begin(), logits.end());
-  picture.probabilities = softmax_of(picture.logits);
-  picture.target = options_.target.empty()
-                       ? std::max_element(logits.begin(), logits.end()) - logits.begin()
-                       : class_of(task_, options_.target);
-  const Shape& output = explainer_->layer("").shape;
-  subject.target = options_.probability ? class_probability(output, picture.target)
-                                        : class_logit(output, picture.target);
+  choose_target(picture, subject);
   subject.small = data::thumbnail(image, small_side);
   picture.png = data::encode_png(subject.small);
   picture.small_height = subject.small.height, picture.small_width = subject.small.width;
@@ -252,6 +258,36 @@ void PictureExplainer::explain(ExplainedPicture& picture) {
   };
   picture.random_deletion = random(Order::deletion);
   picture.random_insertion = random(Order::insertion);
+}
+
+void PictureExplainer::choose_target(ExplainedPicture& picture, Subject& subject) {
+  const std::vector<float> logits = explainer_->value(task_.output, subject.input);
+  const Shape& output = explainer_->layer(task_.output).shape;
+  std::vector<float> mask(static_cast<size_t>(output.height() * output.width()), 1.0F);
+  if (regions_) {
+    const Region region = regions_->of(picture.path, subject.image, logits);
+    picture.region = region.what;
+    picture.pixels = region.pixels;
+    picture.target = region.target;
+    picture.probabilities = region.shares;
+    const auto channels = static_cast<size_t>(output.channels());
+    std::vector<double> means(channels, 0.0);
+    for (size_t i = 0; i < logits.size(); i++)
+      means[i % channels] += static_cast<double>(region.mask[i / channels] * logits[i]) /
+                             static_cast<double>(region.pixels);
+    for (int64_t k = 0; k < std::ssize(task_.classes); k++)
+      picture.logits.push_back(means[static_cast<size_t>(task_.channel_of(k))]);
+    for (FieldMeter& meter : fields_) meter.add(*explainer_, subject.input);
+    mask = region.mask;
+  } else {
+    picture.logits.assign(logits.begin(), logits.end());
+    picture.probabilities = softmax_of(picture.logits);
+    picture.target =
+        task_.target.value_or(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+  subject.target = region(output, task_.channel_of(picture.target), mask);
+  subject.target.value = task_.output;
+  if (options_.probability) subject.target.link = Target::Link::softmax;
 }
 
 MapCheck PictureExplainer::check(const Method& of, const Explanation& map,

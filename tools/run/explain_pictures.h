@@ -14,7 +14,8 @@
 #include "model/explain/faithfulness.h"
 #include "model/explain/mask.h"
 #include "model/loaded_model.h"
-#include "model/tasks/classification.h"
+#include "tools/run/explain_target.h"
+#include "tools/run/receptive_field.h"
 
 namespace fulmar::tools {
 
@@ -26,8 +27,11 @@ struct ExplainOptions {
   std::optional<std::string> bands;  // as PredictorOptions
   std::string out;                   // folder
   std::vector<std::string> methods{"grad-cam", "integrated-gradients"};
-  std::string target;        // a class by name or number; empty: the one that the model says
-  bool probability = false;  // explain it instead of the logit
+  std::string target;             // as explained_task(); empty: the class that the model says
+  RegionChoice region{};          // of models that give each pixel a class
+  std::optional<int64_t> crop{};  // of such models: the side of what is explained
+  bool field = false;             // measure the effective receptive field too
+  bool probability = false;       // explain it instead of the logit
   BaselineKind baseline = BaselineKind::black;
   std::string baseline_file;  // a picture, where it is given
   model::explain::Settings settings{};
@@ -80,7 +84,11 @@ struct ExplainedPicture {
   std::vector<double> logits;
   std::vector<double> probabilities;
   int64_t target = 0;  // class
-  std::string png;     // small
+  // Of pixels: those whose logits are explained. `logits` are then their means over the region,
+  // `probabilities` the shares of pixels called each class.
+  std::string region{};  // what they are; empty: the whole picture has one class
+  int64_t pixels = 0;
+  std::string png;  // small
   int64_t small_height = 0, small_width = 0;
   std::vector<ShownMap> maps;
   std::optional<ShownTruth> truth{};  // where there is a mask with something in it
@@ -88,7 +96,8 @@ struct ExplainedPicture {
   std::optional<model::explain::ScoreCurve> random_deletion{}, random_insertion{};
 };
 
-// Explains a classifier's decisions on pictures, one at a time, and writes each map's files:
+// Explains a model's decisions on pictures, or on some of their pixels, one at a time, and writes
+// each map's files:
 // STEM.METHOD.npy on the grid of the whole picture, STEM.METHOD.grid.npy on a layer's own grid,
 // STEM.METHOD.tif where the picture says where it lies, and STEM.METHOD.png, laid over the picture;
 // masks as STEM.METHOD.mask.png, and .mask.tif.
@@ -101,12 +110,15 @@ class PictureExplainer {
 
   const std::vector<std::string>& paths() const { return paths_; }
   const model::LoadedModel& model() const { return *model_; }
-  const model::Classification& task() const { return task_; }
+  const ExplainedTask& task() const { return task_; }
   const model::explain::Explainer& explainer() const { return *explainer_; }
   // The layer that CAMs look at.
   std::string layer() const;
   // Error(cancelled), Error(device); what is wrong with the picture is in the result.
   ExplainedPicture explain(const std::string& path);
+  // The effective receptive fields over the pictures explained so far, where they were asked for,
+  // by task. Error(file).
+  std::vector<EffectiveField> fields() const;
 
  private:
   void explain(ExplainedPicture& picture);
@@ -116,6 +128,8 @@ class PictureExplainer {
                  const model::explain::Settings& settings);
   // All that is known of the picture that is explained.
   struct Subject;
+  void prepare_pixels();
+  void choose_target(ExplainedPicture& picture, Subject& subject);
   ShownMap show(const model::explain::Method& method, const Subject& subject);
   void show_mask(ShownMap& shown, const std::vector<float>& map, const std::string& stem,
                  const Subject& subject);
@@ -124,11 +138,13 @@ class PictureExplainer {
   Device* device_;
   ExplainOptions options_;
   std::shared_ptr<const model::LoadedModel> model_;
-  model::Classification task_;
+  ExplainedTask task_;
   Preprocess preprocess_;
   data::BandFiles bands_;
   std::vector<std::string> paths_, stems_;
   std::unique_ptr<model::explain::Explainer> explainer_;
+  std::unique_ptr<RegionFinder> regions_;  // of pixels
+  std::vector<FieldMeter> fields_;
   std::vector<float> given_baseline_;
 };
 

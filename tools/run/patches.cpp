@@ -61,7 +61,7 @@ ModelInfo pixel_model(const TrainConfig& config, const std::vector<std::string>&
   if (config.network == "deeplab") {
     model::DeeplabOptions options = config.deeplab;
     options.channels = *config.channels;
-    options.outputs = pixel_outputs(classes);
+    options.outputs = pixel_outputs(classes, config);
     options.dropout = config.dropout;
     info.network = model::deeplab(options);
   } else if (config.network == "pixel") {
@@ -69,7 +69,7 @@ ModelInfo pixel_model(const TrainConfig& config, const std::vector<std::string>&
   } else {
     model::UnetOptions options;
     options.channels = *config.channels;
-    options.outputs = pixel_outputs(classes);
+    options.outputs = pixel_outputs(classes, config);
     options.widths = config.widths;
     info.network = model::unet(options);
   }

@@ -235,7 +235,62 @@ std::vector<std::vector<double>> class_weights(const TrainConfig& config,
   return all;
 }
 
+// "TASK=WORD,..." or, where `alone`, one word for all; of each task its word or none.
+std::vector<std::string> by_task(const std::string& option, const std::string& text,
+                                 const std::vector<PixelClasses>& classes, bool alone) {
+  std::vector<std::string> words(classes.size());
+  if (alone && text.find('=') == std::string::npos) {
+    std::fill(words.begin(), words.end(), text);
+    return words;
+  }
+  for (size_t from = 0; from < text.size();) {
+    const size_t comma = std::min(text.find(',', from), text.size());
+    const std::string entry = text.substr(from, comma - from);
+    from = comma + 1;
+    const size_t equals = entry.find('=');
+    const auto task = std::find_if(classes.begin(), classes.end(), [&](const PixelClasses& one) {
+      return one.task == entry.substr(0, equals);
+    });
+    if (equals == std::string::npos || task == classes.end())
+      usage_error(option + ": '" + entry + "' names no task; write " + classes[0].task + "=...");
+    words[static_cast<size_t>(task - classes.begin())] = entry.substr(equals + 1);
+  }
+  return words;
+}
+
+// What the configuration says of each task.
+std::vector<model::PixelLoss> losses_of(const std::vector<PixelClasses>& classes,
+                                        const TrainConfig& config) {
+  const std::vector<std::vector<double>> weights = class_weights(config, classes);
+  const auto kinds = by_task("--loss", config.loss, classes, true);
+  const auto units = by_task("--units", config.units.value_or(""), classes, false);
+  std::vector<model::PixelLoss> losses;
+  for (size_t i = 0; i < classes.size(); i++) {
+    model::PixelLoss loss;
+    if (!kinds[i].empty()) loss.kind = kinds[i];
+    loss.gamma = config.focal_gamma;
+    loss.class_weights = weights[i];
+    if (config.tversky) loss.alpha = (*config.tversky)[0], loss.beta = (*config.tversky)[1];
+    loss.unit = units[i];
+    if (!loss.unit.empty() && !loss.of_numbers())
+      usage_error("--units: the task '" + classes[i].task +
+                  "' has classes; --loss mse or mae makes it one of numbers");
+    losses.push_back(loss);
+  }
+  return losses;
+}
+
 }  // namespace
+
+int64_t PixelClasses::called(const float* values) const {
+  if (!of_numbers) return std::max_element(values, values + names.size()) - values;
+  const auto away = [&](int64_t number) {
+    return std::abs(static_cast<double>(number) - static_cast<double>(*values));
+  };
+  return std::min_element(numbers.begin(), numbers.end(),
+                          [&](int64_t a, int64_t b) { return away(a) < away(b); }) -
+         numbers.begin();
+}
 
 std::vector<int64_t> ignored_numbers(const std::optional<std::vector<double>>& given) {
   std::vector<int64_t> numbers;
@@ -286,10 +341,12 @@ std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
   return layers;
 }
 
-model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes) {
+model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes,
+                                  const TrainConfig& config) {
+  const std::vector<model::PixelLoss> losses = losses_of(classes, config);
   model::PixelOutputs outputs;
-  for (const PixelClasses& of_task : classes)
-    outputs.push_back({of_task.task, std::ssize(of_task.names)});
+  for (size_t i = 0; i < classes.size(); i++)
+    outputs.push_back({classes[i].task, losses[i].of_numbers() ? 1 : std::ssize(classes[i].names)});
   return outputs;
 }
 
@@ -298,12 +355,11 @@ model::Heads pixel_heads(const std::vector<PixelClasses>& classes, const TrainCo
   if (weights && weights->size() != classes.size())
     usage_error("--task-weights: " + std::to_string(weights->size()) + " weights for " +
                 std::to_string(classes.size()) + (classes.size() == 1 ? " task" : " tasks"));
-  const std::vector<std::vector<double>> of_classes = class_weights(config, classes);
+  const std::vector<model::PixelLoss> losses = losses_of(classes, config);
   model::Heads heads;
   for (size_t i = 0; i < classes.size(); i++) {
-    const model::PixelLoss loss{config.loss, config.focal_gamma, of_classes[i]};
     heads.push_back({std::make_shared<model::Segmentation>(classes[i].names, data::unlabelled,
-                                                           classes[i].numbers, loss),
+                                                           classes[i].numbers, losses[i]),
                      classes[i].task, data::PatchLoader::label_tensor(classes[i].task), "weight",
                      weights ? (*weights)[i] : 1});
   }
@@ -318,7 +374,7 @@ std::vector<PixelClasses> classes_of(const model::Heads& heads) {
   std::vector<PixelClasses> all;
   for (const model::Head& head : heads)
     if (const model::Segmentation* task = segmentation(head))
-      all.push_back({head.output, task->numbers, task->classes});
+      all.push_back({head.output, task->numbers, task->classes, task->loss.of_numbers()});
   return all;
 }
 

@@ -19,6 +19,11 @@ struct PixelClasses {
   std::string task;
   std::vector<int64_t> numbers;
   std::vector<std::string> names;
+  bool of_numbers = false;  // the network gives a number; the class is the nearest one
+
+  int64_t channels() const { return of_numbers ? 1 : std::ssize(names); }
+  // The class of a pixel whose channels lie at `values`: numbers, or logits or probabilities.
+  int64_t called(const float* values) const;
 };
 
 // What --classes says, by the layers' names: names with commas between, a JSON file, or JSON.
@@ -44,8 +49,10 @@ std::vector<data::LabelLayer> label_layers(const data::Dataset& dataset,
                                            const std::vector<PixelClasses>& classes,
                                            const std::optional<std::vector<double>>& ignore);
 
-// The network's outputs and their tasks.
-model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes);
+// The network's outputs and their tasks. Error(usage): a loss of a task that isn't there, or a unit
+// of one that has classes.
+model::PixelOutputs pixel_outputs(const std::vector<PixelClasses>& classes,
+                                  const TrainConfig& config);
 // Error(usage): weights of other tasks than these, or of another number of classes.
 model::Heads pixel_heads(const std::vector<PixelClasses>& classes, const TrainConfig& config);
 

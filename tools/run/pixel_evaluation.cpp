@@ -7,26 +7,87 @@
 #include "model/program.h"
 #include "model/tasks/segmentation.h"
 #include "tools/run/pixel_classes.h"
+#include "tools/run/results.h"
 #include "tools/run/text.h"
 
 namespace fulmar::tools {
 
 int64_t customary_halo(int64_t crop) { return crop / 8; }
 
+namespace {
+
+// A model that gives each pixel a class, in evaluation.
+class PixelEvaluator {
+ public:
+  PixelEvaluator(const Checkpoint& checkpoint, const std::vector<TensorSpec>& tensors,
+                 Context& context, Device& device)
+      : heads_(heads_of_pixels(checkpoint)),
+        classes_(classes_of(heads_)),
+        model_(model::load_model(checkpoint, device)),
+        evaluator_(context, device, checkpoint.info(), heads_, model_, tensors) {}
+
+  std::vector<PixelEvaluation::Task> no_pixels() const {
+    std::vector<PixelEvaluation::Task> tasks;
+    for (const PixelClasses& one : classes_)
+      tasks.push_back({one.task, one.names, model::Confusion(one.names.size())});
+    return tasks;
+  }
+  std::vector<PixelEvaluation::Task> evaluate(BatchSource& source,
+                                              const std::function<void(int64_t)>& progress) {
+    const model::Evaluated found = evaluator_.evaluate(source, progress);
+    loss_sum_ += found.loss_sum;
+    loss_weight_ += found.loss_weight;
+    std::vector<PixelEvaluation::Task> tasks = no_pixels();
+    for (size_t i = 0; i < tasks.size(); i++)
+      tasks[i].confusion = model::counts_of(*found.meters[i]);
+    return tasks;
+  }
+  double loss() const { return loss_sum_ / loss_weight_; }
+
+ private:
+  static model::Heads heads_of_pixels(const Checkpoint& checkpoint) {
+    model::Heads heads = model::heads_of(checkpoint);
+    if (!is_by_pixel(heads)) usage_error(checkpoint.path() + ": its model gives pixels no class");
+    return heads;
+  }
+
+  model::Heads heads_;
+  std::vector<PixelClasses> classes_;
+  Model model_;
+  model::Evaluator evaluator_;
+  double loss_sum_ = 0, loss_weight_ = 0;
+};
+
+}  // namespace
+
 PixelEvaluation evaluate_pixels(const Checkpoint& checkpoint, BatchSource& source, Context& context,
                                 Device& device, const std::string& job, Observer& observer) {
-  const model::Heads heads = model::heads_of(checkpoint);
-  if (!is_by_pixel(heads)) usage_error(checkpoint.path() + ": its model gives pixels no class");
-  Model model = model::load_model(checkpoint, device);
-  model::Evaluator evaluator(context, device, checkpoint.info(), heads, model, source.tensors());
+  PixelEvaluator evaluator(checkpoint, source.tensors(), context, device);
   const Advance advance = observer.on_job(job, source.batches_per_epoch(), "batches");
-  const model::Evaluated found = evaluator.evaluate(source, [&](int64_t done) { advance(done); });
   PixelEvaluation evaluation;
-  evaluation.loss = found.loss();
-  const std::vector<PixelClasses> classes = classes_of(heads);
-  for (size_t i = 0; i < heads.size(); i++)
-    evaluation.tasks.push_back(
-        {classes[i].task, classes[i].names, model::counts_of(*found.meters[i])});
+  evaluation.tasks = evaluator.evaluate(source, [&](int64_t done) { advance(done); });
+  evaluation.loss = evaluator.loss();
+  return evaluation;
+}
+
+PixelEvaluation evaluate_scenes(
+    const Checkpoint& checkpoint, std::vector<PixelEvaluation::Scene> scenes,
+    const std::function<std::unique_ptr<BatchSource>(size_t)>& source_of, Context& context,
+    Device& device, Observer& observer) {
+  std::unique_ptr<BatchSource> source = source_of(0);
+  PixelEvaluator evaluator(checkpoint, source->tensors(), context, device);
+  const Advance advance = observer.on_job("", std::ssize(scenes), "pictures");
+  PixelEvaluation evaluation;
+  evaluation.tasks = evaluator.no_pixels();
+  for (size_t i = 0; i < scenes.size(); i++) {
+    if (i > 0) source = source_of(i);
+    scenes[i].tasks = evaluator.evaluate(*source, {});
+    for (size_t task = 0; task < evaluation.tasks.size(); task++)
+      evaluation.tasks[task].confusion.add(scenes[i].tasks[task].confusion);
+    advance(static_cast<int64_t>(i) + 1);
+  }
+  evaluation.loss = evaluator.loss();
+  evaluation.scenes = std::move(scenes);
   return evaluation;
 }
 
@@ -37,6 +98,15 @@ const PixelEvaluation::Task* task_called(const PixelEvaluation& evaluation,
   for (const PixelEvaluation::Task& task : evaluation.tasks)
     if (task.name == name) return &task;
   return nullptr;
+}
+
+// Of one scene.
+model::NamedValues scores_of(const model::Confusion& c) {
+  model::NamedValues scores{{"pixels", static_cast<double>(c.pixels())}};
+  for (const auto& score : c.metrics()) scores.push_back(score);
+  scores.emplace_back("r2", c.r2());
+  scores.emplace_back("rmse", c.rmse());
+  return scores;
 }
 
 double three_digits(double value) { return std::nearbyint(1000 * value) / 1000; }
@@ -71,6 +141,13 @@ Json numbers_json(const PixelEvaluation& evaluation) {
     tasks[task.name] = json;
   }
   Json json{{"loss", number_json(evaluation.loss)}, {"tasks", tasks}};
+  for (const PixelEvaluation::Scene& scene : evaluation.scenes) {
+    Json line{{"picture", scene.name}};
+    for (const PixelEvaluation::Task& task : scene.tasks)
+      for (const auto& [name, value] : scores_of(task.confusion))
+        line["tasks"][task.name][name] = number_json(value);
+    json["scenes"].push_back(line);
+  }
   const auto *sic = task_called(evaluation, "SIC"), *sod = task_called(evaluation, "SOD"),
              *floe = task_called(evaluation, "FLOE");
   if (sic && sod && floe)
@@ -78,6 +155,20 @@ Json numbers_json(const PixelEvaluation& evaluation) {
         number_json(combined_score(100 * sic->confusion.r2(), 100 * sod->confusion.weighted_f1(),
                                    100 * floe->confusion.weighted_f1()));
   return json;
+}
+
+std::string scenes_csv(const PixelEvaluation& evaluation) {
+  std::vector<std::string> cells{"picture", "task"};
+  for (const auto& [name, value] : scores_of(model::Confusion(2))) cells.push_back(name);
+  std::string text = csv_row(cells);
+  for (const PixelEvaluation::Scene& scene : evaluation.scenes)
+    for (const PixelEvaluation::Task& task : scene.tasks) {
+      cells = {scene.name, task.name};
+      for (const auto& [name, value] : scores_of(task.confusion))
+        cells.push_back(std::isfinite(value) ? Json(value).dump() : "");
+      text += csv_row(cells);
+    }
+  return text;
 }
 
 std::string one_line(const PixelEvaluation& evaluation) {

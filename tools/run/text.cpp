@@ -55,6 +55,8 @@ std::string with_separators(int64_t n) {
   return digits;
 }
 
+std::string score_cell(double value) { return std::isfinite(value) ? fixed(value, 4) : "-"; }
+
 std::string fixed(double value, int decimals) {
   std::array<char, 400> text;  // room for the largest double
   const auto end = std::to_chars(text.data(), text.data() + text.size(), value,

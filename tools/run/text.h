@@ -14,6 +14,7 @@ double shortest(double value);
 std::string number_text(double value);
 
 // For people.
+std::string score_cell(double value);           // "0.9435"; "-" where it is undefined
 std::string with_separators(int64_t n);         // 1,260,322
 std::string fixed(double value, int decimals);  // "0.9430"; "nan", "inf"
 std::string rounded(double value, int digits);  // significant ones: "22.35", "1e+20"

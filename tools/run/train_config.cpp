@@ -40,6 +40,8 @@ void each_entry(Config& c, const Visit& visit) {
   visit("labelled", c.labelled);
   visit("loss", c.loss);
   visit("focal_gamma", c.focal_gamma);
+  visit("tversky", c.tversky);
+  visit("units", c.units);
   visit("class_weights", c.class_weights);
   visit("task_weights", c.task_weights);
   visit("positive", c.positive);
@@ -76,6 +78,8 @@ void each_entry(Config& c, const Visit& visit) {
   visit("adamw", c.adamw);
   visit("schedule", c.schedule);
   visit("warmup", c.warmup);
+  visit("restart_epochs", c.restart_epochs);
+  visit("restart_factor", c.restart_factor);
   visit("plateau_patience", c.plateau_patience);
   visit("stop_patience", c.stop_patience);
   visit("label_smoothing", c.label_smoothing);
@@ -147,9 +151,9 @@ int64_t pixels_of(const std::string& size) {
 
 namespace {
 
-constexpr std::array of_pixels{"pictures",      "classes",       "ignore",
-                               "epoch_batches", "labelled",      "loss",
-                               "focal_gamma",   "class_weights", "task_weights"};
+constexpr std::array of_pixels{"pictures", "classes",       "ignore",      "epoch_batches",
+                               "labelled", "loss",          "focal_gamma", "tversky",
+                               "units",    "class_weights", "task_weights"};
 constexpr std::array of_deeplab{"encoder",       "stages", "output_stride", "rates",
                                 "decoder_width", "pool",   "shared_decoder"};
 
@@ -168,6 +172,8 @@ void refuse_misfits(const TrainConfig& c) {
   if (*c.network != "deeplab")
     if (const std::string option = first_given(c, of_deeplab); !option.empty())
       usage_error(option + " goes with --network deeplab, not with " + *c.network);
+  if (*c.network == "unet" && c.dropout != TrainConfig().dropout)
+    usage_error("--dropout goes with deeplab and polar-low; the published U-Net has none");
   if (*c.network == "deeplab" && (c.widths_given || c.widths != TrainConfig().widths))
     usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
   if (*c.network == "pixel" && (c.widths_given || c.widths != TrainConfig().widths))
@@ -218,6 +224,11 @@ void TrainConfig::resolve() {
     usage_error("--warmup goes with --schedule one-cycle, not with --schedule " + schedule);
   if (plateau_patience && schedule != "plateau")
     usage_error("--plateau-patience goes with --schedule plateau, not with --schedule " + schedule);
+  if ((restart_epochs || restart_factor) && schedule != "restarts")
+    usage_error(
+        "--restart-epochs and --restart-factor go with --schedule restarts, not with "
+        "--schedule " +
+        schedule);
   resolve_paths();
   if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
   if (!bn_statistics) bn_statistics = protocol == "paper" ? "running" : "estimated";
@@ -231,6 +242,8 @@ void TrainConfig::resolve() {
   if (*network == "unet" && !widths_given && widths == model::PolarLowOptions{}.widths)
     widths = model::UnetOptions{}.widths;
   if (!augment) augment = "published";
+  if (schedule == "restarts" && !restart_epochs) restart_epochs = 10;
+  if (schedule == "restarts" && !restart_factor) restart_factor = 1;
   if (schedule == "one-cycle" && !warmup) warmup = model::OneCycle{}.warmup_share;
   const int64_t side = pixels_of(size);
   if (crop == 0) crop = side;
@@ -286,6 +299,7 @@ TrainConfig TrainConfig::from_json(const Json& given) {
   };
   as_usual("labels");
   for (const char* entry : of_pixels) as_usual(entry);
+  for (const char* entry : {"restart_epochs", "restart_factor"}) as_usual(entry);
   for (const char* entry : of_deeplab) as_usual(entry);
   json.emplace("network", "polar-low");
   each_entry(config, [&](const char* name, auto& value) {
@@ -376,6 +390,13 @@ model::Schedule TrainConfig::schedule_options(int64_t steps, int64_t steps_per_e
     cosine.steps = steps;
     cosine.warmup_steps = std::min(steps_per_epoch, steps);
     return cosine;
+  }
+  if (schedule == "restarts") {
+    model::CosineRestarts restarts;
+    restarts.max_rate = learning_rate;
+    restarts.period = restart_epochs.value_or(10) * steps_per_epoch;
+    restarts.factor = restart_factor.value_or(1);
+    return restarts;
   }
   model::PlateauSchedule plateau;
   plateau.rate = learning_rate;

@@ -41,8 +41,10 @@ struct TrainConfig {
   std::optional<std::vector<double>> ignore;  // numbers of pixels without a label
   std::optional<int64_t> epoch_batches;       // of patches
   double labelled = 0.25;              // least share of a patch's pixels, where there are such
-  std::string loss = "cross-entropy";  // of pixels: or focal, dice
+  std::string loss = "cross-entropy";  // of pixels: as losses_of() takes it
   int64_t focal_gamma = 2;
+  std::optional<std::vector<double>> tversky;       // alpha, beta
+  std::optional<std::string> units;                 // of tasks of numbers: "SIC=tenths"
   std::optional<std::string> class_weights;         // "balanced", or JSON: of each task a list
   std::optional<std::vector<double>> task_weights;  // of the tasks' losses
   // Samples
@@ -69,9 +71,11 @@ struct TrainConfig {
   // Training
   int64_t epochs = 200, batch = 16, accumulate = 1;
   double learning_rate = 1e-3, weight_decay = 1e-4;
-  std::optional<std::string> adamw;  // torch, keras, tfa
-  std::string schedule = "plateau";
-  std::optional<double> warmup;  // share of the steps, of one-cycle
+  std::optional<std::string> adamw;       // torch, keras, tfa
+  std::string schedule = "plateau";       // one-cycle, cosine, restarts
+  std::optional<int64_t> restart_epochs;  // of restarts: the first period
+  std::optional<int64_t> restart_factor;  // by which periods grow
+  std::optional<double> warmup;           // share of the steps, of one-cycle
   std::optional<int64_t> plateau_patience;
   std::optional<int64_t> stop_patience;      // 0: no early stopping
   std::optional<std::string> bn_statistics;  // "estimated" or "running"

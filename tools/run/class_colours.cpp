@@ -1,0 +1,109 @@
+#include "tools/run/class_colours.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace fulmar::tools {
+namespace {
+
+constexpr int64_t gap = 8;  // between pictures, pixels
+
+// Okabe and Ito, "Color Universal Design" (2008), then again, darker.
+Colour listed(size_t k) {
+  constexpr std::array<Colour, 8> colours{{{0, 114, 178},
+                                           {230, 159, 0},
+                                           {86, 180, 233},
+                                           {0, 158, 115},
+                                           {240, 228, 66},
+                                           {213, 94, 0},
+                                           {204, 121, 167},
+                                           {153, 153, 153}}};
+  Colour colour = colours[k % colours.size()];
+  for (size_t round = 0; round < k / colours.size(); round++)
+    for (uint8_t& part : colour) part = static_cast<uint8_t>(part * 2 / 3);
+  return colour;
+}
+
+// Of tenths of ice.
+Colour of_concentration(int64_t tenths) {
+  if (tenths == 0) return {150, 200, 255};
+  if (tenths <= 3) return {140, 255, 160};
+  if (tenths <= 6) return {255, 255, 0};
+  if (tenths <= 8) return {255, 125, 7};
+  return {255, 0, 0};
+}
+
+// Open water; new, young, thin and thick first-year, old ice.
+Colour of_stage(int64_t stage) {
+  constexpr std::array<Colour, 6> colours{{{150, 200, 255},
+                                           {240, 210, 250},
+                                           {170, 40, 240},
+                                           {155, 210, 0},
+                                           {0, 120, 0},
+                                           {180, 100, 50}}};
+  return colours[static_cast<size_t>(stage)];
+}
+
+bool within(const std::vector<int64_t>& numbers, int64_t most) {
+  return std::all_of(numbers.begin(), numbers.end(),
+                     [&](int64_t number) { return number >= 0 && number <= most; });
+}
+
+}  // namespace
+
+Colour class_colour(const PixelClasses& classes, size_t k) {
+  const int64_t number = classes.numbers[k];
+  if (classes.task == "SIC" && within(classes.numbers, 10)) return of_concentration(number);
+  if (classes.task == "SOD" && within(classes.numbers, 5)) return of_stage(number);
+  return listed(k);
+}
+
+data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const PixelClasses& classes) {
+  std::array<Colour, 256> table{};
+  for (size_t k = 0; k < classes.names.size(); k++) table[k] = class_colour(classes, k);
+  data::Image image;
+  image.height = std::ssize(map) / width, image.width = width, image.bands = 3;
+  image.data.reserve(map.size() * 3);
+  for (const uint8_t k : map) image.data.insert(image.data.end(), table[k].begin(), table[k].end());
+  return image;
+}
+
+data::Image side_by_side(const std::vector<data::Image>& pictures) {
+  data::Image all;
+  all.bands = 3;
+  all.width = -gap;
+  for (const data::Image& picture : pictures) {
+    all.height = std::max(all.height, picture.height);
+    all.width += picture.width + gap;
+  }
+  all.data.assign(static_cast<size_t>(all.bytes()), 255);
+  int64_t left = 0;
+  for (const data::Image& picture : pictures) {
+    for (int64_t y = 0; y < picture.height; y++)
+      for (int64_t x = 0; x < picture.width; x++)
+        for (int64_t k = 0; k < 3; k++)
+          all.data[static_cast<size_t>((y * all.width + left + x) * 3 + k)] =
+              picture.data[static_cast<size_t>((y * picture.width + x) * picture.bands +
+                                               (picture.bands == 1 ? 0 : k))];
+    left += picture.width + gap;
+  }
+  return all;
+}
+
+data::PicturePart picked_part(int64_t height, int64_t width, int64_t side) {
+  const int64_t longest = std::max(height, width);
+  const auto places = [&](int64_t extent) {
+    const int64_t count = longest <= side ? extent : std::max<int64_t>(1, extent * side / longest);
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < count; i++) all.push_back((2 * i + 1) * extent / (2 * count));
+    return all;
+  };
+  return {places(height), places(width)};
+}
+
+data::Image picked(const data::Image& picture, int64_t side) {
+  return data::cut(picture, picked_part(picture.height, picture.width, side));
+}
+
+}  // namespace fulmar::tools
