@@ -32,10 +32,11 @@ struct PixelLoss {
   bool of_numbers() const { return kind == "mse" || kind == "mae"; }
 };
 
-// One of several classes a pixel: logits [N,H,W,K] (of a loss of_numbers [N,H,W,1]), labels u8 [N,H,W,1], or a label raster of any
-// size with LABEL/samples beside it, which says how its pixels lie on the output's grid. The loss
-// is a PixelLoss over the pixels with a label, 0 where none has one; the results "classes", index u8
-// [N,H,W,1], and, of_numbers, "values" [N,H,W,1]. Metrics: those of Confusion, over all pixels with a label.
+// One of several classes a pixel: logits [N,H,W,K] (of a loss of_numbers [N,H,W,1]), labels u8
+// [N,H,W,1], or a label raster of any size with LABEL/samples beside it, which says how its pixels
+// lie on the output's grid. The loss is a PixelLoss over the pixels with a label, 0 where none has
+// one; the results are "classes", index u8 [N,H,W,1], and, of_numbers, "values" [N,H,W,1]. Metrics:
+// those of Confusion, over all pixels with a label.
 struct FULMAR_API Segmentation final : Task {
   // `of_rasters`: the classes' numbers in rasters of labels and of results; none: 0, 1, 2, …
   // Error(usage): not 2 to 255 classes, a pixel without a label looks like one of them, not a

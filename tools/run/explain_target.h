@@ -27,8 +27,8 @@ struct ExplainedTask {
   // Of the output: what a class' pixels are added up of.
   int64_t channel_of(int64_t k) const { return pixels && pixels->of_numbers ? 0 : k; }
 };
-// `target`: CLASS, by name or number; of several tasks TASK:CLASS, or TASK alone; empty: nothing was
-// said, and the first task is meant. Error(usage) that lists what there is; of a model that neither
+// `target`: CLASS, by name or number; of several tasks TASK:CLASS, or TASK alone; empty: the first
+// task is meant. Error(usage) that lists what there is; of a model that neither
 // gives pictures nor their pixels a class.
 ExplainedTask explained_task(const model::LoadedModel& model, const std::string& target);
 

@@ -141,8 +141,8 @@ SceneMapper::Parts SceneMapper::parts_of(const data::ImageHeader& header) const 
   parts.rows = model::scene_spans(header.height, parts.tile, parts.halo, stride_);
   parts.columns = model::scene_spans(header.width, parts.tile, parts.halo, stride_);
   const bool several = parts.rows.size() > 1 || parts.columns.size() > 1;
-  // A pixel's view may lie to one side by the coarsest stride.
-  const bool sees_more = sees_ == 0 || rounded(parts.halo) < sees_ / 2 + stride_;
+  // A pixel's view may lie to one side, by half of the coarsest stride.
+  const bool sees_more = sees_ == 0 || rounded(parts.halo) < (sees_ + stride_) / 2;
   parts.blended = several && sees_more && parts.halo > 0;
   return parts;
 }
