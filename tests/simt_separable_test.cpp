@@ -279,7 +279,7 @@ TEST_CASE("simt separable: a skip of other channels than the gradient's") {
 TEST_CASE("simt separable: runs of several tiles, with one chunk of outputs and with several") {
   if (sanitized) return;
   check_call({{1, 8 * 1100, 3, 3}, 3}, {});
-  check_call({{20, 2, 2, 80}, 900}, {});
+  check_call({{3, 16, 24, 80}, 900}, {});  // whole tiles, several in a row
 }
 
 }  // namespace fulmar::test
