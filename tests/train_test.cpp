@@ -181,7 +181,7 @@ TEST_CASE("options that don't go together: exit 2 and both names") {
       {{"--restart-epochs", "3"}, {"--restart-epochs", "--schedule restarts"}},
       {{"--plateau-patience", "3", "--schedule", "one-cycle"},
        {"--plateau-patience", "--schedule one-cycle"}},
-      {{"--channels", "17"}, {"--channels", "17 is not between 1 and 16"}},
+      {{"--channels", "33"}, {"--channels", "33 is not between 1 and 32"}},
       {{"--positive", "cat"}, {"--positive cat", "neg and pos"}},
   };
   for (const Row& row : rows) {

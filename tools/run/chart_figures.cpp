@@ -52,6 +52,7 @@ Json chart_figures(SceneMapper& mapper, const data::Dataset& dataset, const Labe
   });
   order.resize(std::min(order.size(), shown));
   const std::vector<PixelClasses>& classes = mapper.classes();
+  const std::vector<int64_t> ignored = ignored_numbers(choice.ignore);
   Json figures = Json::array();
   for (const size_t number : order) {
     const data::Sample& sample = dataset.samples[number];
@@ -65,7 +66,7 @@ Json chart_figures(SceneMapper& mapper, const data::Dataset& dataset, const Labe
       const std::string& file =
           sample.label_files[static_cast<size_t>(layer - dataset.layers.begin())];
       const std::vector<uint8_t> chart =
-          data::read_labels(file, {classes[task].numbers, ignored_numbers(choice.ignore)}, limits,
+          data::read_labels(file, {classes[task].numbers, ignored, classes[task].task}, limits,
                             part)
               .data;
       data::Image whole;

@@ -179,8 +179,8 @@ std::vector<uint8_t> RegionFinder::labelled(const std::string& path, const data:
   const std::string file = label_file_of(path);
   LabelChoice choice = choice_.labels;
   take_from_training(choice, *info_, fs::path(path).parent_path().string());
-  data::Image labels =
-      data::read_labels(file, {task_.pixels->numbers, ignored_numbers(choice.ignore)}, limits_);
+  data::Image labels = data::read_labels(
+      file, {task_.pixels->numbers, ignored_numbers(choice.ignore), task_.output}, limits_);
   if (labels.height != image.height || labels.width != image.width)
     file_error(file + ": labels of " + std::to_string(labels.width) + " x " +
                std::to_string(labels.height) + " pixels; their picture has " +

@@ -15,6 +15,7 @@ void take_from_training(LabelChoice& choice, const ModelInfo& info, const std::s
                : std::string();
   };
   if (!choice.labels) choice.labels = data::has_label_folders(folder) ? "folders" : text("labels");
+  if (choice.labels->empty()) choice.labels = data::usual_label_files(folder);
   if (choice.labels->empty())
     usage_error("which files are labels? --labels \"*_label.tif\", or DIR/images and DIR/labels");
   if (!choice.pictures) choice.pictures = text("pictures");

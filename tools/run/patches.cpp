@@ -65,7 +65,7 @@ ModelInfo pixel_model(const TrainConfig& config, const std::vector<std::string>&
     options.dropout = config.dropout;
     info.network = model::deeplab(options);
   } else if (config.network == "pixel") {
-    info.network = model::pixel_regression(*config.channels, pixel_outputs(classes));
+    info.network = model::pixel_regression(*config.channels, pixel_outputs(classes, config));
   } else {
     model::UnetOptions options;
     options.channels = *config.channels;

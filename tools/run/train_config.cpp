@@ -172,8 +172,9 @@ void refuse_misfits(const TrainConfig& c) {
   if (*c.network != "deeplab")
     if (const std::string option = first_given(c, of_deeplab); !option.empty())
       usage_error(option + " goes with --network deeplab, not with " + *c.network);
-  if (*c.network == "unet" && c.dropout != TrainConfig().dropout)
-    usage_error("--dropout goes with deeplab and polar-low; the published U-Net has none");
+  const bool drops = *c.network == "deeplab" || *c.network == "polar-low";
+  if (!drops && c.dropout != TrainConfig().dropout)
+    usage_error("--dropout goes with deeplab and polar-low; " + *c.network + " has none");
   if (*c.network == "deeplab" && (c.widths_given || c.widths != TrainConfig().widths))
     usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
   if (*c.network == "pixel" && (c.widths_given || c.widths != TrainConfig().widths))
