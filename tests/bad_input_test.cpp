@@ -75,7 +75,7 @@ TEST_CASE("train: options that can't be, exit 2 and the option's name") {
        {"--crop 200 is larger than --size 100", "--pad"}},
       {train({"--size", "100x"}), 2, {"--size takes a number of pixels", "100x"}},
       {train({"--size", "9999999"}), 2, {"--size takes a number of pixels", "9999999"}},
-      {train({"--crop", "16", "--channels", "17"}), 2, {"--channels: 17 is not between 1 and 16"}},
+      {train({"--crop", "16", "--channels", "33"}), 2, {"--channels: 33 is not between 1 and 32"}},
       {train({"--crop", "16", "--channels", "2"}), 3, {"it has 3 bands, not 2"}},
       {train({"--crop", "16", "--lr", "1e30"}), 2, {"--lr: 1e30 is not between"}},
       {train({"--crop", "16", "--lr", "nan"}), 2, {"--lr: nan is not between"}},
