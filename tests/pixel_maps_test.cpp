@@ -12,6 +12,7 @@
 
 #include "data/encode_png.h"
 #include "data/geotiff.h"
+#include "data/ice_bands.h"
 #include "engine/io/file.h"
 #include "model/explain/receptive_field.h"
 #include "model/unet.h"
@@ -328,9 +329,16 @@ TEST_CASE("colours: the WMO's where classes are a chart's, a list's elsewhere") 
   CHECK(tools::class_colour(sic, 2) == tools::Colour{255, 255, 0});
   CHECK(tools::class_colour(sic, 3) == tools::Colour{255, 125, 7});
   CHECK(tools::class_colour(sic, 4) == tools::Colour{255, 0, 0});
+  // As scenes in NetCDF have them, with a class that no label has.
+  const tools::PixelClasses all{
+      "SIC", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, data::ice_chart_classes("SIC")};
+  CHECK(tools::class_colour(all, 10) == tools::Colour{255, 0, 0});
+  CHECK(tools::class_colour(all, 11) == tools::Colour{153, 153, 153});
   const tools::PixelClasses sod{"SOD", {0, 1, 5}, {"water", "new", "old"}};
   CHECK(tools::class_colour(sod, 1) == tools::Colour{240, 210, 250});
   CHECK(tools::class_colour(sod, 2) == tools::Colour{180, 100, 50});
+  const tools::PixelClasses stages{"SOD", {0, 1, 2, 3, 4, 5, 6}, data::ice_chart_classes("SOD")};
+  CHECK(tools::class_colour(stages, 6) == tools::Colour{153, 153, 153});
   const tools::PixelClasses other{"SIC", {0, 40}, {"a", "b"}};
   CHECK(tools::class_colour(other, 1) == tools::Colour{230, 159, 0});
 }

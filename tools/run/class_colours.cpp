@@ -25,23 +25,28 @@ Colour listed(size_t k) {
   return colour;
 }
 
+// Of the class behind the last one, which no label has.
+constexpr Colour of_none{153, 153, 153};
+
 // Of tenths of ice.
 Colour of_concentration(int64_t tenths) {
   if (tenths == 0) return {150, 200, 255};
   if (tenths <= 3) return {140, 255, 160};
   if (tenths <= 6) return {255, 255, 0};
   if (tenths <= 8) return {255, 125, 7};
-  return {255, 0, 0};
+  if (tenths <= 10) return {255, 0, 0};
+  return of_none;
 }
 
 // Open water; new, young, thin and thick first-year, old ice.
 Colour of_stage(int64_t stage) {
-  constexpr std::array<Colour, 6> colours{{{150, 200, 255},
+  constexpr std::array<Colour, 7> colours{{{150, 200, 255},
                                            {240, 210, 250},
                                            {170, 40, 240},
                                            {155, 210, 0},
                                            {0, 120, 0},
-                                           {180, 100, 50}}};
+                                           {180, 100, 50},
+                                           of_none}};
   return colours[static_cast<size_t>(stage)];
 }
 
@@ -54,8 +59,8 @@ bool within(const std::vector<int64_t>& numbers, int64_t most) {
 
 Colour class_colour(const PixelClasses& classes, size_t k) {
   const int64_t number = classes.numbers[k];
-  if (classes.task == "SIC" && within(classes.numbers, 10)) return of_concentration(number);
-  if (classes.task == "SOD" && within(classes.numbers, 5)) return of_stage(number);
+  if (classes.task == "SIC" && within(classes.numbers, 11)) return of_concentration(number);
+  if (classes.task == "SOD" && within(classes.numbers, 6)) return of_stage(number);
   return listed(k);
 }
 
