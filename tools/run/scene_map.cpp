@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "data/geotiff.h"
+#include "data/ice_scene.h"
 #include "kernels/error.h"
 #include "model/explain/receptive_field.h"
 #include "tools/run/measured.h"
@@ -179,11 +180,12 @@ int64_t SceneMapper::largest_tile(const data::ImageHeader& header, int64_t least
   return low;
 }
 
-// TIFFs are read in parts. Other files are decoded whole, once.
+// TIFFs and scenes in NetCDF are read in parts. Other files are decoded whole, once.
 data::Image SceneMapper::read_rows(const std::string& path, const data::ImageHeader& header,
                                    const SceneSpan& row) {
   const data::PicturePart part = data::window(row.start, 0, row.end - row.start, header.width);
-  if (data::is_called_tiff(path) || row.end - row.start == header.height)
+  const bool in_parts = data::is_called_tiff(path) || data::is_netcdf(path);
+  if (in_parts || row.end - row.start == header.height)
     return data::with_channels(data::read_sample(path, bands_, limits_, part), preprocess().bands);
   if (whole_.data.empty())
     whole_ = data::with_channels(data::read_sample(path, bands_, limits_), preprocess().bands);
