@@ -63,7 +63,7 @@ std::unique_ptr<Session> session_of(const Recording& r, std::span<const Val> wan
 }  // namespace
 
 TEST_CASE("cpu bf16: every node rounds what the reference computes") {
-  for_each_fast_instruction_set([] {
+  for_each_instruction_set([] {
     NodeDifferences total;
     const auto check = [&](const Case& c) {
       const NodeDifferences found =

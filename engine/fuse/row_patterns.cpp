@@ -158,8 +158,8 @@ class Joined {
     const auto count = [&](Kind kind) {
       return std::count_if(nodes_.begin(), nodes_.end(), [&](int n) { return is_kind(n, kind); });
     };
-    // Behind a pool rows get fewer, so what lies before is made twice more often: it pays once,
-    // where rows are many.
+    // Behind a pool rows get fewer, so what lies before is made twice more often: a run of two
+    // pools, or one that begins with a pool's output, pays where rows are many.
     constexpr int64_t least_rows = 64, least_pooled_rows = 256;
     const int64_t rows = graph_.tape().shape(x).height();
     switch (run->layers[0].kind) {

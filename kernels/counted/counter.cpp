@@ -77,7 +77,7 @@ void Counter::launch_ends() {
 bool Counter::runs_block(uint64_t block, uint64_t blocks) {
   window_ = 0;
   if (machine_.most_run > 0 && blocks > machine_.most_run) {
-    const uint64_t wide = std::max<uint64_t>(machine_.most_run / windows, 1);
+    const uint64_t wide = (machine_.most_run + windows - 1) / windows;
     const auto begin = [&](uint64_t w) { return w * (blocks - wide) / (windows - 1); };
     while (window_ + 1u < windows && block >= begin(window_ + 1u)) window_++;
     if (block >= begin(window_) + wide) return false;
