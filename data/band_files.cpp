@@ -97,6 +97,12 @@ BandFiles::BandFiles(std::vector<std::string> patterns) : patterns_(std::move(pa
   }
 }
 
+BandFiles BandFiles::shown() const {
+  BandFiles few = *this;
+  if (few.of_scenes_.size() > 3) few.of_scenes_.resize(3);
+  return few;
+}
+
 BandFiles BandFiles::parse(const std::string& list) {
   if (list.empty() || list == "none") return {};
   std::vector<std::string> patterns;

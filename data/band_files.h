@@ -30,6 +30,8 @@ class BandFiles {
   const std::vector<std::string>& words() const {
     return of_scenes_.empty() ? patterns_ : of_scenes_;
   }
+  // What a picture to look at takes: of a sea-ice scene's bands the first three.
+  BandFiles shown() const;
   std::string to_string() const;  // as parse() takes it; "none" without patterns
 
   struct Match {

@@ -81,6 +81,9 @@ Scene scene_of(const std::string& path, const NetcdfFile& file,
       if (other.height != scene.sparse.height || other.width != scene.sparse.width)
         file_error(path + ": it has " + to_text(scene.sparse) + " latitudes and " + to_text(other) +
                    " longitudes");
+      if (other.height > scene.pixels.height || other.width > scene.pixels.width)
+        file_error(path + ": it has " + to_text(other) + " latitudes, more than its " +
+                   to_text(scene.pixels) + " pixels");
     }
   }
   return scene;
@@ -113,9 +116,11 @@ Hull hull(const std::string& path, const PicturePart& part, const Extents& exten
 
 // The part itself of its hull.
 Image cut_out(Image image, const PicturePart& part, const Hull& hull) {
-  if (part.whole() ||
-      (std::ssize(part.rows) == hull.height && std::ssize(part.columns) == hull.width))
-    return image;
+  const auto all = [](const std::vector<int64_t>& lines, int64_t extent) {
+    return std::ssize(lines) == extent &&
+           std::adjacent_find(lines.begin(), lines.end()) == lines.end();
+  };
+  if (part.whole() || (all(part.rows, hull.height) && all(part.columns, hull.width))) return image;
   PicturePart within = part;
   for (int64_t& row : within.rows) row -= hull.top;
   for (int64_t& column : within.columns) column -= hull.left;

@@ -65,9 +65,11 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  // False where it ended or said nothing.
-  bool ask(const Message& asked, Message& reply) const {
-    return send_message(socket_, asked) && receive_message(socket_, reply);
+  enum class Answer { given, none, silence };  // none: it ended
+  Answer ask(const Message& asked, Message& reply) const {
+    errno = 0;
+    if (send_message(socket_, asked) && receive_message(socket_, reply)) return Answer::given;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? Answer::silence : Answer::none;
   }
 
  private:
@@ -108,11 +110,22 @@ IdleChildren& idle_children() {
 Json ask(const std::string& path, const Json& request, std::vector<uint8_t>& data) {
   Message asked{request.dump(-1, ' ', true, Json::error_handler_t::replace), std::move(data)};
   Message reply;
+  // A process may have ended for a reason of its own, as one that waited for long: a second one
+  // that ends too does so because of the file.
   std::unique_ptr<Child> child = idle_children().take();
-  if (!child->ask(asked, reply))
-    file_error(path +
-               ": the file is damaged: the NetCDF library crashed or hung while reading it; "
-               "fetch it again, or remove it");
+  Child::Answer answered = child->ask(asked, reply);
+  if (answered == Child::Answer::none) {
+    child = std::make_unique<Child>(find_program(helper));
+    answered = child->ask(asked, reply);
+  }
+  const std::string doing = request.at("do") == "write" ? "writing" : "reading";
+  if (answered == Child::Answer::silence)
+    file_error(path + ": " + doing + " it took more than " + std::to_string(longest_silence_s) +
+               " s: the disk is slow, or the NetCDF library hangs on a damaged file");
+  if (answered == Child::Answer::none)
+    file_error(path + ": the NetCDF library crashed twice while " + doing + " it" +
+               (doing == "reading" ? ": the file is damaged; fetch it again, or remove it"
+                                   : ", or memory is short"));
   idle_children().give_back(std::move(child));
   data = std::move(reply.data);
   Json answer = Json::parse(reply.text, nullptr, false);

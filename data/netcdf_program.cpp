@@ -26,8 +26,10 @@ namespace {
 using namespace fulmar::data;
 using Json = nlohmann::ordered_json;
 
-constexpr size_t most_open_files = 16;
+// Chunks are kept by variable and file: some rows of them, of few scenes.
+constexpr size_t most_open_files = 4, chunk_cache_bytes = 8 << 20;
 constexpr size_t most_rank = 8;
+constexpr unsigned longest_answer_s = 150;  // whoever asked has given up by then
 
 void require(int status, const std::string& what) {
   if (status != NC_NOERR)
@@ -276,16 +278,18 @@ int main(int argc, char**) {
 #endif
   ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);    // some network file systems have no locks
   ::setenv("HDF5_PLUGIN_PATH", "/nonexistent", 1);  // no code of others
-  nc_set_chunk_cache(32 << 20, 1009, 0.75F);
+  nc_set_chunk_cache(chunk_cache_bytes, 1009, 0.75F);
   Message asked;
   while (receive_message(STDIN_FILENO, asked)) {
     Message reply;
+    ::alarm(longest_answer_s);
     try {
       reply = answer(asked);
     } catch (const std::exception& error) {
       reply = {Json{{"error", error.what()}}.dump(-1, ' ', true, Json::error_handler_t::replace),
                {}};
     }
+    ::alarm(0);
     if (!send_message(STDIN_FILENO, reply)) return 1;
   }
   return 0;

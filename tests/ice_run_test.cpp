@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "data/image.h"
 #include "engine/io/file.h"
+#include "tests/support/ice_scene.h"
 #include "tests/support/program.h"
 #include "tests/support/refusal.h"
 #include "tests/support/temp_folder.h"
@@ -91,6 +93,21 @@ TEST_CASE("sea ice: made, checked, trained on, evaluated and mapped by commands 
   for (const char* task : {"SIC", "SOD", "FLOE"}) CHECK(fs::exists(stem + "." + task + ".tif"));
   CHECK(fulmar_program({"predict", model, scenes + "/test", "--out", folder.path("all")}).code ==
         0);
+
+  // Where the SAR is masked, which is 0 there, no pixel is called, whatever other bands say.
+  REQUIRE(reads_netcdf());
+  IceFile masked;
+  masked.number = [](const std::string& band, int64_t, int64_t column) {
+    return band == "nersc_sar_primary" && column < 10 ? 0 : 0.5;
+  };
+  masked.write(folder.path("20200301T000000_dmi_prep.nc"));
+  REQUIRE(fulmar_program({"predict", model, folder.path("20200301T000000_dmi_prep.nc"), "--out",
+                          folder.path("masked")})
+              .code == 0);
+  const data::Image called =
+      data::read_image(folder.path("masked/20200301T000000_dmi_prep.SOD.tif"));
+  REQUIRE(called.width == 80);
+  for (size_t i = 0; i < called.data.size(); i++) CHECK((called.data[i] == 255) == (i % 80 < 10));
 }
 
 TEST_CASE("sea ice read in parts of the files gives the bits of scenes in memory") {
@@ -126,6 +143,10 @@ TEST_CASE("sea ice: what can't be is refused, and named") {
   check_refused(
       {{"synth", folder.path("large"), "--kind", "sea-ice", "--size", "50"}, 2, {"100 to 6000"}},
       folder.path());
+  check_refused({{"synth", folder.path("land"), "--kind", "sea-ice", "--land", "0.1"},
+                 2,
+                 {"--land goes with --kind polar-low"}},
+                folder.path());
   const std::string path = [&] {
     for (const auto& entry : fs::directory_iterator(scenes + "/train"))
       return entry.path().string();

@@ -214,7 +214,7 @@ TEST_CASE("predict: probabilities add up, areas stand in a table, and a scene be
   int64_t called = 0;
   for (const uint8_t number : map.data) called += number != 255;
   CHECK(area == doctest::Approx(static_cast<double>(called) * 1e-4).epsilon(0.01));
-  const data::Image beside = data::read_image(t.out + "/s1_sar.png");
+  const data::Image beside = data::read_image(t.out + "/s1_sar.maps.png");
   CHECK(beside.height == height);
   CHECK(beside.width == 3 * width + 16);
 }
@@ -253,6 +253,10 @@ TEST_CASE("predict: parts blend without a seam, and --memory bounds them") {
       fulmar_program({"predict", t.model, scene, "--out", t.out, "--memory", "20000"});
   CHECK(little.code == 2);
   CHECK(has(little.err, "--memory: parts of"));
+  const Ended both = fulmar_program(
+      {"predict", t.model, scene, "--out", t.out, "--memory", "4000000", "--tile", "48"});
+  CHECK(both.code == 2);
+  CHECK(has(both.err, "leave out --tile"));
 }
 
 TEST_CASE("eval: scores by picture, and maps beside charts in the run's report") {
@@ -320,6 +324,9 @@ TEST_CASE("a task of numbers beside one of classes: trained, mapped, explained")
   CHECK(has(refused({"--loss", "hinge"}), "the loss of pixels is 'hinge'"));
   CHECK(has(refused({"--units", "any=m"}), "the task 'any' has classes"));
   CHECK(has(refused({"--dropout", "0.1"}), "--dropout goes with deeplab"));
+  CHECK(has(refused({"--tversky", "0.3,0.7"}), "--tversky goes with --loss tversky"));
+  CHECK(has(refused({"--focal-gamma", "3"}), "--focal-gamma goes with --loss focal"));
+  CHECK(has(refused({"--loss", "kind=dice,kind=mse"}), "'kind' stands there twice"));
 }
 
 TEST_CASE("colours: the WMO's where classes are a chart's, a list's elsewhere") {

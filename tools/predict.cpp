@@ -217,6 +217,8 @@ int run(const Options& options, const SharedOptions& shared) {
       usage_error("--probabilities and --memory go with models that give each pixel a class");
     return Printer(options, shared).run();
   }
+  if (options.pixels.memory && options.pixels.tile > 0)
+    usage_error("--memory chooses the parts' size: leave out --tile, or --memory");
   PredictPixelsOptions pixels = options.pixels;
   pixels.model = options.pictures.model;
   pixels.paths = options.pictures.paths;

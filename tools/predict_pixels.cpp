@@ -29,7 +29,8 @@ namespace {
 // Of pixels where no band was measured; the classes' numbers are others, or it is not written.
 constexpr double nothing = 255;
 
-constexpr int64_t small_side = 1024;  // of pictures to look at
+constexpr int64_t small_side = 1024;    // of pictures to look at
+constexpr const char* beside = "maps";  // STEM.maps.png: all of them
 
 SceneMapOptions map_options(const PredictPixelsOptions& options) {
   SceneMapOptions how;
@@ -55,6 +56,10 @@ class ScenePredictor {
   }
 
   int run() {
+    for (const PixelClasses& of_task : classes_)
+      if (of_task.task == beside)
+        usage_error(options_.model + ": a task called '" + beside +
+                    "' would have the name of the picture of all maps; train it under another one");
     const std::vector<std::string> paths = data::list_pictures(options_.paths, bands_);
     const std::vector<std::string> stems = stems_of(paths, bands_);
     make_folders(options_.out);
@@ -109,7 +114,7 @@ class ScenePredictor {
       }
       count_areas(path, map, task, place, json);
     }
-    write_beside(options_.out + "/" + stem + ".png", path, map);
+    write_beside(options_.out + "/" + stem + "." + beside + ".png", path, map);
     if (shared_.json)
       print_line({{"path", path}, {"tasks", tasks}});
     else
@@ -152,7 +157,8 @@ class ScenePredictor {
   void write_beside(const std::string& file, const std::string& path, const SceneMap& map) const {
     const data::PicturePart part = picked_part(map.height, map.width, small_side);
     std::vector<data::Image> pictures{data::thumbnail(
-        data::read_sample(path, bands_, image_limits(options_.max_pixels), part), small_side)};
+        data::read_sample(path, bands_.shown(), image_limits(options_.max_pixels), part),
+        small_side)};
     for (size_t task = 0; task < classes_.size(); task++)
       pictures.push_back(picked(coloured(map.tasks[task], map.width, classes_[task]), small_side));
     write_file(file, data::encode_png(side_by_side(pictures)));

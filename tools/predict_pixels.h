@@ -26,7 +26,7 @@ struct PredictPixelsOptions {
 bool calls_pixels(const std::string& model);
 
 // `fulmar predict` of such a model: for each scene and task OUT/STEM.TASK.tif and .png, and
-// OUT/STEM.png, the scene and its maps beside each other.
+// OUT/STEM.maps.png, the scene and its maps beside each other.
 int predict_pixels(const PredictPixelsOptions& options, const SharedOptions& shared);
 
 }  // namespace fulmar::tools

@@ -179,6 +179,13 @@ std::string index_row(const Order& order, const SceneParameters& parameters) {
                   rounded(parameters.wind_speed)});
 }
 
+void refuse_others_of_ice(const CLI::App& command) {
+  for (const char* option : {"--positives", "--resolution", "--swath-edge", "--land", "--ice",
+                             "--format", "--band-files", "--twins", "--no-masks"})
+    if (command.count(option) > 0)
+      usage_error(std::string(option) + " goes with --kind polar-low, not with sea-ice");
+}
+
 int run(Options options, const SharedOptions& shared) {
   if (options.folder.empty()) usage_error("OUT: an empty path is none");
   if (options.kind == "sea-ice") {
@@ -235,9 +242,14 @@ int run(Options options, const SharedOptions& shared) {
 
 void add_synth(Cli& cli) {
   auto options = std::make_shared<Options>();
+  const auto made = std::make_shared<const CLI::App*>();  // there when the options are known
   CLI::App& command = add_command(
       cli, "synth", "Make scenes like Sentinel-1's: with and without a polar low, or of sea ice",
-      [options, &cli] { return run(*options, cli.shared); });
+      [options, made, &cli] {
+        if (options->kind == "sea-ice") refuse_others_of_ice(**made);
+        return run(*options, cli.shared);
+      });
+  *made = &command;
   command
       .add_option("OUT", options->folder,
                   "New folder: train/ and test/ with neg/ and pos/, parameters/ and masks/ with a\n"

@@ -87,17 +87,18 @@ TrainConfig resumed_config(const CLI::App& app, TrainConfig given, const std::st
     refuse(error.what());
   }
   given.resolve_paths();
+  const Json kept = config.to_json();  // what an older version left out has its usual value
   const Json asked = given.to_json();
   for (const auto& [key, value] : asked.items()) {
     const std::string option = option_of(key);
     const CLI::Option* known = app.get_option_no_throw(option);
-    if (!known || known->count() == 0 || value == saved.at(key)) continue;
+    if (!known || known->count() == 0 || value == kept.at(key)) continue;
     if (key == "dataset")
       config.dataset = given.dataset;  // the run looks whether the pictures are the same
     else if (key == "epochs")
       lengthen(config, given.epochs, folder);
     else
-      usage_error(option + " was " + saved.at(key).dump() + " in the run to resume and is " +
+      usage_error(option + " was " + kept.at(key).dump() + " in the run to resume and is " +
                   value.dump(-1, ' ', false, Json::error_handler_t::replace) +
                   " here: leave it out, or train into another folder");
   }

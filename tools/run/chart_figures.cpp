@@ -59,7 +59,7 @@ Json chart_figures(SceneMapper& mapper, const data::Dataset& dataset, const Labe
     const SceneMap map = mapper.map(sample.path);
     const data::PicturePart part = picked_part(map.height, map.width, side);
     const data::Image scene =
-        data::thumbnail(data::read_sample(sample.path, dataset.bands, limits, part), side);
+        data::thumbnail(data::read_sample(sample.path, dataset.bands.shown(), limits, part), side);
     for (size_t task = 0; task < classes.size(); task++) {
       const auto layer =
           std::find(dataset.layers.begin(), dataset.layers.end(), classes[task].task);

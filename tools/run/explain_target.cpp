@@ -114,8 +114,9 @@ Region RegionFinder::of(const std::string& path, const data::Image& image,
         if (y + top >= 0 && y + top < image.height && x + left >= 0 && x + left < image.width)
           what(static_cast<size_t>(y * crop + x), (y + top) * image.width + x + left);
   };
+  const std::vector<uint8_t> seen = measured_pixels(path, image, {}, read, limits_);
   each_pixel([&](size_t at, int64_t pixel) {
-    if (!is_measured(image, pixel, read)) return;
+    if (seen[static_cast<size_t>(pixel)] == 0) return;
     called[at] = task_.pixels->called(&logits[at * static_cast<size_t>(task_.pixels->channels())]);
     counts[static_cast<size_t>(called[at])]++;
   });

@@ -2,7 +2,12 @@
 
 #include <cmath>
 
+#include "data/ice_bands.h"
+#include "data/ice_scene.h"
+
 namespace fulmar::tools {
+
+namespace {
 
 bool is_measured(const data::Image& image, int64_t pixel, const WarpOptions& read) {
   for (int64_t band = 0; band < image.bands; band++) {
@@ -16,6 +21,23 @@ bool is_measured(const data::Image& image, int64_t pixel, const WarpOptions& rea
     if (!is_fill) return true;
   }
   return false;
+}
+
+}  // namespace
+
+std::vector<uint8_t> measured_pixels(const std::string& path, const data::Image& image,
+                                     const data::PicturePart& part, const WarpOptions& read,
+                                     const data::ImageLimits& limits) {
+  std::vector<uint8_t> measured(static_cast<size_t>(image.pixels()));
+  if (!data::is_netcdf(path)) {
+    for (size_t i = 0; i < measured.size(); i++)
+      measured[i] = is_measured(image, static_cast<int64_t>(i), read);
+    return measured;
+  }
+  const data::Image sar = data::read_ice_scene(path, data::ice_bands({"hh"}), limits, part);
+  const auto* values = reinterpret_cast<const float*>(sar.data.data());
+  for (size_t i = 0; i < measured.size(); i++) measured[i] = values[i] != 0;
+  return measured;
 }
 
 }  // namespace fulmar::tools

@@ -253,7 +253,11 @@ std::vector<std::string> by_task(const std::string& option, const std::string& t
     });
     if (equals == std::string::npos || task == classes.end())
       usage_error(option + ": '" + entry + "' names no task; write " + classes[0].task + "=...");
-    words[static_cast<size_t>(task - classes.begin())] = entry.substr(equals + 1);
+    std::string& word = words[static_cast<size_t>(task - classes.begin())];
+    if (!word.empty()) usage_error(option + ": the task '" + task->task + "' stands there twice");
+    word = entry.substr(equals + 1);
+    if (word.empty())
+      usage_error(option + ": '" + entry + "' says nothing; write " + entry + "...");
   }
   return words;
 }
@@ -277,6 +281,13 @@ std::vector<model::PixelLoss> losses_of(const std::vector<PixelClasses>& classes
                   "' has classes; --loss mse or mae makes it one of numbers");
     losses.push_back(loss);
   }
+  const auto any = [&](const char* kind) {
+    return std::any_of(losses.begin(), losses.end(),
+                       [&](const model::PixelLoss& loss) { return loss.kind == kind; });
+  };
+  if (config.tversky && !any("tversky")) usage_error("--tversky goes with --loss tversky");
+  if (config.focal_gamma != TrainConfig().focal_gamma && !any("focal"))
+    usage_error("--focal-gamma goes with --loss focal");
   return losses;
 }
 

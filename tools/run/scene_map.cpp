@@ -161,8 +161,8 @@ int64_t SceneMapper::largest_tile(const data::ImageHeader& header, int64_t least
                                   result) +
            static_cast<uint64_t>(height * line + height * width * channels * 4);
   };
-  // What is kept of the scene throughout.
-  uint64_t kept = static_cast<uint64_t>(header.pixels()) * classes_.size();
+  // What is kept of the scene throughout: classes, and what was measured.
+  uint64_t kept = static_cast<uint64_t>(header.pixels()) * (classes_.size() + 1);
   if (options_.probabilities) kept += static_cast<uint64_t>(header.pixels() * (channels - 1) * 4);
   const uint64_t left = *options_.memory > kept ? *options_.memory - kept : 0;
   const int64_t start = (least + stride_ - 1) / stride_ * stride_;
@@ -243,9 +243,10 @@ SceneMap SceneMapper::map(const std::string& path,
               map.tasks[task].begin() + y * header.width + column.own_start);
     }
     if (sums_up) sums.settle(r + 1 < parts.rows.size() ? parts.rows[r + 1].start : row.end, map);
-    for (int64_t y = row.own_start; y < row.own_end; y++)
-      for (int64_t x = 0; x < header.width; x++)
-        measured.push_back(is_measured(band, (y - row.start) * header.width + x, warp_));
+    const std::vector<uint8_t> of_band = measured_pixels(
+        path, band, data::window(row.start, 0, row.end - row.start, header.width), warp_, limits_);
+    measured.insert(measured.end(), of_band.begin() + (row.own_start - row.start) * header.width,
+                    of_band.begin() + (row.own_end - row.start) * header.width);
   }
   constexpr float none = std::numeric_limits<float>::quiet_NaN();
   for (size_t task = 0; task < map.tasks.size(); task++)
