@@ -47,7 +47,7 @@ struct IceFile {
           uint8_t* at = array.data.data() + static_cast<size_t>(row * columns + column) * bytes;
           const double value = number(name, row, column);
           const auto single = static_cast<float>(value);
-          if (type == DType::u8) *at = static_cast<uint8_t>(value);
+          if (type == DType::u8) *at = static_cast<uint8_t>(static_cast<int64_t>(value));
           if (type == DType::f32) std::memcpy(at, &single, bytes);
           if (type == DType::f64) std::memcpy(at, &value, bytes);
         }
