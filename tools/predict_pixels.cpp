@@ -159,8 +159,10 @@ class ScenePredictor {
     std::vector<data::Image> pictures{data::thumbnail(
         data::read_sample(path, bands_.shown(), image_limits(options_.max_pixels), part),
         small_side)};
-    for (size_t task = 0; task < classes_.size(); task++)
-      pictures.push_back(picked(coloured(map.tasks[task], map.width, classes_[task]), small_side));
+    for (size_t task = 0; task < classes_.size(); task++) {
+      const data::Image small = picked(map.tasks[task], map.width, small_side);
+      pictures.push_back(coloured(small.data, small.width, classes_[task]));
+    }
     write_file(file, data::encode_png(side_by_side(pictures)));
   }
 

@@ -42,16 +42,21 @@ bool comes_before(const Report::Part& a, const Report::Part& b) {
   return a.evaluation.time > b.evaluation.time;
 }
 
-std::vector<Report::Part> read_evaluations(const std::string& run) {
+// Of a run, those called PREFIX….json, by name.
+std::vector<std::string> json_files(const std::string& run, const std::string& prefix) {
   std::vector<std::string> paths;
   for (const auto& entry : fs::directory_iterator(run)) {
     const std::string name = entry.path().filename().string();
-    if (name.rfind("evaluation-", 0) == 0 && entry.path().extension() == ".json")
+    if (name.rfind(prefix, 0) == 0 && entry.path().extension() == ".json")
       paths.push_back(run + "/" + name);
   }
   std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::vector<Report::Part> read_evaluations(const std::string& run) {
   std::vector<Report::Part> parts;
-  for (const std::string& path : paths) {
+  for (const std::string& path : json_files(run, "evaluation-")) {
     Report::Part part{read_evaluation(path), false};
     const std::string model = run + "/" + last_part(part.evaluation.model);
     part.outdated = !fs::exists(model) || crc32c_of_file(model) != part.evaluation.model_crc32c;
@@ -63,15 +68,8 @@ std::vector<Report::Part> read_evaluations(const std::string& run) {
 
 // Of models of pixels, by name.
 std::vector<Json> read_pixels(const std::string& run) {
-  std::vector<std::string> paths;
-  for (const auto& entry : fs::directory_iterator(run)) {
-    const std::string name = entry.path().filename().string();
-    if (name.rfind("pixels-", 0) == 0 && entry.path().extension() == ".json")
-      paths.push_back(run + "/" + name);
-  }
-  std::sort(paths.begin(), paths.end());
   std::vector<Json> all;
-  for (const std::string& path : paths) {
+  for (const std::string& path : json_files(run, "pixels-")) {
     Json json = Json::parse(read_file(path, 1 << 28), nullptr, false);
     if (!json.is_object() || !json.contains("tasks"))
       file_error(path +

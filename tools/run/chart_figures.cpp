@@ -69,10 +69,7 @@ Json chart_figures(SceneMapper& mapper, const data::Dataset& dataset, const Labe
           data::read_labels(file, {classes[task].numbers, ignored, classes[task].task}, limits,
                             part)
               .data;
-      data::Image whole;
-      whole.height = map.height, whole.width = map.width, whole.bands = 1;
-      whole.data = map.tasks[task];
-      const data::Image called = picked(whole, side);
+      const data::Image called = picked(map.tasks[task], map.width, side);
       const data::Image all = side_by_side({scene, coloured(chart, called.width, classes[task]),
                                             coloured(called.data, called.width, classes[task]),
                                             differences(chart, called.data, called.width)});

@@ -107,8 +107,12 @@ data::PicturePart picked_part(int64_t height, int64_t width, int64_t side) {
   return {places(height), places(width)};
 }
 
-data::Image picked(const data::Image& picture, int64_t side) {
-  return data::cut(picture, picked_part(picture.height, picture.width, side));
+data::Image picked(const std::vector<uint8_t>& map, int64_t width, int64_t side) {
+  data::Image whole;
+  whole.height = std::ssize(map) / width, whole.width = width, whole.bands = 1;
+  whole.data = map;
+  const data::PicturePart part = picked_part(whole.height, width, side);
+  return data::cut(std::move(whole), part);
 }
 
 }  // namespace fulmar::tools

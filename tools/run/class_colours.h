@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "data/image.h"
 #include "tools/run/pixel_classes.h"
@@ -22,8 +23,8 @@ data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const Pixel
 // Pictures of u8 beside each other, as high as the highest, white between.
 data::Image side_by_side(const std::vector<data::Image>& pictures);
 
-// A picture at so many pixels a side at most, each the nearest one of it.
-data::Image picked(const data::Image& picture, int64_t side);
+// A map at so many pixels a side at most, each the nearest one of it: u8, one band.
+data::Image picked(const std::vector<uint8_t>& map, int64_t width, int64_t side);
 // The rows and columns that picked() takes.
 data::PicturePart picked_part(int64_t height, int64_t width, int64_t side);
 
