@@ -356,7 +356,7 @@ class Check(Script):
             time.sleep(0.1)
             if self.result()[1]["stages"].get("kernels", {}).get("status") == "passed":
                 break
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_session(process.pid)
         process.wait()
         self.assertEqual(list(self.result()[1]["stages"]), ["kernels"])
 
@@ -380,6 +380,28 @@ class Check(Script):
         ended = run(CHECK, "--device", "simt", "--out", f"{SOURCE}/bench/results", "--stages", "tests")
         self.assertEqual(ended.returncode, 2)
         self.assertIn("bench/results is for what was measured", ended.stderr)
+
+
+def kill_session(session):
+    """Kills all processes of a session: a stage is in a process group of its own, and would write on."""
+
+    def alive():
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat") as file:
+                    state, _, _, of = file.read().rpartition(")")[2].split()[:4]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(of) == session and state not in "ZX":
+                yield int(pid)
+
+    while found := list(alive()):
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.02)
 
 
 # compute-sanitizer, for the dry run: finds something in what the script plants, nothing elsewhere.
