@@ -1,5 +1,6 @@
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
 #include "kernels/cuda/windows.cuh"
 
 namespace fulmar::cuda {
@@ -74,7 +75,7 @@ struct AveragePool {
   Axes axes;
   template <int lanes>
   FULMAR_DEVICE void run(const Pixel& p) const {
-    double sum[lanes] = {};
+    LongSum sum[lanes];
     for (int64_t kh = 0; kh < axes.rows.taps; kh++) {
       const int64_t row = axes.rows.source(p.row, kh);
       if (row < 0) continue;
@@ -83,14 +84,14 @@ struct AveragePool {
         if (column < 0) continue;
         const auto value = load<lanes>(x + in.at(p.image, row, column) + p.channel);
         FULMAR_UNROLL
-        for (int k = 0; k < lanes; k++) sum[k] += static_cast<double>(value.v[k]);
+        for (int k = 0; k < lanes; k++) sum[k].add(value.v[k]);
       }
     }
     const int64_t count = axes.rows.taps_inside(p.row) * axes.columns.taps_inside(p.column);
-    const double share = count > 0 ? 1 / static_cast<double>(count) : 0;
     Vec<float, lanes> mean;
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) mean.v[k] = static_cast<float>(sum[k] * share);
+    for (int k = 0; k < lanes; k++)
+      mean.v[k] = count > 0 ? sum[k].sum() / static_cast<float>(count) : 0;
     store<lanes>(y + out.at(p.image, p.row, p.column) + p.channel, mean);
   }
 };
@@ -103,7 +104,7 @@ struct AveragePoolGrad {
   Axes axes;
   template <int lanes>
   FULMAR_DEVICE void run(const Pixel& p) const {
-    double sum[lanes] = {};
+    double sum[lanes] = {};  // ties of bf16 are common here, and fall as the reference's do
     for_windows(axes, p, [&](int64_t row, int64_t column, int64_t, int64_t) {
       const auto grad = load<lanes>(dy + out.at(p.image, row, column) + p.channel);
       const int64_t count = axes.rows.taps_inside(row) * axes.columns.taps_inside(column);

@@ -1,5 +1,6 @@
 #include "kernels/cuda/each.cuh"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/sums.cuh"
 
 namespace fulmar::cuda {
 namespace {
@@ -7,59 +8,60 @@ namespace {
 // The two source positions that an output position mixes: (1 - fraction) low + fraction high.
 struct Taps {
   int64_t low, high;
-  double fraction;
+  float fraction;
 };
 
-// One axis of a resampling.
+// One axis of a resampling. Positions in the source are whole numbers of 1 / parts: exact, and
+// without double arithmetic, of which some GPUs do little.
 struct Axis {
   int64_t in, out;
   bool align_corners, nearest;
 
-  // Where in the source an output position lies, before it is clamped to it.
-  FULMAR_DEVICE double position(int64_t output) const {
-    if (!align_corners)
-      return (static_cast<double>(output) + .5) * static_cast<double>(in) /
-                 static_cast<double>(out) -
-             .5;
-    if (out == 1) return 0;
-    return static_cast<double>(output) * static_cast<double>(in - 1) / static_cast<double>(out - 1);
+  // parts * (o + 1/2) in / out - 1/2, or parts * o (in - 1) / (out - 1), not yet clamped.
+  FULMAR_DEVICE int64_t position(int64_t output) const {
+    if (!align_corners) return (2 * output + 1) * in - out;
+    return out == 1 ? 0 : output * (in - 1);
+  }
+  FULMAR_DEVICE int64_t parts() const {
+    if (!align_corners) return 2 * out;
+    return out == 1 ? 1 : out - 1;
   }
 
   FULMAR_DEVICE Taps taps(int64_t output) const {
-    const double last = static_cast<double>(in - 1), at = position(output);
-    const double clamped = at < 0 ? 0 : at > last ? last : at;
+    const int64_t of_one = parts(), last = (in - 1) * of_one, at = position(output);
+    const int64_t clamped = at < 0 ? 0 : at > last ? last : at;
     if (nearest) {
-      const int64_t tap = static_cast<int64_t>(clamped + .5);
-      const int64_t inside = tap < in ? tap : in - 1;
-      return {inside, inside, 0};
+      const int64_t tap = divide(2 * clamped + of_one, 2 * of_one);
+      return {tap, tap, 0};
     }
-    const int64_t low = static_cast<int64_t>(clamped);
-    return {low, low + 1 < in ? low + 1 : low, clamped - static_cast<double>(low)};
+    const int64_t low = divide(clamped, of_one);
+    return {low, low + 1 < in ? low + 1 : low,
+            static_cast<float>(clamped - low * of_one) / static_cast<float>(of_one)};
   }
 
   // How much an output position takes from the source position `input`.
-  FULMAR_DEVICE double weight(int64_t output, int64_t input) const {
+  FULMAR_DEVICE float weight(int64_t output, int64_t input) const {
     const Taps t = taps(output);
     return (t.low == input ? 1 - t.fraction : 0) + (t.high == input ? t.fraction : 0);
   }
 
-  // Output positions that may take something from `input`; those before and after don't. An output
-  // more than one source position away doesn't, and rounding moves none by a whole one.
+  // Output positions that may take something from `input`; those before and after don't: an output
+  // more than one source position away doesn't.
   FULMAR_DEVICE int64_t first_output(int64_t input) const {
-    return input == 0 ? 0 : bound(static_cast<double>(input) - 1, -1);
+    return input == 0 ? 0 : bound(input - 1, -1);
   }
   FULMAR_DEVICE int64_t end_output(int64_t input) const {
-    return input == in - 1 ? out : bound(static_cast<double>(input) + 1, 2);
+    return input == in - 1 ? out : bound(input + 1, 2);
   }
 
  private:
-  FULMAR_DEVICE int64_t bound(double at, int64_t margin) const {
-    double output = 0;
-    if (!align_corners)
-      output = (at + .5) * static_cast<double>(out) / static_cast<double>(in) - .5;
+  FULMAR_DEVICE int64_t bound(int64_t at, int64_t margin) const {
+    int64_t output = 0;
+    if (!align_corners)  // at least 0, as `at` is: -1/2 is rounded up, and the margin is wider
+      output = divide((2 * at + 1) * out, 2 * in);
     else if (in > 1)
-      output = at * static_cast<double>(out - 1) / static_cast<double>(in - 1);
-    const int64_t moved = static_cast<int64_t>(floor(output)) + margin;
+      output = divide(at * (out - 1), in - 1);
+    const int64_t moved = output + margin;
     return moved < 0 ? 0 : moved > out ? out : moved;
   }
 };
@@ -92,7 +94,7 @@ struct Forward {
     };
     const Vec<float, lanes> low_low = at(r.low, c.low), low_high = at(r.low, c.high);
     const Vec<float, lanes> high_low = at(r.high, c.low), high_high = at(r.high, c.high);
-    const float down = static_cast<float>(r.fraction), right = static_cast<float>(c.fraction);
+    const float down = r.fraction, right = c.fraction;
     Vec<float, lanes> value;
     FULMAR_UNROLL
     for (int k = 0; k < lanes; k++)
@@ -110,24 +112,24 @@ struct Gradient {
   Axes axes;
   template <int lanes>
   FULMAR_DEVICE void run(const Pixel& p) const {
-    double sum[lanes] = {};
+    LongSum sum[lanes];
     const int64_t end_row = axes.rows.end_output(p.row);
     const int64_t first_column = axes.columns.first_output(p.column);
     const int64_t end_column = axes.columns.end_output(p.column);
     for (int64_t row = axes.rows.first_output(p.row); row < end_row; row++) {
-      const double down = axes.rows.weight(row, p.row);
+      const float down = axes.rows.weight(row, p.row);
       if (down == 0) continue;
       for (int64_t column = first_column; column < end_column; column++) {
-        const double weight = down * axes.columns.weight(column, p.column);
+        const float weight = down * axes.columns.weight(column, p.column);
         if (weight == 0) continue;
         const auto grad = load<lanes>(dy + out.at(p.image, row, column) + p.channel);
         FULMAR_UNROLL
-        for (int k = 0; k < lanes; k++) sum[k] += weight * static_cast<double>(grad.v[k]);
+        for (int k = 0; k < lanes; k++) sum[k].add(weight * grad.v[k]);
       }
     }
     Vec<float, lanes> total;
     FULMAR_UNROLL
-    for (int k = 0; k < lanes; k++) total.v[k] = static_cast<float>(sum[k]);
+    for (int k = 0; k < lanes; k++) total.v[k] = sum[k].sum();
     store<lanes>(dx + in.at(p.image, p.row, p.column) + p.channel, total);
   }
 };

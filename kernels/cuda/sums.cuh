@@ -33,7 +33,7 @@ struct LongSum {
   float run = 0;
   int left = float_run;
 
-  FULMAR_DEVICE explicit LongSum(double start) : total(start) {}
+  FULMAR_DEVICE explicit LongSum(double start = 0) : total(start) {}
   FULMAR_DEVICE void add(float x) {
     run += x;
     if (--left > 0) return;
