@@ -348,7 +348,17 @@ Georeference ice_georeference(const std::string& path) {
   const std::vector<int64_t> all{sparse.height, sparse.width};
   const std::vector<uint8_t> bytes = read_netcdf(
       path, {{latitude, {0, 0}, all, DType::f64}, {longitude, {0, 0}, all, DType::f64}});
-  const auto* values = reinterpret_cast<const double*>(bytes.data());
+  const size_t points = static_cast<size_t>(sparse.height * sparse.width);
+  std::vector<double> values(2 * points);
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  const std::span<const double> both(values);
+  return georeference_of_grid(both.first(points), both.last(points), sparse.height, sparse.width,
+                              scene.pixels.height, scene.pixels.width);
+}
+
+Georeference georeference_of_grid(std::span<const double> latitudes,
+                                  std::span<const double> longitudes, int64_t rows, int64_t columns,
+                                  int64_t height, int64_t width) {
   Georeference georeference = make_georeference(EarthModel::geographic, 4326, 0, 0, 1, 1);
   georeference.transform.reset();
   const auto place = [](int64_t point, int64_t points, int64_t pixels) {
@@ -356,12 +366,11 @@ Georeference ice_georeference(const std::string& path) {
     return 0.5 + static_cast<double>(point) * static_cast<double>(pixels - 1) /
                      static_cast<double>(points - 1);
   };
-  for (int64_t row = 0; row < sparse.height; row++)
-    for (int64_t column = 0; column < sparse.width; column++) {
-      const int64_t at = row * sparse.width + column;
-      georeference.points.push_back({place(column, sparse.width, scene.pixels.width),
-                                     place(row, sparse.height, scene.pixels.height),
-                                     values[sparse.height * sparse.width + at], values[at], 0});
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t column = 0; column < columns; column++) {
+      const auto at = static_cast<size_t>(row * columns + column);
+      georeference.points.push_back({place(column, columns, width), place(row, rows, height),
+                                     longitudes[at], latitudes[at], 0});
     }
   return georeference;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,5 +40,9 @@ bool has_ice_chart(const std::string& path, const std::string& chart);
 // The sparse grid of latitudes and longitudes as control points; empty where there is none. Its
 // points are taken to lie evenly, the first and last on the first and last pixels.
 Georeference ice_georeference(const std::string& path);
+// The same of a grid of `rows` x `columns` points on a picture of `height` x `width` pixels.
+Georeference georeference_of_grid(std::span<const double> latitudes,
+                                  std::span<const double> longitudes, int64_t rows, int64_t columns,
+                                  int64_t height, int64_t width);
 
 }  // namespace fulmar::data

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "data/geotiff.h"
+#include "data/ice_bands.h"
+#include "data/ice_scene.h"
 #include "data/image.h"
 #include "engine/io/file.h"
 #include "tests/support/ice_scene.h"
@@ -110,6 +113,33 @@ TEST_CASE("sea ice: made, checked, trained on, evaluated and mapped by commands 
   for (size_t i = 0; i < called.data.size(); i++) CHECK((called.data[i] == 255) == (i % 80 < 10));
 }
 
+TEST_CASE("sea ice: made as GeoTIFFs it is the same, cells repeated, charts beside it") {
+  const TempFolder folder;
+  const std::string netcdf = folder.path("netcdf"), tiff = folder.path("tiff");
+  make(netcdf);
+  make(tiff, {"--format", "geotiff"});
+  int scenes = 0;
+  for (const auto& entry : fs::directory_iterator(netcdf + "/train")) {
+    const std::string stem = tiff + "/train/" + entry.path().stem().string();
+    const std::string scene = entry.path();
+    CHECK(data::read_image(stem + ".tif").data ==
+          data::read_ice_scene(scene, data::usual_ice_bands()).data);
+    for (const char* chart : {"SIC", "SOD", "FLOE"})
+      CHECK(data::read_image(stem + "_" + chart + ".tif").data ==
+            data::read_ice_chart(scene, chart).data);
+    const data::Georeference where = data::read_georeference(stem + ".tif");
+    const data::Georeference expected = data::ice_georeference(scene);
+    CHECK(where.epsg == 4326);
+    REQUIRE(where.points.size() == expected.points.size());
+    CHECK(where.points.back().column == expected.points.back().column);
+    CHECK(where.points.back().y == expected.points.back().y);
+    scenes++;
+  }
+  CHECK(scenes == 3);
+  CHECK(fulmar_program({"check", tiff, "--labels", "SIC=*_SIC.tif,SOD=*_SOD.tif,FLOE=*_FLOE.tif"})
+            .code == 0);
+}
+
 TEST_CASE("sea ice read in parts of the files gives the bits of scenes in memory") {
   const TempFolder folder;
   const std::string scenes = folder.path("scenes");
@@ -146,6 +176,12 @@ TEST_CASE("sea ice: what can't be is refused, and named") {
   check_refused({{"synth", folder.path("land"), "--kind", "sea-ice", "--land", "0.1"},
                  2,
                  {"--land goes with --kind polar-low"}},
+                folder.path());
+  check_refused({{"synth", folder.path("png"), "--kind", "sea-ice", "--format", "png"},
+                 2,
+                 {"netcdf or geotiff"}},
+                folder.path());
+  check_refused({{"synth", folder.path("netcdf"), "--format", "netcdf"}, 2, {"--kind sea-ice"}},
                 folder.path());
   const std::string path = [&] {
     for (const auto& entry : fs::directory_iterator(scenes + "/train"))

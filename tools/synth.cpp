@@ -38,7 +38,7 @@ struct Options {
   double positives = 0.5;
   data::scenes::SceneOptions scene{768, 1000};
   int64_t resolution = 1000;
-  std::string format = "png";
+  std::string format;
   bool band_files = false, twins = false, no_masks = false;
 };
 
@@ -181,7 +181,7 @@ std::string index_row(const Order& order, const SceneParameters& parameters) {
 
 void refuse_others_of_ice(const CLI::App& command) {
   for (const char* option : {"--positives", "--resolution", "--swath-edge", "--land", "--ice",
-                             "--format", "--band-files", "--twins", "--no-masks"})
+                             "--band-files", "--twins", "--no-masks"})
     if (command.count(option) > 0)
       usage_error(std::string(option) + " goes with --kind polar-low, not with sea-ice");
 }
@@ -194,9 +194,13 @@ int run(Options options, const SharedOptions& shared) {
     ice.train = options.train_given.value_or(ice.train);
     ice.test = options.test_given.value_or(ice.test);
     ice.size = options.size_given.value_or(ice.size);
+    if (options.format == "png") usage_error("--format of sea-ice scenes is netcdf or geotiff");
+    ice.geotiff = options.format == "geotiff";
     if (ice.train + ice.test == 0) usage_error("no scenes to make: raise --train or --test");
     return synth_ice(ice, shared);
   }
+  if (options.format.empty()) options.format = "png";
+  if (options.format == "netcdf") usage_error("--format netcdf goes with --kind sea-ice");
   options.train = options.train_given.value_or(options.train);
   options.test = options.test_given.value_or(options.test);
   options.scene.size = options.size_given.value_or(options.scene.size);
@@ -255,9 +259,10 @@ void add_synth(Cli& cli) {
                   "New folder: train/ and test/ with neg/ and pos/, parameters/ and masks/ with a\n"
                   "file for each scene, index.csv")
       ->required();
-  add_choice(command, "--kind", options->kind, {"polar-low", "sea-ice"},
-             "polar-low; or sea-ice: ready-to-train scenes of the AI4Arctic challenge's form in\n"
-             "NetCDF-4, of which --train, --test and --size alone decide (default polar-low)");
+  add_choice(
+      command, "--kind", options->kind, {"polar-low", "sea-ice"},
+      "polar-low; or sea-ice: ready-to-train scenes of the AI4Arctic challenge's form in\n"
+      "NetCDF-4, of which --train, --test, --size and --format alone decide (default polar-low)");
   add_integer(command, "--train", options->train_given, 0, 1'000'000,
               "Scenes to train on (default 1000; of sea ice 40)");
   add_integer(command, "--test", options->test_given, 0, 1'000'000,
@@ -275,9 +280,10 @@ void add_synth(Cli& cli) {
   add_number(command, "--ice", options->scene.ice, 0, 0.4,
              "Mean share of the sea that is ice (default 0.1)");
   add_choice(
-      command, "--format", options->format, {"png", "geotiff"},
+      command, "--format", options->format, {"png", "geotiff", "netcdf"},
       "png: colours of 8 bits; geotiff: VV and VH in dB, float32, georeferenced, with nodata\n"
-      "and NaN outside the swath (default png)");
+      "and NaN outside the swath; of sea ice geotiff: SCENE.tif of all 24 bands and a label\n"
+      "raster for each chart, SCENE_SIC.tif; or netcdf (default png; of sea ice netcdf)");
   command.add_flag("--band-files", options->band_files,
                    "With --format geotiff: SCENE_VV.tif and SCENE_VH.tif instead of one file");
   command.add_flag(

@@ -1,12 +1,16 @@
 #include "tools/synth_ice.h"
 
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <set>
+#include <utility>
 #include <vector>
 
+#include "data/geotiff.h"
 #include "data/ice_bands.h"
+#include "data/ice_scene.h"
 #include "data/netcdf.h"
 #include "data/scenes/sea_ice.h"
 #include "kernels/error.h"
@@ -37,6 +41,39 @@ NetcdfArray array_of(const std::string& name, const std::vector<std::string>& di
   return array;
 }
 
+std::array<std::pair<const char*, const std::vector<uint8_t>*>, 3> charts_of(const SeaIce& scene) {
+  return {{{"SIC", &scene.sic}, {"SOD", &scene.sod}, {"FLOE", &scene.floe}}};
+}
+
+// All bands of the pixels in one file, those of cells repeated, and a label raster for each chart:
+// path_SIC.tif and so on, 255 where there is no label.
+void write_rasters(const SeaIce& scene, const std::string& path) {
+  const data::Georeference where = data::georeference_of_grid(
+      scene.latitudes, scene.longitudes, scene.points, scene.points, scene.size, scene.size);
+  for (const auto& [name, values] : charts_of(scene)) {
+    data::Image chart;
+    static_cast<data::ImageHeader&>(chart) = {scene.size, scene.size, 1, DType::u8};
+    chart.data = *values;
+    data::write_geotiff(path + "_" + name + ".tif", chart, where, 255);
+  }
+  data::Image image;
+  static_cast<data::ImageHeader&>(image) = {scene.size, scene.size,
+                                            static_cast<int64_t>(scene.bands.size()), DType::f32};
+  image.data.resize(static_cast<size_t>(image.bytes()));
+  const std::vector<std::string>& bands = data::usual_ice_bands();
+  uint8_t* to = image.data.data();
+  for (int64_t row = 0; row < scene.size; row++)
+    for (int64_t column = 0; column < scene.size; column++)
+      for (size_t band = 0; band < bands.size(); band++, to += sizeof(float)) {
+        const bool of_pixels = data::grid_of_ice_band(bands[band]) == data::IceGrid::pixels;
+        const int64_t at = of_pixels ? row * scene.size + column
+                                     : data::cell_of_pixel(row, scene.cells) * scene.cells +
+                                           data::cell_of_pixel(column, scene.cells);
+        std::memcpy(to, &scene.bands[band][static_cast<size_t>(at)], sizeof(float));
+      }
+  data::write_geotiff(path + ".tif", image, where);
+}
+
 // The challenge's names. A test's charts lie in a file of their own.
 void write_scene(const SeaIce& scene, const std::string& path, bool test) {
   const std::vector<std::string> pixels{"sar_lines", "sar_samples"},
@@ -52,10 +89,7 @@ void write_scene(const SeaIce& scene, const std::string& path, bool test) {
       {"pixel_spacing", "80"}};
   const std::vector<int64_t> chunks{std::min(chunk, scene.size), std::min(chunk, scene.size)};
   std::vector<NetcdfArray> charts, arrays;
-  for (const auto& [name, values] :
-       {std::pair<const char*, const std::vector<uint8_t>*>{"SIC", &scene.sic},
-        {"SOD", &scene.sod},
-        {"FLOE", &scene.floe}}) {
+  for (const auto& [name, values] : charts_of(scene)) {
     charts.push_back(array_of(name, pixels, *values, DType::u8));
     charts.back().chunks = chunks;
     charts.back().numbers["chart_fill_value"] = 255;
@@ -88,8 +122,9 @@ int synth_ice(const SynthIceOptions& options, const SharedOptions& shared) {
     usage_error("--size: a side of a sea-ice scene has " +
                 std::to_string(data::scenes::least_sea_ice) + " to " +
                 std::to_string(data::scenes::most_sea_ice) + " pixels");
-  const Json record{{"kind", "sea-ice"},    {"train", options.train}, {"test", options.test},
-                    {"size", options.size}, {"seed", shared.seed},    {"version", version()}};
+  Json record{{"kind", "sea-ice"},    {"train", options.train}, {"test", options.test},
+              {"size", options.size}, {"seed", shared.seed},    {"version", version()}};
+  if (options.geotiff) record["format"] = "geotiff";
   CommandContext command(shared);
   prepare_folder(options.folder, record);
   for (const char* part : {"train", "test"}) {
@@ -112,8 +147,15 @@ int synth_ice(const SynthIceOptions& options, const SharedOptions& shared) {
     std::string number = std::to_string(i);
     number.insert(0, 6 - std::min<size_t>(6, number.size()), '0');
     const std::string path = options.folder + (test ? "/test/" : "/train/") +
-                             scene.start.substr(0, 9) + number + "_dmi_prep.nc";
-    if (!fs::exists(path)) write_scene(scene, path, test);
+                             scene.start.substr(0, 9) + number + "_dmi_prep";
+    const std::string last = path + (options.geotiff ? ".tif" : ".nc");
+    if (fs::exists(last)) {
+      // It was made before the last stop.
+    } else if (options.geotiff) {
+      write_rasters(scene, path);
+    } else {
+      write_scene(scene, last, test);
+    }
     const std::scoped_lock lock(mutex);
     progress.update(++done);
   });

@@ -11,6 +11,7 @@ struct SynthIceOptions {
   std::string folder;
   int64_t train = 40, test = 10;
   int64_t size = 512;
+  bool geotiff = false;  // one file of all bands and one for each chart, instead of NetCDF
 };
 
 // What `fulmar synth --kind sea-ice` does.

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <unordered_map>
 
+#include "data/ice_scene.h"
 #include "data/scenes/dice.h"
 #include "data/scenes/ice_codes.h"
 #include "data/scenes/noise.h"
@@ -15,8 +16,7 @@ namespace fulmar::data::scenes {
 
 namespace {
 
-constexpr int64_t cell_pixels = 25;
-constexpr double polygon_pixels = 130;   // about the width of one
+constexpr double polygon_pixels = 220;   // about the width of one
 constexpr double region_polygons = 3.5;  // of a region of open water, or of ice
 
 // Among pixels with a label, summed over the 513 scenes of the challenge.
@@ -57,6 +57,12 @@ constexpr std::array<std::array<double, channels>, surfaces> brightness{
 // Of the footprints, in cells; and what a kg/m2 of water vapour adds over open water.
 constexpr std::array<double, 7> footprint_cells{8, 8, 5, 3, 2.6, 1.6, 0.8};
 constexpr std::array<double, 7> vapour_kelvin{0.1, 0.1, 0.2, 0.9, 2.2, 1.0, 1.8};
+// How much snow of a polygon's own depth and grain changes what its ice emits, at most.
+constexpr std::array<double, 7> snow_kelvin{4, 4, 6, 12, 14, 20, 24};
+// Wet snow hides what lies below, from both: what old ice then looks like.
+constexpr Backscatter34 wet_old_ice{-14.2, -24.0, -0.18, 2.2, 4};
+constexpr std::array<double, channels> wet_ice{228, 252, 229, 252, 231, 252, 235,
+                                               252, 236, 252, 238, 250, 238, 248};
 
 // Means and deviations that the challenge's files are normalised by, in the order of the bands.
 struct Normal {
@@ -92,7 +98,7 @@ struct Polygon {
   double fraction = 0;                       // of the area that is ice
   std::array<Surface, 2> ice{water, water};  // of two kinds of about the same share
   std::array<double, 2> floes{0, 0};         // their size, pixels
-  double hh_db = 0, hv_db = 0;               // the polygon's own
+  double hh_db = 0, hv_db = 0, snow = 0;     // the polygon's own
 };
 
 Polygon draw_polygon(uint64_t seed, bool open) {
@@ -132,25 +138,29 @@ Polygon draw_polygon(uint64_t seed, bool open) {
   }
   polygon.hh_db = dice.uniform(-0.7, 0.7);
   polygon.hv_db = dice.uniform(-0.5, 0.5);
+  polygon.snow = dice.uniform(-1, 1);
   if (charted) polygon.classes = classes_of(codes);
   return polygon;
 }
 
-// Speckle of 8 looks: a gamma variate of mean 1, dB.
+// Speckle of 32 looks, about what 80 m pixels of EW GRDM have: a gamma variate of mean 1, dB, as
+// the cube of a normal one (Wilson & Hilferty 1931), which is a sum of 8 uniform ones.
 double speckle_db(uint64_t seed, uint64_t band, uint64_t pixel) {
-  double product = 1;
+  double sum = -4;
   for (uint64_t part = 0; part < 2; part++) {
     const RandomBits bits = draw(seed, Draw::scene_speckle, band << 1 | part, pixel);
-    for (const uint32_t word : bits.word) product *= 1 - static_cast<double>(uniform(word));
+    for (const uint32_t word : bits.word) sum += static_cast<double>(uniform(word));
   }
-  return 10 * std::log10(std::max(-std::log(product) / 8, 1e-6));
+  constexpr double looks = 32;
+  const double normal = sum * std::sqrt(1.5);
+  return 30 * std::log10(1 - 1 / (9 * looks) + normal / std::sqrt(9 * looks));
 }
 
 class Maker {
  public:
   Maker(uint64_t seed, int64_t size) : seed_(seed), dice_(seed) {
     scene_.size = size;
-    scene_.cells = std::max<int64_t>(1, size / cell_pixels);
+    scene_.cells = std::max<int64_t>(1, size / pixels_of_cell);
     scene_.points = std::clamp<int64_t>(size / 250 + 1, 2, 21);
     const auto pixels = static_cast<size_t>(size * size);
     const auto cells = static_cast<size_t>(scene_.cells * scene_.cells);
@@ -159,7 +169,9 @@ class Maker {
     for (std::vector<uint8_t>* chart : {&scene_.sic, &scene_.sod, &scene_.floe})
       chart->assign(pixels, 255);
     shares_.resize(cells);
+    snow_.resize(cells);
     month_ = dice_.integer(1, 12);
+    wet_ = month_ >= 6 && month_ <= 9;
     wind_db_ = dice_.uniform(-4, 5);
     left_angle_ = dice_.uniform(19, 24);
     // 400 km show all angles; of less the scene shows a part.
@@ -169,7 +181,7 @@ class Maker {
     land_level_ = dice_.uniform(0.25, 0.6);
     swath_ = dice_.chance(0.5) ? dice_.uniform(0.05, 0.3) : -1;
     swath_tilt_ = dice_.uniform(-0.2, 0.2);
-    vapour_ = dice_.uniform(1.5, month_ >= 6 && month_ <= 9 ? 18 : 8);
+    vapour_ = dice_.uniform(1.5, wet_ ? 18 : 8);
   }
 
   SeaIce make() {
@@ -186,10 +198,10 @@ class Maker {
     return lattice_bits(static_cast<uint32_t>(seed_ >> 32), static_cast<int32_t>(seed_),
                         static_cast<int32_t>(number));
   }
+
   size_t cell_of(int64_t row, int64_t column) const {
-    const int64_t last = scene_.cells - 1;
-    return static_cast<size_t>(std::min(row / cell_pixels, last) * scene_.cells +
-                               std::min(column / cell_pixels, last));
+    return static_cast<size_t>(cell_of_pixel(row, scene_.cells) * scene_.cells +
+                               cell_of_pixel(column, scene_.cells));
   }
 
   const Polygon& polygon_at(double x, double y) {
@@ -220,7 +232,7 @@ class Maker {
     const Cell floe = cell_at(field(7) + static_cast<uint32_t>(size), x / size, y / size);
     if (floe.uniform() >= polygon.fraction) return water;
     // Floes differ, and their rims are ridged.
-    floe_db = 1.6 * ((floe.bits >> 5 & 0xff) / 255.0 - 0.5) + (floe.border() < 0.12 ? 1.0 : 0);
+    floe_db = 3.6 * ((floe.bits >> 5 & 0xff) / 255.0 - 0.5) + (floe.border() < 0.12 ? 2.0 : 0);
     return polygon.ice[kind];
   }
 
@@ -232,9 +244,10 @@ class Maker {
     double floe_db = 0;
     const Surface surface = height > 0 ? land : surface_at(polygon, x, y, floe_db);
     shares_[cell_of(row, column)][surface] += 1;
+    if (surface != water && surface != land) snow_[cell_of(row, column)] += polygon.snow;
     if (outside_swath(x, y)) return;  // 0 everywhere, and no chart
     const double angle = left_angle_ + angle_step_ * x;
-    const Backscatter34& b = backscatter34[surface];
+    const Backscatter34& b = surface == old_ice && wet_ ? wet_old_ice : backscatter34[surface];
     const double texture =
         b.texture_db * 3 *
         fractal(field(8) + surface, x / b.texture_pixels, y / b.texture_pixels, 2);
@@ -298,17 +311,22 @@ class Maker {
   }
 
   void make_brightness() {
-    for (std::array<double, surfaces>& shares : shares_) {
+    for (size_t cell = 0; cell < shares_.size(); cell++) {
       double sum = 0;
-      for (const double share : shares) sum += share;
-      for (double& share : shares) share /= std::max(sum, 1.0);
+      for (const double share : shares_[cell]) sum += share;
+      for (double& share : shares_[cell]) share /= std::max(sum, 1.0);
+      snow_[cell] /= std::max(sum, 1.0);
     }
     for (size_t channel = 0; channel < channels; channel++) {
       const size_t frequency = channel / 2;
       std::vector<double> kelvin(shares_.size());
       each_cell([&](size_t cell, double x, double y) {
-        for (size_t surface = 0; surface < surfaces; surface++)
-          kelvin[cell] += shares_[cell][surface] * brightness[surface][channel];
+        for (size_t surface = 0; surface < surfaces; surface++) {
+          const bool wet = wet_ && surface != water && surface != land;
+          kelvin[cell] +=
+              shares_[cell][surface] * (wet ? wet_ice[channel] : brightness[surface][channel]);
+        }
+        kelvin[cell] += snow_[cell] * snow_kelvin[frequency];
         kelvin[cell] += shares_[cell][water] * vapour_kelvin[frequency] * (vapour_at(x, y) - 4) *
                         (channel % 2 == 0 ? 1 : 0.6);
       });
@@ -371,6 +389,8 @@ class Maker {
   SeaIce scene_;
   std::unordered_map<uint64_t, Polygon> polygons_;
   std::vector<std::array<double, surfaces>> shares_;  // of each cell
+  std::vector<double> snow_;                          // of each cell, summed over its ice
+  bool wet_ = false;                                  // the snow
   int64_t month_ = 1;
   double wind_db_ = 0, left_angle_ = 0, angle_step_ = 0, vapour_ = 0;
   bool has_land_ = false;
