@@ -379,16 +379,21 @@ class BackwardBand {
 
   void flush() {
     pixels_ = 0;
-    if (sum_totals_)
-      for (int64_t i = 0; i < b_.sum_floats(); i++) {
-        sum_totals_[i] += static_cast<double>(sums_[i]);
-        sums_[i] = 0;
+    if (sum_totals_) {
+      const hn::ScalableTag<double> wide;
+      const hn::Rebind<float, decltype(wide)> narrow;
+      for (int64_t i = 0; i < b_.sum_floats(); i += static_cast<int64_t>(hn::Lanes(wide))) {
+        double* const total = sum_totals_ + i;
+        const auto part = hn::PromoteTo(wide, hn::LoadU(narrow, sums_ + i));
+        hn::StoreU(hn::Add(hn::LoadU(wide, total), part), wide, total);
+        hn::StoreU(hn::Zero(narrow), narrow, sums_ + i);
       }
-    if (!totals_ || !split_) return;
-    for (int64_t i = 0; i < b_.total_floats(); i++) {
-      totals_[i] += accumulated_[i];
-      accumulated_[i] = 0;
     }
+    if (!totals_ || !split_) return;
+    transform(
+        Cached(), b_.total_floats(), totals_, [](V a, V b) HWY_ATTR { return hn::Add(a, b); },
+        totals_, accumulated_);
+    std::memset(accumulated_, 0, static_cast<size_t>(b_.total_floats()) * sizeof(float));
   }
 
   const Backward& b_;
