@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/near_tasks.h"
@@ -73,14 +75,16 @@ struct RowTasks {
   int64_t count() const { return images * bands * parts; }
   // Whether the task behind makes the rows behind.
   bool goes_on(int64_t number) const { return parts == 1 && (number + 1) % bands != 0; }
-  // Of every band alone, and of those that a worker makes one behind the other.
+  // Of every band alone, and of each chain of bands that a worker makes one behind the other.
   void find_slots(RowPlan& plan, int64_t threads) const {
     for (int64_t band = 0; band < bands; band++) plan.find_slots(band_rows, band, band + 1);
+    std::set<std::pair<int64_t, int64_t>> seen;
     for (int64_t w = 0; w < threads && parts == 1; w++) {
       const NearTasks::Span share = NearTasks::share(count(), threads, w);
       for (int64_t task = share.begin; task < share.end;) {
         const int64_t band = task % bands, more = std::min(bands - band, share.end - task);
-        if (more > 1) plan.find_slots(band_rows, band, band + more);
+        if (more > 1 && seen.emplace(band, more).second)
+          plan.find_slots(band_rows, band, band + more);
         task += more;
       }
     }
