@@ -114,6 +114,26 @@ TEST_CASE("fuse: the gradient by a kept activation is that of the tape before") 
   CHECK(count_ops(*f.tape, "separable_grad") == 1);  // of the second alone
 }
 
+TEST_CASE("fuse: the operations of a gradient include the depthwise part, which is made again") {
+  Chain chain;
+  const Rewritten f = chain.fused();
+  const std::array wanted{f.now(chain.x), f.now(chain.weights[0])};
+  grad(*f.tape, f.now(chain.a2), wanted);
+  const double pixels = 2 * 6 * 7;
+  int met = 0;
+  for (int n = 0; n < f.tape->size(); n++) {
+    const Node& node = f.tape->node(n);
+    const auto* back = as<ops::SeparableBack>(node);
+    if (!back) continue;
+    std::vector<ValueInfo> in;
+    for (Val v : node.inputs) in.push_back(v ? f.tape->info(v) : ValueInfo{});
+    // By channel: dd of 8 and dx of 9 products; 8, 9 and 9 of the weights.
+    CHECK(back->flops(in, node.outputs) == 2 * pixels * 8 * (back->weights ? 43 : 17));
+    met++;
+  }
+  CHECK(met == 2);
+}
+
 TEST_CASE("fuse: a second reader in memory makes the activation lie in memory for all") {
   Chain chain;
   const Val twice = ops::affine(chain.tape, chain.a1, 2, 0);

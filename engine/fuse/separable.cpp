@@ -145,7 +145,10 @@ std::vector<ValueInfo> SeparableBack::infer(std::span<const ValueInfo> in) const
 }
 
 double SeparableBack::flops(std::span<const ValueInfo> in, std::span<const ValueInfo>) const {
-  return (weights ? 2 : 1) * product_flops(in[given].shape, in[given + load + 1].shape.channels());
+  const Shape& x_shape = in[given].shape;
+  const double product = product_flops(x_shape, in[given + load + 1].shape.channels());
+  // The pointwise kernel's gradient needs the depthwise part, which is made again.
+  return weights ? 2 * product + product_flops(x_shape, 0) : product;
 }
 
 namespace {
