@@ -31,6 +31,7 @@ import alternate  # noqa: E402
 STEP = [
     ("tensorflow", "graph", "tensorflow", False),
     ("tensorflow", "graph_avx2", "tensorflow", False),
+    ("torch", "eager", "torch", False),
     ("torch", "channels_last", "torch", False),
     ("torch", "compile", "torch", False),
     ("torch", "compile_bf16", "torch", True),
@@ -53,7 +54,10 @@ COLD = [
 NETWORKS = {
     "polar-low": ["tensorflow", "torch", "onnxruntime", "openvino"],
     "resnet-50": ["torch", "onnxruntime", "openvino"],
+    "unet": ["torch"],
 }
+# Pictures' side, the crop's, bands.
+SIZES = {"polar-low": (1536, 1024, 3), "resnet-50": (224, 224, 3), "unet": (256, 256, 24)}
 BOUND, BOUND_BF16 = 1e-3, 1e-1
 
 
@@ -405,10 +409,11 @@ def main():
     parser.add_argument("--network", choices=NETWORKS, default="polar-low")
     parser.add_argument("--what", help="some of step,inference,cold (default: all; cold is of "
                         "polar-low)")
-    parser.add_argument("--size", type=int, help="1536; of resnet-50 224")
-    parser.add_argument("--crop", type=int, help="1024; of resnet-50 224")
-    parser.add_argument("--channels", type=int, default=3, help="of the pictures")
-    parser.add_argument("--widths", help="of polar-low, in place of the published ones: 16,32,64")
+    parser.add_argument("--size", type=int, help="1536; of resnet-50 224, of unet 256")
+    parser.add_argument("--crop", type=int, help="1024; of resnet-50 224, of unet 256")
+    parser.add_argument("--channels", type=int, help="of the pictures: 3; of unet 24")
+    parser.add_argument("--widths", help="in place of the network's own: 16,32,64 (not of "
+                        "resnet-50)")
     parser.add_argument("--batch", type=int, default=16, help="of training steps")
     parser.add_argument("--augment", action="store_true", help="in training steps")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -423,16 +428,17 @@ def main():
     parser.add_argument("--json", help="write the result to this file, too")
     args = parser.parse_args()
     polar_low = args.network == "polar-low"
-    args.size = args.size or (1536 if polar_low else 224)
-    args.crop = args.crop or (1024 if polar_low else 224)
+    size, crop, channels = SIZES[args.network]
+    args.size, args.crop = args.size or size, args.crop or crop
+    args.channels = args.channels or channels
     published = polar_low and args.channels == 3 and not args.widths
     wanted = (args.what or ("step,inference,cold" if published else "step,inference")).split(",")
     if unknown := [what for what in wanted if what not in ("step", "inference", "cold")]:
         parser.error(f"--what is some of step,inference,cold, not {unknown[0]}")
     if "cold" in wanted and not published:
         parser.error("cold starts are compared of the published polar-low network only")
-    if not polar_low and (args.channels != 3 or args.widths):
-        parser.error("peers have no other bands or widths than polar-low's")
+    if args.network == "resnet-50" and (args.channels != 3 or args.widths):
+        parser.error("peers have ResNet-50 with its own bands and widths only")
     for name in ("ours", "program"):
         if not os.path.exists(getattr(args, name)):
             parser.error(f"{getattr(args, name)} is not built")

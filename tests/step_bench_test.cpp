@@ -114,6 +114,34 @@ TEST_CASE("step: a residual network's loss is the same fused and unfused, and it
   CHECK_THROWS_AS(StepWork(context, device, options), Error);
 }
 
+TEST_CASE("step: a network of pixels gives the same loss and logits fused and unfused") {
+  Context context;
+  Device& device = context.device("cpu");
+  StepOptions options;
+  options.noise = {2, 64, 64, 5};
+  options.network = "unet";
+  options.widths = {4, 6};
+  options.check = true;
+  StepWork fused(context, device, options);
+  options.fuse = false;
+  StepWork unfused(context, device, options);
+  const double first = fused.run();
+  CHECK(unfused.run() == doctest::Approx(first).epsilon(1e-4));
+  CHECK(run_round(fused, 5).loss < first);
+
+  options.inference = true;
+  options.noise = {1, 128, 128, 5};
+  StepWork plain(context, device, options);
+  options.fuse = true;
+  StepWork folded(context, device, options);
+  plain.run();
+  folded.run();
+  const std::vector<double> logits = folded.logits(), expected = plain.logits();
+  REQUIRE(logits.size() == 4 * (12 + 7 + 8));  // of four pixels
+  for (size_t i = 0; i < logits.size(); i++)
+    CHECK(logits[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+}
+
 TEST_CASE("step: a crop larger than the pictures is an error") {
   Context context;
   StepOptions options;

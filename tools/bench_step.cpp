@@ -80,12 +80,12 @@ std::vector<double> step_seconds(Session& session) {
 bench::StepOptions step_of(const Options& options) {
   bench::StepOptions step;
   step.network = options.network;
-  // The sizes that the network is known for.
-  const bool small = options.network == "resnet-50";
-  const int64_t size = options.size.value_or(small ? options.crop.value_or(224) : 1536);
-  step.noise = {options.batch.value_or(options.inference ? 1 : 16), size,
-                options.crop.value_or(small ? std::min<int64_t>(size, 224) : 1024),
-                options.channels.value_or(3)};
+  const bench::NoiseSize usual = bench::usual_size(options.network);
+  const bool whole = usual.size == usual.crop;
+  const int64_t size = options.size.value_or(whole ? options.crop.value_or(usual.size) : usual.size);
+  step.noise = {options.batch.value_or(options.inference ? 1 : usual.batch), size,
+                options.crop.value_or(whole ? std::min(size, usual.crop) : usual.crop),
+                options.channels.value_or(usual.channels)};
   step.widths = options.widths;
   step.inference = options.inference;
   step.augment = options.augment;
@@ -253,10 +253,12 @@ std::function<int()> add_bench_step(Cli& cli, CLI::App& bench) {
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a batch (default 16; of --inference 1)");
   add_integer(command, "--size", options->size, 8, 32768,
-              "Side of the pictures, pixels (default 1536; of resnet-50 the crop's)");
+              "Side of the pictures, pixels (default 1536; of resnet-50 and unet the crop's)");
   add_integer(command, "--crop", options->crop, 8, 32768,
-              "Side of the part that the network sees, pixels (default 1024; of resnet-50 224)");
-  add_integer(command, "--channels", options->channels, 1, 64, "Bands of the pictures (default 3)");
+              "Side of the part that the network sees, pixels (default 1024; of resnet-50 224, of "
+              "unet 256)");
+  add_integer(command, "--channels", options->channels, 1, 64,
+              "Bands of the pictures (default 3; of unet 24)");
   add_integers(command, "--widths", options->widths, 1, 16384,
                "Channels of the network's blocks, in place of its own: 16,32,64");
   add_integer(command, "--runs", options->runs, 1, 100000,

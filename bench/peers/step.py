@@ -1,4 +1,4 @@
-"""Times a network's training step or inference in another framework: polar-low's, or ResNet-50.
+"""Times a network's training step or inference in another framework: polar-low, ResNet-50, U-Net.
 
 Prints one line of JSON. Frameworks are imported only when asked for, so that one script serves all
 environments (README.md). The batch is uint8 pictures in memory; a step crops (or augments), scales,
@@ -15,6 +15,7 @@ import time
 
 WIDTHS = [8, 16, 32, 64, 128, 256, 512]  # of the published polar-low network
 CLASSES = 2
+CHARTS = {"SIC": 12, "SOD": 7, "FLOE": 8}  # outputs of the U-Net, by pixel
 MODES = {
     "torch": ["eager", "channels_last", "compile", "compile_bf16"],
     "tensorflow": ["graph", "graph_avx2", "frozen", "xla", "eager"],
@@ -51,14 +52,17 @@ def forget_peak(give_back=True):
     return status_bytes("VmRSS")
 
 
-def pictures(args):
-    """Noise, the same as bench/step/noise.cpp's: byte i is splitmix64(i mod 1000003)'s highest."""
+def noise(shape):
+    """The same as bench/step/noise.cpp's: byte i is splitmix64(i mod 1000003)'s highest."""
     import formula
     import numpy as np
 
     bits = formula.splitmix64(np.arange(1000003, dtype=np.uint64))
-    period = (bits >> np.uint64(56)).astype(np.uint8)
-    return np.resize(period, (args.batch, args.size, args.size, args.channels))
+    return np.resize((bits >> np.uint64(56)).astype(np.uint8), shape)
+
+
+def pictures(args):
+    return noise((args.batch, args.size, args.size, args.channels))
 
 
 def augmentation_maps(np, rng, args):
@@ -178,6 +182,50 @@ def torch_resnet(torch):
     return Net()
 
 
+def torch_unet(torch, widths, channels):
+    """A U-Net with model/unet.cpp's names for its layers; of sides that halve without a rest."""
+    import torch.nn.functional as F
+    from torch import nn
+
+    class TwoConvs(nn.Module):
+        def __init__(self, cin, cout):
+            super().__init__()
+            self.conv1 = nn.Conv2d(cin, cout, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(cout)
+            self.conv2 = nn.Conv2d(cout, cout, 3, padding=1, bias=False)
+            self.bn2 = nn.BatchNorm2d(cout)
+
+        def forward(self, x):
+            x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            return F.relu(self.bn2(self.conv2(x)), inplace=True)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            cins = [channels, *widths]
+            for i, width in enumerate(widths):
+                setattr(self, f"down{i + 1}", TwoConvs(cins[i], width))
+            self.bridge = TwoConvs(widths[-1], widths[-1])
+            above = [*widths[1:], widths[-1]]
+            for i, width in enumerate(widths):
+                setattr(self, f"up{i + 1}", TwoConvs(above[i] + width, width))
+            for name, classes in CHARTS.items():
+                setattr(self, name, nn.Conv2d(widths[0], classes, 1))
+
+        def forward(self, x):
+            levels = []
+            for i in range(len(widths)):
+                x = getattr(self, f"down{i + 1}")(F.max_pool2d(x, 2) if i else x)
+                levels.append(x)
+            x = self.bridge(F.max_pool2d(x, 2))
+            for i in reversed(range(len(widths))):
+                x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+                x = getattr(self, f"up{i + 1}")(torch.cat([x, levels[i]], 1))
+            return [getattr(self, name)(x) for name in CHARTS]
+
+    return Net()
+
+
 def torch_parameters(net):
     """As Keras counts them: running statistics included."""
     tensors = [*net.parameters(), *(b for n, b in net.named_buffers() if "running" in n)]
@@ -222,16 +270,18 @@ def torch_built(torch, args):
     """The network, by a formula where results are to be compared."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    resnet = args.network == "resnet-50"
     dropout = 0 if args.check else 0.5
-    if resnet:
+    if args.network == "resnet-50":
         net = torch_resnet(torch)
+    elif args.network == "unet":
+        net = torch_unet(torch, args.widths, args.channels)
     else:
         net = torch_network(torch, False, dropout, args.widths, args.channels)
     if args.check:
         import formula
 
-        (formula.set_torch_by_names if resnet else formula.set_torch)(net)
+        own = args.network == "polar-low"
+        (formula.set_torch if own else formula.set_torch_by_names)(net)
     return net.train(args.what == "step")
 
 
@@ -246,7 +296,11 @@ def torch_runner(args):
     inference = args.what == "inference"
     bf16 = torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.mode.endswith("bf16"))
     x = torch.from_numpy(pictures(args))
+    by_pixel = args.network == "unet"
     labels = torch.arange(args.batch) % CLASSES
+    if by_pixel:
+        drawn = torch.from_numpy(noise((args.batch, args.crop, args.crop))).long()
+        labels = [drawn % classes for classes in CHARTS.values()]
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=args.lr, weight_decay=1e-4, eps=1e-7, fused=True
     )
@@ -254,10 +308,14 @@ def torch_runner(args):
     def logits(x):
         y = preprocess(x)
         layout = torch.channels_last if nhwc else torch.contiguous_format
-        return net(y.contiguous(memory_format=layout)).float()
+        z = net(y.contiguous(memory_format=layout))
+        return [one.float() for one in z] if by_pixel else z.float()
 
     def loss(x):
-        return torch.nn.functional.cross_entropy(logits(x), labels)
+        cross_entropy = torch.nn.functional.cross_entropy
+        if by_pixel:
+            return sum(cross_entropy(*pair) for pair in zip(logits(x), labels))
+        return cross_entropy(logits(x), labels)
 
     if args.mode.startswith("compile"):
         if inference:
@@ -269,9 +327,20 @@ def torch_runner(args):
         else:
             net = torch.compile(net)  # drawing the maps is numpy's
 
+    def classes(x):
+        return [one.argmax(1).to(torch.uint8) for one in logits(x)]
+
+    if inference and by_pixel and args.mode.startswith("compile"):
+        classes = torch.compile(classes)
+
     def infer():
         with torch.inference_mode(), bf16:
-            return logits(x).tolist()
+            if not by_pixel:
+                return logits(x).tolist()
+            if not args.check:
+                return [one.numpy().max() for one in classes(x)]
+            some = [one.permute(0, 2, 3, 1).flatten(0, 2)[::4096] for one in logits(x)]
+            return [row for one in some for row in one.tolist()]
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -511,11 +580,11 @@ def main():
     parser.add_argument("what", choices=["step", "inference"])
     parser.add_argument("--framework", choices=MODES, required=True)
     parser.add_argument("--mode", help="; ".join(f"{f}: {', '.join(m)}" for f, m in MODES.items()))
-    parser.add_argument("--network", choices=["polar-low", "resnet-50"], default="polar-low")
+    parser.add_argument("--network", choices=["polar-low", "resnet-50", "unet"], default="polar-low")
     parser.add_argument("--size", type=int, default=1536)
     parser.add_argument("--crop", type=int, default=1024)
     parser.add_argument("--channels", type=int, default=3, help="of the pictures")
-    parser.add_argument("--widths", type=whole_numbers, default=WIDTHS, help="of polar-low")
+    parser.add_argument("--widths", type=whole_numbers, help="of polar-low, unet")
     parser.add_argument("--batch", type=int, help="16 for step, 1 for inference")
     parser.add_argument("--augment", action="store_true", help="the published augmentation")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -533,6 +602,7 @@ def main():
     args.mode = args.mode or MODES[args.framework][0]
     if args.framework == "tensorflow" and args.network != "polar-low":
         parser.error("TensorFlow's twin is of the polar-low network")
+    args.widths = args.widths or ([16, 32, 64, 64] if args.network == "unet" else WIDTHS)
     args.batch = args.batch or (1 if args.what == "inference" else 16)
     if args.mode not in MODES[args.framework]:
         parser.error(f"--mode of {args.framework} is one of {', '.join(MODES[args.framework])}")

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "bench/op_table/uniform.h"
 #include "kernels/fnv1a.h"
@@ -28,32 +29,45 @@ Affine drawn_map(std::mt19937_64& random, const NoiseSize& a) {
 
 }  // namespace
 
-Noise::Noise(const NoiseSize& size, bool augment)
+Noise::Noise(const NoiseSize& size, bool augment, const std::vector<LabelNoise>& by_pixel)
     : size_(size),
       augment_(augment),
       specs_{
           {"image", DType::u8, {size.batch, size.size, size.size, size.channels}, true},
-          {"image/samples", DType::u8, {size.batch, int64_t{sizeof(WarpSample)}}, false, !augment},
-          {"label", DType::i32, {size.batch, 1, 1, 1}}},
+          {"image/samples", DType::u8, {size.batch, int64_t{sizeof(WarpSample)}}, false, !augment}},
       image_(static_cast<size_t>(specs_[0].shape.elements()) / sizeof(Line) + 1),
-      samples_(static_cast<size_t>(size.batch)),
-      labels_(static_cast<size_t>(size.batch)) {
+      samples_(static_cast<size_t>(size.batch)) {
   constexpr size_t period = 1000003;
+  const auto byte = [](size_t i) {
+    return static_cast<uint8_t>(op_table::splitmix64(i % period) >> 56);
+  };
   uint8_t* const image = image_[0].bytes;
   for (size_t i = 0; i < static_cast<size_t>(specs_[0].shape.elements()); i++)
-    image[i] = i < period ? static_cast<uint8_t>(op_table::splitmix64(i) >> 56) : image[i - period];
+    image[i] = i < period ? byte(i) : image[i - period];
   const auto margin = static_cast<double>(size.margin());
   for (WarpSample& sample : samples_) {
     sample.map.a = {1, 0, margin, 0, 1, margin};
     sample.source_height = sample.source_width = size.size;
   }
-  for (size_t i = 0; i < labels_.size(); i++) {
-    labels_[i] = static_cast<int32_t>(i % 2);
-    batch_.samples.push_back(static_cast<int64_t>(i));
-  }
   batch_.tensors = {view_of(image, specs_[0].shape, DType::u8),
-                    view_of(samples_.data(), specs_[1].shape, DType::u8),
-                    view_of(labels_.data(), specs_[2].shape, DType::i32)};
+                    view_of(samples_.data(), specs_[1].shape, DType::u8)};
+  for (int64_t i = 0; i < size.batch; i++) {
+    batch_.samples.push_back(i);
+    labels_.push_back(static_cast<int32_t>(i % 2));
+  }
+  const auto add_labels = [&](const TensorSpec& spec, void* data) {
+    specs_.push_back(spec);
+    batch_.tensors.push_back(view_of(data, spec.shape, spec.type));
+  };
+  if (by_pixel.empty()) add_labels({"label", DType::i32, {size.batch, 1, 1, 1}}, labels_.data());
+  const Shape pixels{size.batch, size.crop, size.crop, 1};
+  for (const LabelNoise& labels : by_pixel) {
+    std::vector<uint8_t> of_pixels(static_cast<size_t>(pixels.elements()));
+    for (size_t i = 0; i < of_pixels.size(); i++)
+      of_pixels[i] = static_cast<uint8_t>(byte(i) % labels.classes);
+    pixel_labels_.push_back(std::move(of_pixels));
+    add_labels({labels.tensor(), DType::u8, pixels}, pixel_labels_.back().data());
+  }
 }
 
 const Batch* Noise::next() {

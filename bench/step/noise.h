@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "engine/batch_source.h"
@@ -15,12 +16,19 @@ struct NoiseSize {
   int64_t margin() const { return (size - crop) / 2; }  // whole pixels before the central crop
 };
 
-// One batch of noise, over and over: uint8 pictures "image" and "label"; its bytes are those of
-// bench/peers/step.py. Each picture is seen through the central crop or, augmented, through a map
+// Labels by pixel of an output of that name, and how many classes there are.
+struct LabelNoise {
+  std::string output;
+  int64_t classes = 2;
+  std::string tensor() const { return output + "/label"; }
+};
+
+// One batch of noise, over and over: uint8 pictures "image", and "label" or, with `by_pixel`, these
+// of the crop's pixels; its bytes are those of bench/peers/step.py. Each picture is seen through the central crop or, augmented, through a map
 // drawn anew for each batch from the published ranges.
 class Noise : public BatchSource {
  public:
-  Noise(const NoiseSize& size, bool augment);
+  Noise(const NoiseSize& size, bool augment, const std::vector<LabelNoise>& by_pixel = {});
 
   const std::vector<TensorSpec>& tensors() const override { return specs_; }
   int64_t batches_per_epoch() const override { return INT64_MAX; }
@@ -42,6 +50,7 @@ class Noise : public BatchSource {
   std::vector<Line> image_;
   std::vector<WarpSample> samples_;
   std::vector<int32_t> labels_;
+  std::vector<std::vector<uint8_t>> pixel_labels_;
 };
 
 // Weights that any program can compute, to compare results by:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <span>
 #include <string>
 
 #include "engine/io/checkpoint.h"
@@ -9,6 +11,8 @@
 #include "model/polar_low.h"
 #include "model/resnet.h"
 #include "model/tasks/classification.h"
+#include "model/tasks/segmentation.h"
+#include "model/unet.h"
 
 namespace fulmar::bench {
 namespace {
@@ -21,7 +25,23 @@ const NoiseSize& possible(const NoiseSize& size) {
   return size;
 }
 
+// The charts of sea ice that the U-Net is known for.
+const std::vector<LabelNoise>& charts() {
+  static const std::vector<LabelNoise> all{{"SIC", 12}, {"SOD", 7}, {"FLOE", 8}};
+  return all;
+}
+
+bool is_by_pixel(const StepOptions& options) { return options.network == "unet"; }
+
 Network network_of(const StepOptions& options) {
+  if (options.network == "unet") {
+    model::UnetOptions network;
+    network.channels = options.noise.channels;
+    network.outputs.clear();
+    for (const LabelNoise& chart : charts()) network.outputs.push_back({chart.output, chart.classes});
+    if (!options.widths.empty()) network.widths = options.widths;
+    return model::unet(network);
+  }
   if (options.network == "resnet-50") {
     model::ResnetOptions network;
     network.channels = options.noise.channels;
@@ -37,22 +57,45 @@ Network network_of(const StepOptions& options) {
   return model::polar_low(network);
 }
 
+ModelInfo info_of(const StepOptions& options) {
+  const Preprocess pictures =
+      Preprocess::of_pictures(0, options.noise.crop, options.noise.channels);
+  if (!is_by_pixel(options))
+    return model::classifier_of(network_of(options), pictures,
+                                model::Classification({"neg", "pos"}, 1));
+  ModelInfo info;
+  info.network = network_of(options);
+  info.preprocess[info.network.inputs()[0]] = pictures;
+  model::Heads heads;
+  for (const LabelNoise& chart : charts()) {
+    std::vector<std::string> classes;
+    for (int64_t k = 0; k < chart.classes; k++) classes.push_back(std::to_string(k));
+    heads.push_back({std::make_shared<model::Segmentation>(classes), chart.output, chart.tensor()});
+  }
+  set_heads(info, heads);
+  return info;
+}
+
 }  // namespace
 
 const std::vector<std::string>& step_networks() {
-  static const std::vector<std::string> names{"polar-low", "resnet-50"};
+  static const std::vector<std::string> names{"polar-low", "resnet-50", "unet"};
   return names;
+}
+
+NoiseSize usual_size(const std::string& network) {
+  if (network == "resnet-50") return {16, 224, 224, 3};
+  if (network == "unet") return {16, 256, 256, 24};
+  return {};
 }
 
 StepWork::StepWork(Context& context, Device& device, const StepOptions& options)
     : options_(options),
       device_(device),
-      noise_(possible(options.noise), options.augment),
+      noise_(possible(options.noise), options.augment,
+             is_by_pixel(options) ? charts() : std::vector<LabelNoise>{}),
       feeder_(device, noise_, size_t{1} << 40),
-      info_(model::classifier_of(
-          network_of(options),
-          Preprocess::of_pictures(0, options.noise.crop, options.noise.channels),
-          model::Classification({"neg", "pos"}, 1))),
+      info_(info_of(options)),
       weights_(model::new_model(info_, device, 1)) {
   const model::Heads heads = model::heads_of(info_);
   weights_.decay_all();
@@ -60,10 +103,12 @@ StepWork::StepWork(Context& context, Device& device, const StepOptions& options)
   if (options.inference) {
     program_ = model::record_program(info_, heads, noise_.tensors(), {Mode::eval});
     if (options.fuse) program_ = model::fused(program_, device, FuseFor::inference);
-    probabilities_ = program_.heads[0].results[0].second;
-    logits_ = program_.outputs.begin()->second;
-    inference_.emplace(context, device, program_.tape, std::vector{probabilities_, logits_},
-                       &weights_);
+    for (const model::Recorded& head : program_.heads) results_.push_back(head.results[0].second);
+    if (options.check)
+      for (const model::Head& head : heads) outputs_.push_back(program_.outputs.at(head.output));
+    std::vector<Val> wanted = results_;
+    wanted.insert(wanted.end(), outputs_.begin(), outputs_.end());
+    inference_.emplace(context, device, program_.tape, wanted, &weights_);
   } else {
     model::TrainStepOptions step;
     step.fuse = options.fuse;
@@ -80,7 +125,10 @@ double StepWork::run() {
     feeder_.bind(*inference_, program_.inputs);
     inference_->run();
     feeder_.fetch_ahead();
-    inference_->read(probabilities_);
+    for (const Val result : results_) {
+      host_.resize(inference_->view(result).bytes());
+      inference_->read_bytes(result, std::as_writable_bytes(std::span(host_)));
+    }
     return 0;
   }
   StepState state;
@@ -95,7 +143,18 @@ double StepWork::run() {
 // A loss is read before the weights are changed.
 void StepWork::wait() { device_.backend().synchronize(device_.stream()); }
 
-std::vector<double> StepWork::logits() { return inference_->read(logits_); }
+std::vector<double> StepWork::logits() {
+  std::vector<double> some;
+  for (const Val output : outputs_) {
+    const Shape& shape = inference_->tape().shape(output);
+    const std::vector<double> all = inference_->read(output);
+    const auto channels = static_cast<size_t>(shape.channels());
+    const size_t step = (is_by_pixel(options_) ? 4096 : 1) * channels;
+    for (size_t i = 0; i < all.size(); i += step)
+      some.insert(some.end(), all.begin() + i, all.begin() + i + channels);
+  }
+  return some;
+}
 
 void StepWork::save(const std::string& path) { save_checkpoint(path, info_, weights_); }
 

@@ -16,7 +16,7 @@ namespace fulmar::bench {
 
 struct StepOptions {
   NoiseSize noise;
-  std::string network = "polar-low";  // or resnet-50
+  std::string network = "polar-low";  // or another of step_networks()
   std::vector<int64_t> widths;        // of the network in place of its own
   double learning_rate = 1e-3;
   bool inference = false;
@@ -26,8 +26,9 @@ struct StepOptions {
   bool check = false;  // weights by a formula and no dropout: any program gives these results
 };
 
-// The networks by name that it knows.
+// The networks by name that it knows, and the pictures that each is known for.
 const std::vector<std::string>& step_networks();
+NoiseSize usual_size(const std::string& network);
 
 // A network's training step, or one inference, from uint8 pictures of noise: warp, forward,
 // backward, AdamW. Context and device must outlive it.
@@ -39,7 +40,9 @@ class StepWork {
 
   double run();                  // does it once; gives the loss, in inference 0
   void wait();                   // until the device has done all of it
-  std::vector<double> logits();  // of the latest inference: [batch, classes]
+  // Of the latest inference, with `check`: [batch, classes], output by output; of a network of
+  // pixels those of every 4096th pixel.
+  std::vector<double> logits();
 
   void save(const std::string& path);  // the weights as they are, as a model file
 
@@ -56,7 +59,8 @@ class StepWork {
   ModelInfo info_;
   Model weights_;
   model::Program program_;
-  Val probabilities_, logits_;
+  std::vector<Val> results_, outputs_;  // of an inference; outputs only where they are checked
+  std::vector<uint8_t> host_;           // a result as the host reads it
   std::optional<Session> inference_;
   std::optional<model::TrainStep> step_;
   int64_t done_ = 0;
