@@ -100,11 +100,18 @@ class ScenePredictor {
     progress.reset();
     const data::Georeference place = data::read_georeference(path);
     Json tasks = Json::object();
-    for (size_t task = 0; task < classes_.size(); task++) {
-      const std::string base = options_.out + "/" + stem + "." + classes_[task].task;
-      write_classes(base + ".tif", map, task, place);
-      write_file(base + ".png",
+    const auto base_of = [&](size_t task) {
+      return options_.out + "/" + stem + "." + classes_[task].task;
+    };
+    command_.context().pool().run(2 * std::ssize(classes_), [&](int64_t file, int) {
+      const auto task = static_cast<size_t>(file / 2);
+      if (file % 2 == 0)
+        return write_classes(base_of(task) + ".tif", map, task, place);
+      write_file(base_of(task) + ".png",
                  data::encode_png(coloured(map.tasks[task], map.width, classes_[task])));
+    });
+    for (size_t task = 0; task < classes_.size(); task++) {
+      const std::string base = base_of(task);
       Json& json = tasks[classes_[task].task];
       json = {{"file", base + ".tif"}, {"share", Json::object()}};
       if (options_.probabilities) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <future>
 #include <limits>
 #include <utility>
 
@@ -56,7 +57,8 @@ std::vector<int64_t> SceneMap::counts(size_t task, size_t classes) const {
 // Sums of probabilities of the rows that parts may still add to.
 class SceneMapper::Sums {
  public:
-  Sums(const std::vector<PixelClasses>& classes, int64_t width) : classes_(classes), width_(width) {
+  Sums(ThreadPool& pool, const std::vector<PixelClasses>& classes, int64_t width)
+      : pool_(pool), classes_(classes), width_(width) {
     for (const PixelClasses& of_task : classes) channels_.push_back(of_task.channels());
     sums_.resize(channels_.size());
   }
@@ -71,18 +73,22 @@ class SceneMapper::Sums {
   void add(const std::vector<std::vector<float>>& probabilities, const SceneSpan& row,
            const SceneSpan& column, const std::vector<float>& down,
            const std::vector<float>& across) {
-    for (int64_t y = row.start; y < row.end; y++)
-      for (int64_t x = column.start; x < column.end; x++) {
-        const float weight = down[static_cast<size_t>(y - row.start)] *
-                             across[static_cast<size_t>(x - column.start)];
-        const int64_t to = (y - first_) * width_ + x;
-        const int64_t from = (y - row.start) * (column.end - column.start) + x - column.start;
-        weights_[static_cast<size_t>(to)] += weight;
-        for (size_t task = 0; task < sums_.size(); task++)
-          for (int64_t k = 0; k < channels_[task]; k++)
-            sums_[task][static_cast<size_t>(to * channels_[task] + k)] +=
-                weight * probabilities[task][static_cast<size_t>(from * channels_[task] + k)];
+    const int64_t width = column.end - column.start;
+    pool_.run(row.end - row.start, [&](int64_t line, int) {
+      const float of_line = down[static_cast<size_t>(line)];
+      const int64_t to = (row.start + line - first_) * width_ + column.start;
+      for (int64_t x = 0; x < width; x++)
+        weights_[static_cast<size_t>(to + x)] += of_line * across[static_cast<size_t>(x)];
+      for (size_t task = 0; task < sums_.size(); task++) {
+        const int64_t channels = channels_[task];
+        const float* from = probabilities[task].data() + line * width * channels;
+        float* sum = sums_[task].data() + to * channels;
+        for (int64_t x = 0; x < width; x++) {
+          const float weight = of_line * across[static_cast<size_t>(x)];
+          for (int64_t k = 0; k < channels; k++) *sum++ += weight * *from++;
+        }
       }
+    });
   }
 
   // Nothing is added to rows above this one any more: their classes, and probabilities where the
@@ -90,15 +96,18 @@ class SceneMapper::Sums {
   void settle(int64_t row, SceneMap& map) {
     for (size_t task = 0; task < sums_.size(); task++) {
       const int64_t channels = channels_[task];
-      for (int64_t i = 0; i < (row - first_) * width_; i++) {
-        float* all = &sums_[task][static_cast<size_t>(i * channels)];
-        const auto to = static_cast<size_t>(first_ * width_ + i);
-        for (int64_t k = 0; k < channels; k++) all[k] /= weights_[static_cast<size_t>(i)];
-        map.tasks[task][to] = static_cast<uint8_t>(classes_[task].called(all));
-        if (!map.probabilities.empty())
-          std::copy_n(all, channels,
-                      map.probabilities[task].begin() + static_cast<std::ptrdiff_t>(to) * channels);
-      }
+      pool_.run(row - first_, [&](int64_t line, int) {
+        for (int64_t i = line * width_; i < (line + 1) * width_; i++) {
+          float* all = &sums_[task][static_cast<size_t>(i * channels)];
+          const auto to = static_cast<size_t>(first_ * width_ + i);
+          for (int64_t k = 0; k < channels; k++) all[k] /= weights_[static_cast<size_t>(i)];
+          map.tasks[task][to] = static_cast<uint8_t>(classes_[task].called(all));
+          if (!map.probabilities.empty())
+            std::copy_n(
+                all, channels,
+                map.probabilities[task].begin() + static_cast<std::ptrdiff_t>(to) * channels);
+        }
+      });
       sums_[task].erase(sums_[task].begin(),
                         sums_[task].begin() + (row - first_) * width_ * channels);
     }
@@ -108,6 +117,7 @@ class SceneMapper::Sums {
   }
 
  private:
+  ThreadPool& pool_;
   const std::vector<PixelClasses>& classes_;
   int64_t width_;
   int64_t first_ = 0, rows_ = 0;
@@ -118,7 +128,8 @@ class SceneMapper::Sums {
 
 SceneMapper::SceneMapper(std::shared_ptr<const model::LoadedModel> model, Context& context,
                          Device& device, data::BandFiles bands, const SceneMapOptions& options)
-    : model_(std::move(model)),
+    : context_(&context),
+      model_(std::move(model)),
       session_(model_, context, device),
       classes_(classes_of(model_->heads())),
       bands_(std::move(bands)),
@@ -156,7 +167,7 @@ int64_t SceneMapper::largest_tile(const data::ImageHeader& header, int64_t least
   const auto pixel = static_cast<int64_t>(size_of(preprocess().type)) * preprocess().bands;
   const auto needs = [&](int64_t tile) {
     const int64_t height = std::min(tile, header.height), width = std::min(tile, header.width);
-    const int64_t line = header.width * (pixel + channels * 4);
+    const int64_t line = header.width * (2 * pixel + channels * 4);  // rows are read ahead
     return session_.planned_bytes({1, height, width, preprocess().bands}, preprocess().type,
                                   result) +
            static_cast<uint64_t>(height * line + height * width * channels * 4);
@@ -182,14 +193,21 @@ int64_t SceneMapper::largest_tile(const data::ImageHeader& header, int64_t least
 
 // TIFFs and scenes in NetCDF are read in parts. Other files are decoded whole, once.
 data::Image SceneMapper::read_rows(const std::string& path, const data::ImageHeader& header,
-                                   const SceneSpan& row) {
-  const data::PicturePart part = data::window(row.start, 0, row.end - row.start, header.width);
+                                   const data::PicturePart& part) {
   const bool in_parts = data::is_called_tiff(path) || data::is_netcdf(path);
-  if (in_parts || row.end - row.start == header.height)
+  if (in_parts || std::ssize(part.rows) == header.height)
     return data::with_channels(data::read_sample(path, bands_, limits_, part), preprocess().bands);
   if (whole_.data.empty())
     whole_ = data::with_channels(data::read_sample(path, bands_, limits_), preprocess().bands);
   return data::cut(whole_, part);
+}
+
+SceneMapper::Band SceneMapper::read_band(const std::string& path, const data::ImageHeader& header,
+                                         const SceneSpan& row) {
+  const data::PicturePart part = data::window(row.start, 0, row.end - row.start, header.width);
+  Band band{read_rows(path, header, part), {}};
+  band.measured = measured_pixels(path, band.image, part, warp_, limits_);
+  return band;
 }
 
 View SceneMapper::part_of(const data::Image& band, const SceneSpan& column) {
@@ -217,12 +235,19 @@ SceneMap SceneMapper::map(const std::string& path,
     if (options_.probabilities)
       map.probabilities.emplace_back(pixels * static_cast<size_t>(of_task.channels()));
   whole_ = {};
-  Sums sums(classes_, header.width);
+  Sums sums(context_->pool(), classes_, header.width);
   std::vector<uint8_t> measured;
   int64_t done = 0;
+  const auto read_ahead = [&](size_t r) {
+    return std::async(std::launch::async,
+                      [&, r] { return read_band(path, header, parts.rows[r]); });
+  };
+  std::future<Band> next = read_ahead(0);
   for (size_t r = 0; r < parts.rows.size(); r++) {
     const SceneSpan& row = parts.rows[r];
-    const data::Image band = read_rows(path, header, row);
+    const Band read = next.get();
+    const data::Image& band = read.image;
+    if (r + 1 < parts.rows.size()) next = read_ahead(r + 1);
     if (sums_up) sums.reach(row.end);
     for (const SceneSpan& column : parts.columns) {
       if (progress) progress(done++, std::ssize(parts.rows) * std::ssize(parts.columns));
@@ -243,10 +268,9 @@ SceneMap SceneMapper::map(const std::string& path,
               map.tasks[task].begin() + y * header.width + column.own_start);
     }
     if (sums_up) sums.settle(r + 1 < parts.rows.size() ? parts.rows[r + 1].start : row.end, map);
-    const std::vector<uint8_t> of_band = measured_pixels(
-        path, band, data::window(row.start, 0, row.end - row.start, header.width), warp_, limits_);
-    measured.insert(measured.end(), of_band.begin() + (row.own_start - row.start) * header.width,
-                    of_band.begin() + (row.own_end - row.start) * header.width);
+    measured.insert(measured.end(),
+                    read.measured.begin() + (row.own_start - row.start) * header.width,
+                    read.measured.begin() + (row.own_end - row.start) * header.width);
   }
   constexpr float none = std::numeric_limits<float>::quiet_NaN();
   for (size_t task = 0; task < map.tasks.size(); task++)

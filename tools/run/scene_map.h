@@ -60,11 +60,19 @@ class SceneMapper {
 
  private:
   class Sums;
+  // Rows of a scene, and where something was measured.
+  struct Band {
+    data::Image image;
+    std::vector<uint8_t> measured;
+  };
   int64_t largest_tile(const data::ImageHeader& header, int64_t least) const;
   data::Image read_rows(const std::string& path, const data::ImageHeader& header,
-                        const model::SceneSpan& row);
+                        const data::PicturePart& part);
+  Band read_band(const std::string& path, const data::ImageHeader& header,
+                 const model::SceneSpan& row);
   View part_of(const data::Image& band, const model::SceneSpan& column);
 
+  Context* context_;
   std::shared_ptr<const model::LoadedModel> model_;
   model::SceneSession session_;
   std::vector<PixelClasses> classes_;
