@@ -86,6 +86,7 @@ std::vector<Layer> layers() {
     all.push_back({{1, 1, 13, 16}, 16, 1, {3, 3}, window_of(1, 2, 2), behind});
     all.push_back({{2, 10, 1, 48}, 33, 1, {1, 1}, window_of(2, 0, 1), behind});
     all.push_back({{1, 8, 8, 64}, 96, 2, {3, 3}, window_of(1, 1, 1), behind});
+    all.push_back({{2, 5, 47, 20}, 40, 1, {3, 3}, window_of(1, 1, 1), behind});
     // Sums of two parts of the depth.
     all.push_back({{1, 5, 6, 100}, 50, 1, {3, 3}, window_of(1, 1, 1), behind});
   }

@@ -24,6 +24,9 @@ constexpr int64_t depth_block = 384;
 // Elements of the left side that are multiplied at a time: packed ones stay in L2; those read where
 // they lie stay in L1 for the second panel.
 constexpr int64_t packed_elements = 1 << 15, plain_elements = 1 << 13;
+// Patches of a line of pixels are read out of the source's lines, three copies of each for 3x3 taps,
+// where the line is long and the weights, which each line reads whole, stay in L2.
+constexpr int64_t least_line = 32, line_weights = 1 << 17;
 // A task reads and writes about this many elements, unless there would be fewer tasks than wanted.
 constexpr int64_t task_elements = 1 << 18, wanted_tasks = 32;
 
@@ -44,12 +47,21 @@ struct Product {
   Packing packing = {};      // of the left side
 
   bool plain() const { return Packing::keeps && left.is_matrix(); }
+  bool by_lines() const {
+    return left.grid_width >= least_line && left.columns * right.columns <= line_weights &&
+           left.overlaps();
+  }
+  // Floats of a copied line of the source, rounded up.
+  int64_t line_step() const {
+    return ((left.grid_width + left.taps() - 1) * left.channels + 15) / 16 * 16;
+  }
   // Columns and rows of the left side that are multiplied at a time.
   int64_t block_depth() const {
     const int64_t blocks = (left.columns + depth_block - 1) / depth_block;
     return (left.columns + blocks - 1) / blocks;
   }
   int64_t block_rows() const {
+    if (by_lines()) return left.grid_width;
     constexpr int64_t tall = tile_rows<2>;
     const int64_t elements = plain() ? plain_elements : packed_elements;
     return std::clamp<int64_t>(elements / block_depth() / tall, 8, 64) * tall;
@@ -57,6 +69,9 @@ struct Product {
   // A little more than a packed block's depth, so that rows don't fall on the same cache sets.
   int64_t packed_stride() const { return (block_depth() + 15) / 16 * 16 + 16; }
   size_t scratch_bytes() const {
+    if (by_lines())
+      return static_cast<size_t>(left.grid_width) * sizeof(int64_t) +
+             static_cast<size_t>(line_step()) * left.runs.size() * sizeof(float);
     const size_t packed = plain() ? 0 : static_cast<size_t>(packed_stride()) * sizeof(float);
     return static_cast<size_t>(block_rows()) * (sizeof(int64_t) + packed);
   }
@@ -85,11 +100,46 @@ HWY_INLINE Epilogue of_task(const Epilogue& epilogue, int64_t task) {
     return epilogue;
 }
 
+// A product by lines: rows and columns as run_product has them. The sums are in the order of the
+// depth, without a break.
+template <class Epilogue, class Packing>
+HWY_INLINE void run_lines(const Product<Epilogue, Packing>& product, const Epilogue& epilogue,
+                          int64_t first, int64_t last, int64_t first_column, int64_t last_column,
+                          void* scratch) {
+  const Patches& x = product.left;
+  int64_t* const offset = static_cast<int64_t*>(scratch);
+  float* const packed = reinterpret_cast<float*>(offset + x.grid_width);
+  const int64_t line_step = product.line_step();
+  const auto ahead = [=](int64_t) { return Ahead{packed, 0}; };
+  for (int64_t row = first; row < last;) {
+    const int64_t qx = row % x.grid_width, line = row / x.grid_width;
+    const int64_t rows = std::min(x.grid_width - qx, last - row);
+    find_rows(product, row, rows, offset);
+    for (int64_t r = 0; r < std::ssize(x.runs); r++)
+      pack_line(x, x.runs[static_cast<size_t>(r)], line / x.grid_height, line % x.grid_height, qx,
+                qx + rows, packed + r * line_step, product.packing);
+    multiply<Left::rows>(Block{rows,
+                               first_column,
+                               last_column,
+                               0,
+                               x.columns,
+                               {true, true},
+                               product.past_caches,
+                               row},
+                         LeftBlock{packed, x.channels, std::ssize(x.runs), line_step},
+                         product.right, ahead, ScatteredRows{product.out.data, offset}, epilogue);
+    row += rows;
+  }
+  if (product.past_caches) hwy::FlushStream();
+}
+
 // Rows [first, last) and columns [first_column, last_column) of a product.
 template <class Epilogue, class Packing>
 HWY_INLINE void run_product(const Product<Epilogue, Packing>& product, const Epilogue& epilogue,
                             int64_t first, int64_t last, int64_t first_column, int64_t last_column,
                             void* scratch) {
+  if (product.by_lines())
+    return run_lines(product, epilogue, first, last, first_column, last_column, scratch);
   const Patches& x = product.left;
   const int64_t depth = x.columns, step = product.block_depth(), block = product.block_rows();
   const bool plain = product.plain();

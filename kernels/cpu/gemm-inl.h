@@ -20,10 +20,12 @@ HWY_BEFORE_NAMESPACE();
 namespace fulmar::cpu {
 namespace HWY_NAMESPACE {
 
-// Element (m, k) at data[m * stride + k] (Left::rows) or data[k * stride + m] (Left::columns).
+// Element (m, k) at data[m * stride + k] (Left::rows) or data[k * stride + m] (Left::columns). Rows
+// may lie in several parts of as many elements each, `part_step` apart.
 struct LeftBlock {
   const float* data;
   int64_t stride;
+  int64_t parts = 1, part_step = 0;
 };
 
 // Where columns [c, ...) of the right side lie, c a multiple of the widest panel's width: element
@@ -183,7 +185,7 @@ HWY_INLINE void multiply(const Block& block, const LeftBlock& a, const Right& b,
         }
         tile<left, decltype(height)::value, v, Multiply>(
             d, a.data + (left == Left::rows ? m * a.stride : m), a.stride, panel, step,
-            block.end - block.begin, ahead(number++), store);
+            (block.end - block.begin) / a.parts, ahead(number++), store, a.parts, a.part_step);
       });
     });
   }

@@ -48,10 +48,11 @@ struct MultiplyFloats {
 };
 
 // sum[m][v] = sum over k of left(m, k) right[k * right_stride + v * lanes ...]; then done(d, sum).
+// `parts` times `depth` of k; from one to the next the left side goes on `part_step` later.
 template <Left left, int rows, int vectors, class Multiply, class D, class Done>
 HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
                      const float* HWY_RESTRICT b, int64_t b_stride, int64_t depth, Ahead ahead,
-                     const Done& done) {
+                     const Done& done, int64_t parts = 1, int64_t part_step = 0) {
   using V = hn::Vec<D>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   V sum[rows][vectors];
@@ -64,20 +65,25 @@ HWY_INLINE void tile(D d, const float* HWY_RESTRICT a, int64_t a_stride,
   const float* row[(rows + 2) / 3];
 #pragma GCC unroll 16
   for (int i = 0; i < (rows + 2) / 3; i++) row[i] = a + (left == Left::rows ? 3 * i * a_stride : 0);
-  for (int64_t k = 0; k < depth; k++) {
-    hwy::Prefetch(ahead.next);
-    ahead.next += ahead.share;
-    V right[vectors];
+  for (int64_t part = 0;;) {
+    for (int64_t k = 0; k < depth; k++) {
+      hwy::Prefetch(ahead.next);
+      ahead.next += ahead.share;
+      V right[vectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++) right[v] = hn::LoadU(d, b + v * lanes);
+      for (int v = 0; v < vectors; v++) right[v] = hn::LoadU(d, b + v * lanes);
 #pragma GCC unroll 16
-    for (int m = 0; m < rows; m++) {
-      const V x = hn::Set(d, left == Left::rows ? row[m / 3][m % 3 * a_stride + k] : a[m]);
+      for (int m = 0; m < rows; m++) {
+        const V x = hn::Set(d, left == Left::rows ? row[m / 3][m % 3 * a_stride + k] : a[m]);
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) sum[m][v] = Multiply::add(x, right[v], sum[m][v]);
+        for (int v = 0; v < vectors; v++) sum[m][v] = Multiply::add(x, right[v], sum[m][v]);
+      }
+      b += b_stride;
+      if (left == Left::columns) a += a_stride;
     }
-    b += b_stride;
-    if (left == Left::columns) a += a_stride;
+    if (++part == parts) break;
+#pragma GCC unroll 16
+    for (int i = 0; i < (rows + 2) / 3; i++) row[i] += part_step;
   }
   done(d, sum);
 }

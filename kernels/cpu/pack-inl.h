@@ -140,6 +140,32 @@ HWY_INLINE void pack_patches(const Patches& x, int64_t first_row, int64_t last_r
   }
 }
 
+// The pixels of one source line that the grid pixels [first, last) of a run read, each once, one
+// after the other: of Patches::overlaps().
+template <class Packing>
+HWY_INLINE void pack_line(const Patches& x, const PatchRun& run, int64_t image, int64_t qy,
+                          int64_t first, int64_t last, float* to, const Packing& packing) {
+  const int64_t pixels = last - first + x.taps() - 1, begin = first + run.dx, iy = qy + run.dy;
+  const auto clear = [&](int64_t from, int64_t end) {
+    std::memset(to + from * x.channels, 0,
+                static_cast<size_t>((end - from) * x.channels) * sizeof(float));
+  };
+  if (iy < 0 || iy >= x.height) return clear(0, pixels);
+  const int64_t low = std::clamp<int64_t>(-begin, 0, pixels);
+  const int64_t high = std::clamp(x.width - begin, low, pixels);
+  clear(0, low);
+  clear(high, pixels);
+  if (low == high) return;
+  const float* const from =
+      x.source + image * x.image_stride + iy * x.row_stride + (begin + low) * x.channels;
+  if constexpr (Packing::keeps)
+    std::memcpy(to + low * x.channels, from,
+                static_cast<size_t>((high - low) * x.channels) * sizeof(float));
+  else
+    copy_runs(from, x.channels, to + low * x.channels, x.channels, x.channels, high - low, packing,
+              run.first);
+}
+
 // One panel: columns [c, c + width) of the matrix (k, n) -> from[k * stride + n], zero-padded.
 template <class T>
 HWY_INLINE void pack_panel(const T* from, int64_t stride, int64_t depth, int64_t columns, int64_t c,

@@ -65,6 +65,13 @@ bool Patches::is_matrix() const {
          grid_height == height && grid_width == width && runs[0].length <= pixel_stride;
 }
 
+bool Patches::overlaps() const {
+  if (step_y != 1 || step_x != 1 || pixel_stride != channels || runs.empty()) return false;
+  return runs[0].length > channels && std::all_of(runs.begin(), runs.end(), [&](const auto& run) {
+    return run.length == runs[0].length;
+  });
+}
+
 Patches forward_patches(const View& x, const View& y, int64_t kernel_height, int64_t kernel_width,
                         int64_t group_channels, const Window& window, int64_t group) {
   Patches patches = patches_of(x, group_channels, group);

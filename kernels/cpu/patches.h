@@ -33,6 +33,10 @@ struct Patches {
   int64_t rows() const { return images * grid_height * grid_width; }
   // Every row is one run of memory, row p `pixel_stride` elements after row p - 1.
   bool is_matrix() const;
+  // Every run is a row of several taps, pixel by pixel as they lie in the source: neighbours on the
+  // grid read the same elements again.
+  bool overlaps() const;
+  int64_t taps() const { return runs[0].length / channels; }  // of a run
 };
 
 // The patches of x that output pixels read: columns (tap row, tap column, channel of `group`).
