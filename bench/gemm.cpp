@@ -40,6 +40,12 @@ std::vector<Product> products() {
   }
   all.push_back({"tail", side, inputs, 1024});
   all.push_back({"dense 3x3", 64, 64, 64, 3, 1, true});
+  all.push_back({"unet down1", 256, 24, 16, 3, 1, true});
+  all.push_back({"unet 16", 256, 16, 16, 3, 1, true});
+  all.push_back({"unet up1", 256, 48, 16, 3, 1, true});
+  all.push_back({"unet up2", 128, 96, 32, 3, 1, true});
+  all.push_back({"unet 32", 128, 32, 32, 3, 1, true});
+  all.push_back({"unet 64", 64, 64, 64, 3, 1, true});
   return all;
 }
 
