@@ -82,7 +82,8 @@ bench::StepOptions step_of(const Options& options) {
   step.network = options.network;
   const bench::NoiseSize usual = bench::usual_size(options.network);
   const bool whole = usual.size == usual.crop;
-  const int64_t size = options.size.value_or(whole ? options.crop.value_or(usual.size) : usual.size);
+  const int64_t size =
+      options.size.value_or(whole ? options.crop.value_or(usual.size) : usual.size);
   step.noise = {options.batch.value_or(options.inference ? 1 : usual.batch), size,
                 options.crop.value_or(whole ? std::min(size, usual.crop) : usual.crop),
                 options.channels.value_or(usual.channels)};

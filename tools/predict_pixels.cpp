@@ -105,8 +105,7 @@ class ScenePredictor {
     };
     command_.context().pool().run(2 * std::ssize(classes_), [&](int64_t file, int) {
       const auto task = static_cast<size_t>(file / 2);
-      if (file % 2 == 0)
-        return write_classes(base_of(task) + ".tif", map, task, place);
+      if (file % 2 == 0) return write_classes(base_of(task) + ".tif", map, task, place);
       write_file(base_of(task) + ".png",
                  data::encode_png(coloured(map.tasks[task], map.width, classes_[task])));
     });

@@ -38,7 +38,8 @@ Network network_of(const StepOptions& options) {
     model::UnetOptions network;
     network.channels = options.noise.channels;
     network.outputs.clear();
-    for (const LabelNoise& chart : charts()) network.outputs.push_back({chart.output, chart.classes});
+    for (const LabelNoise& chart : charts())
+      network.outputs.push_back({chart.output, chart.classes});
     if (!options.widths.empty()) network.widths = options.widths;
     return model::unet(network);
   }

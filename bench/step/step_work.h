@@ -38,8 +38,8 @@ class StepWork {
   // TrainStep.
   StepWork(Context& context, Device& device, const StepOptions& options);
 
-  double run();                  // does it once; gives the loss, in inference 0
-  void wait();                   // until the device has done all of it
+  double run();  // does it once; gives the loss, in inference 0
+  void wait();   // until the device has done all of it
   // Of the latest inference, with `check`: [batch, classes], output by output; of a network of
   // pixels those of every 4096th pixel.
   std::vector<double> logits();

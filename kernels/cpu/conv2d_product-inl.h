@@ -118,16 +118,11 @@ HWY_INLINE void run_lines(const Product<Epilogue, Packing>& product, const Epilo
     for (int64_t r = 0; r < std::ssize(x.runs); r++)
       pack_line(x, x.runs[static_cast<size_t>(r)], line / x.grid_height, line % x.grid_height, qx,
                 qx + rows, packed + r * line_step, product.packing);
-    multiply<Left::rows>(Block{rows,
-                               first_column,
-                               last_column,
-                               0,
-                               x.columns,
-                               {true, true},
-                               product.past_caches,
-                               row},
-                         LeftBlock{packed, x.channels, std::ssize(x.runs), line_step},
-                         product.right, ahead, ScatteredRows{product.out.data, offset}, epilogue);
+    multiply<Left::rows>(
+        Block{
+            rows, first_column, last_column, 0, x.columns, {true, true}, product.past_caches, row},
+        LeftBlock{packed, x.channels, std::ssize(x.runs), line_step}, product.right, ahead,
+        ScatteredRows{product.out.data, offset}, epilogue);
     row += rows;
   }
   if (product.past_caches) hwy::FlushStream();

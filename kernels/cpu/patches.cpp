@@ -68,8 +68,8 @@ bool Patches::is_matrix() const {
 bool Patches::overlaps() const {
   if (step_y != 1 || step_x != 1 || pixel_stride != channels || runs.empty()) return false;
   return runs[0].length > channels && std::all_of(runs.begin(), runs.end(), [&](const auto& run) {
-    return run.length == runs[0].length;
-  });
+           return run.length == runs[0].length;
+         });
 }
 
 Patches forward_patches(const View& x, const View& y, int64_t kernel_height, int64_t kernel_width,
