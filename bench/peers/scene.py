@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """`fulmar predict` of a whole scene beside PyTorch on the same tiles, in turns.
 
-    T/bin/python bench/peers/scene.py --program build/release/bin/fulmar --ours build/release/bench/bench_step
+    T/bin/python bench/peers/scene.py --program build/release/bin/fulmar \\
+        --ours build/release/bench/bench_step
 
 The scene is a TIFF of bytes that this makes, the network step.py's U-Net with weights by a formula.
 Ours is the whole command: a new process, the file read part by part, maps and pictures written.
@@ -12,7 +13,6 @@ each pixel's class. Prints a line of JSON; the classes' maps must be the same bu
 import argparse
 import json
 import os
-import resource
 import statistics
 import struct
 import subprocess
@@ -34,7 +34,6 @@ def write_scene(path, scene):
     offsets = [8 + row * strip for row in range(height)]
     at = 8 + height * strip
     at += at % 2
-    bits, counts = at + height * 4, at + height * 8
     tables = struct.pack(f"<{height}I", *offsets) + struct.pack(f"<{bands}H", *[8] * bands)
     bits = at + height * 4
     counts = bits + bands * 2
@@ -154,13 +153,15 @@ def main():
         write_scene(path, scene)
         made = [args.ours, "--network", "unet", "--channels", str(args.channels), "--batch", "1"]
         made += ["--size", str(args.tile), "--crop", str(args.tile), "--inference", "--check"]
-        subprocess.run(made + ["--runs", "1", "--save", model], check=True, stdout=subprocess.DEVNULL)
+        made += ["--runs", "1", "--save", model]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
         command = [args.program, "predict", model, path, "--out", f"{folder}/maps"]
         command += ["--tile", str(args.tile), "--threads", str(args.threads), "--device", "cpu"]
 
         def ours():
             begin = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            null = subprocess.DEVNULL
+            subprocess.run(command, check=True, stdout=null, stderr=null)
             return time.perf_counter() - begin
 
         theirs = torch_mapper(torch, np, args, scene)
@@ -172,7 +173,6 @@ def main():
             begin = time.perf_counter()
             maps = theirs()
             seconds["torch"].append(time.perf_counter() - begin)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         differ = [
             float((np.asarray(Image.open(f"{folder}/maps/scene.{name}.tif")) != map_).mean())
             for name, map_ in zip(step.CHARTS, maps)
@@ -191,7 +191,6 @@ def main():
                     b / a for a, b in zip(seconds["fulmar"], seconds["torch"])
                 ),
                 "pixels_that_differ": max(differ),
-                "peak_bytes": peak,
             }
         )
     )

@@ -24,8 +24,9 @@ struct LabelNoise {
 };
 
 // One batch of noise, over and over: uint8 pictures "image", and "label" or, with `by_pixel`, these
-// of the crop's pixels; its bytes are those of bench/peers/step.py. Each picture is seen through the central crop or, augmented, through a map
-// drawn anew for each batch from the published ranges.
+// of the crop's pixels; its bytes are those of bench/peers/step.py. Each picture is seen through
+// the central crop or, augmented, through a map drawn anew for each batch from the published
+// ranges.
 class Noise : public BatchSource {
  public:
   Noise(const NoiseSize& size, bool augment, const std::vector<LabelNoise>& by_pixel = {});

@@ -24,8 +24,8 @@ constexpr int64_t depth_block = 384;
 // Elements of the left side that are multiplied at a time: packed ones stay in L2; those read where
 // they lie stay in L1 for the second panel.
 constexpr int64_t packed_elements = 1 << 15, plain_elements = 1 << 13;
-// Patches of a line of pixels are read out of the source's lines, three copies of each for 3x3 taps,
-// where the line is long and the weights, which each line reads whole, stay in L2.
+// Patches of a line of pixels are read out of copies of the source's lines where the line is long
+// and the weights, which each line reads whole, stay in L2.
 constexpr int64_t least_line = 32, line_weights = 1 << 17;
 // A task reads and writes about this many elements, unless there would be fewer tasks than wanted.
 constexpr int64_t task_elements = 1 << 18, wanted_tasks = 32;

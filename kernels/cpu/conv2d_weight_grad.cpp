@@ -142,8 +142,8 @@ HWY_INLINE const float* block_dy(const WeightGradBlock& block, int64_t pixel, in
   return memory;
 }
 
-// Calls body(run, its number among them, first row, last row) for the runs whose columns are rows of
-// the block.
+// Calls body(run, its number among them, first row, last row) for the runs whose columns are rows
+// of the block.
 template <class Body>
 HWY_INLINE void for_runs(const WeightGradBlock& block, const Body& body) {
   int64_t slot = 0;
