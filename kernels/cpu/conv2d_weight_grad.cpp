@@ -61,22 +61,6 @@ constexpr int64_t pixel_block = 128;
 // stride would put many of them on the same cache sets. An element of dy's block is read again for
 // every tile of rows of the result, one of x's for every panel only: x may wait for L2.
 constexpr int64_t plain_x_columns = 128, plain_dy_columns = 64;
-// Patches of long lines are read out of copies of the source's lines, whose pixels, a column's
-// stride, are short.
-constexpr int64_t least_grad_line = 64, most_line_channels = 96;
-
-HWY_INLINE bool reads_lines(const Patches& x) {
-  return x.grid_width >= least_grad_line && x.channels <= most_line_channels && x.overlaps();
-}
-// Pixels of a grid line that are multiplied at a time: as many in each of its parts.
-HWY_INLINE int64_t line_part(const Patches& x) {
-  const int64_t parts = (x.grid_width + pixel_block - 1) / pixel_block;
-  return (x.grid_width + parts - 1) / parts;
-}
-// Floats of a copied part of a line of the source, rounded up.
-HWY_INLINE int64_t line_floats(const Patches& x) {
-  return ((line_part(x) + x.taps() - 1) * x.channels + 15) / 16 * 16;
-}
 
 // One block of one chunk's sum.
 struct WeightGradBlock {
@@ -91,12 +75,6 @@ struct WeightGradBlock {
 
 // The stride of copied rows of x, which keeps them off the same cache sets.
 HWY_INLINE int64_t side_stride(int64_t columns) { return (columns + 15) / 16 * 16 + 16; }
-
-// Floats of the copied side x, for so many rows of the result.
-HWY_INLINE int64_t packed_x_floats(const Patches& x, int64_t rows) {
-  if (!reads_lines(x)) return pixel_block * side_stride(rows);
-  return (rows / x.runs[0].length + 2) * line_floats(x);
-}
 
 // What tiles ask for while others' pixels are multiplied: the next pixels of both sides, x before
 // dy. Only rows without gaps: neighbouring blocks would fetch the gaps' lines in vain.
@@ -142,67 +120,31 @@ HWY_INLINE const float* block_dy(const WeightGradBlock& block, int64_t pixel, in
   return memory;
 }
 
-// Calls body(run, its number among them, first row, last row) for the runs whose columns are rows
-// of the block.
-template <class Body>
-HWY_INLINE void for_runs(const WeightGradBlock& block, const Body& body) {
-  int64_t slot = 0;
-  for (const PatchRun& run : block.x.runs) {
-    const int64_t low = std::max(block.first_row, run.first);
-    const int64_t high = std::min(block.last_row, run.first + run.length);
-    if (low < high) body(run, slot++, low, high);
-  }
-}
-
-HWY_INLINE int64_t pixels_to_part_end(const Patches& x, int64_t pixel) {
-  const int64_t part = line_part(x), qx = pixel % x.grid_width;
-  return std::min(x.grid_width, (qx / part + 1) * part) - qx;
-}
-
 template <class Packing>
 HWY_INLINE void run_block(const WeightGradBlock& block, const Packing& packing, float* scratch) {
   const int64_t rows = block.last_row - block.first_row;
   const int64_t columns = block.last_column - block.first_column;
   const int64_t x_stride = side_stride(rows);
   float* const packed_x = scratch;
-  float* const packed_dy = packed_x + packed_x_floats(block.x, rows);
+  float* const packed_dy = packed_x + pixel_block * x_stride;
   float* const made_dy = packed_dy + pixel_block * padded_columns(columns);
   const bool plain_x =
       Packing::keeps && block.x.is_matrix() && block.x.pixel_stride <= plain_x_columns;
   const int64_t dy_stride = block.dy.in_memory() ? block.dy_stride : columns;
   const bool plain_dy = dy_stride <= plain_dy_columns && padded_columns(columns) == columns;
-  const bool lines = reads_lines(block.x);
-  int64_t count = 0;
-  for (int64_t p = block.first_pixel; p < block.last_pixel; p += count) {
-    count = std::min(pixel_block, block.last_pixel - p);
-    if (lines) count = std::min(count, pixels_to_part_end(block.x, p));
+  const EvenRows out{block.sum, block.sum_stride};
+  for (int64_t p = block.first_pixel; p < block.last_pixel; p += pixel_block) {
+    const int64_t count = std::min(pixel_block, block.last_pixel - p);
     LeftBlock left{packed_x, x_stride};
-    if (lines)
-      for_runs(block, [&](const PatchRun& run, int64_t slot, int64_t, int64_t) HWY_ATTR {
-        const int64_t line = p / block.x.grid_width, qx = p % block.x.grid_width;
-        pack_line(block.x, run, line / block.x.grid_height, line % block.x.grid_height, qx,
-                  qx + count, packed_x + slot * line_floats(block.x), packing);
-      });
-    else if (plain_x)
+    if (plain_x)
       left = {block.x.source + p * block.x.pixel_stride + block.first_row, block.x.pixel_stride};
     else
       pack_patches(block.x, p, p + count, block.first_row, block.last_row, packed_x, x_stride,
                    packing);
     const float* const dy = block_dy(block, p, count, made_dy);
-    // Rows [low, high) of the result.
-    const auto add_rows = [&](int64_t low, int64_t high, const LeftBlock& from,
-                              const auto& right) HWY_ATTR {
-      const EvenRows out{block.sum + (low - block.first_row) * block.sum_stride, block.sum_stride};
-      multiply<Left::columns>(
-          Block{high - low, 0, columns, 0, count, {p == block.first_pixel, false}}, from, right,
-          NextPixels(block, p + count), out, StoreSum());
-    };
     const auto add = [&](const auto& right) HWY_ATTR {
-      if (!lines) return add_rows(block.first_row, block.last_row, left, right);
-      for_runs(block, [&](const PatchRun& run, int64_t slot, int64_t low, int64_t high) HWY_ATTR {
-        const float* const line = packed_x + slot * line_floats(block.x);
-        add_rows(low, high, {line + low - run.first, block.x.channels}, right);
-      });
+      multiply<Left::columns>(Block{rows, 0, columns, 0, count, {p == block.first_pixel, false}},
+                              left, right, NextPixels(block, p + pixel_block), out, StoreSum());
     };
     if (plain_dy) {
       add(PlainRight{dy, dy_stride, columns});
@@ -231,8 +173,8 @@ void weight_grad(ThreadPool& pool, const View& x, const Cotangent& cotangent, co
   const int64_t column_blocks = (outputs + cut.column_step - 1) / cut.column_step;
   const int64_t made_columns = gradient.in_memory() ? 0 : std::min(outputs, cut.column_step);
   const size_t bytes =
-      static_cast<size_t>(packed_x_floats(patches[0], cut.row_step) +
-                          pixel_block * (padded_columns(cut.column_step) + made_columns)) *
+      static_cast<size_t>(pixel_block * (side_stride(cut.row_step) +
+                                         padded_columns(cut.column_step) + made_columns)) *
       sizeof(float);
   pool.run(groups * cut.chunks * row_blocks * column_blocks, [&](int64_t task, int worker) {
     const int64_t column = task % column_blocks * cut.column_step;
