@@ -107,6 +107,7 @@ class CommandContext {
 // The subcommands, each in the file of its name.
 void add_bench(Cli& cli);
 void add_check(Cli& cli);
+void add_compare(Cli& cli);
 void add_devices(Cli& cli);
 void add_eval(Cli& cli);
 void add_explain(Cli& cli);

@@ -1,23 +1,14 @@
 #include "tools/eval_pixels.h"
 
-#include <algorithm>
-#include <cmath>
-#include <memory>
-
-#include "data/patch_loader.h"
 #include "data/raster_folder.h"
 #include "engine/io/file.h"
-#include "engine/io/utc_now.h"
-#include "kernels/error.h"
 #include "tools/console.h"
 #include "tools/console_observer.h"
 #include "tools/output.h"
 #include "tools/report/report.h"
-#include "tools/run/chart_figures.h"
-#include "tools/run/pixel_classes.h"
+#include "tools/run/labelled_evaluation.h"
 #include "tools/run/pixel_evaluation.h"
 #include "tools/run/results.h"
-#include "tools/run/scene_map.h"
 #include "tools/run/text.h"
 #include "tools/table.h"
 
@@ -71,55 +62,10 @@ void print_tables(const PixelEvaluation& evaluation, const data::Dataset& datase
 
 namespace {
 
-// Patches of one picture, each pixel once.
-std::unique_ptr<BatchSource> patches_of(const data::Dataset& dataset, size_t number,
-                                        const Checkpoint& checkpoint,
-                                        const EvalPixelsOptions& options, ThreadPool& pool) {
-  const Preprocess& preprocess = checkpoint.info().picture();
-  data::Dataset one = dataset;
-  one.samples = {dataset.samples[number]};
-  data::PictureOptions reading;
-  reading.bands = preprocess.bands;
-  reading.band_files = dataset.bands;
-  reading.limits = image_limits(options.max_pixels);
-  reading.when_wanted = true;
-  const std::shared_ptr<const data::Pictures> pictures =
-      data::open_pictures({one.samples[0].path}, reading, pool);
-  const auto labels = std::make_shared<const data::LabelStore>(
-      label_layers(one, classes_of(model::heads_of(checkpoint)), options.choice.ignore),
-      std::vector<data::ImageHeader>{pictures->header(0)}, reading.limits, reading.memory_bytes);
-  data::PatchOptions patches;
-  patches.batch =
-      options.batch > 0 ? options.batch : std::min<int64_t>(8, customary_batch(preprocess));
-  patches.threads = pool.threads();
-  patches.halo = customary_halo(preprocess.crop);
-  return std::make_unique<data::PatchLoader>(pictures, labels, preprocess, patches);
-}
-
-// What the report has of an evaluation.
-Json report_json(const PixelEvaluation& evaluation, const data::Dataset& dataset,
-                 const EvalPixelsOptions& options, const SharedOptions& shared,
-                 CommandContext& command) {
-  Json json = numbers_json(evaluation);
-  const auto model = std::make_shared<const model::LoadedModel>(options.model, command.device());
-  SceneMapOptions how;
-  how.max_pixels = options.max_pixels;
-  SceneMapper mapper(model, command.context(), command.device(), dataset.bands, how);
-  json["folder"] = dataset.folder;
-  json["model"] = options.model;
-  json["model_crc32c"] = crc32c_of_file(options.model);
-  json["time"] = utc_now();
-  json["command"] = shared.command;
-  json["colours"] = class_colours_json(mapper.classes());
-  json["figures"] =
-      chart_figures(mapper, dataset, options.choice, evaluation, image_limits(options.max_pixels));
-  return json;
-}
-
 void write_pages(const Json& json, const EvalPixelsOptions& options) {
   if (!options.run.empty()) {
-    const std::string name = evaluation_name(json.at("folder").get<std::string>(), options.model);
-    write_file(options.run + "/pixels-" + name + ".json", json.dump() + "\n");
+    write_file(pixels_path(options.run, json.at("folder").get<std::string>(), options.model),
+               json.dump() + "\n");
     note("report: " + write_report(options.run));
   }
   if (options.report_file.empty()) return;
@@ -142,15 +88,10 @@ int eval_pixels(const Checkpoint& checkpoint, const EvalPixelsOptions& given,
   CommandContext command(shared);
   std::optional<AtomicFile> csv;
   if (!options.csv.empty()) csv.emplace(options.csv);
-  std::vector<PixelEvaluation::Scene> scenes;
-  for (const data::Sample& sample : dataset.samples) scenes.push_back({sample.path, sample.name});
   ConsoleObserver observer;
-  const PixelEvaluation evaluation = evaluate_scenes(
-      checkpoint, std::move(scenes),
-      [&](size_t number) {
-        return patches_of(dataset, number, checkpoint, options, command.context().pool());
-      },
-      command.context(), command.device(), observer);
+  const LabelledOptions how{options.choice, options.batch, options.max_pixels};
+  const PixelEvaluation evaluation =
+      evaluate_labelled(checkpoint, dataset, how, command.context(), command.device(), observer);
   if (csv) {
     const std::string text = scenes_csv(evaluation);
     csv->write(text.data(), text.size());
@@ -162,7 +103,9 @@ int eval_pixels(const Checkpoint& checkpoint, const EvalPixelsOptions& given,
     print_tables(evaluation, dataset);
   flush_output();
   if (!options.run.empty() || !options.report_file.empty())
-    write_pages(report_json(evaluation, dataset, options, shared, command), options);
+    write_pages(pixel_report(evaluation, options.model, dataset, how, shared.command,
+                             command.context(), command.device()),
+                options);
   return exit_ok;
 }
 

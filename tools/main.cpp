@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   add_report(cli);
   add_robustness(cli);
   add_resolution(cli);
+  add_compare(cli);
   add_synth(cli);
   add_bench(cli);
   add_devices(cli);

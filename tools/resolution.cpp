@@ -10,43 +10,12 @@
 #include "tools/console.h"
 #include "tools/output.h"
 #include "tools/report/experiments.h"
-#include "tools/report/report.h"
-#include "tools/run/text.h"
+#include "tools/study_reporter.h"
 #include "tools/table.h"
 #include "tools/train_options.h"
-#include "tools/train_reporter.h"
 
 namespace fulmar::tools {
 namespace {
-
-// Tells of each training what `fulmar train` tells, and which of all it is.
-class ResolutionReporter : public ResolutionObserver {
- public:
-  void on_note(const std::string& text) override { reporter_->on_note(text); }
-  Advance on_job(const std::string& label, int64_t total, const std::string& unit) override {
-    return reporter_->on_job(label, total, unit);
-  }
-  void on_folder(const std::string& run, bool finished) override {
-    reporter_->on_folder(run, finished);
-  }
-  void on_batch(const Position& position) override { reporter_->on_batch(position); }
-  void on_validation(int64_t batches, int64_t of_batches) override {
-    reporter_->on_validation(batches, of_batches);
-  }
-  void on_epoch(const model::NamedValues& metrics, bool best) override {
-    reporter_->on_epoch(metrics, best);
-  }
-  void on_training(const ResolutionLevel& level, int64_t seed, const std::string& run,
-                   int64_t number, int64_t of) override {
-    reporter_ = std::make_unique<Reporter>();  // it estimates one training's time
-    reporter_->on_note("training " + std::to_string(number) + " of " + std::to_string(of) + ": " +
-                       number_text(level.metres) + " m, seed " + std::to_string(seed) + ": " + run);
-  }
-  void on_evaluation(const std::string& run) override { write_report(run); }
-
- private:
-  std::unique_ptr<Reporter> reporter_ = std::make_unique<Reporter>();
-};
 
 int run(const CLI::App& app, ResolutionOptions options, const SharedOptions& shared) {
   if (app.get_option("--seed")->count() > 0)
@@ -54,7 +23,7 @@ int run(const CLI::App& app, ResolutionOptions options, const SharedOptions& sha
   CommandContext command(shared);
   options.runtime.command = shared.command;
   Device& device = command.device(shared.device, options.config.precision);
-  ResolutionReporter reporter;
+  StudyReporter reporter;
   const ResolutionStudy study = compare_resolutions(options, command.context(), device, reporter);
   const std::string page = options.out + "/report.html";
   write_file(page, resolution_html(study, shared.command));

@@ -23,12 +23,6 @@ std::string f1_name(const ResolutionStudy& study) {
   return e.two_classes() ? "F1 of " + e.positive() : "macro F1";
 }
 
-std::string spread_text(const Spread& spread, int decimals) {
-  if (!std::isfinite(spread.mean)) return "–";
-  const std::string mean = fixed(spread.mean, decimals);
-  return std::isfinite(spread.deviation) ? mean + " ± " + fixed(spread.deviation, decimals) : mean;
-}
-
 std::string seconds_text(const Spread& spread) {
   return spread_text(spread, spread.mean < 10 ? 1 : 0);
 }
@@ -124,6 +118,12 @@ Facts facts_of(const ResolutionStudy& study, const std::string& command) {
 }
 
 }  // namespace
+
+std::string spread_text(const Spread& spread, int decimals) {
+  if (!std::isfinite(spread.mean)) return "–";
+  const std::string mean = fixed(spread.mean, decimals);
+  return std::isfinite(spread.deviation) ? mean + " ± " + fixed(spread.deviation, decimals) : mean;
+}
 
 HtmlTable resolution_table(const ResolutionStudy& study) {
   HtmlTable table;

@@ -14,8 +14,7 @@
 namespace fulmar::tools {
 namespace {
 
-constexpr size_t shown = 6;    // scenes
-constexpr int64_t side = 320;  // of pictures
+constexpr size_t shown = 6;  // scenes
 
 double mean_accuracy(const PixelEvaluation::Scene& scene) {
   double sum = 0, tasks = 0;
@@ -43,6 +42,27 @@ data::Image differences(const std::vector<uint8_t>& chart, const std::vector<uin
 
 }  // namespace
 
+ShownScene shown_scene(const data::Sample& sample, const data::Dataset& dataset,
+                       const std::vector<PixelClasses>& classes, const LabelChoice& choice,
+                       const data::ImageLimits& limits) {
+  const std::vector<int64_t> ignored = ignored_numbers(choice.ignore);
+  const data::ImageHeader header = data::probe_sample(sample.path, dataset.bands, limits);
+  const data::PicturePart part = picked_part(header.height, header.width, shown_side);
+  ShownScene scene;
+  scene.picture = data::thumbnail(
+      data::read_sample(sample.path, dataset.bands.shown(), limits, part), shown_side);
+  for (const PixelClasses& task : classes) {
+    const auto layer = std::find(dataset.layers.begin(), dataset.layers.end(), task.task);
+    const std::string& file =
+        sample.label_files[static_cast<size_t>(layer - dataset.layers.begin())];
+    const data::Image chart =
+        data::read_labels(file, {task.numbers, ignored, task.task}, limits, part);
+    scene.width = chart.width;
+    scene.charts.push_back(chart.data);
+  }
+  return scene;
+}
+
 Json chart_figures(SceneMapper& mapper, const data::Dataset& dataset, const LabelChoice& choice,
                    const PixelEvaluation& evaluation, const data::ImageLimits& limits) {
   std::vector<size_t> order;
@@ -52,27 +72,18 @@ Json chart_figures(SceneMapper& mapper, const data::Dataset& dataset, const Labe
   });
   order.resize(std::min(order.size(), shown));
   const std::vector<PixelClasses>& classes = mapper.classes();
-  const std::vector<int64_t> ignored = ignored_numbers(choice.ignore);
   Json figures = Json::array();
   for (const size_t number : order) {
     const data::Sample& sample = dataset.samples[number];
     const SceneMap map = mapper.map(sample.path);
-    const data::PicturePart part = picked_part(map.height, map.width, side);
-    const data::Image scene =
-        data::thumbnail(data::read_sample(sample.path, dataset.bands.shown(), limits, part), side);
+    const ShownScene scene = shown_scene(sample, dataset, classes, choice, limits);
     for (size_t task = 0; task < classes.size(); task++) {
-      const auto layer =
-          std::find(dataset.layers.begin(), dataset.layers.end(), classes[task].task);
-      const std::string& file =
-          sample.label_files[static_cast<size_t>(layer - dataset.layers.begin())];
-      const std::vector<uint8_t> chart =
-          data::read_labels(file, {classes[task].numbers, ignored, classes[task].task}, limits,
-                            part)
-              .data;
-      const data::Image called = picked(map.tasks[task], map.width, side);
-      const data::Image all = side_by_side({scene, coloured(chart, called.width, classes[task]),
-                                            coloured(called.data, called.width, classes[task]),
-                                            differences(chart, called.data, called.width)});
+      const data::Image called = picked(map.tasks[task], map.width, shown_side);
+      const std::vector<uint8_t>& chart = scene.charts[task];
+      const data::Image all =
+          side_by_side({scene.picture, coloured(chart, called.width, classes[task]),
+                        coloured(called.data, called.width, classes[task]),
+                        differences(chart, called.data, called.width)});
       figures.push_back({{"picture", evaluation.scenes[number].name},
                          {"task", classes[task].task},
                          {"png", base64(data::encode_png(all))},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,18 @@
 #include "tools/run/scene_map.h"
 
 namespace fulmar::tools {
+
+// A scene as reports show it: small, with the labels of each task at the pixels that picked() takes
+// of a map.
+struct ShownScene {
+  data::Image picture;
+  std::vector<std::vector<uint8_t>> charts;
+  int64_t width = 0;  // of the charts
+};
+ShownScene shown_scene(const data::Sample& sample, const data::Dataset& dataset,
+                       const std::vector<PixelClasses>& classes, const LabelChoice& choice,
+                       const data::ImageLimits& limits);
+constexpr int64_t shown_side = 320;  // the most pixels of it each way
 
 // Of the scenes that a model is worst at (by the mean of the tasks' accuracies), each task's chart,
 // the model's map and where they differ, beside the scene; small. An array of objects: "picture",

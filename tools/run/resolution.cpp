@@ -12,14 +12,13 @@
 #include "data/encode_png.h"
 #include "data/thumbnail.h"
 #include "engine/io/file.h"
-#include "engine/io/utc_now.h"
 #include "engine/picture/geometry.h"
 #include "kernels/error.h"
-#include "model/metrics_csv.h"
 #include "model/tasks/classification.h"
 #include "tools/run/evaluate_pictures.h"
 #include "tools/run/reduce_pictures.h"
 #include "tools/run/robustness.h"
+#include "tools/run/study.h"
 #include "tools/run/text.h"
 
 namespace fulmar::tools {
@@ -29,27 +28,6 @@ namespace fs = std::filesystem;
 
 constexpr int64_t example_side = 256;  // pixels, of a crop on the page
 constexpr size_t shown_of_a_kind = 2;
-
-std::string absolute(const std::string& path) {
-  std::string text = fs::absolute(path).lexically_normal().string();
-  if (text.size() > 1 && text.back() == '/') text.pop_back();
-  return text;
-}
-
-std::string joined(const std::vector<int64_t>& numbers) {
-  std::string text;
-  for (const int64_t number : numbers) text += (text.empty() ? "" : ",") + std::to_string(number);
-  return text;
-}
-
-// synth.json of made scenes; null of others.
-Json synth_record(const std::string& folder) {
-  const std::string path = folder + "/synth.json";
-  std::error_code error;
-  if (!fs::exists(path, error)) return nullptr;
-  const Json record = Json::parse(read_file(path, 1 << 20), nullptr, false);
-  return record.is_object() ? record : Json(nullptr);
-}
 
 double metres_of(const ResolutionOptions& options, const Json& synth) {
   if (options.metres) return *options.metres;
@@ -119,40 +97,6 @@ void choose_widths(ResolutionStudy& study, const TrainConfig& config, Observer& 
   observer.on_note(study.rule);
 }
 
-// The options of OUT's trainings must stay those that they were, or numbers would be compared that
-// don't go together.
-void keep_settings(const ResolutionOptions& options, const std::string& folder, double metres,
-                   const Json& config) {
-  const std::string path = options.out + "/resolution.json";
-  const Json settings{{"dataset", folder}, {"metres", metres}, {"config", config}};
-  std::error_code error;
-  if (fs::exists(path, error)) {
-    const Json before = Json::parse(read_file(path, 1 << 20), nullptr, false);
-    const auto refuse = [&](const std::string& what, const Json& was, const Json& is) {
-      usage_error(what + " was " + was.dump() + " in " + options.out + " and is " +
-                  is.dump(-1, ' ', false, Json::error_handler_t::replace) +
-                  " here: leave it as it was, or name another --out");
-    };
-    if (!before.is_object() || !before.value("config", Json()).is_object())
-      file_error(path +
-                 ": empty, cut short, or not written by this version; remove it, or name "
-                 "another --out");
-    for (const auto& [key, value] : config.items())
-      if (before["config"].value(key, Json()) != value)
-        refuse(option_of(key), before["config"].value(key, Json()), value);
-    if (before.value("metres", Json()) != Json(metres))
-      refuse("--resolution-m", before.value("metres", Json()), metres);
-    if (before.value("dataset", Json()) != Json(folder))
-      refuse("DIR", before.value("dataset", Json()), folder);
-    return;
-  }
-  if (fs::exists(options.out, error) && !fs::is_empty(options.out, error))
-    file_error(options.out + ": holds something else; name a new or empty folder");
-  fs::create_directories(options.out, error);
-  if (error) file_error(options.out + ": can't be made: " + error.message());
-  write_file(path, settings.dump(2) + "\n");
-}
-
 // The reduced copies of all parts. Error(file) where the folder of copies holds other files too.
 void write_copies(const ResolutionLevel& level, const std::string& folder,
                   const data::Folder& parts, Json synth, const TrainRuntime& runtime,
@@ -162,7 +106,7 @@ void write_copies(const ResolutionLevel& level, const std::string& folder,
   for (const data::Dataset* part : parts.parts())
     for (const data::Sample& sample : part->samples)
       for (const std::string& path : part->bands.files_of(sample.path)) {
-        const std::string from = absolute(path);
+        const std::string from = absolute_path(path);
         files.push_back({from, place_of_copy(from, folder, level.pictures)});
         if (!copies.insert(files.back().to).second)
           file_error(path +
@@ -195,29 +139,13 @@ TrainConfig config_of(const ResolutionStudy& study, const ResolutionLevel& level
   return config;
 }
 
-// The configuration that a run began with, at the place where its pictures are now.
-TrainConfig config_of_run(const model::RunFolder& run, const std::string& pictures) {
-  const Json saved = Json::parse(read_file(run.config(), 1 << 20), nullptr, false);
-  try {
-    if (!saved.is_object()) usage_error("it is empty, cut short, or no JSON object");
-    TrainConfig config = TrainConfig::from_json(saved);
-    config.dataset = pictures;
-    TrainConfig(config).resolve();  // what can't be is said here
-    return config;
-  } catch (const Error& error) {
-    file_error(run.config() + ": not a configuration that this version wrote: " + error.what() +
-               "; remove " + run.path());
-  }
-}
-
 class Study {
  public:
-  Study(const ResolutionOptions& options, Context& context, Device& device,
-        ResolutionObserver& observer)
+  Study(const ResolutionOptions& options, Context& context, Device& device, StudyObserver& observer)
       : options_(options), context_(context), device_(device), observer_(observer) {}
 
   ResolutionStudy run() {
-    study_.folder = absolute(options_.folder);
+    study_.folder = absolute_path(options_.folder);
     const Json synth = synth_record(study_.folder);
     study_.generated = synth.is_object();
     const double metres = metres_of(options_, synth);
@@ -226,8 +154,8 @@ class Study {
     const int64_t crop = whole_crop(options_, parts);
     for (const int64_t factor : options_.factors) {
       ResolutionLevel level{factor, metres * static_cast<double>(factor), crop / factor, {}};
-      level.pictures =
-          factor == 1 ? study_.folder : absolute(options_.out) + "/" + level.name() + "/pictures";
+      level.pictures = factor == 1 ? study_.folder
+                                   : absolute_path(options_.out) + "/" + level.name() + "/pictures";
       study_.levels.push_back(std::move(level));
     }
     choose_widths(study_, options_.config, observer_);
@@ -238,7 +166,9 @@ class Study {
     for (const char* of_each : {"dataset", "seed"}) study_.config.erase(of_each);
     for (const ResolutionLevel& level : study_.levels)  // what can't be is said before
       config_of(study_, level, options_.config, 0);
-    keep_settings(options_, study_.folder, metres, study_.config);
+    keep_settings(
+        options_.out, "resolution.json",
+        {{"dataset", study_.folder}, {"resolution_m", metres}, {"config", study_.config}});
     for (const ResolutionLevel& level : study_.levels)
       if (level.factor != 1)
         write_copies(level, study_.folder, parts, synth, options_.runtime, context_, observer_);
@@ -260,7 +190,7 @@ class Study {
   }
 
   std::string run_folder(const ResolutionLevel& level, int64_t seed) const {
-    return absolute(options_.out) + "/" + level.name() + "/seed-" + std::to_string(seed);
+    return absolute_path(options_.out) + "/" + level.name() + "/seed-" + std::to_string(seed);
   }
 
   // Where the evaluation of a run lies once the run is done.
@@ -288,39 +218,25 @@ class Study {
         read_evaluation(evaluation).model_crc32c != crc32c_of_file(run.best()))
       train(level, run, seed, evaluation, number, of);
     ResolutionRun result{seed, run.path(), read_evaluation(evaluation)};
-    const model::MetricsTable metrics = model::read_metrics_csv(run.metrics());
-    result.epochs = std::ssize(metrics.rows);
-    for (size_t c = 0; c < metrics.columns.size(); c++)
-      for (const std::vector<double>& row : metrics.rows)
-        if (metrics.columns[c] == "seconds") result.seconds += row[c];
+    const TrainingLength length = length_of(run);
+    result.epochs = length.epochs;
+    result.seconds = length.seconds;
     return result;
   }
 
   void train(const ResolutionLevel& level, const model::RunFolder& run, int64_t seed,
              const std::string& evaluation_file, int64_t number, int64_t of) {
-    observer_.on_training(level, seed, run.path(), number, of);
-    TrainRuntime runtime = options_.runtime;
-    std::error_code error;
-    runtime.resume = fs::exists(run.config(), error);
-    const TrainConfig config = runtime.resume ? config_of_run(run, level.pictures)
-                                              : config_of(study_, level, options_.config, seed);
-    const TrainedRun trained = train_run(context_, device_, config, runtime, run.path(), observer_);
-    if (trained.report_failure) throw Error(*trained.report_failure);
-    if (has_test_) {
-      const Checkpoint best = Checkpoint::read(run.best());
-      EvaluateOptions how;
-      how.max_pixels = runtime.max_pixels;
-      how.mistakes = true;
-      const data::Dataset test = data::scan_for_classes(
-          level.pictures, model::classification_of(best).classes,
-          data::scene_rule_named(options_.config.scenes), options_.config.band_files());
-      Evaluation evaluation = evaluate_pictures(
-          best, test, how, context_, [&]() -> Device& { return device_; }, observer_);
-      evaluation.model_crc32c = crc32c_of_file(run.best());
-      evaluation.time = utc_now();
-      evaluation.command = runtime.command;
-      write_file(evaluation_file, evaluation_text(evaluation));
-    }
+    observer_.on_training(number_text(level.metres) + " m, seed " + std::to_string(seed),
+                          run.path(), number, of);
+    train_or_resume(config_of(study_, level, options_.config, seed), options_.runtime, run,
+                    context_, device_, observer_);
+    if (has_test_)
+      evaluate_run(
+          run,
+          data::scan_for_classes(
+              level.pictures, model::classification_of(Checkpoint::read(run.best())).classes,
+              data::scene_rule_named(options_.config.scenes), options_.config.band_files()),
+          options_.runtime, evaluation_file, context_, device_, observer_);
     observer_.on_evaluation(run.path());
   }
 
@@ -398,20 +314,10 @@ class Study {
   const ResolutionOptions& options_;
   Context& context_;
   Device& device_;
-  ResolutionObserver& observer_;
+  StudyObserver& observer_;
   ResolutionStudy study_;
   bool has_test_ = false;
 };
-
-void check_list(const std::vector<int64_t>& numbers, const std::string& option) {
-  if (numbers.empty()) usage_error(option + ": at least one number");
-  if (std::set<int64_t>(numbers.begin(), numbers.end()).size() != numbers.size())
-    usage_error(option + " " + joined(numbers) + ": one stands there twice");
-}
-
-Json spread_json(const Spread& spread) {
-  return {{"mean", number_json(spread.mean)}, {"sd", number_json(spread.deviation)}};
-}
 
 double metric_of(const ResolutionRun& run, const std::string& metric) {
   if (metric == "seconds") return run.seconds;
@@ -434,9 +340,9 @@ Spread ResolutionLevel::spread(const std::string& metric) const {
 }
 
 ResolutionStudy compare_resolutions(const ResolutionOptions& options, Context& context,
-                                    Device& device, ResolutionObserver& observer) {
-  check_list(options.factors, "--factors");
-  check_list(options.seeds, "--seeds");
+                                    Device& device, StudyObserver& observer) {
+  require_distinct(options.factors, "--factors");
+  require_distinct(options.seeds, "--seeds");
   if (options.config.by_pixel())
     usage_error("--labels: resolutions are compared on pictures that have one label each");
   ResolutionOptions sorted = options;  // the finest first

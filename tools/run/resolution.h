@@ -10,8 +10,8 @@
 #include "tools/run/evaluation.h"
 #include "tools/run/json.h"
 #include "tools/run/results.h"
+#include "tools/run/study.h"
 #include "tools/run/train_config.h"
-#include "tools/run/train_run.h"
 
 // The same scenes at several resolutions: trained on, and compared.
 namespace fulmar::tools {
@@ -58,21 +58,12 @@ struct ResolutionStudy {
   Json config{};  // what the trainings share
 };
 
-class ResolutionObserver : public RunObserver {
- public:
-  // A training begins, or goes on; `number` counts from 1.
-  virtual void on_training(const ResolutionLevel& /*level*/, int64_t /*seed*/,
-                           const std::string& /*run*/, int64_t /*number*/, int64_t /*of*/) {}
-  // The evaluation of a run's best model is in its folder, for a report on it.
-  virtual void on_evaluation(const std::string& /*run*/) {}
-};
-
 // Writes reduced copies to OUT/<metres>m/pictures, trains into OUT/<metres>m/seed-<n>, and
 // evaluates the best model of each on the test part. What is there already stays as it is: repeated
 // after an interruption it goes on. Error(usage): factors that the crop can't be divided by, no
 // test part, options other than those of OUT's earlier runs. Otherwise errors as train_run.
 ResolutionStudy compare_resolutions(const ResolutionOptions& options, Context& context,
-                                    Device& device, ResolutionObserver& observer);
+                                    Device& device, StudyObserver& observer);
 
 // What `fulmar resolution --json` prints.
 Json resolution_json(const ResolutionStudy& study);

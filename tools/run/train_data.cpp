@@ -294,24 +294,23 @@ void note_remarks(const RunSamples& samples, Observer& observer) {
 
 }  // namespace
 
-namespace {
-
-data::Folder scan(const TrainConfig& config) {
+data::Folder scan_training(const TrainConfig& config) {
   const data::SceneRule rule = data::scene_rule_named(config.scenes);
   if (!config.by_pixel()) return data::scan_folder(config.dataset, rule, config.band_files());
   return data::scan_rasters(config.dataset, data::LabelFiles::parse(*config.labels),
                             config.pictures.value_or(""), rule, config.band_files());
 }
 
-}  // namespace
+namespace {
 
-RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
-                        const data::FileDigests& known, Context& context, Observer& observer) {
+// What headers and names of files tell.
+RunSamples find_pictures(TrainConfig& config, const TrainRuntime& runtime, Context& context,
+                         Observer& observer) {
   if (!config.band_files().of_scenes().empty() && !runtime.cache_folder.empty())
     usage_error(
         "--cache: scenes in NetCDF are read in parts where they don't fit --memory; no "
         "cache is made of them");
-  data::Folder folder = scan(config);
+  data::Folder folder = scan_training(config);
   for (const std::string& text : left_out_notes(folder)) observer.on_note(text);
   for (const std::string& text : folder.notes) observer.on_note(text);
   RunSamples samples;
@@ -331,9 +330,24 @@ RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                  " " + name_of(samples.train.type()) + "; convert the pictures to one type");
   agree_on_nodata(samples, config);
   note_remarks(samples, observer);
+  return samples;
+}
+
+}  // namespace
+
+RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
+                        const data::FileDigests& known, Context& context, Observer& observer) {
+  RunSamples samples = find_pictures(config, runtime, context, observer);
   samples.digests = digest(samples, config, runtime, known, context, observer);
   choose_scale(samples.train, samples.digests, config, runtime, context, observer);
   if (config.by_pixel()) choose_patches(config, samples, runtime, context, observer);
+  return samples;
+}
+
+RunSamples look_at_samples(TrainConfig& config, const TrainRuntime& runtime, Context& context) {
+  Observer silent;
+  RunSamples samples = find_pictures(config, runtime, context, silent);
+  if (config.by_pixel()) choose_patches(config, samples, runtime, context, silent);
   return samples;
 }
 

@@ -35,6 +35,9 @@ struct RunSamples {
   data::FileDigests digests;        // of the pictures' files, by path
 };
 
+// The dataset's parts as a training finds them; it doesn't look into the test part. Error(file).
+data::Folder scan_training(const TrainConfig& config);
+
 // Scans the dataset, splits it and looks at the headers; what the configuration leaves to the
 // pictures is filled in: what is validated on, channels, nodata, and mean and deviation of each
 // band of float32 without a range; of labels by pixel, classes and batches of an epoch.
@@ -42,6 +45,9 @@ struct RunSamples {
 // Error(cancelled). `known` digests spare reading files again, as those of the cache folder do.
 RunSamples find_samples(TrainConfig& config, const TrainRuntime& runtime,
                         const data::FileDigests& known, Context& context, Observer& observer);
+
+// The same without reading whole files: no digests, no statistics of bands, no notes.
+RunSamples look_at_samples(TrainConfig& config, const TrainRuntime& runtime, Context& context);
 
 struct Sources {
   std::shared_ptr<const data::Pictures> train_pictures, validation_pictures;

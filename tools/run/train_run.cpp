@@ -503,4 +503,13 @@ TrainedRun train_run(Context& context, Device& device, TrainConfig config,
   }
 }
 
+void check_run(Context& context, Device& device, TrainConfig config, const TrainRuntime& runtime,
+               const model::RunFolder& folder) {
+  Observer silent;
+  const RunSamples samples = look_at_samples(config, runtime, context);
+  const ModelInfo info = describe(config, samples, folder, silent).info;
+  require_memory_for_weights(info, device);
+  note_needs(samples, config, runtime, info, device, silent);
+}
+
 }  // namespace fulmar::tools

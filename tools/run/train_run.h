@@ -33,4 +33,9 @@ class RunObserver : public Observer, public model::TrainObserver {
 TrainedRun train_run(Context& context, Device& device, TrainConfig config,
                      const TrainRuntime& runtime, const std::string& folder, RunObserver& observer);
 
+// What train_run() would refuse before its first step: pictures, options that don't go with them, a
+// network that can't be, memory that isn't there. It writes nothing and reads no whole pictures.
+void check_run(Context& context, Device& device, TrainConfig config, const TrainRuntime& runtime,
+               const model::RunFolder& folder);
+
 }  // namespace fulmar::tools
