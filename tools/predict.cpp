@@ -12,6 +12,7 @@
 #include "tools/output.h"
 #include "tools/picture_options.h"
 #include "tools/predict_pixels.h"
+#include "tools/predict_windows.h"
 #include "tools/progress.h"
 #include "tools/run/picture_notes.h"
 #include "tools/run/predictor.h"
@@ -26,6 +27,7 @@ struct Options {
   std::string csv;
   double threshold = -1;  // -1: the model's
   PredictPixelsOptions pixels;
+  std::optional<int64_t> stride;  // of windows
 };
 
 // Where a picture lies, and what the network saw of it.
@@ -209,14 +211,21 @@ class Printer {
 
 int run(const Options& options, const SharedOptions& shared) {
   if (!calls_pixels(options.pictures.model)) {
+    if (options.stride)
+      return predict_windows(
+          {options.pictures, *options.stride, options.pixels.out, options.csv, options.threshold},
+          shared);
     if (!options.pixels.out.empty())
       usage_error(
           "--out gets the maps of a model that gives each pixel a class; this one gives a "
-          "picture one, of which --csv FILE writes a table");
+          "picture one, of which --csv FILE writes a table, and of large scenes maps with "
+          "--stride N");
     if (options.pixels.probabilities || options.pixels.memory)
       usage_error("--probabilities and --memory go with models that give each pixel a class");
     return Printer(options, shared).run();
   }
+  if (options.stride)
+    usage_error("--stride goes with models that give a picture one class; of this one say --tile");
   if (options.pixels.memory && options.pixels.tile > 0)
     usage_error("--memory chooses the parts' size: leave out --tile, or --memory");
   PredictPixelsOptions pixels = options.pixels;
@@ -251,6 +260,10 @@ void add_predict(Cli& cli) {
       command, "--halo", options->pixels.halo, 0, 1 << 15,
       "Of a model of pixels: what parts see around their own on every side, pixels, rounded up\nto "
       "the network's coarsest stride (default: an eighth of a part)");
+  add_integer(command, "--stride", options->stride, 1, 1 << 16,
+              "Of a model that gives pictures one class: look at windows of its crop, so many "
+              "pixels apart,\nin scenes of any size: --out gets STEM.probabilities.tif, --csv what "
+              "is detected");
   add_bytes(command, "--memory", options->pixels.memory,
             "Of a model of pixels: bytes that choose the tile, as large as they allow");
   command.add_flag("--probabilities", options->pixels.probabilities,
