@@ -19,9 +19,9 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> subcommands{"devices",    "train",     "eval",    "predict",
-                                           "info",       "check",     "explain", "import",
-                                           "robustness", "resolution"};
+const std::vector<std::string> subcommands{"devices",    "train",      "eval",    "predict",
+                                           "info",       "check",      "explain", "import",
+                                           "robustness", "resolution", "compare"};
 
 }  // namespace
 
@@ -46,9 +46,10 @@ TEST_CASE("--help names every subcommand, and each explains itself and the share
       CHECK(has(own.out, option));
     const bool computes = name == "train" || name == "eval" || name == "predict" ||
                           name == "info" || name == "explain" || name == "robustness" ||
-                          name == "resolution";
+                          name == "resolution" || name == "compare";
     CHECK(has(own.out, "--device auto|cpu|cuda|cuda:N") == computes);
-    CHECK(has(own.out, "--precision bf16|fp32|tf32") == computes);
+    // Of a comparison the table says it.
+    CHECK(has(own.out, "--precision bf16|fp32|tf32") == (computes && name != "compare"));
     CHECK(own.err.empty());
   }
 }
@@ -86,6 +87,8 @@ TEST_CASE("wrong arguments: exit 2, a line that names them, nothing on standard 
       {{"resolution", "d", "--out", "o", "--resume"},
        "resolution has no option --resume (train has"},
       {{"resolution", "d", "--out", "o", "--factors", "1,,2"}, "--factors: '' is not a whole"},
+      {{"compare"}, "TABLE"},
+      {{"compare", "t.json"}, "--out"},
       {{"predict"}, "MODEL"},
       {{"predict", "model.safetensors"}, "IMAGE"},
       {{"info", "--new", "resnet"}, "'resnet' is none of polar-low"},

@@ -45,7 +45,8 @@ int run(const CLI::App& app, const Options& given, const SharedOptions& shared) 
   } else {
     print(pictures_line(comparison.generated, std::ssize(comparison.tested), comparison.folder) +
           "\n");
-    for (const HtmlTable& table : comparison_tables(comparison)) print("\n" + text_table(table));
+    for (const HtmlTable& table : comparison_tables(comparison))
+      print("\n" + table.caption + "\n\n" + text_table(table));
   }
   flush_output();
   note("report: " + page + ", and report.json and report.csv beside it");
