@@ -97,6 +97,19 @@ void set_layout(const TiffFile& file, const Image& image, uint32_t rows_per_stri
     TIFFSetField(tiff, TIFFTAG_EXTRASAMPLES, static_cast<int>(extra.size()), extra.data());
 }
 
+void set_colours(const TiffFile& file, const Image& image, const ColourTable& colours) {
+  if (colours.empty()) return;
+  if (image.type != DType::u8 || image.bands != 1 || colours.size() != 256)
+    usage_error("a table of 256 colours goes with one band of u8");
+  std::array<std::vector<uint16_t>, 3> channels;
+  for (const auto& colour : colours)
+    for (size_t c = 0; c < 3; c++) channels[c].push_back(static_cast<uint16_t>(257 * colour[c]));
+  TIFF* tiff = file.get();
+  TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_PALETTE);
+  TIFFSetField(tiff, TIFFTAG_PREDICTOR, PREDICTOR_NONE);  // places are no amounts
+  TIFFSetField(tiff, TIFFTAG_COLORMAP, channels[0].data(), channels[1].data(), channels[2].data());
+}
+
 std::string shortest_text(double value) {
   std::array<char, 64> text;
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
@@ -147,7 +160,7 @@ bool is_called_tiff(const std::string& path) {
 }
 
 void write_geotiff(const std::string& path, const Image& image, const Georeference& georeference,
-                   std::optional<double> nodata) {
+                   std::optional<double> nodata, const ColourTable& colours) {
   check_writable(image, georeference);
   constexpr int64_t strip_bytes = 256 << 10;
   // Deflate may make data that don't compress a little larger.
@@ -156,6 +169,7 @@ void write_geotiff(const std::string& path, const Image& image, const Georeferen
   const int64_t rows = std::clamp<int64_t>(strip_bytes / row_bytes, 1, image.height);
   TiffFile file(image.bytes() > classic_bytes, path);
   set_layout(file, image, static_cast<uint32_t>(rows));
+  set_colours(file, image, colours);
   set_georeference(file, georeference);
   if (nodata) TIFFSetField(file.get(), tag_gdal_nodata, shortest_text(*nodata).c_str());
   // The tags first, then the strips: readers find the header in the file's first bytes. libtiff

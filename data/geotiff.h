@@ -1,7 +1,10 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/georeference.h"
 #include "data/image.h"
@@ -20,12 +23,16 @@ Georeference read_georeference(const TiffFile& file);
 // Whether the name is one of a TIFF, by its extension.
 bool is_called_tiff(const std::string& path);
 
+// Of each number that a picture of u8 may hold, its colour; empty: none.
+using ColourTable = std::vector<std::array<uint8_t, 3>>;
+
 // Writes a picture of u8, u16 or f32 and any number of bands: deflate with a predictor, in strips,
 // BigTIFF where it may pass 4 GB, whole or not at all (as AtomicFile). `nodata` is written as
 // GDAL's tag, in the pixels' own units; the pixels are written as they are, NaN included.
+// With `colours`, 256 for one band of u8, the numbers are a palette's places.
 // Error(file) where it can't be written, Error(usage) for other types and reference systems that
 // no GeoTIFF can hold.
 void write_geotiff(const std::string& path, const Image& image, const Georeference& georeference,
-                   std::optional<double> nodata = {});
+                   std::optional<double> nodata = {}, const ColourTable& colours = {});
 
 }  // namespace fulmar::data

@@ -113,6 +113,13 @@ std::string sentinel1_scene(std::string_view name) {
   return scene;
 }
 
+int month_in(std::string_view name) {
+  const std::vector<std::string> tokens =
+      tokens_of(fs::path(std::string(name)).filename().string());
+  const auto time = std::find_if(tokens.begin(), tokens.end(), is_time);
+  return time == tokens.end() ? 0 : std::stoi(time->substr(4, 2));
+}
+
 void name_scenes(Dataset& dataset, SceneRule rule) {
   std::map<std::pair<int32_t, std::string>, size_t> begins;  // by class and prefix
   for (const Sample& sample : dataset.samples) begins[{sample.label, prefix_of(sample.name)}]++;

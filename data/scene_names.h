@@ -28,6 +28,10 @@ SceneRule scene_rule_named(const std::string& word);
 // acquisition started; "" for others.
 std::string sentinel1_scene(std::string_view name);
 
+// The month in which a picture was taken, 1 to 12, where its file's name tells a date: 20180607 or
+// 20180607T184326, behind the start or one of "_-. ". 0: it tells none.
+int month_in(std::string_view name);
+
 // Sets the scene of every sample of a dataset.
 void name_scenes(Dataset& dataset, SceneRule rule);
 

@@ -11,6 +11,7 @@
 #include "data/ice_bands.h"
 #include "data/ice_scene.h"
 #include "data/image.h"
+#include "data/label_raster.h"
 #include "engine/io/file.h"
 #include "tests/support/ice_scene.h"
 #include "tests/support/program.h"
@@ -86,6 +87,11 @@ TEST_CASE("sea ice: made, checked, trained on, evaluated and mapped by commands 
 
   const Json scores = json_of(fulmar_program({"eval", model, scenes, "--json"}));
   CHECK(scores.contains("combined_score"));
+  // One scene was tested: its month is all.
+  REQUIRE(scores["months"].size() == 1);
+  const Json& month = scores["months"].begin().value();
+  CHECK(month["combined_score"] == scores["combined_score"]);
+  CHECK(month["tasks"]["SOD"]["accuracy"] == scores["tasks"]["SOD"]["accuracy"]);
   std::string scene;
   for (const std::string& name : names)
     if (name.rfind("test/", 0) == 0 && name.find("reference") == std::string::npos)
@@ -94,6 +100,19 @@ TEST_CASE("sea ice: made, checked, trained on, evaluated and mapped by commands 
   REQUIRE_MESSAGE(mapped.code == 0, mapped.err);
   const std::string stem = folder.path("maps/" + fs::path(scene).stem().string());
   for (const char* task : {"SIC", "SOD", "FLOE"}) CHECK(fs::exists(stem + "." + task + ".tif"));
+  // A palette of the World Meteorological Organization's colours, whose places are the numbers.
+  const data::Image coloured = data::read_image(stem + ".SOD.tif");
+  const data::Image places = data::read_labels(stem + ".SOD.tif", data::LabelValues::counted(7));
+  REQUIRE(coloured.bands == 3);
+  const std::set<std::vector<uint8_t>> known{{150, 200, 255}, {240, 210, 250}, {170, 40, 240},
+                                             {155, 210, 0},   {0, 120, 0},     {180, 100, 50},
+                                             {153, 153, 153}, {0, 0, 0}};
+  for (size_t i = 0; i < places.data.size(); i++) {
+    const uint8_t* colour = &coloured.data[3 * i];
+    CHECK(known.count({colour[0], colour[1], colour[2]}) == 1);
+    CHECK((places.data[i] == 0) == (colour[0] == 150));
+  }
+  CHECK(data::read_image(stem + ".FLOE.tif").bands == 1);
   CHECK(fulmar_program({"predict", model, scenes + "/test", "--out", folder.path("all")}).code ==
         0);
 
@@ -107,8 +126,8 @@ TEST_CASE("sea ice: made, checked, trained on, evaluated and mapped by commands 
   REQUIRE(fulmar_program({"predict", model, folder.path("20200301T000000_dmi_prep.nc"), "--out",
                           folder.path("masked")})
               .code == 0);
-  const data::Image called =
-      data::read_image(folder.path("masked/20200301T000000_dmi_prep.SOD.tif"));
+  const data::Image called = data::read_labels(
+      folder.path("masked/20200301T000000_dmi_prep.SOD.tif"), data::LabelValues::counted(7));
   REQUIRE(called.width == 80);
   for (size_t i = 0; i < called.data.size(); i++) CHECK((called.data[i] == 255) == (i % 80 < 10));
 }

@@ -270,8 +270,9 @@ TEST_CASE("eval: scores by picture, and maps beside charts in the run's report")
   CHECK(all["tasks"]["kind"]["pixels"] == pixels);
   const std::vector<std::string> lines = lines_of(csv);
   REQUIRE(lines.size() == 7);
-  CHECK(lines[0] == "picture,task,pixels,accuracy,macro_f1,weighted_f1,miou,r2,rmse");
-  CHECK(has(lines[1], "s0_sar.tif,kind,"));
+  CHECK(lines[0] == "picture,month,task,pixels,accuracy,macro_f1,weighted_f1,miou,r2,rmse");
+  CHECK(has(lines[1], "s0_sar.tif,,kind,"));
+  CHECK_FALSE(all.contains("months"));  // no name tells one
   for (const std::string& path : {page, t.folder.path("run/report.html")}) {
     check_page(path);
     const std::string text = contents(path);

@@ -145,7 +145,13 @@ class ScenePredictor {
       else
         floats[i] = k == data::unlabelled ? NAN : static_cast<float>(numbers[k]);
     }
-    data::write_geotiff(path, image, place, bytes ? nothing : NAN);
+    data::ColourTable colours;
+    if (bytes && has_known_colours(classes_[task])) {
+      colours.resize(256);
+      for (size_t k = 0; k < numbers.size(); k++)
+        colours[static_cast<size_t>(numbers[k])] = class_colour(classes_[task], k);
+    }
+    data::write_geotiff(path, image, place, bytes ? nothing : NAN, colours);
   }
 
   // A band for each class.

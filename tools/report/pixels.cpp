@@ -57,6 +57,20 @@ std::string scene_table(const Json& scenes, const std::string& task) {
   return table.to_string();
 }
 
+std::string month_table(const Json& months) {
+  HtmlTable table;
+  table.caption = "By month of the pictures' names";
+  table.columns = {"month",       "task",     "accuracy", "macro F1",
+                   "weighted F1", "mean IoU", "R2",       "pixels"};
+  table.text_columns = {1};
+  for (const auto& [month, scores] : months.items())
+    for (const auto& [task, of] : scores.at("tasks").items())
+      table.rows.push_back({month, task, score_of(of, "accuracy"), score_of(of, "macro_f1"),
+                            score_of(of, "weighted_f1"), score_of(of, "miou"), score_of(of, "r2"),
+                            count_of(of, "pixels")});
+  return table.to_string();
+}
+
 std::string legend(const Json& colours) {
   std::string text = "<p class=\"quiet\">";
   for (const auto& [name, colour] : colours.items())
@@ -105,6 +119,7 @@ std::string pixel_section(const Json& evaluation, const std::string& id) {
     facts.emplace_back("Combined score of the AutoICE challenge",
                        rounded(number_of(evaluation, "combined_score"), 5));
   text += fact_table("All tasks", facts);
+  if (evaluation.contains("months")) text += month_table(evaluation.at("months"));
   for (const auto& [name, task] : evaluation.at("tasks").items()) {
     text += element("h3", name) + "<div class=\"tables\">\n" + class_table(task) +
             fact_table("Of all pixels", {{"Accuracy", score_of(task, "accuracy")},

@@ -57,11 +57,15 @@ bool within(const std::vector<int64_t>& numbers, int64_t most) {
 
 }  // namespace
 
+bool has_known_colours(const PixelClasses& classes) {
+  return (classes.task == "SIC" && within(classes.numbers, 11)) ||
+         (classes.task == "SOD" && within(classes.numbers, 6));
+}
+
 Colour class_colour(const PixelClasses& classes, size_t k) {
+  if (!has_known_colours(classes)) return listed(k);
   const int64_t number = classes.numbers[k];
-  if (classes.task == "SIC" && within(classes.numbers, 11)) return of_concentration(number);
-  if (classes.task == "SOD" && within(classes.numbers, 6)) return of_stage(number);
-  return listed(k);
+  return classes.task == "SIC" ? of_concentration(number) : of_stage(number);
 }
 
 data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const PixelClasses& classes) {

@@ -17,6 +17,9 @@ using Colour = std::array<uint8_t, 3>;
 // (WMO/TD-No. 1215); else one of a list that people with a red-green weakness tell apart.
 Colour class_colour(const PixelClasses& classes, size_t k);
 
+// Whether they are the World Meteorological Organization's.
+bool has_known_colours(const PixelClasses& classes);
+
 // A map of places of classes, rows of `width`, in colours; black where there is none.
 data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const PixelClasses& classes);
 

@@ -1,7 +1,9 @@
 #include "tools/run/pixel_evaluation.h"
 
 #include <cmath>
+#include <map>
 
+#include "data/scene_names.h"
 #include "kernels/error.h"
 #include "model/evaluate.h"
 #include "model/program.h"
@@ -93,9 +95,9 @@ PixelEvaluation evaluate_scenes(
 
 namespace {
 
-const PixelEvaluation::Task* task_called(const PixelEvaluation& evaluation,
+const PixelEvaluation::Task* task_called(const std::vector<PixelEvaluation::Task>& tasks,
                                          const std::string& name) {
-  for (const PixelEvaluation::Task& task : evaluation.tasks)
+  for (const PixelEvaluation::Task& task : tasks)
     if (task.name == name) return &task;
   return nullptr;
 }
@@ -109,6 +111,34 @@ model::NamedValues scores_of(const model::Confusion& c) {
   return scores;
 }
 
+// "03": of the pictures whose names tell it, by task.
+using Months = std::map<std::string, std::vector<PixelEvaluation::Task>>;
+
+std::string month_of(const PixelEvaluation::Scene& scene) {
+  const int month = data::month_in(scene.name);
+  return month == 0 ? "" : (month < 10 ? "0" : "") + std::to_string(month);
+}
+
+Months months_of(const PixelEvaluation& evaluation) {
+  Months months;
+  for (const PixelEvaluation::Scene& scene : evaluation.scenes) {
+    const std::string month = month_of(scene);
+    if (month.empty()) continue;
+    const auto [found, first] = months.try_emplace(month, scene.tasks);
+    for (size_t task = 0; task < scene.tasks.size() && !first; task++)
+      found->second[task].confusion.add(scene.tasks[task].confusion);
+  }
+  return months;
+}
+
+Json scores_json(const std::vector<PixelEvaluation::Task>& tasks) {
+  Json json = Json::object();
+  for (const PixelEvaluation::Task& task : tasks)
+    for (const auto& [name, value] : scores_of(task.confusion))
+      json[task.name][name] = number_json(value);
+  return json;
+}
+
 double three_digits(double value) { return std::nearbyint(1000 * value) / 1000; }
 
 }  // namespace
@@ -116,6 +146,19 @@ double three_digits(double value) { return std::nearbyint(1000 * value) / 1000; 
 double combined_score(double sic, double sod, double floe) {
   return three_digits((2 * three_digits(sic) + 2 * three_digits(sod) + three_digits(floe)) / 5);
 }
+
+namespace {
+
+void add_combined_score(Json& json, const std::vector<PixelEvaluation::Task>& tasks) {
+  const auto *sic = task_called(tasks, "SIC"), *sod = task_called(tasks, "SOD"),
+             *floe = task_called(tasks, "FLOE");
+  if (sic && sod && floe)
+    json["combined_score"] =
+        number_json(combined_score(100 * sic->confusion.r2(), 100 * sod->confusion.weighted_f1(),
+                                   100 * floe->confusion.weighted_f1()));
+}
+
+}  // namespace
 
 Json numbers_json(const PixelEvaluation& evaluation) {
   Json tasks = Json::object();
@@ -143,31 +186,33 @@ Json numbers_json(const PixelEvaluation& evaluation) {
   Json json{{"loss", number_json(evaluation.loss)}, {"tasks", tasks}};
   for (const PixelEvaluation::Scene& scene : evaluation.scenes) {
     Json line{{"picture", scene.name}};
-    for (const PixelEvaluation::Task& task : scene.tasks)
-      for (const auto& [name, value] : scores_of(task.confusion))
-        line["tasks"][task.name][name] = number_json(value);
+    if (!scene.tasks.empty()) line["tasks"] = scores_json(scene.tasks);
     json["scenes"].push_back(line);
   }
-  const auto *sic = task_called(evaluation, "SIC"), *sod = task_called(evaluation, "SOD"),
-             *floe = task_called(evaluation, "FLOE");
-  if (sic && sod && floe)
-    json["combined_score"] =
-        number_json(combined_score(100 * sic->confusion.r2(), 100 * sod->confusion.weighted_f1(),
-                                   100 * floe->confusion.weighted_f1()));
+  for (const auto& [month, tasks] : months_of(evaluation)) {
+    json["months"][month]["tasks"] = scores_json(tasks);
+    add_combined_score(json["months"][month], tasks);
+  }
+  add_combined_score(json, evaluation.tasks);
   return json;
 }
 
 std::string scenes_csv(const PixelEvaluation& evaluation) {
-  std::vector<std::string> cells{"picture", "task"};
+  std::vector<std::string> cells{"picture", "month", "task"};
   for (const auto& [name, value] : scores_of(model::Confusion(2))) cells.push_back(name);
   std::string text = csv_row(cells);
-  for (const PixelEvaluation::Scene& scene : evaluation.scenes)
-    for (const PixelEvaluation::Task& task : scene.tasks) {
-      cells = {scene.name, task.name};
+  const auto add = [&](const std::string& picture, const std::string& month,
+                       const std::vector<PixelEvaluation::Task>& tasks) {
+    for (const PixelEvaluation::Task& task : tasks) {
+      cells = {picture, month, task.name};
       for (const auto& [name, value] : scores_of(task.confusion))
         cells.push_back(std::isfinite(value) ? Json(value).dump() : "");
       text += csv_row(cells);
     }
+  };
+  for (const PixelEvaluation::Scene& scene : evaluation.scenes)
+    add(scene.name, month_of(scene), scene.tasks);
+  for (const auto& [month, tasks] : months_of(evaluation)) add("", month, tasks);
   return text;
 }
 

@@ -18,7 +18,7 @@ namespace fulmar::tools {
 // Pixels at a patch's edges that see too little around them to count, where the scene goes on.
 int64_t customary_halo(int64_t crop);
 
-// How a model does on labelled pixels, task by task.
+// How a model does on labelled pixels, by task. Months are those that the pictures' names tell.
 struct PixelEvaluation {
   struct Task {
     std::string name;
@@ -51,7 +51,7 @@ double combined_score(double sic, double sod, double floe);
 
 // The JSON of `fulmar eval --json`; undefined numbers are null.
 Json numbers_json(const PixelEvaluation& evaluation);
-// A table with a line for each scene and task, as CSV.
+// A table with a line for each scene and task, and behind them for each month and task, as CSV.
 std::string scenes_csv(const PixelEvaluation& evaluation);
 // "SIC: accuracy 0.9123, mean IoU 0.8123; …".
 std::string one_line(const PixelEvaluation& evaluation);
