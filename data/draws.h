@@ -17,7 +17,9 @@ enum class Draw : uint64_t {
   split,
   scene,
   scene_speckle,
-  patch
+  patch,
+  cutmix,
+  cutmix_patch
 };
 
 inline RandomBits draw(uint64_t seed, Draw purpose, uint64_t high, uint64_t low) {

@@ -86,7 +86,9 @@ class PatchFiller : public BatchFiller {
 
  private:
   bool trains() const { return options_.batches > 0; }
-  Tile draw_patch(int64_t epoch, int64_t slot) const;
+  Tile draw_patch(Draw purpose, int64_t epoch, int64_t slot) const;
+  void mix(std::span<const View> tensors, size_t place, const Tile& tile, const Area& there,
+           int64_t epoch, int64_t slot) const;
   double labelled_share(const Tile& tile) const;
   WarpSample sample_of(const Area& read, const Area& there, int64_t epoch, int64_t slot) const;
   void fill_labels(const View& to, size_t layer, size_t place, const Tile& tile,
@@ -128,6 +130,9 @@ PatchFiller::PatchFiller(std::shared_ptr<const Pictures> pictures,
   const std::string kind = kind_misfit(preprocess_, pictures_->header(0));
   if (!kind.empty()) file_error(pictures_->path(0) + ": " + kind);
   if (options_.augment) options_.augment->check();
+  if (options_.cutmix < 0 || options_.cutmix > 1)
+    usage_error("a probability of CutMix of " + std::to_string(options_.cutmix) +
+                ": it lies in 0 to 1");
   preprocess_.pad = true;  // a picture may be smaller than a patch
   if (!trains()) tiles_ = tiles_of(*pictures_, side_, options_.halo);
   const int64_t n = options_.batch, samples = static_cast<int64_t>(sizeof(WarpSample));
@@ -163,11 +168,11 @@ double PatchFiller::labelled_share(const Tile& tile) const {
 }
 
 // A place in a scene that is drawn first, so that large scenes count as much as small ones.
-Tile PatchFiller::draw_patch(int64_t epoch, int64_t slot) const {
+Tile PatchFiller::draw_patch(Draw purpose, int64_t epoch, int64_t slot) const {
   Tile best{};
   double most = -1;
   for (int64_t attempt = 0; attempt < attempts; attempt++) {
-    const RandomBits bits = draw(options_.seed, Draw::patch, static_cast<uint64_t>(epoch),
+    const RandomBits bits = draw(options_.seed, purpose, static_cast<uint64_t>(epoch),
                                  static_cast<uint64_t>(slot * attempts + attempt));
     Tile tile{below(bits.word[0], pictures_->count()), {}, {}};
     const ImageHeader& header = pictures_->header(tile.picture);
@@ -228,9 +233,45 @@ void PatchFiller::fill_labels(const View& to, size_t layer, size_t place, const 
   }
 }
 
+// A rectangle of another patch takes its place in this one, whose map then moves both alike.
+void PatchFiller::mix(std::span<const View> tensors, size_t place, const Tile& tile,
+                      const Area& there, int64_t epoch, int64_t slot) const {
+  const RandomBits bits =
+      draw(options_.seed, Draw::cutmix, static_cast<uint64_t>(epoch), static_cast<uint64_t>(slot));
+  const auto uniform = [&](size_t word) { return static_cast<double>(bits.word[word]) / 0x1p32; };
+  if (uniform(0) >= options_.cutmix) return;
+  const Tile other = draw_patch(Draw::cutmix_patch, epoch, slot);
+  const ImageHeader& header = pictures_->header(other.picture);
+  const auto side =
+      static_cast<int64_t>(std::lround(std::sqrt(uniform(1)) * static_cast<double>(side_)));
+  const auto start = [&](size_t word) { return below(bits.word[word], side_) - side / 2; };
+  // Within the patch; what both pictures have there.
+  const auto within = [&](const Area& area, const Tile& of) {
+    return Area{area.top - of.shown.top, area.left - of.shown.left, area.height, area.width};
+  };
+  Area part = intersection({start(2), start(3), side, side}, {0, 0, side_, side_});
+  part = intersection(part, within(there, tile));
+  part = intersection(part, within({0, 0, header.height, header.width}, other));
+  if (part.height <= 0 || part.width <= 0) return;
+  const Area from{part.top + other.shown.top, part.left + other.shown.left, part.height,
+                  part.width};
+  const int64_t row = part.top + tile.shown.top - there.top;
+  const int64_t column = part.left + tile.shown.left - there.left;
+  const View& image = tensors[0];
+  const int64_t pixel =
+      static_cast<int64_t>(image.bytes()) / options_.batch / read_side_ / read_side_;
+  pictures_->copy_part(other.picture, from,
+                       slot_of(image, place) + (row * read_side_ + column) * pixel,
+                       read_side_ * pixel);
+  for (size_t layer = 0; layer < labels_->layers(); layer++)
+    labels_->copy(layer, other.picture, from,
+                  slot_of(tensors[2 + 2 * layer], place) + row * read_side_ + column, read_side_);
+}
+
 void PatchFiller::fill(std::span<const View> tensors, size_t place, int64_t sample, int64_t epoch,
                        int64_t) {
-  const Tile tile = trains() ? draw_patch(epoch, sample) : tiles_[static_cast<size_t>(sample)];
+  const Tile tile =
+      trains() ? draw_patch(Draw::patch, epoch, sample) : tiles_[static_cast<size_t>(sample)];
   const ImageHeader& header = pictures_->header(tile.picture);
   const int64_t margin = (read_side_ - side_) / 2;
   const Area read{tile.shown.top - margin, tile.shown.left - margin, read_side_, read_side_};
@@ -245,6 +286,7 @@ void PatchFiller::fill(std::span<const View> tensors, size_t place, int64_t samp
     static_cast<WarpSample*>(tensors[3 + 2 * layer].data)[place] = how;
   }
   static_cast<float*>(tensors.back().data)[place] = 1;
+  if (trains() && !calibrating_) mix(tensors, place, tile, there, epoch, sample);
 }
 
 void PatchFiller::clear(std::span<const View> tensors, size_t place) {

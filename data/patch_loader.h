@@ -28,6 +28,9 @@ struct PatchOptions {
   // a label in some layer; of 16 that don't, the one with most labels is taken.
   double labelled = 0;
   std::optional<Augment> augment{};  // without translation: places are drawn anyhow
+  // To train on: the probability that a patch gets a rectangle of another one with its labels
+  // (CutMix, Yun et al. 2019), of a share of the area and around a place that are both uniform.
+  double cutmix = 0;
   // To evaluate on: pixels at a patch's edges that count for nothing, where the picture goes on.
   int64_t halo = 0;
 };

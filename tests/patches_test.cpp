@@ -359,6 +359,59 @@ TEST_CASE("batches are the same bits for any threads, epochs differ, files equal
   CHECK(first != seen(scenes, 1, 1));
 }
 
+TEST_CASE("CutMix: a rectangle of another patch with its labels, by any threads, turned with it") {
+  const Scenes scenes;
+  const Preprocess record = Scenes::record(16);
+  PatchOptions options;
+  options.batch = 4;
+  options.batches = 30;
+  const auto seen = [&](double cutmix, int threads) {
+    options.cutmix = cutmix;
+    options.threads = threads;
+    PatchLoader loader(scenes.pictures, scenes.labels, record, options);
+    return seen_of(loader, record);
+  };
+  // Patches whose rows or columns jump.
+  const auto mixed = [](const std::vector<Seen>& all) {
+    int64_t count = 0;
+    for (const Seen& batch : all)
+      for (size_t patch = 0; patch < 4; patch++) {
+        const double* at = &batch.pictures[patch * 16 * 16 * 2];
+        bool jumps = false;
+        for (size_t i = 1; i < 16 * 16; i++)
+          jumps |= at[2 * i] - at[0] != static_cast<double>(i / 16) ||
+                   at[2 * i + 1] - at[1] != static_cast<double>(i % 16);
+        count += jumps;
+      }
+    return count;
+  };
+  CHECK(mixed(seen(0, 1)) == 0);
+  const std::vector<Seen> half = seen(0.5, 1);
+  CHECK(mixed(half) > 40);
+  CHECK(mixed(half) < 80);
+  CHECK(mixed(seen(1, 1)) > 100);  // a rectangle may lie outside, or be as small as nothing
+  for (const Seen& batch : seen(1, 1))
+    for (size_t i = 0; i < batch.labels.size(); i++)
+      CHECK(batch.labels[i] == label_at(static_cast<int64_t>(batch.pictures[2 * i]),
+                                        static_cast<int64_t>(batch.pictures[2 * i + 1])));
+  const std::vector<Seen> again = seen(0.5, 3);
+  for (size_t i = 0; i < half.size(); i++) {
+    CHECK(half[i].pictures == again[i].pictures);
+    CHECK(half[i].labels == again[i].labels);
+  }
+  // By one map: pixels of the turned rectangle keep their labels, but for edges.
+  options.augment = Augment::published();
+  int64_t inside = 0, alike = 0;
+  for (const Seen& batch : seen(1, 2))
+    for (size_t i = 0; i < batch.labels.size(); i++) {
+      const double row = batch.pictures[2 * i], column = batch.pictures[2 * i + 1];
+      if (row < 0 || column < 0) continue;
+      inside++;
+      alike += batch.labels[i] == label_at(std::llround(row), std::llround(column));
+    }
+  CHECK(static_cast<double>(alike) >= 0.9 * static_cast<double>(inside));
+}
+
 TEST_CASE("patches to evaluate on count every pixel once, with a halo around their own") {
   const Scenes scenes;
   for (const std::array<int64_t, 2>& patch :

@@ -102,6 +102,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"gain", 0.0},
                       {"speckle", 0.0},
                       {"flip", "hv"},
+                      {"cutmix", 0.0},
                       {"init", nullptr},
                       {"init_crc32c", nullptr},
                       {"network", "polar-low"},
@@ -119,7 +120,9 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"accumulate", 1},
                       {"learning_rate", 1e-3},
                       {"weight_decay", 1e-4},
+                      {"optimizer", "adamw"},
                       {"adamw", "torch"},
+                      {"momentum", nullptr},
                       {"schedule", "one-cycle"},
                       {"warmup", 0.3},
                       {"restart_epochs", nullptr},
@@ -355,4 +358,57 @@ TEST_CASE("--seeds trains one by one, tells mean and standard deviation, and res
   CHECK(taken.code == 3);
   CHECK(has(taken.err, eighth + " holds a run already"));
   CHECK_FALSE(std::filesystem::exists(files.run + "/seed-7"));
+}
+
+TEST_CASE("optimizers: adam is adamw without decay, sgd has momentum; resumed to the same bits") {
+  const TrainingFiles files;
+  const auto trained = [&](const std::string& run, const std::vector<std::string>& more,
+                           const HowToRun& how = {}) {
+    std::vector<std::string> words = files.arguments({"--epochs", "3", "--lr", "1e-2"});
+    words[3] = files.folder.path(run);
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended e = fulmar_program(words, how);
+    CHECK_MESSAGE(e.code == (how.interrupt_at.empty() ? 0 : 130), e.err);
+    return e;
+  };
+  const auto weights = [&](const std::string& run) {
+    return tensors_in(files.folder.path(run + "/best.safetensors"));
+  };
+  trained("adam", {"--optimizer", "adam"});
+  trained("adamw", {"--weight-decay", "0"});
+  CHECK(weights("adam") == weights("adamw"));
+  trained("sgd", {"--optimizer", "sgd"});
+  trained("plain", {"--optimizer", "sgd", "--momentum", "0"});
+  CHECK(weights("sgd") != weights("adam"));
+  CHECK(weights("sgd") != weights("plain"));
+  const Json config = json_in(files.folder.path("sgd/config.json"));
+  CHECK(config["optimizer"] == "sgd");
+  CHECK(config["momentum"] == 0.9);
+  CHECK(config["adamw"].is_null());
+
+  HowToRun how;
+  how.interrupt_at = "epoch 1 ";
+  trained("stopped", {"--optimizer", "sgd"}, how);
+  const std::vector<std::string> resume{"train", "--out", files.folder.path("stopped"), "--resume"};
+  const Ended resumed = fulmar_program(resume);
+  CHECK_MESSAGE(resumed.code == 0, resumed.err);
+  for (const char* file : {"/best.safetensors", "/last.safetensors"})
+    CHECK(tensors_in(files.folder.path("stopped" + std::string(file))) ==
+          tensors_in(files.folder.path("sgd" + std::string(file))));
+
+  const auto refused = [&](std::vector<std::string> more, const std::string& said) {
+    std::vector<std::string> words = files.arguments();
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended e = fulmar_program(words);
+    CHECK(e.code == 2);
+    CHECK_MESSAGE(has(e.err, said), e.err);
+  };
+  refused({"--optimizer", "sgd", "--adamw", "keras"}, "--adamw goes with --optimizer adamw");
+  refused({"--momentum", "0.5"}, "--momentum goes with --optimizer sgd");
+  refused({"--optimizer", "adam", "--weight-decay", "0.1"}, "--weight-decay goes with");
+  refused({"--optimizer", "sgd", "--protocol", "paper"}, "--protocol paper trains with AdamW");
+  refused({"--cutmix", "0.5"}, "--cutmix goes with labels by pixel");
+  std::vector<std::string> other = resume;
+  other.insert(other.end(), {"--optimizer", "adam"});
+  CHECK(has(fulmar_program(other).err, "--optimizer was \"sgd\" in the run to resume"));
 }

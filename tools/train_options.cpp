@@ -130,6 +130,10 @@ void add_augment_options(CLI::App& app, TrainConfig& c) {
       ->group(group);
   add_choice(app, "--flip", c.flip, {"none", "h", "v", "hv"}, "Mirror, each with probability 1/2")
       ->group(group);
+  add_number(app, "--cutmix", c.cutmix, 0, 1,
+             "Of labels by pixel: probability that a patch gets a rectangle of another one, labels "
+             "alike (default 0)")
+      ->group(group);
   add_number(app, "--rotate", c.rotate, 0, 0.5, "By up to this many full turns")->group(group);
   add_number(app, "--zoom", c.zoom, 0, 0.9, "By up to this share")->group(group);
   add_number(app, "--gain", c.gain, 0, 10, "Brightness times (1 + G)^U(-1, 1)")->group(group);
@@ -156,7 +160,12 @@ void add_training_options(CLI::App& app, TrainConfig& c) {
   add_integer(app, "--accumulate", c.accumulate, 1, 65536,
               "Batches that make one step, for small memories (default 1)");
   add_number(app, "--lr", c.learning_rate, 0, 100, "Learning rate, the highest one (default 1e-3)");
-  add_number(app, "--weight-decay", c.weight_decay, 0, 1, "Of AdamW (default 1e-4)");
+  add_choice(
+      app, "--optimizer", c.optimizer, {"adamw", "adam", "sgd"},
+      "adam: adamw without decay; sgd: with momentum and decay as in PyTorch (default adamw)");
+  add_number(app, "--momentum", c.momentum, 0, 0.9999, "Of sgd (default 0.9)");
+  add_number(app, "--weight-decay", c.weight_decay, 0, 1,
+             "Of adamw, and of sgd, whose gradient it is added to (default 1e-4)");
   add_choice(
       app, "--adamw", c.adamw, {"torch", "keras", "tfa"},
       "AdamW's formula as in PyTorch, Keras or tensorflow-addons (default torch). Biases and "

@@ -30,6 +30,7 @@ data::PatchOptions patch_options(const TrainConfig& config, const TrainRuntime& 
   if (train) {
     options.batches = config.epoch_batches.value_or(1);
     options.labelled = config.labelled;
+    options.cutmix = config.cutmix;
     const data::Augment augment = config.augmentation();
     const bool varies = augment.flip_horizontal || augment.flip_vertical || augment.rotate > 0 ||
                         augment.zoom > 0 || augment.gain > 0 || augment.speckle > 0;

@@ -58,6 +58,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("gain", c.gain);
   visit("speckle", c.speckle);
   visit("flip", c.flip);
+  visit("cutmix", c.cutmix);
   visit("init", c.init);
   visit("init_crc32c", c.init_crc32c);
   visit("network", c.network);
@@ -75,7 +76,9 @@ void each_entry(Config& c, const Visit& visit) {
   visit("accumulate", c.accumulate);
   visit("learning_rate", c.learning_rate);
   visit("weight_decay", c.weight_decay);
+  visit("optimizer", c.optimizer);
   visit("adamw", c.adamw);
+  visit("momentum", c.momentum);
   visit("schedule", c.schedule);
   visit("warmup", c.warmup);
   visit("restart_epochs", c.restart_epochs);
@@ -151,9 +154,9 @@ int64_t pixels_of(const std::string& size) {
 
 namespace {
 
-constexpr std::array of_pixels{"pictures", "classes",       "ignore",      "epoch_batches",
-                               "labelled", "loss",          "focal_gamma", "tversky",
-                               "units",    "class_weights", "task_weights"};
+constexpr std::array of_pixels{"pictures", "classes",       "ignore",       "epoch_batches",
+                               "labelled", "loss",          "focal_gamma",  "tversky",
+                               "units",    "class_weights", "task_weights", "cutmix"};
 constexpr std::array of_deeplab{"encoder",       "stages", "output_stride", "rates",
                                 "decoder_width", "pool",   "shared_decoder"};
 
@@ -179,6 +182,22 @@ void refuse_misfits(const TrainConfig& c) {
     usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
   if (*c.network == "pixel" && (c.widths_given || c.widths != TrainConfig().widths))
     usage_error("--widths goes with unet and polar-low; pixel has no layers but the last");
+}
+
+void resolve_optimizer(TrainConfig& c) {
+  if (!c.optimizer) c.optimizer = "adamw";
+  if (*c.optimizer != "adamw" && c.adamw)
+    usage_error("--adamw goes with --optimizer adamw, not with " + *c.optimizer);
+  if (*c.optimizer != "adamw" && c.protocol == "paper")
+    usage_error("--protocol paper trains with AdamW: leave out --optimizer " + *c.optimizer);
+  if (*c.optimizer != "sgd" && c.momentum)
+    usage_error("--momentum goes with --optimizer sgd, not with " + *c.optimizer);
+  if (*c.optimizer == "adamw" && !c.adamw) c.adamw = c.protocol == "paper" ? "tfa" : "torch";
+  if (*c.optimizer == "sgd" && !c.momentum) c.momentum = Sgd{}.momentum;
+  if (*c.optimizer != "adam") return;
+  if (c.weight_decay != 0 && c.weight_decay != TrainConfig().weight_decay)
+    usage_error("--weight-decay goes with --optimizer adamw and sgd; adam decays no weights");
+  c.weight_decay = 0;
 }
 
 // Scenes of which everything is known: variables and classes.
@@ -231,7 +250,7 @@ void TrainConfig::resolve() {
         "--schedule " +
         schedule);
   resolve_paths();
-  if (!adamw) adamw = protocol == "paper" ? "tfa" : "torch";
+  resolve_optimizer(*this);
   if (!bn_statistics) bn_statistics = protocol == "paper" ? "running" : "estimated";
   if (const std::string usual = data::usual_label_files(dataset); !labels && !usual.empty())
     labels = usual;
@@ -300,7 +319,8 @@ TrainConfig TrainConfig::from_json(const Json& given) {
   };
   as_usual("labels");
   for (const char* entry : of_pixels) as_usual(entry);
-  for (const char* entry : {"restart_epochs", "restart_factor"}) as_usual(entry);
+  for (const char* entry : {"restart_epochs", "restart_factor", "momentum"}) as_usual(entry);
+  json.emplace("optimizer", "adamw");  // runs that began before there was another
   for (const char* entry : of_deeplab) as_usual(entry);
   json.emplace("network", "polar-low");
   each_entry(config, [&](const char* name, auto& value) {
@@ -368,12 +388,14 @@ std::string option_of(const std::string& entry) {
   return option;
 }
 
-AdamW TrainConfig::adamw_options() const {
+Optimizer TrainConfig::optimizer_options() const {
+  if (optimizer == "sgd") return Sgd{momentum.value_or(Sgd{}.momentum), weight_decay, false};
   AdamW how;
   how.weight_decay = weight_decay;
   how.decay_scaled_by_lr = adamw != "tfa";
-  how.keras_epsilon = adamw != "torch";
-  how.epsilon = adamw == "torch" ? 1e-8 : 1e-7;
+  const bool torch = adamw.value_or("torch") == "torch";  // adam too
+  how.keras_epsilon = !torch;
+  how.epsilon = torch ? 1e-8 : 1e-7;
   return how;
 }
 

@@ -8,6 +8,7 @@
 #include "data/augment.h"
 #include "data/band_files.h"
 #include "data/image.h"
+#include "engine/optimizer.h"
 #include "engine/picture/preprocess.h"
 #include "model/deeplab.h"
 #include "model/polar_low.h"
@@ -60,6 +61,7 @@ struct TrainConfig {
   std::optional<std::string> augment;
   std::optional<double> translate, rotate, zoom, gain, speckle;
   std::optional<std::string> flip;  // none, h, v, hv
+  double cutmix = 0;                // probability that a patch gets a part of another
   // Network
   std::optional<std::string> init;         // model file that gives the first weights
   std::optional<std::string> init_crc32c;  // of that file, eight hexadecimal digits
@@ -71,7 +73,9 @@ struct TrainConfig {
   // Training
   int64_t epochs = 200, batch = 16, accumulate = 1;
   double learning_rate = 1e-3, weight_decay = 1e-4;
+  std::optional<std::string> optimizer;   // adamw, adam, sgd
   std::optional<std::string> adamw;       // torch, keras, tfa
+  std::optional<double> momentum;         // of sgd
   std::string schedule = "plateau";       // one-cycle, cosine, restarts
   std::optional<int64_t> restart_epochs;  // of restarts: the first period
   std::optional<int64_t> restart_factor;  // by which periods grow
@@ -102,7 +106,7 @@ struct TrainConfig {
   Preprocess preprocess(DType type) const;  // for pictures of this element type
   data::BandFiles band_files() const;
   data::Augment augmentation() const;
-  AdamW adamw_options() const;
+  Optimizer optimizer_options() const;
   // `steps` of the whole run.
   model::Schedule schedule_options(int64_t steps, int64_t steps_per_epoch) const;
 };

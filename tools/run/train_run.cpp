@@ -121,7 +121,7 @@ int64_t steps_per_epoch(const TrainConfig& config, int64_t batches_per_epoch) {
 
 model::TrainStepOptions step_options(const TrainConfig& config, const TrainRuntime& runtime) {
   model::TrainStepOptions options;
-  options.optimizer = config.adamw_options();
+  options.optimizer = config.optimizer_options();
   options.loss.label_smoothing = config.label_smoothing;
   options.fuse = config.fuse == "on";
   options.recompute = runtime.recompute;
