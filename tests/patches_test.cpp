@@ -378,9 +378,11 @@ TEST_CASE("CutMix: a rectangle of another patch with its labels, by any threads,
       for (size_t patch = 0; patch < 4; patch++) {
         const double* at = &batch.pictures[patch * 16 * 16 * 2];
         bool jumps = false;
-        for (size_t i = 1; i < 16 * 16; i++)
-          jumps |= at[2 * i] - at[0] != static_cast<double>(i / 16) ||
-                   at[2 * i + 1] - at[1] != static_cast<double>(i % 16);
+        for (size_t i = 1; i < 16 * 16; i++) {
+          const size_t row = i / 16, column = i % 16;
+          jumps |= at[2 * i] - at[0] != static_cast<double>(row) ||
+                   at[2 * i + 1] - at[1] != static_cast<double>(column);
+        }
         count += jumps;
       }
     return count;

@@ -5,7 +5,8 @@
 # checkpoint too. A third of the moments are of a run whose rate falls and which may stop early
 # after the smallest number of epochs without progress, a third of one with a one-cycle schedule
 # and unfused ops, a third of one in bf16. The same bits with 1 and 2 loader threads, with
-# --threads 1 and 2, and with --recompute.
+# --threads 1 and 2, and with --recompute. So does a run on sea-ice scenes in NetCDF, by pixel,
+# of three tasks with CutMix and turned patches, killed twice, with scenes in memory and in files.
 #   tests/resume_test.sh FULMAR FOLDER
 set -euo pipefail
 fulmar=$1
@@ -17,15 +18,19 @@ mkdir -p "$work"
 
 options=("$work/pictures" --channels 1 --crop 48 --widths "4,8,8" --epochs 10 --batch 16 --lr 4e-3
   --validation 0.2 --sampling balanced --translate 0.1 --flip hv --gain 0.3 --speckle 0.2 --seed 5)
-declare -A schedule=([plateau]="--plateau-patience 1 --stop-patience 3"
+ice=("$work/scenes" --bands "hh,18.7,month" --crop 32 --widths "4,4" --epochs 4 --epoch-batches 8
+  --batch 4 --lr 1e-2 --validation 0.34 --rotate 0.2 --cutmix 0.5 --optimizer sgd --seed 5)
+declare -A schedule=([ice]="--schedule cosine"
+  [plateau]="--plateau-patience 1 --stop-patience 3"
   [cycle]="--schedule one-cycle --stop-patience 0 --fuse off"
   [bf16]="--plateau-patience 1 --stop-patience 3 --precision bf16")
 
 start() {  # start KIND RUN OPTION...: the program with the options of a kind
-  local kind=$1 run=$2
+  local kind=$1 run=$2 of_kind=("${options[@]}")
   shift 2
+  [ "$kind" != ice ] || of_kind=("${ice[@]}")
   # shellcheck disable=SC2086
-  exec "$fulmar" train "${options[@]}" ${schedule[$kind]} --out "$run" "$@"
+  exec "$fulmar" train "${of_kind[@]}" ${schedule[$kind]} --out "$run" "$@"
 }
 
 train() {  # train KIND RUN OPTION...: quiet unless it fails
@@ -123,3 +128,39 @@ if [ "$killed" -lt 20 ] || [ "$torn" -lt 1 ]; then
   echo "not all were killed before their end, or none while a file was being written"
   exit 1
 fi
+
+if ! command -v "$(dirname "$fulmar")/fulmar-netcdf" >/dev/null; then
+  echo "skipped: scenes in NetCDF, fulmar-netcdf is not built"
+  exit 0
+fi
+"$fulmar" synth "$work/scenes" --kind sea-ice --train 3 --test 0 --size 120 >/dev/null 2>&1
+begin=$(date +%s%N)
+train ice "$work/ice" --threads 2 --loader-threads 2
+milliseconds[ice]=$((($(date +%s%N) - begin) / 1000000))
+train ice "$work/ice-1" --threads 1 --loader-threads 1
+same ice "$work/ice-1" "--threads 1"
+train ice "$work/ice-files" --threads 2 --memory 0.00001 --loader-threads 2
+same ice "$work/ice-files" "scenes read in parts"
+killed=0
+for part in 2 3; do
+  run=$work/ice-kill-$part
+  delay=$((milliseconds[ice] * part / 4))
+  for ((try = 0; try < 10; try++)); do
+    rm -rf "$run"
+    (start ice "$run" --loader-threads 2 --threads "$((part - 1))" --checkpoint-minutes 0.000001) \
+      >/dev/null 2>&1 &
+    process=$!
+    sleep "$(printf '%d.%03d' $((delay / 1000)) $((delay % 1000)))"
+    kill -9 "$process" 2>/dev/null || true
+    status=0
+    wait "$process" 2>/dev/null || status=$?
+    if [ "$status" = 137 ] && [ -f "$run/last.safetensors" ]; then break; fi
+    if [ "$status" = 137 ]; then delay=$((delay * 5 / 4)); else delay=$((delay * 3 / 4)); fi
+  done
+  if [ "$status" = 137 ]; then killed=$((killed + 1)); fi
+  "$fulmar" train --out "$run" --resume --loader-threads 2 >/dev/null 2>"$run.log" ||
+    { echo "resuming $run failed:"; cat "$run.log"; exit 1; }
+  same ice "$run" "killed after $delay ms"
+done
+echo "$killed of 2 runs on scenes in NetCDF were killed, and ended with the same bits"
+[ "$killed" = 2 ] || { echo "not all were killed before their end"; exit 1; }

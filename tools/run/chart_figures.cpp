@@ -49,6 +49,7 @@ ShownScene shown_scene(const data::Sample& sample, const data::Dataset& dataset,
   const data::ImageHeader header = data::probe_sample(sample.path, dataset.bands, limits);
   const data::PicturePart part = picked_part(header.height, header.width, shown_side);
   ShownScene scene;
+  scene.scene_height = header.height, scene.scene_width = header.width;
   scene.picture = data::thumbnail(
       data::read_sample(sample.path, dataset.bands.shown(), limits, part), shown_side);
   for (const PixelClasses& task : classes) {

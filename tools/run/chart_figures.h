@@ -18,6 +18,7 @@ struct ShownScene {
   data::Image picture;
   std::vector<std::vector<uint8_t>> charts;
   int64_t width = 0;  // of the charts
+  int64_t scene_height = 0, scene_width = 0;
 };
 ShownScene shown_scene(const data::Sample& sample, const data::Dataset& dataset,
                        const std::vector<PixelClasses>& classes, const LabelChoice& choice,

@@ -30,7 +30,7 @@ struct ComparisonOptions {
   std::vector<ComparedTraining> trainings;
   std::vector<int64_t> seeds{1};
   // Classes that maps of explanations are of, TASK:CLASS, of one task CLASS; empty: of each task
-  // the class that most test pixels are labelled, behind the first class.
+  // the one that most pixels explained are labelled, behind the first class where there are such.
   std::vector<std::string> explained;
   TrainRuntime runtime;
 };

@@ -68,13 +68,21 @@ ComparedFigure figure_of(const std::string& title, const std::string& note,
   return {title, note, data::encode_png(image), "", image.height, image.width};
 }
 
-// The class that most pixels of charts have, behind the first class.
-size_t most_labelled(const std::vector<std::vector<uint8_t>>& charts, size_t classes) {
-  std::vector<int64_t> counts(classes, 0);
-  for (const std::vector<uint8_t>& chart : charts)
-    for (const uint8_t k : chart)
-      if (k < classes) counts[k]++;
-  return static_cast<size_t>(std::max_element(counts.begin() + 1, counts.end()) - counts.begin());
+// How often each class stands in the middle of a scene's chart, in what a crop shows.
+void count_middle(const ShownScene& scene, const std::vector<uint8_t>& chart, int64_t crop,
+                  std::vector<int64_t>& counts) {
+  const int64_t height = std::ssize(chart) / scene.width;
+  const auto within = [&](int64_t at, int64_t small, int64_t extent) {
+    const double place = (static_cast<double>(at) + 0.5) / static_cast<double>(small) - 0.5;
+    return 2 * std::abs(place) * static_cast<double>(extent) <= static_cast<double>(crop);
+  };
+  for (int64_t row = 0; row < height; row++)
+    for (int64_t column = 0; column < scene.width; column++) {
+      const uint8_t k = chart[static_cast<size_t>(row * scene.width + column)];
+      if (k < counts.size() && within(row, height, scene.scene_height) &&
+          within(column, scene.width, scene.scene_width))
+        counts[k]++;
+    }
 }
 
 class Figures {
@@ -115,6 +123,7 @@ class Figures {
         stop_if_cancelled(context_);
         if (line == 0) {
           classes_ = classes;
+          crop_ = mapper.preprocess().crop;
           scenes_.push_back(scene_of(model, pictures_[i]));
           rows.push_back(rows_of(i));
         }
@@ -156,11 +165,14 @@ class Figures {
   std::vector<std::string> usual_targets() const {
     std::vector<std::string> targets;
     for (size_t task = 0; task < classes_.size(); task++) {
-      std::vector<std::vector<uint8_t>> charts;
-      for (const ShownScene& scene : scenes_) charts.push_back(scene.charts[task]);
       const PixelClasses& one = classes_[task];
+      std::vector<int64_t> counts(one.names.size(), 0);
+      for (const ShownScene& scene : scenes_)
+        count_middle(scene, scene.charts[task], crop_, counts);
+      auto most = std::max_element(counts.begin() + 1, counts.end());
+      if (*most == 0) most = counts.begin();
       targets.push_back((classes_.size() > 1 ? one.task + ":" : "") +
-                        one.names[most_labelled(charts, one.names.size())]);
+                        one.names[static_cast<size_t>(most - counts.begin())]);
     }
     return targets;
   }
@@ -232,6 +244,7 @@ class Figures {
   Observer& observer_;
   std::vector<size_t> pictures_;       // shown ones
   std::vector<PixelClasses> classes_;  // of the first line
+  int64_t crop_ = 0;                   // likewise
   std::vector<ShownScene> scenes_;     // of the shown pictures
 };
 
