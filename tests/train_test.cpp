@@ -369,7 +369,6 @@ TEST_CASE("optimizers: adam is adamw without decay, sgd has momentum; resumed to
     words.insert(words.end(), more.begin(), more.end());
     const Ended e = fulmar_program(words, how);
     CHECK_MESSAGE(e.code == (how.interrupt_at.empty() ? 0 : 130), e.err);
-    return e;
   };
   const auto weights = [&](const std::string& run) {
     return tensors_in(files.folder.path(run + "/best.safetensors"));
