@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "engine/layer_window.h"
 #include "engine/network.h"
 #include "engine/ops.h"
 #include "engine/window.h"
@@ -15,26 +16,6 @@ using ops::Initializer;
 
 Initializer glorot(double fan_in, double fan_out) {
   return {Initializer::Kind::glorot_uniform, fan_in, fan_out};
-}
-
-Window window_of(const LayerArgs& l, const Shape& x, std::array<int64_t, 2> kernel,
-                 std::array<int64_t, 2> stride, const std::string& default_padding) {
-  Window window;
-  window.stride = stride;
-  window.dilation = l.pair("dilation", 1);
-  ops::require_window(kernel, window);
-  const std::string padding = l.text("padding", default_padding);
-  if (padding == "same") {
-    const auto rows = ops::same_padding(x.height(), kernel[0], stride[0], window.dilation[0]);
-    const auto columns = ops::same_padding(x.width(), kernel[1], stride[1], window.dilation[1]);
-    window.padding = {rows[0], rows[1], columns[0], columns[1]};
-  } else if (padding == "explicit") {
-    window.padding = {l.integer("pad_top"), l.integer("pad_bottom"), l.integer("pad_left"),
-                      l.integer("pad_right")};
-  } else if (padding != "valid") {
-    usage_error("padding '" + padding + "' is none of same, valid, explicit");
-  }
-  return window;
 }
 
 double tap_count(std::array<int64_t, 2> kernel) {
@@ -52,9 +33,24 @@ Val weight(LayerArgs& l, const std::string& what, const Shape& shape, double fan
   return parameter(l, what, shape, glorot(fan_in, fan_out), true);
 }
 
-Val bias_of(LayerArgs& l, int64_t channels) {
+Val bias_of(LayerArgs& l, int64_t channels, const Initializer& initializer = {}) {
   if (!l.flag("use_bias", true)) return {};
-  return parameter(l, "bias", Shape{channels}, {}, false);
+  return parameter(l, "bias", Shape{channels}, initializer, false);
+}
+
+// How a kernel begins.
+Initializer initializer_of(LayerArgs& l, double fan_in, double fan_out) {
+  const std::string name = l.text("initializer", "glorot_uniform");
+  if (name == "glorot_uniform") return glorot(fan_in, fan_out);
+  if (name == "kaiming_normal") return {Initializer::Kind::kaiming_normal, fan_in, fan_out};
+  if (name == "fan_in_uniform") return {Initializer::Kind::fan_in_uniform, fan_in, fan_out};
+  usage_error("initializer '" + name +
+              "' is none of glorot_uniform, kaiming_normal, fan_in_uniform");
+}
+
+// And its bias: 0 but where the kernel's range is by fan_in alone.
+Initializer bias_initializer(const Initializer& kernel) {
+  return kernel.kind == Initializer::Kind::fan_in_uniform ? kernel : Initializer{};
 }
 
 int64_t positive(LayerArgs& l, const std::string& attribute) {
@@ -91,42 +87,19 @@ Val conv2d(LayerArgs& l) {
   const auto kernel = l.pair("kernel", 1);
   const int64_t in = x.channels() / groups;
   const double taps = tap_count(kernel);
-  const Window window = window_of(l, x, kernel, l.pair("stride", 1), "same");
-  const Val w = weight(l, "kernel", {kernel[0], kernel[1], in, filters},
-                       taps * static_cast<double>(in), taps * static_cast<double>(filters));
-  return ops::conv2d(l.tape, l.x[0], w, bias_of(l, filters), window, groups);
+  const Window window = layer_window(l, x, kernel, l.pair("stride", 1), "same");
+  const Initializer initializer =
+      initializer_of(l, taps * static_cast<double>(in), taps * static_cast<double>(filters));
+  const Val w = parameter(l, "kernel", {kernel[0], kernel[1], in, filters}, initializer, true);
+  const Val bias = bias_of(l, filters, bias_initializer(initializer));
+  return ops::conv2d(l.tape, l.x[0], w, bias, window, groups);
 }
 
 // The gradient of a convolution by its input, run forward: x stands for its dy, y for its x.
 Val conv2d_transpose(LayerArgs& l) {
   const Shape x = l.tape.shape(l.x[0]);
   const int64_t filters = positive(l, "filters");
-  const auto kernel = l.pair("kernel", 3), stride = l.pair("stride", 1);
-  const std::string padding = l.text("padding", "valid");
-  if (padding != "same" && padding != "valid")
-    usage_error("padding '" + padding + "' is neither same nor valid");
-  Window window;
-  window.stride = stride;
-  window.dilation = l.pair("dilation", 1);
-  ops::require_window(kernel, window);
-  // As Keras' deconv_output_length has it.
-  std::array<int64_t, 2> out{x.height(), x.width()};
-  for (size_t i = 0; i < 2; i++) {
-    const int64_t taps = (kernel[i] - 1) * window.dilation[i] + 1;
-    if (l.has("output_padding"))
-      out[i] = (out[i] - 1) * stride[i] + taps - (padding == "same" ? taps / 2 * 2 : 0) +
-               l.pair("output_padding", 0)[i];
-    else
-      out[i] =
-          out[i] * stride[i] + (padding == "same" ? 0 : std::max<int64_t>(0, taps - stride[i]));
-    if (out[i] < 1) usage_error("nothing is left of x " + x.to_string());
-  }
-  if (padding == "same") {
-    const auto pad = [&](size_t i) {
-      return ops::same_padding(out[i], kernel[i], stride[i], window.dilation[i]);
-    };
-    window.padding = {pad(0)[0], pad(0)[1], pad(1)[0], pad(1)[1]};
-  }
+  const auto [kernel, out, window] = transposed_window(l, x);
   const double taps = tap_count(kernel), in = static_cast<double>(x.channels());
   const Val w = weight(l, "kernel", {kernel[0], kernel[1], filters, x.channels()},
                        taps * static_cast<double>(filters), taps * in);
@@ -146,7 +119,7 @@ Val depthwise(LayerArgs& l, const Window& window, std::array<int64_t, 2> kernel)
 
 Val depthwise_conv2d(LayerArgs& l) {
   const auto kernel = l.pair("kernel", 3);
-  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel, l.pair("stride", 1), "same");
+  const Window window = layer_window(l, l.tape.shape(l.x[0]), kernel, l.pair("stride", 1), "same");
   const Val y = depthwise(l, window, kernel);
   const Val bias = bias_of(l, l.tape.shape(y).channels());
   return bias ? ops::add(l.tape, y, bias) : y;
@@ -154,7 +127,7 @@ Val depthwise_conv2d(LayerArgs& l) {
 
 Val separable_conv2d(LayerArgs& l) {
   const auto kernel = l.pair("kernel", 3);
-  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel, l.pair("stride", 1), "same");
+  const Window window = layer_window(l, l.tape.shape(l.x[0]), kernel, l.pair("stride", 1), "same");
   const Val d = depthwise(l, window, kernel);
   const int64_t in = l.tape.shape(d).channels(), filters = positive(l, "filters");
   const Val w = weight(l, "pointwise_kernel", {1, 1, in, filters}, static_cast<double>(in),
@@ -166,7 +139,9 @@ Val batch_normalization(LayerArgs& l) {
   const int64_t channels = l.tape.shape(l.x[0]).channels();
   const Shape shape{channels};
   const double epsilon = l.number("epsilon", 1e-3);
-  const Val gamma = parameter(l, "gamma", shape, {Initializer::Kind::ones, 0, 0}, false);
+  const auto first =
+      l.flag("zero_gamma", false) ? Initializer::Kind::zeros : Initializer::Kind::ones;
+  const Val gamma = parameter(l, "gamma", shape, {first, 0, 0}, false);
   const Val beta = parameter(l, "beta", shape, {}, false);
   const Val mean = ops::statistic(l.tape, l.weights() + "/moving_mean", shape, 0);
   const Val var = ops::statistic(l.tape, l.weights() + "/moving_variance", shape, 1);
@@ -189,15 +164,15 @@ Val activation(LayerArgs& l) {
 
 Val max_pooling2d(LayerArgs& l) {
   const auto kernel = l.pair("pool_size", 2);
-  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel,
-                                  l.has("stride") ? l.pair("stride", 2) : kernel, "valid");
+  const Window window = layer_window(l, l.tape.shape(l.x[0]), kernel,
+                                     l.has("stride") ? l.pair("stride", 2) : kernel, "valid");
   return ops::max_pool(l.tape, l.x[0], kernel, window);
 }
 
 Val average_pooling2d(LayerArgs& l) {
   const auto kernel = l.pair("pool_size", 2);
-  const Window window = window_of(l, l.tape.shape(l.x[0]), kernel,
-                                  l.has("stride") ? l.pair("stride", 2) : kernel, "valid");
+  const Window window = layer_window(l, l.tape.shape(l.x[0]), kernel,
+                                     l.has("stride") ? l.pair("stride", 2) : kernel, "valid");
   return ops::average_pool(l.tape, l.x[0], kernel, window);
 }
 
@@ -225,9 +200,10 @@ Val prelu(LayerArgs& l) {
 
 Val dense(LayerArgs& l) {
   const int64_t in = l.tape.shape(l.x[0]).channels(), units = positive(l, "units");
-  const Val w =
-      weight(l, "kernel", {in, units}, static_cast<double>(in), static_cast<double>(units));
-  return ops::dense(l.tape, l.x[0], w, bias_of(l, units));
+  const Initializer initializer =
+      initializer_of(l, static_cast<double>(in), static_cast<double>(units));
+  const Val w = parameter(l, "kernel", {in, units}, initializer, true);
+  return ops::dense(l.tape, l.x[0], w, bias_of(l, units, bias_initializer(initializer)));
 }
 
 Interpolation interpolation_of(const LayerArgs& l, const char* usual) {
@@ -323,6 +299,56 @@ Val add(LayerArgs& l) {
 }
 
 }  // namespace
+
+Window layer_window(const LayerArgs& l, const Shape& x, std::array<int64_t, 2> kernel,
+                    std::array<int64_t, 2> stride, const std::string& default_padding) {
+  Window window;
+  window.stride = stride;
+  window.dilation = l.pair("dilation", 1);
+  ops::require_window(kernel, window);
+  const std::string padding = l.text("padding", default_padding);
+  if (padding == "same") {
+    const auto rows = ops::same_padding(x.height(), kernel[0], stride[0], window.dilation[0]);
+    const auto columns = ops::same_padding(x.width(), kernel[1], stride[1], window.dilation[1]);
+    window.padding = {rows[0], rows[1], columns[0], columns[1]};
+  } else if (padding == "explicit") {
+    window.padding = {l.integer("pad_top"), l.integer("pad_bottom"), l.integer("pad_left"),
+                      l.integer("pad_right")};
+  } else if (padding != "valid") {
+    usage_error("padding '" + padding + "' is none of same, valid, explicit");
+  }
+  return window;
+}
+
+TransposedWindow transposed_window(const LayerArgs& l, const Shape& x) {
+  const auto kernel = l.pair("kernel", 3), stride = l.pair("stride", 1);
+  const std::string padding = l.text("padding", "valid");
+  if (padding != "same" && padding != "valid")
+    usage_error("padding '" + padding + "' is neither same nor valid");
+  Window window;
+  window.stride = stride;
+  window.dilation = l.pair("dilation", 1);
+  ops::require_window(kernel, window);
+  // As Keras' deconv_output_length has it.
+  std::array<int64_t, 2> out{x.height(), x.width()};
+  for (size_t i = 0; i < 2; i++) {
+    const int64_t taps = (kernel[i] - 1) * window.dilation[i] + 1;
+    if (l.has("output_padding"))
+      out[i] = (out[i] - 1) * stride[i] + taps - (padding == "same" ? taps / 2 * 2 : 0) +
+               l.pair("output_padding", 0)[i];
+    else
+      out[i] =
+          out[i] * stride[i] + (padding == "same" ? 0 : std::max<int64_t>(0, taps - stride[i]));
+    if (out[i] < 1) usage_error("nothing is left of x " + x.to_string());
+  }
+  if (padding == "same") {
+    const auto pad = [&](size_t i) {
+      return ops::same_padding(out[i], kernel[i], stride[i], window.dilation[i]);
+    };
+    window.padding = {pad(0)[0], pad(0)[1], pad(1)[0], pad(1)[1]};
+  }
+  return {kernel, out, window};
+}
 
 const std::map<std::string, Layer>& layers() {
   static const std::map<std::string, Layer> table{

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 
 #include "engine/leaf.h"
 #include "engine/ops.h"
@@ -34,26 +35,45 @@ bool is_buffer_name(const std::string& name) {
 
 int64_t align_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+// Draws of one tensor, each by its index alone.
+template <class Draw>
+std::vector<double> drawn(size_t n, const Draw& draw) {
+  std::vector<double> values(n);
+  for (size_t i = 0; i < n; i++) values[i] = static_cast<float>(draw(i));
+  return values;
+}
+
 std::vector<double> initial_values(const Leaf& leaf, int64_t count, uint64_t seed) {
+  using Kind = ops::Initializer::Kind;
   const auto n = static_cast<size_t>(count);
   if (leaf.kind() == Leaf::Kind::statistic) return std::vector<double>(n, leaf.initial);
-  switch (leaf.initializer.kind) {
-    case ops::Initializer::Kind::zeros:
+  const ops::Initializer& how = leaf.initializer;
+  const uint64_t stream = fnv1a(leaf.key());
+  const auto within = [&](double limit) {
+    return drawn(n, [&](size_t i) {
+      const RandomBits bits = philox(seed, stream, i / 4);
+      return (2 * uniform(bits.word[i % 4]) - 1) * limit;
+    });
+  };
+  switch (how.kind) {
+    case Kind::zeros:
       return std::vector<double>(n, 0.0);
-    case ops::Initializer::Kind::ones:
+    case Kind::ones:
       return std::vector<double>(n, 1.0);
-    case ops::Initializer::Kind::glorot_uniform:
+    case Kind::glorot_uniform:  // Glorot & Bengio 2010, as Keras
+      return within(std::sqrt(6 / (how.fan_in + how.fan_out)));
+    case Kind::fan_in_uniform:
+      return within(1 / std::sqrt(how.fan_in));
+    case Kind::kaiming_normal:
       break;
   }
-  // Glorot & Bengio 2010, as Keras: U(-limit, limit).
-  const double limit = std::sqrt(6 / (leaf.initializer.fan_in + leaf.initializer.fan_out));
-  const uint64_t stream = fnv1a(leaf.key());
-  std::vector<double> values(n);
-  for (size_t i = 0; i < n; i++) {
-    const RandomBits bits = philox(seed, stream, i / 4);
-    values[i] = static_cast<float>((2 * uniform(bits.word[i % 4]) - 1) * limit);
-  }
-  return values;
+  // He et al. 2015; normal numbers by Box & Muller 1958.
+  const double deviation = std::sqrt(2 / how.fan_out);
+  return drawn(n, [&](size_t i) {
+    const RandomBits bits = philox(seed, stream, i / 2);
+    const double a = 1 - uniform(bits.word[i % 2 * 2]), b = uniform(bits.word[i % 2 * 2 + 1]);
+    return deviation * std::sqrt(-2 * std::log(a)) * std::cos(2 * std::numbers::pi * b);
+  });
 }
 
 // Conversion between doubles and a device's float type.

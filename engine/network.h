@@ -146,16 +146,18 @@ struct Layer {
 //   input               channels (as x has), grid (1: so many pixels of the first input along a
 //                       side make one of this input's; its extents are the first's over the grid,
 //                       rounded up)
-//   conv2d              filters, kernel (1), groups (1), use_bias (true), window (same)
+//   conv2d              filters, kernel (1), groups (1), use_bias (true), window (same),
+//                       initializer (glorot_uniform, or kaiming_normal or fan_in_uniform: the
+//                       latter of the bias too)
 //   conv2d_transpose    filters, kernel (3), stride (1), dilation (1), padding (valid, or same),
 //                       use_bias (true), output_padding (none): extents as Keras' layer gives them
 //   depthwise_conv2d    kernel (3), use_bias (true), window (same)
 //   separable_conv2d    filters, kernel (3), use_bias (true), window (same; of the depthwise part)
 //   max_pooling2d, average_pooling2d   pool_size (2), window (valid; stride as pool_size)
-//   batch_normalization epsilon (1e-3), momentum (0.99)
+//   batch_normalization epsilon (1e-3), momentum (0.99), zero_gamma (false: gamma begins at 1)
 //   activation          function (relu): "softmax" or one of kernels/pointwise.h; alpha, beta
 //                       (0; of elu alpha 1, of hard_sigmoid 1/6 and 0.5)
-//   dense               units, use_bias (true)
+//   dense               units, use_bias (true), initializer (as conv2d's)
 //   dropout, spatial_dropout2d   rate (0.5); the second drops whole channels of an image
 //   prelu               shared (true: a slope for each channel; false: for each element)
 //   upsampling2d        size (2), interpolation (nearest, or bilinear), align_corners (false)

@@ -17,8 +17,14 @@ namespace fulmar::ops {
 // An input, which the caller sets before each run: a batch of activations, labels, source arrays.
 FULMAR_API Val input(Tape&, const std::string& name, const ValueInfo&);
 struct Initializer {
-  enum class Kind { zeros, ones, glorot_uniform } kind = Kind::zeros;
-  double fan_in = 0, fan_out = 0;  // limit of Glorot's uniform: sqrt(6 / (fan_in + fan_out))
+  enum class Kind {
+    zeros,
+    ones,
+    glorot_uniform,  // U(-limit, limit), limit = sqrt(6 / (fan_in + fan_out))
+    kaiming_normal,  // N(0, 2 / fan_out)
+    fan_in_uniform   // U(-limit, limit), limit = 1 / sqrt(fan_in)
+  } kind = Kind::zeros;
+  double fan_in = 0, fan_out = 0;
 };
 // A weight that lives in the Model under this name; `decays`: weight decay applies to it.
 // Training leaves a frozen one as it is.

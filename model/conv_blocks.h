@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "engine/network.h"
 
@@ -11,7 +12,9 @@ namespace fulmar::model {
 // middle of a window on its pixel, and its batch normalisation.
 class ConvBlocks {
  public:
-  explicit ConvBlocks(Network& network) : network_(network) {}
+  // Kernels of convolutions begin by `initializer`; "": as the layer's own default.
+  explicit ConvBlocks(Network& network, std::string initializer = "")
+      : network_(network), initializer_(std::move(initializer)) {}
 
   Network& network() { return network_; }
   // Without a bias, but where it is asked for.
@@ -20,10 +23,13 @@ class ConvBlocks {
     Attributes attributes{
         {"filters", filters}, {"kernel", kernel}, {"stride", stride}, {"use_bias", use_bias}};
     if (dilation > 1) attributes["dilation"] = dilation;
+    if (!initializer_.empty()) attributes["initializer"] = initializer_;
     return network_.add("conv2d", name, {x}, padded(kernel / 2 * dilation, attributes));
   }
-  std::string norm(const std::string& name, const std::string& x) {
-    return network_.add("batch_normalization", name, {x}, {{"epsilon", 1e-5}, {"momentum", 0.9}});
+  std::string norm(const std::string& name, const std::string& x, bool zero_gamma = false) {
+    Attributes attributes{{"epsilon", 1e-5}, {"momentum", 0.9}};
+    if (zero_gamma) attributes["zero_gamma"] = true;
+    return network_.add("batch_normalization", name, {x}, attributes);
   }
   std::string relu(const std::string& name, const std::string& x) {
     return network_.add("activation", name, {x}, {{"function", std::string("relu")}});
@@ -37,6 +43,7 @@ class ConvBlocks {
 
  private:
   Network& network_;
+  std::string initializer_;
 };
 
 }  // namespace fulmar::model

@@ -60,6 +60,7 @@ Network deeplab(const DeeplabOptions& options) {
   encoder.blocks.resize(static_cast<size_t>(options.stages));
   encoder.widths.resize(static_cast<size_t>(options.stages));
   encoder.output_stride = options.output_stride;
+  encoder.torch_initialization = false;  // so that a seed gives what it always gave
   Network network;
   ConvBlocks b(network);
   const std::string input = network.add("input", "input", {}, {{"channels", options.channels}});

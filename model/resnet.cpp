@@ -15,14 +15,17 @@ using Block = ResnetOptions::Block;
 struct BlockShape {
   int64_t width, outputs, stride, dilation;
   bool projects;  // what goes past it changes its extents or channels
+  bool zero_gamma;
 };
 
 std::string add_block(ConvBlocks& b, const std::string& name, const std::string& x, Block kind,
                       const BlockShape& s) {
+  const std::string last = kind == Block::bottleneck ? "3" : "2";
   const auto layer = [&](const std::string& of, const std::string& number, int64_t filters,
                          int64_t kernel, int64_t stride, int64_t dilation) {
-    return b.norm(name + ".bn" + number, b.conv(name + ".conv" + number, of, filters, kernel,
-                                                stride, kernel > 1 ? dilation : 1));
+    const std::string z =
+        b.conv(name + ".conv" + number, of, filters, kernel, stride, kernel > 1 ? dilation : 1);
+    return b.norm(name + ".bn" + number, z, s.zero_gamma && number == last);
   };
   std::string y = x, past = x;
   if (kind == Block::bottleneck) {
@@ -45,6 +48,7 @@ void check(const ResnetOptions& options) {
   for (const std::vector<int64_t>* list : {&options.blocks, &options.widths})
     for (const int64_t value : *list)
       if (value < 1) usage_error("resnet: widths and numbers of blocks must be at least 1");
+  if (options.classes < 0) usage_error("resnet: the number of classes can't be negative");
   if (options.output_stride < 4)
     usage_error("resnet: its stem alone has a stride of 4, and the output stride is " +
                 std::to_string(options.output_stride));
@@ -72,7 +76,7 @@ const std::map<std::string, ResnetOptions>& named() {
 ResnetOptions resnet_named(const std::string& name) {
   const auto found = named().find(name);
   if (found == named().end())
-    usage_error("there is no encoder '" + name + "': resnet18, 34, 50, 101 and 152 are known");
+    usage_error("there is no network '" + name + "': resnet18, 34, 50, 101 and 152 are known");
   return found->second;
 }
 
@@ -80,10 +84,12 @@ std::vector<std::string> resnet_names() {
   return {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"};
 }
 
+bool is_resnet_name(const std::string& name) { return named().count(name) > 0; }
+
 std::string add_resnet_features(Network& network, const std::string& input,
                                 const ResnetOptions& options) {
   check(options);
-  ConvBlocks b(network);
+  ConvBlocks b(network, options.torch_initialization ? "kaiming_normal" : "");
   network.set_scope("stem");
   std::string x = b.relu("relu", b.norm("bn1", b.conv("conv1", input, options.widths[0], 7, 2)));
   x = network.add("max_pooling2d", "maxpool", {x},
@@ -104,7 +110,7 @@ std::string add_resnet_features(Network& network, const std::string& input,
       const int64_t own = first ? stride : 1;
       x = add_block(b, layer + "." + std::to_string(block), x, options.block,
                     {options.widths[stage], outputs, own, first ? before : dilation,
-                     own > 1 || inputs != outputs});
+                     own > 1 || inputs != outputs, options.zero_gamma});
       inputs = outputs;
     }
   }
@@ -118,7 +124,10 @@ Network resnet(const ResnetOptions& options) {
   x = add_resnet_features(network, x, options);
   network.set_scope("head");
   x = network.add("global_average_pooling2d", "avgpool", {x});
-  network.add("dense", "fc", {x}, {{"units", options.classes}});
+  if (options.classes == 0) return network;
+  Attributes last{{"units", options.classes}};
+  if (options.torch_initialization) last["initializer"] = std::string("fan_in_uniform");
+  network.add("dense", "fc", {x}, last);
   return network;
 }
 

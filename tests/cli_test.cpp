@@ -174,6 +174,27 @@ TEST_CASE("info --new: widths, channels, classes and batch change what they shou
   CHECK(json["memory"]["training"]["batch"] == 3);
 }
 
+TEST_CASE("info --new: ResNet-50's numbers, without its last layer and for one band") {
+  const auto numbers = [](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"info", "--new", "resnet50", "--json", "--batch", "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Ended e = fulmar_program(words);
+    REQUIRE_MESSAGE(e.code == 0, e.err);
+    return Json::parse(e.out);
+  };
+  const Json features = numbers({"--classes", "0"});
+  CHECK(features["trainable"] == 23508032);
+  CHECK(features["statistics"] == 2 * 26560);
+  CHECK(features["layers"].back()["output"] == Json{1, 1, 2048});
+  CHECK(features["flops"] > 2 * 4.08e9);
+  CHECK(features["flops"] < 2 * 4.1e9);
+  const Json grey = numbers({"--channels", "1", "--classes", "1000", "--zero-gamma"});
+  CHECK(grey["trainable"] == 25557032 - 2 * 64 * 49);
+  CHECK(grey["preprocess"]["crop"] == 224);
+  CHECK(fulmar_program({"info", "--new", "resnet50", "--widths", "8"}).code == 2);
+  CHECK(fulmar_program({"info", "--new", "polar-low", "--classes", "0"}).code == 2);
+}
+
 TEST_CASE("info --new for people: a table within 100 columns") {
   const Ended e = fulmar_program({"info", "--new", "polar-low"});
   CHECK(e.code == 0);

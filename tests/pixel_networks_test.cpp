@@ -310,7 +310,7 @@ TEST_CASE("what can't be a network of pixels is refused with the reason") {
   CHECK(refusal([] {
           unet({1, {{"a", 2}}, {}, false});
         }).find("at least one width") != std::string::npos);
-  CHECK(refusal([] { resnet_named("resnet19"); }).find("no encoder 'resnet19'") !=
+  CHECK(refusal([] { resnet_named("resnet19"); }).find("no network 'resnet19'") !=
         std::string::npos);
   DeeplabOptions options;
   options.rates = {0};

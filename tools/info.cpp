@@ -1,12 +1,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "engine/io/checkpoint.h"
 #include "kernels/error.h"
 #include "model/deeplab.h"
 #include "model/polar_low.h"
 #include "model/program.h"
+#include "model/resnet.h"
 #include "model/summary.h"
 #include "model/tasks/classification.h"
 #include "model/tasks/segmentation.h"
@@ -27,17 +29,23 @@ namespace {
 struct Options {
   std::string model;    // a file
   std::string network;  // or one to be made
-  int64_t size = 1536, crop = 1024, batch = 16;
+  std::optional<int64_t> given_size, given_crop;
+  int64_t batch = 16;
   std::string tape;  // "", "inference", "training"
   std::string tape_format = "text";
   int64_t channels = 3;
   std::vector<int64_t> classes{2};  // of each task
   std::vector<int64_t> widths;      // empty: the network's own
   model::DeeplabOptions deeplab;
+  bool zero_gamma = false;
 
+  bool residual() const { return model::is_resnet_name(network); }
+  // As published: a residual network's are ImageNet's.
+  int64_t size() const { return given_size.value_or(residual() ? crop() : 1536); }
+  int64_t crop() const { return given_crop.value_or(residual() ? 224 : 1024); }
   bool by_pixel() const { return network == "unet" || network == "deeplab"; }
   // What a network's input of unknown pictures has; 0: its preprocessing says it.
-  int64_t side() const { return by_pixel() && !network.empty() ? crop : 0; }
+  int64_t side() const { return by_pixel() && !network.empty() ? crop() : 0; }
 };
 
 const char* convention =
@@ -232,40 +240,70 @@ ModelInfo new_pixel_info(const Options& options) {
   return info;
 }
 
+Network new_classifier(const Options& options, int64_t classes) {
+  if (options.residual()) {
+    if (!options.widths.empty()) usage_error("--widths: " + options.network + " has its own");
+    model::ResnetOptions resnet = model::resnet_named(options.network);
+    resnet.channels = options.channels;
+    resnet.classes = classes;
+    resnet.zero_gamma = options.zero_gamma;
+    return model::resnet(resnet);
+  }
+  model::PolarLowOptions polar_low;
+  polar_low.channels = options.channels;
+  polar_low.classes = classes;
+  if (!options.widths.empty()) polar_low.widths = options.widths;
+  return model::polar_low(polar_low);
+}
+
 ModelInfo new_info(const Options& options) {
   if (options.by_pixel()) return new_pixel_info(options);
   if (options.classes.size() != 1)
-    usage_error("--classes: polar-low has one task; unet and deeplab may have several");
+    usage_error("--classes: " + options.network +
+                " has one task; unet and deeplab may have several");
   if (options.channels > WarpOptions::max_bands)
     usage_error("--channels: pictures have up to " + std::to_string(WarpOptions::max_bands) +
                 " bands");
-  model::PolarLowOptions polar_low;
-  polar_low.channels = options.channels;
-  polar_low.classes = options.classes[0];
-  if (!options.widths.empty()) polar_low.widths = options.widths;
-  const std::vector<std::string> classes = counted_classes(polar_low.classes);
-  return model::classifier_of(model::polar_low(polar_low),
-                              Preprocess::of_pictures(options.size, options.crop, options.channels),
-                              model::Classification(classes, classes.size() == 2 ? 1 : -1));
+  const int64_t count = options.classes[0];
+  const Preprocess preprocess =
+      Preprocess::of_pictures(options.size(), options.crop(), options.channels);
+  const Network network = new_classifier(options, count);
+  if (count == 0) {  // features alone
+    ModelInfo info;
+    info.network = network;
+    info.preprocess[network.inputs().at(0)] = preprocess;
+    return info;
+  }
+  return model::classifier_of(network, preprocess,
+                              model::Classification(counted_classes(count), count == 2 ? 1 : -1));
+}
+
+// Error(usage) for numbers of classes that no task can have.
+void check_classes(const Options& options) {
+  for (const int64_t count : options.classes)
+    if (count < 2 && !(count == 0 && options.residual()))
+      usage_error("--classes " + std::to_string(count) + ": at least 2" +
+                  (options.residual() ? ", or 0 for the features alone" : ""));
 }
 
 void show_new(const Options& options, const SharedOptions& shared) {
-  if (options.crop > options.size && !options.by_pixel())
-    usage_error("--crop " + std::to_string(options.crop) + " is larger than --size " +
-                std::to_string(options.size));
+  check_classes(options);
+  if (options.crop() > options.size() && !options.by_pixel())
+    usage_error("--crop " + std::to_string(options.crop()) + " is larger than --size " +
+                std::to_string(options.size()));
   const ModelInfo info = new_info(options);
   CommandContext command(shared);
   if (!options.by_pixel()) require_memory_for_weights(info, command.device());
   if (!options.tape.empty()) return show_tape(info, options, shared, command.device());
   const model::Summary summary =
       model::summarize(info, options.batch, command.device(), {}, options.side());
-  const std::string small = small_crop_word(info.network, summary, options.crop);
+  const std::string small = small_crop_word(info.network, summary, options.crop());
   if (!small.empty()) say(small);
   if (shared.json) {
     Json json{{"network", options.network}};
     if (options.by_pixel()) {
       json["classes"] = options.classes;
-      json["input"] = {options.crop, options.crop, options.channels};
+      json["input"] = {options.crop(), options.crop(), options.channels};
     } else {
       json["classes"] = options.classes[0];
       json["preprocess"] = Json::parse(info.picture().to_json());
@@ -278,7 +316,7 @@ void show_new(const Options& options, const SharedOptions& shared) {
   for (const int64_t count : options.classes)
     classes += (classes.empty() ? "" : ", ") + std::to_string(count);
   const std::string pictures = options.by_pixel()
-                                   ? "of any extents, here " + squares(options.crop) + ", " +
+                                   ? "of any extents, here " + squares(options.crop()) + ", " +
                                          std::to_string(options.channels) + " bands"
                                    : text_of(info.picture());
   print(options.network + ", new, " + classes + " classes\npictures: " + pictures + "\n\n" +
@@ -361,11 +399,17 @@ void show_model(const Options& options, const SharedOptions& shared) {
   print(text + "\n" + layer_table(summary) + "\n" + totals(summary) + "\n" + memory_table(summary));
 }
 
+std::vector<std::string> new_networks() {
+  std::vector<std::string> names{"polar-low", "unet", "deeplab"};
+  for (const std::string& name : model::resnet_names()) names.push_back(name);
+  return names;
+}
+
 int run(const Options& options, const SharedOptions& shared) {
   if (options.model.empty() == options.network.empty())
     usage_error(
-        "info takes a model file, or --new polar-low (unet, deeplab) for a network that is not "
-        "trained yet");
+        "info takes a model file, or --new polar-low (unet, deeplab, resnet50, ...) for a network "
+        "that is not trained yet");
   options.model.empty() ? show_new(options, shared) : show_model(options, shared);
   return exit_ok;
 }
@@ -381,24 +425,29 @@ void add_info(Cli& cli) {
         return run(*options, shared);
       });
   command.add_option("MODEL", options->model, "A model file");
-  CLI::Option* fresh =
-      add_choice(command, "--new", options->network, {"polar-low", "unet", "deeplab"},
-                 "Instead: a network that is not trained yet");
-  add_integer(command, "--size", options->size, 1, 32768,
-              "Side that pictures are resized to, pixels (default 1536)")
+  CLI::Option* fresh = add_choice(command, "--new", options->network, new_networks(),
+                                  "Instead: a network that is not trained yet");
+  add_integer(command, "--size", options->given_size, 1, 32768,
+              "Side that pictures are resized to, pixels (default 1536, of resnets the crop)")
       ->needs(fresh);
-  add_integer(command, "--crop", options->crop, 1, 32768,
-              "Side of the centre crop that the network sees, pixels (default 1024)")
+  add_integer(command, "--crop", options->given_crop, 1, 32768,
+              "Side of the centre crop that the network sees, pixels (default 1024, of resnets "
+              "224)")
       ->needs(fresh);
   add_integer(command, "--channels", options->channels, 1, 4096, "Bands of a picture (default 3)")
       ->needs(fresh);
-  add_integers(command, "--classes", options->classes, 2, 65536,
-               "Classes, of unet and deeplab for each task (default 2)")
+  add_integers(command, "--classes", options->classes, 0, 65536,
+               "Classes, of unet and deeplab for each task; 0: of resnets the features alone "
+               "(default 2)")
       ->needs(fresh);
   add_integers(command, "--widths", options->widths, 1, 16384,
                "Filters of each block (default 8,16,32,64,128,256,512; of unet 16,32,64,64)")
       ->needs(fresh);
   add_deeplab(command, options->deeplab, "Of deeplab");
+  command
+      .add_flag("--zero-gamma", options->zero_gamma,
+                "Of resnets: the last gamma of each block begins at 0")
+      ->needs(fresh);
   add_integer(command, "--batch", options->batch, 1, 4096,
               "Pictures in a training step (default 16)");
   CLI::Option* tape = add_choice(command, "--tape", options->tape, {"inference", "training"},

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "model/resnet.h"
 #include "tools/cli.h"
 #include "tools/network_options.h"
 #include "tools/picture_options.h"
@@ -35,6 +36,13 @@ void add_band_options(CLI::App& app, TrainConfig& c) {
                "Surround what is smaller than the crop or, with --size N, not square, with black\n"
                "(where bands are measured: with what stands for missing)");
   app.add_flag("--standardize", c.standardize, "Mean 0 and standard deviation 1 for each picture");
+}
+
+std::vector<std::string> trainable_networks() {
+  std::vector<std::string> names{"polar-low"};
+  for (const std::string& name : model::resnet_names()) names.push_back(name);
+  for (const char* name : {"unet", "deeplab", "pixel"}) names.emplace_back(name);
+  return names;
 }
 
 void add_label_options(CLI::App& app, TrainConfig& c) {
@@ -89,9 +97,9 @@ void add_label_options(CLI::App& app, TrainConfig& c) {
               "Of the tasks' losses, in the order of --labels (default 1 each)", "X,X,...")
       ->group(group);
   add_choice(
-      app, "--network", c.network, {"polar-low", "unet", "deeplab", "pixel"},
+      app, "--network", c.network, trainable_networks(),
       "Of labels by pixel unet (the default), deeplab, or pixel: logistic regression of each\n"
-      "pixel by itself, to compare with; else polar-low")
+      "pixel by itself, to compare with; else polar-low (the default) or a residual network")
       ->group(group);
   add_deeplab(app, c.deeplab, group);
 }
@@ -151,7 +159,9 @@ void add_network_options(CLI::App& app, TrainConfig& c) {
                "Filters of the blocks (default 8,16,32,64,128,256,512; of unet 16,32,64,64)")
       ->each([&c](const std::string&) { c.widths_given = true; });
   add_number(app, "--dropout", c.dropout, 0, 0.99,
-             "Dropout before the last layer; unet has none (default 0.5)");
+             "Dropout before the last layer; unet and residual networks have none (default 0.5)");
+  app.add_flag("--zero-gamma", c.zero_gamma,
+               "Of residual networks: the last gamma of each block begins at 0");
 }
 
 void add_training_options(CLI::App& app, TrainConfig& c) {

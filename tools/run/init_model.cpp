@@ -52,6 +52,24 @@ Network with_width(const Network& network, const std::string& name, int64_t to) 
   return changed;
 }
 
+// Whether a call gives each picture one vector, as a network without its last layer does.
+bool gives_features(const Call& output) {
+  return output.op == "flatten" || output.op.rfind("global_", 0) == 0;
+}
+
+// Adds a last layer, whose name it gives.
+std::string with_head(Network& network, int64_t classes) {
+  const auto taken = [&](const std::string& name) {
+    return std::any_of(network.calls().begin(), network.calls().end(),
+                       [&](const Call& call) { return call.name == name; });
+  };
+  std::string name = "fc";
+  while (taken(name)) name += "_";
+  network.add(Call{"dense", name, {network.output()}, {{"units", classes}}, "head", {}, true});
+  network.set_outputs({name});
+  return name;
+}
+
 }  // namespace
 
 bool is_polar_low(const Network& network) {
@@ -116,6 +134,10 @@ StartedModel started_from(const ModelInfo& foreign, const std::string& path,
   // A sigmoid's two logits come of one unit.
   const Call& output = foreign.network.call(foreign.network.output());
   if (last.empty() && output.op == "dense" && width(output) == classes) return started;
+  if (last.empty() && gives_features(output)) {
+    started.anew = with_head(started.info.network, classes);
+    return started;
+  }
   if (last.empty())
     file_error(path + ": no layer of its network can be given " + std::to_string(classes) +
                " outputs; train it with as many classes as it has");

@@ -10,6 +10,7 @@
 #include "data/ice_bands.h"
 #include "data/raster_folder.h"
 #include "kernels/error.h"
+#include "model/resnet.h"
 #include "model/unet.h"
 #include "tools/run/pixel_classes.h"
 
@@ -71,6 +72,7 @@ void each_entry(Config& c, const Visit& visit) {
   visit("pool", c.deeplab.pool);
   visit("shared_decoder", c.deeplab.shared_decoder);
   visit("dropout", c.dropout);
+  visit("zero_gamma", c.zero_gamma);
   visit("epochs", c.epochs);
   visit("batch", c.batch);
   visit("accumulate", c.accumulate);
@@ -157,6 +159,7 @@ namespace {
 constexpr std::array of_pixels{"pictures", "classes",       "ignore",       "epoch_batches",
                                "labelled", "loss",          "focal_gamma",  "tversky",
                                "units",    "class_weights", "task_weights", "cutmix"};
+constexpr std::array of_resnet{"zero_gamma"};
 constexpr std::array of_deeplab{"encoder",       "stages", "output_stride", "rates",
                                 "decoder_width", "pool",   "shared_decoder"};
 
@@ -175,11 +178,17 @@ void refuse_misfits(const TrainConfig& c) {
   if (*c.network != "deeplab")
     if (const std::string option = first_given(c, of_deeplab); !option.empty())
       usage_error(option + " goes with --network deeplab, not with " + *c.network);
+  const bool residual = model::is_resnet_name(*c.network);
+  if (!residual)
+    if (const std::string option = first_given(c, of_resnet); !option.empty())
+      usage_error(option + " goes with --network resnet18 to resnet152, not with " + *c.network);
   const bool drops = *c.network == "deeplab" || *c.network == "polar-low";
   if (!drops && c.dropout != TrainConfig().dropout)
     usage_error("--dropout goes with deeplab and polar-low; " + *c.network + " has none");
   if (*c.network == "deeplab" && (c.widths_given || c.widths != TrainConfig().widths))
     usage_error("--widths goes with unet and polar-low; of deeplab say --decoder-width");
+  if (residual && (c.widths_given || c.widths != TrainConfig().widths))
+    usage_error("--widths goes with unet and polar-low; " + *c.network + " has its own");
   if (*c.network == "pixel" && (c.widths_given || c.widths != TrainConfig().widths))
     usage_error("--widths goes with unet and polar-low; pixel has no layers but the last");
 }
@@ -226,8 +235,8 @@ void resolve_by_pixel(TrainConfig& c) {
   if (c.crop == 0) c.crop = 256;
   c.pad = true;  // a scene may be smaller than a patch
   if (!c.network) c.network = "unet";
-  if (*c.network == "polar-low")
-    usage_error("--network polar-low gives a picture one label; take unet or deeplab");
+  if (*c.network == "polar-low" || model::is_resnet_name(*c.network))
+    usage_error("--network " + *c.network + " gives a picture one label; take unet or deeplab");
   if (!c.augment && !c.flip) c.flip = "hv";
   if (!c.augment) c.augment = "none";
 }
@@ -256,7 +265,7 @@ void TrainConfig::resolve() {
     labels = usual;
   if (by_pixel()) resolve_by_pixel(*this);
   if (!network) network = "polar-low";
-  if (*network != "polar-low" && !by_pixel())
+  if (*network != "polar-low" && !model::is_resnet_name(*network) && !by_pixel())
     usage_error("--network " + *network + " goes with labels by pixel (--labels)");
   refuse_misfits(*this);
   if (*network == "unet" && !widths_given && widths == model::PolarLowOptions{}.widths)
@@ -322,6 +331,7 @@ TrainConfig TrainConfig::from_json(const Json& given) {
   for (const char* entry : {"restart_epochs", "restart_factor", "momentum"}) as_usual(entry);
   json.emplace("optimizer", "adamw");  // runs that began before there was another
   for (const char* entry : of_deeplab) as_usual(entry);
+  for (const char* entry : of_resnet) as_usual(entry);
   json.emplace("network", "polar-low");
   each_entry(config, [&](const char* name, auto& value) {
     const auto found = json.find(name);

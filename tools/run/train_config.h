@@ -65,11 +65,12 @@ struct TrainConfig {
   // Network
   std::optional<std::string> init;         // model file that gives the first weights
   std::optional<std::string> init_crc32c;  // of that file, eight hexadecimal digits
-  std::optional<std::string> network;      // polar-low, unet, deeplab, pixel
+  std::optional<std::string> network;      // polar-low, resnet18, …, unet, deeplab, pixel
   std::vector<int64_t> widths = model::PolarLowOptions{}.widths;
   bool widths_given = false;      // no entry: else the network's own are taken
   model::DeeplabOptions deeplab;  // without channels, outputs and dropout
   double dropout = 0.5;
+  bool zero_gamma = false;  // of residual networks: their blocks begin as the identity
   // Training
   int64_t epochs = 200, batch = 16, accumulate = 1;
   double learning_rate = 1e-3, weight_decay = 1e-4;

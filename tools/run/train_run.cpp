@@ -11,6 +11,7 @@
 #include "kernels/version.h"
 #include "model/metrics_csv.h"
 #include "model/program.h"
+#include "model/resnet.h"
 #include "model/summary.h"
 #include "model/tasks/classification.h"
 #include "tools/run/after_training.h"
@@ -69,6 +70,22 @@ std::optional<ModelInfo> foreign_of_run(const TrainConfig& config, const model::
   return foreign_model(std::filesystem::exists(folder.last()) ? folder.last() : *config.init);
 }
 
+Network new_network(const TrainConfig& config, int64_t classes) {
+  if (model::is_resnet_name(*config.network)) {
+    model::ResnetOptions network = model::resnet_named(*config.network);
+    network.channels = *config.channels;
+    network.classes = classes;
+    network.zero_gamma = config.zero_gamma;
+    return model::resnet(network);
+  }
+  model::PolarLowOptions network;
+  network.channels = *config.channels;
+  network.classes = classes;
+  network.widths = config.widths;
+  network.dropout = config.dropout;
+  return model::polar_low(network);
+}
+
 // All but the summary; and which layer has no weights in the model that the run starts from.
 StartedModel describe(TrainConfig& config, const RunSamples& samples,
                       const model::RunFolder& folder, Observer& observer) {
@@ -83,13 +100,8 @@ StartedModel describe(TrainConfig& config, const RunSamples& samples,
         model::Classification(train.classes, choose_positive(config, train.classes, observer)));
     return started;
   }
-  model::PolarLowOptions network;
-  network.channels = *config.channels;
-  network.classes = classes;
-  network.widths = config.widths;
-  network.dropout = config.dropout;
   const ModelInfo info = model::classifier_of(
-      model::polar_low(network), config.preprocess(samples.train.type()),
+      new_network(config, classes), config.preprocess(samples.train.type()),
       model::Classification(train.classes, choose_positive(config, train.classes, observer)));
   return {info, info.network.output()};
 }
