@@ -111,6 +111,7 @@ void add_compare(Cli& cli);
 void add_devices(Cli& cli);
 void add_eval(Cli& cli);
 void add_explain(Cli& cli);
+void add_export(Cli& cli);
 void add_help(Cli& cli);
 void add_import(Cli& cli);
 void add_info(Cli& cli);

@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   add_predict(cli);
   add_info(cli);
   add_import(cli);
+  add_export(cli);
   add_check(cli);
   add_split(cli);
   add_report(cli);

@@ -1,6 +1,5 @@
 #include "tools/keras/import_keras.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -10,41 +9,12 @@
 #include "model/tasks/classification.h"
 #include "model/tasks/multilabel.h"
 #include "model/tasks/segmentation.h"
+#include "tools/keras/class_choice.h"
 #include "tools/keras/keras_file.h"
 #include "tools/keras/keras_weights.h"
 
 namespace fulmar::keras {
 namespace {
-
-std::vector<std::string> class_names(const ImportOptions& options, int64_t count,
-                                     std::vector<std::string>& notes) {
-  std::vector<std::string> names = options.classes;
-  if (names.empty()) {
-    for (int64_t k = 0; k < count; k++) names.push_back(std::to_string(k));
-    notes.push_back("the file doesn't name its " + std::to_string(count) +
-                    " classes: they are 0, 1, ...; --classes names them");
-  }
-  if (static_cast<int64_t>(names.size()) != count)
-    usage_error("--classes names " + std::to_string(names.size()) + " classes, the model has " +
-                std::to_string(count));
-  return names;
-}
-
-int64_t positive_of(const ImportOptions& options, const std::vector<std::string>& classes) {
-  const auto place = [&](const std::string& name) {
-    return std::find(classes.begin(), classes.end(), name) - classes.begin();
-  };
-  const auto count = static_cast<int64_t>(classes.size());
-  if (options.positive && (count != 2 || place(*options.positive) == count))
-    usage_error("--positive " + *options.positive + ": the model has " +
-                (count == 2 ? "the classes " + classes[0] + " and " + classes[1]
-                            : std::to_string(count) + " classes, not two"));
-  if (count != 2) return -1;
-  if (options.positive) return place(*options.positive);
-  for (const char* usual : {"pos", "positive"})
-    if (place(usual) < count) return place(usual);
-  return 1;
-}
 
 // What the output means, as a task of the model.
 void set_task(ModelInfo& info, const KerasNetwork& network, const ImportOptions& options,
@@ -58,10 +28,10 @@ void set_task(ModelInfo& info, const KerasNetwork& network, const ImportOptions&
                     "'fulmar eval' can't use it, the C API can");
     return;
   }
-  const std::vector<std::string> classes = class_names(options, network.classes, notes);
+  const std::vector<std::string> classes = class_names(options.classes, network.classes, notes);
   std::shared_ptr<const model::Task> task;
   if (network.output == OutputKind::classes)
-    task = std::make_shared<model::Classification>(classes, positive_of(options, classes),
+    task = std::make_shared<model::Classification>(classes, positive_of(options.positive, classes),
                                                    options.threshold);
   else if (network.output == OutputKind::labels)
     task = std::make_shared<model::Multilabel>(classes);
@@ -143,10 +113,10 @@ Model read_weights(const KerasFile& file, const ImportOptions& options, Imported
   Preprocess preprocess = Preprocess::of_pictures(size, crop, options.polar_low.channels);
   preprocess.resize = options.network.resize;
   const std::vector<std::string> classes =
-      class_names(options, options.polar_low.classes, result.notes);
+      class_names(options.classes, options.polar_low.classes, result.notes);
   result.info = model::classifier_of(
       model::polar_low(options.polar_low), preprocess,
-      model::Classification(classes, positive_of(options, classes), options.threshold));
+      model::Classification(classes, positive_of(options.positive, classes), options.threshold));
   Model model = model::new_model(result.info, device, {});
   // In the network's order; the model has the last layer first.
   std::vector<LayerWeights> layers;
