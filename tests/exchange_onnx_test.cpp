@@ -33,7 +33,7 @@ Network every_layer() {
   std::vector<std::string> outputs;
   n.add("input", "input", {}, {{"channels", int64_t{4}}});
   const auto add = [&](const std::string& op, const std::string& name, const Attributes& attributes,
-                       std::vector<std::string> inputs = {"input"}) {
+                       const std::vector<std::string>& inputs = {"input"}) {
     outputs.push_back(n.add(op, name, inputs, attributes));
   };
   using List = std::vector<int64_t>;
@@ -178,7 +178,8 @@ TEST_CASE("networks of every layer are written to ONNX") {
 
 TEST_CASE("every layer of the vocabulary has a converter to ONNX, and a row in the test") {
   const Network network = every_layer();
-  for (const auto& [op, layer] : layers()) {
+  for (const auto& entry : layers()) {
+    const std::string& op = entry.first;
     CAPTURE(op);
     bool is_tested = false;
     for (const Call& call : network.calls()) is_tested = is_tested || call.op == op;

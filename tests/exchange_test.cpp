@@ -374,7 +374,9 @@ TEST_CASE("exported weights are PyTorch's state dict, as safetensors and as NumP
   const std::string bytes = read_file(npz, 1 << 24);
   const ZipArchive archive(bytes);
   CHECK(archive.entries().size() == first.tensors().size());
-  for (const auto& [key, tensor] : first.tensors()) {
+  for (const auto& entry : first.tensors()) {
+    const std::string& key = entry.first;
+    const FileTensor& tensor = entry.second;
     CAPTURE(key);
     REQUIRE(again.tensors().count(key) == 1);
     const FileTensor& other = again.tensors().at(key);

@@ -221,8 +221,8 @@ void resample(OnnxLayer& l, const std::string& usual) {
   const Shape& x = l.x[0];
   Names inputs{l.inputs[0], ""};
   if (l.y.height() % x.height() == 0 && l.y.width() % x.width() == 0) {
-    const std::array<float, 4> factors{1, 1, static_cast<float>(l.y.height() / x.height()),
-                                       static_cast<float>(l.y.width() / x.width())};
+    const int64_t rows = l.y.height() / x.height(), columns = l.y.width() / x.width();
+    const std::array<float, 4> factors{1, 1, static_cast<float>(rows), static_cast<float>(columns)};
     inputs.push_back(l.graph.floats(l.output + "/factors", {4}, factors));
   } else {
     const std::array<int64_t, 2> extents{l.y.height(), l.y.width()};

@@ -362,7 +362,8 @@ class Unpickler {
     return allowed_globals().find(node.text)->second;
   }
 
-  const std::vector<uint32_t>& tuple_at(uint32_t number) {
+  // A copy: nodes move when one is added.
+  std::vector<uint32_t> tuple_at(uint32_t number) {
     if (at(number).kind != Kind::tuple) refuse("has another value where a tuple belongs");
     return at(number).items;
   }
@@ -392,8 +393,7 @@ class Unpickler {
     call(global, tuple_at(arguments));
   }
   // Makes what a call of the global would give.
-  void call(Allowed global, const std::vector<uint32_t>& given) {
-    const std::vector<uint32_t> arguments = given;  // nodes move when one is added
+  void call(Allowed global, const std::vector<uint32_t>& arguments) {
     switch (global.is) {
       case Global::dict:
       case Global::counter:
