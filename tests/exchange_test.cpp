@@ -501,5 +501,6 @@ TEST_CASE("residual networks are trained: new ones, and on from a backbone that 
   };
   refused({"--network", "resnet18", "--widths", "8"}, "--widths goes with unet and polar-low");
   refused({"--network", "resnet18", "--dropout", "0.1"}, "resnet18 has none");
+  refused({"--network", "resnet18", "--init", model}, "holds its network itself; leave it out");
   refused({"--zero-gamma"}, "--zero-gamma goes with --network resnet18 to resnet152");
 }

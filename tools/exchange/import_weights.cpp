@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 
 #include "engine/io/file.h"
 #include "kernels/error.h"
@@ -51,7 +52,7 @@ std::string wrapper_in(const Named& all) {
     std::string rest = entry.first, prefix;
     for (bool found = true; found && rest != first_key;) {
       found = false;
-      for (const std::string wrapper : wrappers)
+      for (const std::string_view wrapper : wrappers)
         if (rest.rfind(wrapper, 0) == 0) {
           prefix += wrapper;
           rest.erase(0, wrapper.size());
@@ -65,7 +66,7 @@ std::string wrapper_in(const Named& all) {
   return best;
 }
 
-Named unwrapped(Named all, std::vector<std::string>& notes) {
+Named unwrapped(const Named& all, std::vector<std::string>& notes) {
   if (all.tensors.count(first_key) > 0) return all;
   const std::string prefix = wrapper_in(all);
   if (prefix.empty()) return all;

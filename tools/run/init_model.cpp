@@ -5,6 +5,7 @@
 #include "data/raster_folder.h"
 #include "kernels/error.h"
 #include "model/polar_low.h"
+#include "model/resnet.h"
 #include "tools/run/text.h"
 
 namespace fulmar::tools {
@@ -108,6 +109,9 @@ void take_from_init(TrainConfig& config) {
   if (config.channels && *config.channels != p.bands)
     refuse("--channels " + std::to_string(*config.channels), std::to_string(p.bands));
   if (config.widths != TrainConfig{}.widths) refuse("--widths", "its own");
+  if (config.network && model::is_resnet_name(*config.network))
+    usage_error("--network " + *config.network + ": " + *config.init +
+                " holds its network itself; leave it out");
   // Where the pictures' size was asked for, they are resized as asked for too.
   if (config.size == "native" && p.size > 0) {
     config.size = std::to_string(p.size);
