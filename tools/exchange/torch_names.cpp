@@ -83,8 +83,8 @@ std::vector<TorchWeight> torch_weights(const Network& network, const Model& mode
     by_layer[name.substr(0, name.rfind('/'))].emplace_back(name, shape);
   };
   // A model has its parameters in reverse order of first use.
-  for (auto p = model.parameters().rbegin(); p != model.parameters().rend(); p++)
-    put(p->name, p->shape);
+  for (size_t i = model.parameters().size(); i-- > 0;)
+    put(model.parameters()[i].name, model.parameters()[i].shape);
   for (const Model::Statistic& s : model.statistics()) put(s.name, s.shape);
   std::vector<TorchWeight> all;
   for (const Call& call : network.calls()) {
