@@ -115,6 +115,7 @@ TEST_CASE("config.json tells everything as it was decided, and goes anywhere") {
                       {"pool", 0},
                       {"shared_decoder", false},
                       {"dropout", 0.5},
+                      {"zero_gamma", false},
                       {"epochs", 2},
                       {"batch", 8},
                       {"accumulate", 1},
