@@ -14,7 +14,7 @@ constexpr size_t alignment = 64;
 // Some room behind large values: without it those of one shape may lie a multiple of 2^28 bytes
 // apart, and a Zen processor's first cache tells its ways apart by bits 12 to 27 of an address. A
 // kernel that reads two such values at once then waits for each line (Zen 4: 3 % of a step).
-constexpr size_t large = size_t{1} << 20, room = 5376;
+constexpr size_t large = size_t{1} << 22, room = 5376;
 
 size_t aligned(size_t bytes) {
   const size_t whole = (bytes + alignment - 1) / alignment * alignment;
