@@ -1,14 +1,10 @@
 #include "data/netcdf.h"
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -18,8 +14,6 @@
 #include "data/helper_program.h"
 #include "data/netcdf_messages.h"
 #include "kernels/error.h"
-
-extern char** environ;  // NOLINT(readability-redundant-declaration): not in every unistd.h
 
 namespace fulmar::data {
 
@@ -32,49 +26,30 @@ constexpr HelperProgram helper{"fulmar-netcdf", "FULMAR_NETCDF_PROGRAM", "NetCDF
                                "netcdf-c is found (package libnetcdf-dev"};
 constexpr int longest_silence_s = 120;
 
-// A running fulmar-netcdf, which ends when the socket to it is closed.
+std::array<int, 2> new_sockets() {
+  std::array<int, 2> ends;
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    file_error("no socket could be made");
+  const timeval silence{longest_silence_s, 0};
+  ::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
+  return ends;
+}
+
+// A running fulmar-netcdf.
 class Child {
  public:
-  explicit Child(const std::string& program) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-      file_error("no socket could be made");
-    socket_ = ends[0];
-    const timeval silence{longest_silence_s, 0};
-    ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
-    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    std::string name = program;
-    char* argv[] = {name.data(), nullptr};
-    const int reason = ::posix_spawn(&id_, program.c_str(), &actions, nullptr, argv, environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(ends[1]);
-    if (reason == 0) return;
-    ::close(socket_);
-    file_error(program + " can't be started (" + std::strerror(reason) + ")");
-  }
-  ~Child() {
-    ::close(socket_);
-    ::kill(id_, SIGKILL);
-    while (::waitpid(id_, nullptr, 0) < 0 && errno == EINTR) {
-    }
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
+  explicit Child(const std::string& program) : running_(program, {}, new_sockets(), STDIN_FILENO) {}
 
   enum class Answer { given, none, silence };  // none: it ended
   Answer ask(const Message& asked, Message& reply) const {
     errno = 0;
-    if (send_message(socket_, asked) && receive_message(socket_, reply)) return Answer::given;
+    if (send_message(running_.end(), asked) && receive_message(running_.end(), reply))
+      return Answer::given;
     return errno == EAGAIN || errno == EWOULDBLOCK ? Answer::silence : Answer::none;
   }
 
  private:
-  pid_t id_ = 0;
-  int socket_ = -1;
+  RunningHelper running_;
 };
 
 // Those that nobody asks just now.

@@ -214,19 +214,30 @@ TEST_CASE(
 TEST_CASE("--resume --epochs makes a run longer where the schedule allows it, or says how else") {
   const TrainingFiles files;
   const std::string whole = files.folder.path("whole");
-  Words undisturbed = files.arguments({"--epochs", "4"});
-  undisturbed[3] = whole;
-  REQUIRE(fulmar_program(undisturbed).code == 0);
-  REQUIRE(fulmar_program(files.arguments({"--epochs", "2"})).code == 0);
-  const Ended at_end = fulmar_program(resuming(files.run));
-  CHECK(at_end.code == 0);
-  CHECK(has(at_end.err, "this run had had its 2 epochs; --epochs N makes it longer"));
-  const Ended longer = fulmar_program(resuming(files.run, {"--epochs", "4"}));
-  CHECK_MESSAGE(longer.code == 0, longer.err);
-  CHECK(json_in(files.run + "/config.json")["epochs"] == 4);
-  CHECK(column(files.run, "loss") == column(whole, "loss"));
-  for (const char* name : {"/last.safetensors", "/best.safetensors"})
-    CHECK(tensors_in(files.run + name) == tensors_in(whole + name));
+  // The second: a rate that falls and begins anew, whatever the last epoch is.
+  for (const Words& schedule :
+       {Words{}, Words{"--schedule", "restarts", "--restart-epochs", "3"}}) {
+    fs::remove_all(files.run);
+    fs::remove_all(whole);
+    const auto of_epochs = [&](const char* epochs) {
+      Words words{"--epochs", epochs};
+      words.insert(words.end(), schedule.begin(), schedule.end());
+      return files.arguments(words);
+    };
+    Words undisturbed = of_epochs("4");
+    undisturbed[3] = whole;
+    REQUIRE(fulmar_program(undisturbed).code == 0);
+    REQUIRE(fulmar_program(of_epochs("2")).code == 0);
+    const Ended at_end = fulmar_program(resuming(files.run));
+    CHECK(at_end.code == 0);
+    CHECK(has(at_end.err, "this run had had its 2 epochs; --epochs N makes it longer"));
+    const Ended longer = fulmar_program(resuming(files.run, {"--epochs", "4"}));
+    CHECK_MESSAGE(longer.code == 0, longer.err);
+    CHECK(json_in(files.run + "/config.json")["epochs"] == 4);
+    CHECK(column(files.run, "loss") == column(whole, "loss"));
+    for (const char* name : {"/last.safetensors", "/best.safetensors"})
+      CHECK(tensors_in(files.run + name) == tensors_in(whole + name));
+  }
   check_refused({resuming(files.run, {"--epochs", "3"}),
                  2,
                  {"--epochs was 4", "is 3 here: a run can only become longer"}},

@@ -59,7 +59,7 @@ void lengthen(TrainConfig& config, int64_t epochs, const std::string& folder) {
   if (epochs < config.epochs)
     usage_error("--epochs was " + before + " in the run to resume and is " +
                 std::to_string(epochs) + " here: a run can only become longer");
-  if (config.schedule != "plateau")
+  if (!can_become_longer(config))
     usage_error("--epochs was " + before + " in the run to resume: with --schedule " +
                 config.schedule + " the learning rate comes to rest then, so it can't become " +
                 "longer. Train on from its weights: fulmar train DIR --out NEW --init " + folder +

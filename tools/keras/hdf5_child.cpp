@@ -1,11 +1,10 @@
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -13,8 +12,6 @@
 #include "data/helper_program.h"
 #include "kernels/error.h"
 #include "tools/keras/keras_file.h"
-
-extern char** environ;  // NOLINT(readability-redundant-declaration): not in every unistd.h
 
 namespace fulmar::keras {
 namespace {
@@ -26,45 +23,27 @@ constexpr data::HelperProgram helper{
     "HDF5 and libzip are found (packages libhdf5-dev and libzip-dev"};
 constexpr int longest_silence_ms = 120'000;
 
-// A running child, whose standard output is read here. It is gone at the end, however that comes.
+std::array<int, 2> new_pipe() {
+  std::array<int, 2> ends;
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) file_error("no pipe could be made");
+  return ends;
+}
+
+// A running fulmar-hdf5, whose standard output is read here.
 class Child {
  public:
-  Child(const std::string& program, const std::string& argument) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) file_error("no pipe could be made");
-    out_ = ends[0];
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    std::string name = program, path = argument;
-    char* argv[] = {name.data(), path.data(), nullptr};
-    const int reason = ::posix_spawn(&id_, program.c_str(), &actions, nullptr, argv, environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(ends[1]);
-    if (reason == 0) return;
-    ::close(out_);
-    file_error(program + " can't be started (" + std::strerror(reason) + ")");
-  }
-  ~Child() {
-    ::close(out_);
-    if (id_ > 0) {
-      ::kill(id_, SIGKILL);
-      wait();
-    }
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
+  Child(const std::string& program, const std::string& argument)
+      : running_(program, {argument}, new_pipe(), STDOUT_FILENO) {}
 
   // Appends what came; false at its end. Error(file) where it says nothing for minutes.
   bool read(std::string& to) {
     static thread_local char part[1 << 16];
     for (;;) {
-      pollfd waits{out_, POLLIN, 0};
+      pollfd waits{running_.end(), POLLIN, 0};
       const int ready = ::poll(&waits, 1, longest_silence_ms);
       if (ready < 0 && errno == EINTR) continue;
       if (ready == 0) file_error("it could not be read within minutes: it is damaged");
-      const ssize_t bytes = ::read(out_, part, sizeof part);
+      const ssize_t bytes = ::read(running_.end(), part, sizeof part);
       if (bytes < 0 && errno == EINTR) continue;
       if (bytes <= 0) return false;
       to.append(part, static_cast<size_t>(bytes));
@@ -72,18 +51,10 @@ class Child {
     }
   }
 
-  // How it ended; once.
-  int wait() {
-    int status = 0;
-    while (::waitpid(id_, &status, 0) < 0 && errno == EINTR) {
-    }
-    id_ = 0;
-    return status;
-  }
+  int wait() { return running_.wait(); }
 
  private:
-  pid_t id_ = 0;
-  int out_ = -1;
+  data::RunningHelper running_;
 };
 
 void read_through_child(KerasFile& file) {

@@ -336,7 +336,7 @@ void tell_how_to_go_on(const model::TrainOutcome& outcome, const TrainConfig& co
   if (outcome.stopped_early)
     observer.on_note("this run had stopped early, after " + epochs +
                      " (--stop-patience); to train on from its weights: " + anew);
-  else if (config.schedule == "plateau")
+  else if (can_become_longer(config))
     observer.on_note("this run had had its " + epochs + "; --epochs N makes it longer");
   else
     observer.on_note("this run had had its " + epochs + ", at whose end --schedule " +
@@ -499,6 +499,10 @@ TrainedRun train_held(Context& context, Device& device, TrainConfig config,
 }
 
 }  // namespace
+
+bool can_become_longer(const TrainConfig& config) {
+  return config.schedule == "plateau" || config.schedule == "restarts";
+}
 
 TrainedRun train_run(Context& context, Device& device, TrainConfig config,
                      const TrainRuntime& runtime, const std::string& path, RunObserver& observer) {

@@ -28,6 +28,9 @@ class RunObserver : public Observer, public model::TrainObserver {
   virtual void on_folder(const std::string& /*run*/, bool /*finished*/) {}
 };
 
+// Whether what a run did so far is what it had done with more epochs, by its learning rates.
+bool can_become_longer(const TrainConfig& config);
+
 // One training into a run folder, from its start or from its last checkpoint. Context::cancel stops
 // it with Error(cancelled), and what it did stays in the folder.
 TrainedRun train_run(Context& context, Device& device, TrainConfig config,
