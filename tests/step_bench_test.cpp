@@ -17,6 +17,21 @@
 using namespace fulmar;
 using namespace fulmar::bench;
 
+namespace {
+
+// The loss is the same fused and unfused, and steps make it smaller.
+void check_step(Context& context, Device& device, StepOptions options) {
+  options.fuse = true;
+  StepWork fused(context, device, options);
+  options.fuse = false;
+  StepWork unfused(context, device, options);
+  const double first = fused.run();
+  CHECK(unfused.run() == doctest::Approx(first).epsilon(1e-4));
+  CHECK(run_round(fused, 5).loss < first);
+}
+
+}  // namespace
+
 TEST_CASE("floor: bytes by the copy of that size or operations, whichever takes longer") {
   Context context;
   Device& device = context.device("cpu");
@@ -104,12 +119,7 @@ TEST_CASE("step: a residual network's loss is the same fused and unfused, and it
   options.network = "resnet-50";
   options.widths = {4, 6, 8, 12};
   options.check = true;
-  StepWork fused(context, device, options);
-  options.fuse = false;
-  StepWork unfused(context, device, options);
-  const double first = fused.run();
-  CHECK(unfused.run() == doctest::Approx(first).epsilon(1e-4));
-  CHECK(run_round(fused, 5).loss < first);
+  check_step(context, device, options);
   options.network = "resnet-51";
   CHECK_THROWS_AS(StepWork(context, device, options), Error);
 }
@@ -122,15 +132,11 @@ TEST_CASE("step: a network of pixels gives the same loss and logits fused and un
   options.network = "unet";
   options.widths = {4, 6};
   options.check = true;
-  StepWork fused(context, device, options);
-  options.fuse = false;
-  StepWork unfused(context, device, options);
-  const double first = fused.run();
-  CHECK(unfused.run() == doctest::Approx(first).epsilon(1e-4));
-  CHECK(run_round(fused, 5).loss < first);
+  check_step(context, device, options);
 
   options.inference = true;
   options.noise = {1, 128, 128, 5};
+  options.fuse = false;
   StepWork plain(context, device, options);
   options.fuse = true;
   StepWork folded(context, device, options);

@@ -85,16 +85,10 @@ exchange::ImportOptions weights_options(const Options& options, const SharedOpti
   return import;
 }
 
-// What both kinds of files give.
-struct Result {
-  ModelInfo info;
-  std::string version;  // of Keras, or the weights' format
-  int64_t trainable, statistics;
-  std::vector<std::string> notes;
-  std::optional<int64_t> keras_layers;
-};
-
-void print_result(const Options& options, const SharedOptions& shared, const Result& result) {
+// `version`: of Keras, or the format of weights; `keras_layers`: of a Keras model.
+void print_result(const Options& options, const SharedOptions& shared,
+                  const keras::ImportedModel& result, const std::string& version,
+                  std::optional<int64_t> keras_layers) {
   for (const std::string& sentence : result.notes) note(sentence);
   const ModelInfo& info = result.info;
   const Preprocess& picture = info.picture();
@@ -103,9 +97,9 @@ void print_result(const Options& options, const SharedOptions& shared, const Res
   const auto layers = static_cast<int64_t>(info.network.calls().size());
   const int64_t parameters = result.trainable + result.statistics;
   if (shared.json) {
-    const bool keras = result.keras_layers.has_value();
-    Json json{{"model", options.to}, {keras ? "keras" : "format", result.version}};
-    if (keras) json["layers"] = *result.keras_layers;
+    const bool keras = keras_layers.has_value();
+    Json json{{"model", options.to}, {keras ? "keras" : "format", version}};
+    if (keras) json["layers"] = *keras_layers;
     json.update({{"calls", layers},
                  {"parameters", parameters},
                  {"trainable", result.trainable},
@@ -117,9 +111,8 @@ void print_result(const Options& options, const SharedOptions& shared, const Res
     return;
   }
   const std::string side = std::to_string(picture.size), crop = std::to_string(picture.crop);
-  std::string text =
-      options.to + ", of " + (result.keras_layers ? "Keras " : "") + result.version + "\n";
-  text += "layers      " + with_separators(result.keras_layers.value_or(layers)) + "\n";
+  std::string text = options.to + ", of " + (keras_layers ? "Keras " : "") + version + "\n";
+  text += "layers      " + with_separators(keras_layers.value_or(layers)) + "\n";
   text += "parameters  " + with_separators(parameters) + ": " + with_separators(result.trainable) +
           " trainable, " + with_separators(result.statistics) + " running statistics\n";
   text += "pictures    " + side + "x" + side + ", " + std::to_string(picture.bands) +
@@ -145,20 +138,17 @@ int run(const Options& options, const SharedOptions& shared) {
   if (options.residual()) {
     const exchange::ImportOptions import = weights_options(options, shared);
     CommandContext command(shared);
-    exchange::Imported got =
+    const exchange::Imported got =
         exchange::import_weights(options.from, options.to, import, command.device());
-    print_result(options, shared,
-                 {std::move(got.info), got.format, got.trainable, got.statistics,
-                  std::move(got.notes), std::nullopt});
+    print_result(options, shared, got, got.format, {});
     flush_output();
     return exit_ok;
   }
   const keras::ImportOptions import = resolved(options);
   CommandContext command(shared);
-  keras::Imported got = keras::import_keras(options.from, options.to, import, command.device());
-  print_result(options, shared,
-               {std::move(got.info), got.keras_version, got.trainable, got.statistics,
-                std::move(got.notes), got.layers});
+  const keras::Imported got =
+      keras::import_keras(options.from, options.to, import, command.device());
+  print_result(options, shared, got, got.keras_version, got.layers);
   flush_output();
   return exit_ok;
 }

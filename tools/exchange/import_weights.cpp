@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 
-#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "model/program.h"
 #include "model/resnet.h"
@@ -252,26 +249,16 @@ class Import {
 
 Imported import_weights(const std::string& from, const std::string& to,
                         const ImportOptions& options, Device& device) {
-  std::error_code ignored;
-  if (std::filesystem::equivalent(from, to, ignored))
-    usage_error(to + " is the file of weights itself: choose another place for the model");
-  { const AtomicFile attempt(to); }  // a place that can't be written is told of first
+  keras::require_place(from, to, "file of weights");
   const WeightFile file = WeightFile::read(from);
   Imported result;
   result.format = file.format();
   result.notes = file.notes();
-  try {
+  keras::save_imported(result, from, to, [&] {
     const Named tensors = unwrapped(named(file, result.notes), result.notes);
-    Model model = Import(file, tensors, options, result).run(device);
-    for (const auto& p : model.parameters()) result.trainable += p.shape.elements();
-    for (const auto& s : model.statistics()) result.statistics += s.shape.elements();
-    result.info.summary =
-        nlohmann::ordered_json{{"imported_from", file.format() + " weights"}}.dump();
-    save_checkpoint(to, result.info, model);
-  } catch (const Error& error) {
-    const bool of_writing = std::string(error.what()).rfind(to, 0) == 0;
-    throw Error(error.kind(), of_writing ? error.what() : from + ": " + error.what());
-  }
+    return keras::MadeModel{Import(file, tensors, options, result).run(device),
+                            file.format() + " weights"};
+  });
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include "engine/context.h"
 #include "engine/io/checkpoint.h"
 #include "tools/exchange/weight_file.h"
+#include "tools/keras/imported_model.h"
 
 namespace fulmar::exchange {
 
@@ -30,11 +31,8 @@ struct ImportOptions {
   uint64_t seed = 0;
 };
 
-struct Imported {
-  ModelInfo info;
+struct Imported : keras::ImportedModel {
   std::string format;  // of the file
-  int64_t trainable = 0, statistics = 0;
-  std::vector<std::string> notes;  // a sentence each
 };
 
 // Reads a file of weights into a network that Fulmar knows, with torchvision's names or Hugging

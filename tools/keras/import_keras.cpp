@@ -1,9 +1,7 @@
 #include "tools/keras/import_keras.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "engine/io/file.h"
 #include "kernels/error.h"
 #include "model/program.h"
 #include "model/tasks/classification.h"
@@ -137,27 +135,17 @@ Model read_weights(const KerasFile& file, const ImportOptions& options, Imported
 
 Imported import_keras(const std::string& from, const std::string& to, const ImportOptions& options,
                       Device& device) {
-  std::error_code ignored;
-  if (std::filesystem::equivalent(from, to, ignored))
-    usage_error(to + " is the Keras file itself: choose another place for the model");
-  { const AtomicFile attempt(to); }  // a place that can't be written is told of first
+  require_place(from, to, "Keras file");
   const KerasFile file = read_keras_file(from);
   Imported result;
-  try {
+  save_imported(result, from, to, [&] {
     result.keras_version = file.version().substr(0, 40);
     Model model = file.config().empty() ? read_weights(file, options, result, device)
                                         : read_model(file, options, result, device);
-    for (const auto& p : model.parameters()) result.trainable += p.shape.elements();
-    for (const auto& s : model.statistics()) result.statistics += s.shape.elements();
     if (const std::string optimizer = optimizer_of(file); !optimizer.empty())
       result.notes.push_back("the state of the optimiser (" + optimizer + ") is left out");
-    result.info.summary =
-        nlohmann::ordered_json{{"imported_from", "Keras " + result.keras_version}}.dump();
-    save_checkpoint(to, result.info, model);
-  } catch (const Error& error) {
-    const bool of_writing = std::string(error.what()).rfind(to, 0) == 0;
-    throw Error(error.kind(), of_writing ? error.what() : from + ": " + error.what());
-  }
+    return MadeModel{std::move(model), "Keras " + result.keras_version};
+  });
   return result;
 }
 

@@ -7,6 +7,7 @@
 #include "engine/context.h"
 #include "engine/io/checkpoint.h"
 #include "model/polar_low.h"
+#include "tools/keras/imported_model.h"
 #include "tools/keras/keras_network.h"
 
 namespace fulmar::keras {
@@ -22,12 +23,9 @@ struct ImportOptions {
   int64_t crop = 0;  // 0: the size
 };
 
-struct Imported {
-  ModelInfo info;
+struct Imported : ImportedModel {
   std::string keras_version;  // may be empty
   int64_t layers = 0;         // of the Keras model
-  int64_t trainable = 0, statistics = 0;
-  std::vector<std::string> notes;  // a sentence each
 };
 
 // Reads a Keras model (HDF5, or a .keras archive) and writes it as a model file, whole or not at
