@@ -107,6 +107,7 @@ void set_colours(const TiffFile& file, const Image& image, const ColourTable& co
   TIFF* tiff = file.get();
   TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_PALETTE);
   TIFFSetField(tiff, TIFFTAG_PREDICTOR, PREDICTOR_NONE);  // places are no amounts
+  TIFFSetField(tiff, TIFFTAG_ZIPQUALITY, 4);              // as of encode_png's palettes
   TIFFSetField(tiff, TIFFTAG_COLORMAP, channels[0].data(), channels[1].data(), channels[2].data());
 }
 
@@ -177,6 +178,9 @@ void write_geotiff(const std::string& path, const Image& image, const Georeferen
   if (!TIFFWriteCheck(file.get(), 0, "write_geotiff") || !TIFFWriteDirectory(file.get()) ||
       !TIFFSetDirectory(file.get(), 0))
     file_error("cannot write '" + path + "': " + file.complaint());
+  // Bytes of one band are maps. libtiff forgets the level with the directory.
+  if (image.type == DType::u8 && image.bands == 1)
+    TIFFSetField(file.get(), TIFFTAG_ZIPQUALITY, quick_level);
   std::vector<uint8_t> strip;
   for (int64_t row = 0; row < image.height; row += rows) {
     const int64_t bytes = std::min(rows, image.height - row) * row_bytes;

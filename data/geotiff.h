@@ -1,11 +1,10 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "data/colour_table.h"
 #include "data/georeference.h"
 #include "data/image.h"
 
@@ -22,9 +21,6 @@ Georeference read_georeference(const TiffFile& file);
 
 // Whether the name is one of a TIFF, by its extension.
 bool is_called_tiff(const std::string& path);
-
-// Of each number that a picture of u8 may hold, its colour; empty: none.
-using ColourTable = std::vector<std::array<uint8_t, 3>>;
 
 // Writes a picture of u8, u16 or f32 and any number of bands: deflate with a predictor, in strips,
 // BigTIFF where it may pass 4 GB, whole or not at all (as AtomicFile). `nodata` is written as

@@ -214,17 +214,17 @@ std::vector<std::vector<uint8_t>> SceneSession::call(const View& part) {
   return classes;
 }
 
-std::vector<std::vector<float>> SceneSession::probabilities(const View& part) {
+const std::vector<std::vector<float>>& SceneSession::probabilities(const View& part) {
   Prepared& p = run(part, Result::probabilities);
-  std::vector<std::vector<float>> probabilities;
-  for (const Val value : p.outputs) {
-    const Shape& shape = p.program.tape->shape(value);
-    std::vector<float> all(static_cast<size_t>(shape.elements()));
-    p.session.read(value, all);
+  probabilities_.resize(p.outputs.size());
+  for (size_t i = 0; i < p.outputs.size(); i++) {
+    std::vector<float>& all = probabilities_[i];
+    const Shape& shape = p.program.tape->shape(p.outputs[i]);
+    all.resize(static_cast<size_t>(shape.elements()));
+    p.session.read(p.outputs[i], all);
     keep_corner(all, part.shape.height(), part.shape.width(), shape.width(), shape.channels());
-    probabilities.push_back(std::move(all));
   }
-  return probabilities;
+  return probabilities_;
 }
 
 }  // namespace fulmar::model

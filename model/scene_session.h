@@ -43,8 +43,9 @@ class FULMAR_API SceneSession {
   // The classes' places of a part [1,h,w,bands] of a picture, for each of the model's heads a byte
   // for each pixel. Errors as Session::run.
   std::vector<std::vector<uint8_t>> call(const View& part);
-  // Likewise the classes' probabilities, [h,w,classes]; of heads of numbers these, [h,w,1].
-  std::vector<std::vector<float>> probabilities(const View& part);
+  // Likewise the classes' probabilities, [h,w,classes]; of heads of numbers these, [h,w,1]. They
+  // stay until the next call.
+  const std::vector<std::vector<float>>& probabilities(const View& part);
 
   // What activations and inputs of such a part take, bytes; nothing is allocated.
   enum class Result { classes, probabilities };
@@ -64,6 +65,7 @@ class FULMAR_API SceneSession {
   int64_t stride_;
   std::shared_ptr<Arena> arena_;
   std::vector<std::unique_ptr<Prepared>> prepared_;  // latest first
+  std::vector<std::vector<float>> probabilities_;
 };
 
 }  // namespace fulmar::model

@@ -209,6 +209,26 @@ TEST_CASE("pictures are known by their first bytes, or pass by their extension")
   CHECK_FALSE(data::looks_like_image(folder.path("scene.tif.ovr")));
 }
 
+TEST_CASE("a PNG of a palette's places is read back as their colours") {
+  data::ColourTable colours(256);
+  for (size_t i = 0; i < colours.size(); i++)
+    colours[i] = {static_cast<uint8_t>(3 * i + 1), static_cast<uint8_t>(i ^ 0x5a),
+                  static_cast<uint8_t>(255 - i)};
+  Image places;
+  static_cast<data::ImageHeader&>(places) = {32, 8, 1, DType::u8};
+  Image expected;
+  static_cast<data::ImageHeader&>(expected) = {32, 8, 3, DType::u8};
+  for (size_t i = 0; i < colours.size(); i++) {
+    places.data.push_back(static_cast<uint8_t>(i));
+    expected.data.insert(expected.data.end(), colours[i].begin(), colours[i].end());
+  }
+  CHECK(decode(data::encode_png(places, colours)).data == expected.data);
+  colours.pop_back();
+  CHECK(has(error_of(ErrorKind::usage, [&] { data::encode_png(places, colours); }), "256 colours"));
+  colours.resize(256);
+  CHECK(has(error_of(ErrorKind::usage, [&] { data::encode_png(expected, colours); }), "one band"));
+}
+
 TEST_CASE("a PNG that is written is read back with the same pixels") {
   for (const DType type : {DType::u8, DType::u16})
     for (const int64_t bands : {1, 3})

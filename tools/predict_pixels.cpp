@@ -103,11 +103,12 @@ class ScenePredictor {
     const auto base_of = [&](size_t task) {
       return options_.out + "/" + stem + "." + classes_[task].task;
     };
-    command_.context().pool().run(2 * std::ssize(classes_), [&](int64_t file, int) {
-      const auto task = static_cast<size_t>(file / 2);
+    command_.context().pool().run(1 + 2 * std::ssize(classes_), [&](int64_t file, int) {
+      if (file == 0)
+        return write_beside(options_.out + "/" + stem + "." + beside + ".png", path, map);
+      const auto task = static_cast<size_t>((file - 1) / 2);
       if (file % 2 == 0) return write_classes(base_of(task) + ".tif", map, task, place);
-      write_file(base_of(task) + ".png",
-                 data::encode_png(coloured(map.tasks[task], map.width, classes_[task])));
+      write_picture(base_of(task) + ".png", map, task);
     });
     for (size_t task = 0; task < classes_.size(); task++) {
       const std::string base = base_of(task);
@@ -120,11 +121,17 @@ class ScenePredictor {
       }
       count_areas(path, map, task, place, json);
     }
-    write_beside(options_.out + "/" + stem + "." + beside + ".png", path, map);
     if (shared_.json)
       print_line({{"path", path}, {"tasks", tasks}});
     else
       print_shares(path, tasks);
+  }
+
+  void write_picture(const std::string& path, const SceneMap& map, size_t task) const {
+    data::Image image;
+    image.height = map.height, image.width = map.width, image.bands = 1;
+    image.data = map.tasks[task];
+    write_file(path, data::encode_png(image, colours_of(classes_[task])));
   }
 
   void write_classes(const std::string& path, const SceneMap& map, size_t task,

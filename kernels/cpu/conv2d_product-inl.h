@@ -27,6 +27,8 @@ constexpr int64_t packed_elements = 1 << 15, plain_elements = 1 << 13;
 // Patches of a line of pixels are read out of copies of the source's lines where the line is long
 // and the weights, which each line reads whole, stay in L2.
 constexpr int64_t least_line = 32, line_weights = 1 << 17;
+// Copied lines are kept for the next lines of the result, while they take about this many floats.
+constexpr int64_t kept_elements = 1 << 16;
 // A task reads and writes about this many elements, unless there would be fewer tasks than wanted.
 constexpr int64_t task_elements = 1 << 18, wanted_tasks = 32;
 
@@ -55,6 +57,21 @@ struct Product {
   int64_t line_step() const {
     return ((left.grid_width + left.taps() - 1) * left.channels + 15) / 16 * 16;
   }
+  // By how many lines of the source a run lies below the one before: 1 or -1, so that the next line
+  // of the result reads all but one of this one's; 0: else.
+  int64_t line_shift() const {
+    if (left.runs.size() < 2) return 0;
+    const int64_t shift = left.runs[1].dy - left.runs[0].dy;
+    for (size_t r = 1; r < left.runs.size(); r++)
+      if (left.runs[r].dy - left.runs[r - 1].dy != shift || left.runs[r].dx != left.runs[0].dx)
+        return 0;
+    return shift == 1 || shift == -1 ? shift : 0;
+  }
+  // Copied lines that there is room for.
+  int64_t kept_lines() const {
+    const int64_t runs = std::ssize(left.runs);
+    return line_shift() == 0 ? runs : std::clamp(kept_elements / line_step(), runs, 4 * runs);
+  }
   // Columns and rows of the left side that are multiplied at a time.
   int64_t block_depth() const {
     const int64_t blocks = (left.columns + depth_block - 1) / depth_block;
@@ -71,7 +88,7 @@ struct Product {
   size_t scratch_bytes() const {
     if (by_lines())
       return static_cast<size_t>(left.grid_width) * sizeof(int64_t) +
-             static_cast<size_t>(line_step()) * left.runs.size() * sizeof(float);
+             static_cast<size_t>(line_step() * kept_lines()) * sizeof(float);
     const size_t packed = plain() ? 0 : static_cast<size_t>(packed_stride()) * sizeof(float);
     return static_cast<size_t>(block_rows()) * (sizeof(int64_t) + packed);
   }
@@ -109,20 +126,33 @@ HWY_INLINE void run_lines(const Product<Epilogue, Packing>& product, const Epilo
   const Patches& x = product.left;
   int64_t* const offset = static_cast<int64_t*>(scratch);
   float* const packed = reinterpret_cast<float*>(offset + x.grid_width);
-  const int64_t line_step = product.line_step();
+  const int64_t line_step = product.line_step(), runs = std::ssize(x.runs);
+  const int64_t shift = product.line_shift(), kept = product.kept_lines();
   const auto ahead = [=](int64_t) { return Ahead{packed, 0}; };
+  int64_t top = 0;  // place of the highest of the lines that are read
   for (int64_t row = first; row < last;) {
     const int64_t qx = row % x.grid_width, line = row / x.grid_width;
     const int64_t rows = std::min(x.grid_width - qx, last - row);
     find_rows(product, row, rows, offset);
-    for (int64_t r = 0; r < std::ssize(x.runs); r++)
+    const bool goes_on = shift != 0 && row > first && line % x.grid_height != 0 && qx == 0 &&
+                         first % x.grid_width == 0 && rows == x.grid_width && top + runs < kept;
+    top = goes_on ? top + 1 : 0;
+    const auto place = [&](int64_t r) {
+      return packed + (top + (shift < 0 ? runs - 1 - r : r)) * line_step;
+    };
+    const auto pack = [&](int64_t r) {
       pack_line(x, x.runs[static_cast<size_t>(r)], line / x.grid_height, line % x.grid_height, qx,
-                qx + rows, packed + r * line_step, product.packing);
+                qx + rows, place(r), product.packing);
+    };
+    if (goes_on)
+      pack(shift < 0 ? 0 : runs - 1);
+    else
+      for (int64_t r = 0; r < runs; r++) pack(r);
     multiply<Left::rows>(
         Block{
             rows, first_column, last_column, 0, x.columns, {true, true}, product.past_caches, row},
-        LeftBlock{packed, x.channels, std::ssize(x.runs), line_step}, product.right, ahead,
-        ScatteredRows{product.out.data, offset}, epilogue);
+        LeftBlock{place(0), x.channels, runs, shift < 0 ? -line_step : line_step}, product.right,
+        ahead, ScatteredRows{product.out.data, offset}, epilogue);
     row += rows;
   }
   if (product.past_caches) hwy::FlushStream();
@@ -197,7 +227,10 @@ HWY_INLINE Scratch<Piece> pieces_of(const Scratch<Product<Epilogue, Packing>>& p
     const int64_t cuts = std::clamp<int64_t>(wanted / blocks, 1, panels);
     const int64_t wide = (panels + cuts - 1) / cuts * width;
     const int64_t work = p.block_rows() * (p.left.columns + columns);
-    const int64_t together = std::max<int64_t>(1, std::min(task_elements / work, blocks / wanted));
+    // Of lines some more, so that few are copied twice.
+    const int64_t least = p.by_lines() ? 8 : 1;
+    const int64_t together =
+        std::max<int64_t>(1, std::min(std::max(task_elements / work, least), blocks / wanted));
     const int64_t step = together * p.block_rows();
     for (int64_t row = 0; row < p.left.rows(); row += step)
       for (int64_t c = 0; c < columns; c += wide)

@@ -68,9 +68,14 @@ Colour class_colour(const PixelClasses& classes, size_t k) {
   return classes.task == "SIC" ? of_concentration(number) : of_stage(number);
 }
 
-data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const PixelClasses& classes) {
-  std::array<Colour, 256> table{};
+data::ColourTable colours_of(const PixelClasses& classes) {
+  data::ColourTable table(256);
   for (size_t k = 0; k < classes.names.size(); k++) table[k] = class_colour(classes, k);
+  return table;
+}
+
+data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const PixelClasses& classes) {
+  const data::ColourTable table = colours_of(classes);
   data::Image image;
   image.height = std::ssize(map) / width, image.width = width, image.bands = 3;
   image.data.reserve(map.size() * 3);

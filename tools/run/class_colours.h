@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "data/colour_table.h"
 #include "data/image.h"
 #include "tools/run/pixel_classes.h"
 
@@ -19,6 +20,9 @@ Colour class_colour(const PixelClasses& classes, size_t k);
 
 // Whether they are the World Meteorological Organization's.
 bool has_known_colours(const PixelClasses& classes);
+
+// The colours of all places of classes; black where there is no class.
+data::ColourTable colours_of(const PixelClasses& classes);
 
 // A map of places of classes, rows of `width`, in colours; black where there is none.
 data::Image coloured(const std::vector<uint8_t>& map, int64_t width, const PixelClasses& classes);

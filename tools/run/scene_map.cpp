@@ -54,20 +54,16 @@ std::vector<int64_t> SceneMap::counts(size_t task, size_t classes) const {
   return counts;
 }
 
-// Sums of probabilities of the rows that parts may still add to.
+// Sums of probabilities of the rows that parts may still add to, `rows` at most, in turn.
 class SceneMapper::Sums {
  public:
-  Sums(ThreadPool& pool, const std::vector<PixelClasses>& classes, int64_t width)
-      : pool_(pool), classes_(classes), width_(width) {
-    for (const PixelClasses& of_task : classes) channels_.push_back(of_task.channels());
-    sums_.resize(channels_.size());
-  }
-
-  void reach(int64_t row) {  // rows below it are there
-    rows_ = std::max(rows_, row - first_);
-    for (size_t task = 0; task < sums_.size(); task++)
-      sums_[task].resize(static_cast<size_t>(rows_ * width_ * channels_[task]), 0.0F);
-    weights_.resize(static_cast<size_t>(rows_ * width_), 0.0F);
+  Sums(ThreadPool& pool, const std::vector<PixelClasses>& classes, int64_t width, int64_t rows)
+      : pool_(pool), classes_(classes), width_(width), rows_(rows) {
+    for (const PixelClasses& of_task : classes) {
+      channels_.push_back(of_task.channels());
+      sums_.emplace_back(static_cast<size_t>(rows * width * of_task.channels()));
+    }
+    weights_.resize(static_cast<size_t>(rows * width));
   }
 
   void add(const std::vector<std::vector<float>>& probabilities, const SceneSpan& row,
@@ -76,7 +72,7 @@ class SceneMapper::Sums {
     const int64_t width = column.end - column.start;
     pool_.run(row.end - row.start, [&](int64_t line, int) {
       const float of_line = down[static_cast<size_t>(line)];
-      const int64_t to = (row.start + line - first_) * width_ + column.start;
+      const int64_t to = start_of(row.start + line) + column.start;
       for (int64_t x = 0; x < width; x++)
         weights_[static_cast<size_t>(to + x)] += of_line * across[static_cast<size_t>(x)];
       for (size_t task = 0; task < sums_.size(); task++) {
@@ -94,33 +90,36 @@ class SceneMapper::Sums {
   // Nothing is added to rows above this one any more: their classes, and probabilities where the
   // map has room for them.
   void settle(int64_t row, SceneMap& map) {
-    for (size_t task = 0; task < sums_.size(); task++) {
-      const int64_t channels = channels_[task];
-      pool_.run(row - first_, [&](int64_t line, int) {
-        for (int64_t i = line * width_; i < (line + 1) * width_; i++) {
-          float* all = &sums_[task][static_cast<size_t>(i * channels)];
-          const auto to = static_cast<size_t>(first_ * width_ + i);
-          for (int64_t k = 0; k < channels; k++) all[k] /= weights_[static_cast<size_t>(i)];
-          map.tasks[task][to] = static_cast<uint8_t>(classes_[task].called(all));
-          if (!map.probabilities.empty())
-            std::copy_n(
-                all, channels,
-                map.probabilities[task].begin() + static_cast<std::ptrdiff_t>(to) * channels);
+    pool_.run(row - first_, [&](int64_t line, int) {
+      const int64_t from = start_of(first_ + line);
+      float* const weights = &weights_[static_cast<size_t>(from)];
+      for (size_t task = 0; task < sums_.size(); task++) {
+        const int64_t channels = channels_[task];
+        float* const sums = &sums_[task][static_cast<size_t>(from * channels)];
+        const auto to = static_cast<size_t>((first_ + line) * width_);
+        for (int64_t x = 0; x < width_; x++) {
+          float* const all = sums + x * channels;
+          for (int64_t k = 0; k < channels; k++) all[k] /= weights[x];
+          map.tasks[task][to + static_cast<size_t>(x)] =
+              static_cast<uint8_t>(classes_[task].called(all));
         }
-      });
-      sums_[task].erase(sums_[task].begin(),
-                        sums_[task].begin() + (row - first_) * width_ * channels);
-    }
-    weights_.erase(weights_.begin(), weights_.begin() + (row - first_) * width_);
-    rows_ -= row - first_;
+        if (!map.probabilities.empty())
+          std::copy_n(sums, width_ * channels,
+                      map.probabilities[task].begin() + static_cast<std::ptrdiff_t>(to) * channels);
+        std::fill_n(sums, width_ * channels, 0.0F);
+      }
+      std::fill_n(weights, width_, 0.0F);
+    });
     first_ = row;
   }
 
  private:
+  int64_t start_of(int64_t row) const { return row % rows_ * width_; }
+
   ThreadPool& pool_;
   const std::vector<PixelClasses>& classes_;
-  int64_t width_;
-  int64_t first_ = 0, rows_ = 0;
+  int64_t width_, rows_;
+  int64_t first_ = 0;
   std::vector<int64_t> channels_;
   std::vector<std::vector<float>> sums_;
   std::vector<float> weights_;
@@ -235,7 +234,12 @@ SceneMap SceneMapper::map(const std::string& path,
     if (options_.probabilities)
       map.probabilities.emplace_back(pixels * static_cast<size_t>(of_task.channels()));
   whole_ = {};
-  Sums sums(context_->pool(), classes_, header.width);
+  std::optional<Sums> sums;
+  if (sums_up) {
+    int64_t most = 0;
+    for (const SceneSpan& row : parts.rows) most = std::max(most, row.end - row.start);
+    sums.emplace(context_->pool(), classes_, header.width, most);
+  }
   std::vector<uint8_t> measured;
   int64_t done = 0;
   const auto read_ahead = [&](size_t r) {
@@ -248,14 +252,13 @@ SceneMap SceneMapper::map(const std::string& path,
     const Band read = next.get();
     const data::Image& band = read.image;
     if (r + 1 < parts.rows.size()) next = read_ahead(r + 1);
-    if (sums_up) sums.reach(row.end);
     for (const SceneSpan& column : parts.columns) {
       if (progress) progress(done++, std::ssize(parts.rows) * std::ssize(parts.columns));
       const View part = part_of(band, column);
-      if (sums_up) {
-        sums.add(session_.probabilities(part), row, column,
-                 weights_along(row, header.height, parts.blended),
-                 weights_along(column, header.width, parts.blended));
+      if (sums) {
+        sums->add(session_.probabilities(part), row, column,
+                  weights_along(row, header.height, parts.blended),
+                  weights_along(column, header.width, parts.blended));
         continue;
       }
       const std::vector<std::vector<uint8_t>> called = session_.call(part);
@@ -267,7 +270,7 @@ SceneMap SceneMapper::map(const std::string& path,
               column.own_end - column.own_start,
               map.tasks[task].begin() + y * header.width + column.own_start);
     }
-    if (sums_up) sums.settle(r + 1 < parts.rows.size() ? parts.rows[r + 1].start : row.end, map);
+    if (sums) sums->settle(r + 1 < parts.rows.size() ? parts.rows[r + 1].start : row.end, map);
     measured.insert(measured.end(),
                     read.measured.begin() + (row.own_start - row.start) * header.width,
                     read.measured.begin() + (row.own_end - row.start) * header.width);
